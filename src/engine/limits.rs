@@ -1,0 +1,76 @@
+//! Every bound of the resolver: its unit, its reason, and the counter that shows it was hit.
+//!
+//! A bound lives here and nowhere else, so that "how large can it grow?" has one place to look (I7). The label that
+//! `lachan_limit_hits_total{limit}` carries is the constant's name in lower case.
+
+use std::time::Duration;
+
+/// Longest name on the wire, in octets, the root label included. RFC 1035 §2.3.4.
+pub const NAME_OCTETS_MAX: usize = 255;
+/// Longest label, in octets. RFC 1035 §2.3.4.
+pub const LABEL_OCTETS_MAX: usize = 63;
+/// Most labels a name of 255 octets can have, the root label not counted: (255 - 1) / 2.
+pub const LABELS_MAX: usize = 127;
+
+/// UDP payload we advertise and never exceed, in octets. DNS flag day 2020; RFC 9715 §3.
+pub const UDP_PAYLOAD_MAX: u16 = 1232;
+/// UDP payload of a client that sent no OPT, and the floor for one that did. RFC 6891 §6.2.3.
+pub const UDP_PAYLOAD_MIN: u16 = 512;
+/// Octets of EXTRA-TEXT in an extended error: keeps an answer small when it need not be. Chosen, not derived.
+pub const EDE_TEXT_OCTETS_MAX: usize = 64;
+
+/// Lists in one index: a set of lists is a bit set of this width. Chosen; the largest installation we know has 300.
+pub const LISTS_MAX: usize = 1024;
+/// Length of one line of a list, in octets; the longest real one found in 11.5 million is 11,782.
+pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
+/// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
+pub const LIST_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Skipped lines kept with their text for the operator, for each list.
+pub const LIST_SKIPPED_SHOWN_MAX: usize = 10;
+/// Size of one configuration file, in octets. Chosen.
+pub const CONFIG_FILE_OCTETS_MAX: u64 = 4 << 20;
+
+/// Records one message may carry: more than fits 64 KiB with the smallest record (11 octets) cannot be real.
+pub const RECORDS_MAX: usize = 5_957;
+/// Names of one answer's CNAME/DNAME/SVCB chain that policy walks; a longer chain is SERVFAIL. BIND follows 16.
+pub const CHAIN_MAX: usize = 64;
+
+/// Whole time a client's question may take, upstream tries included: stubs give up at 5 s.
+pub const QUERY_DEADLINE: Duration = Duration::from_millis(4_500);
+/// After this long without an answer a stale one is used. RFC 8767 §5: 1.8 s.
+pub const STALE_CLIENT_TIMER: Duration = Duration::from_millis(1_800);
+/// TTL of a stale answer, in seconds. RFC 8767 §4.
+pub const STALE_TTL_SECS: u32 = 30;
+/// How long a SafeSearch target may take to resolve before the table's own addresses are used.
+pub const SAFE_SEARCH_TARGET_TIMER: Duration = Duration::from_millis(500);
+/// TTL of a SafeSearch answer made from the table's own addresses, in seconds.
+pub const SAFE_SEARCH_STATIC_TTL_SECS: u32 = 30;
+/// Shortest and longest time a resolution failure is remembered, in seconds. RFC 9520 §3.2 allows 1 s to 5 min.
+pub const FAILURE_TTL_SECS_MIN: u32 = 1;
+/// See [`FAILURE_TTL_SECS_MIN`].
+pub const FAILURE_TTL_SECS_MAX: u32 = 30;
+/// Longest time a negative answer is kept, in seconds. RFC 2308 §5 suggests 1 to 3 hours.
+pub const NEGATIVE_TTL_SECS_MAX: u32 = 3 * 3600;
+/// Longest time a positive answer is kept, in seconds: BIND's and Unbound's habit of a day.
+pub const POSITIVE_TTL_SECS_MAX: u32 = 86_400;
+
+/// Questions in flight upstream at once, over all clients; a further one is answered SERVFAIL and counted.
+pub const QUERIES_IN_FLIGHT_MAX: usize = 20_000;
+/// UDP datagrams being answered at once on one socket; a further one is dropped and counted.
+pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
+/// TCP connections at once, over all listeners. RFC 9210 §4.4 asks for a limit.
+pub const TCP_CONNECTIONS_MAX: usize = 1_000;
+/// TCP connections at once from one address; a school's NAT has many phones behind it.
+pub const TCP_CONNECTIONS_PER_CLIENT_MAX: usize = 100;
+/// Questions of one TCP connection being answered at once; the next is read when one is done.
+pub const TCP_PIPELINE_MAX: usize = 100;
+/// A TCP connection without a complete question for this long is closed. RFC 7766 §6.2.3: "a few seconds".
+pub const TCP_IDLE: Duration = Duration::from_secs(10);
+/// A TCP peer that does not take an answer for this long is cut.
+pub const TCP_WRITE: Duration = Duration::from_secs(5);
+/// REFUSED answers a second to strangers, over all of them; the rest are dropped, so that we amplify nothing.
+pub const STRANGER_ANSWERS_PER_SECOND: u32 = 100;
+
+const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
+const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);
+const _: () = assert!(STALE_CLIENT_TIMER.as_millis() < QUERY_DEADLINE.as_millis());

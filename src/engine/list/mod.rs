@@ -1,0 +1,236 @@
+//! Lists: text in, rules and diagnostics out.
+//!
+//! Each format has a module; [`parse`] picks one. Nothing here knows which category a list has or whom it stops. A line
+//! that cannot be read is skipped and counted by reason; a text that is no list at all is refused whole.
+
+mod adblock;
+mod hosts;
+mod lines;
+mod names;
+
+use ipnet::IpNet;
+
+use crate::engine::name::Name;
+
+pub use lines::parse;
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Decided from the first lines that hold something.
+    Auto,
+    /// `0.0.0.0 name …`: exact names.
+    Hosts,
+    /// One name a line, also `*.name` and `.name`: subtrees.
+    Domains,
+    /// `||name^`, `@@||name^`: subtrees.
+    Adblock,
+}
+
+/// What a rule covers. RFC 9499 has no word for it, so these are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reach {
+    /// The name alone.
+    Exact,
+    /// The name and all below it.
+    Subtree,
+    /// All below the name, not the name.
+    Children,
+}
+
+/// What a rule does inside its own list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Effect {
+    /// Puts the name on the list.
+    List,
+    /// Takes it off this list again (`@@`), however specific the other rule is.
+    Except,
+}
+
+/// A rule about names. `line` counts from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameRule<'a> {
+    /// Canonical wire form.
+    pub name: &'a [u8],
+    pub reach: Reach,
+    pub effect: Effect,
+    pub line: u32,
+}
+
+/// A rule about addresses of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRule {
+    pub net: IpNet,
+    pub effect: Effect,
+    pub line: u32,
+}
+
+/// Settings of one list that change how its text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ParseOptions {
+    pub format: Format,
+    /// `match = "exact" | "subtree"`: the reach of a bare name; `None` is the format's own.
+    pub bare_reach: Option<Reach>,
+}
+
+/// The rules of one list. Names lie end to end in one buffer, so a million rules are two allocations.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    names: Vec<u8>,
+    rules: Vec<PackedRule>,
+    addresses: Vec<AddressRule>,
+    pub report: ListReport,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PackedRule {
+    start: u32,
+    line: u32,
+    len: u8,
+    reach: Reach,
+    effect: Effect,
+}
+
+/// What reading a list found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ListReport {
+    /// The format it was read as.
+    pub format: Option<Format>,
+    pub lines: u32,
+    /// Lines skipped, by reason.
+    pub skipped: Vec<(SkipReason, u32)>,
+    /// The first skipped lines, at most [`LIST_SKIPPED_SHOWN_MAX`](crate::engine::limits::LIST_SKIPPED_SHOWN_MAX).
+    pub shown: Vec<Skipped>,
+}
+
+/// One skipped line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    pub line: u32,
+    pub reason: SkipReason,
+    /// The line, cut to what a terminal shows.
+    pub text: String,
+}
+
+/// Why a line made no rule. The label of `lachan_list_skipped_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SkipReason {
+    /// No name and nothing else we know.
+    NotAName,
+    /// One label (`localhost`, `ip6-loopback`, a TLD): never blocked from a list.
+    SingleLabel,
+    /// A rule about pages or scripts (`##`, `$$`), which DNS cannot see.
+    Cosmetic,
+    /// A rule about a path, port or scheme: blocking its whole host would be wrong.
+    Path,
+    /// An Adblock modifier that changes the meaning and is not honoured.
+    Modifier,
+    /// A pattern (`*` inside, a regular expression) of a kind not honoured.
+    Pattern,
+    /// A hosts line whose first word is no address.
+    BadAddress,
+    /// A hosts line that gives a real address: an answer, not a block.
+    RealAddress,
+    /// Longer than any real line.
+    TooLong,
+    /// Control characters.
+    Binary,
+    /// Not UTF-8.
+    NotUtf8,
+    /// Everything (`*`, `*.`, `0.0.0.0/0`).
+    TooWide,
+}
+
+/// Why a whole text is refused: the list keeps its last good version (I6).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    #[error("it is a web page, not a list (line {line}: {text:?})")]
+    Html { line: u32, text: String },
+    #[error("it is binary, not text (line {line})")]
+    Binary { line: u32 },
+    #[error("{bad} of its {lines} lines cannot be read; first, line {line}: {text:?} ({reason})")]
+    MostlyBad { bad: u32, lines: u32, line: u32, text: String, reason: SkipReason },
+}
+
+impl SkipReason {
+    /// The metric label and the word shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SkipReason::NotAName => "not-a-name",
+            SkipReason::SingleLabel => "single-label",
+            SkipReason::Cosmetic => "cosmetic",
+            SkipReason::Path => "path",
+            SkipReason::Modifier => "modifier",
+            SkipReason::Pattern => "pattern",
+            SkipReason::BadAddress => "bad-address",
+            SkipReason::RealAddress => "real-address",
+            SkipReason::TooLong => "too-long",
+            SkipReason::Binary => "binary",
+            SkipReason::NotUtf8 => "not-utf8",
+            SkipReason::TooWide => "too-wide",
+        }
+    }
+}
+
+impl std::fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl RuleSet {
+    /// Adds a rule; `name` is kept in its canonical wire form.
+    pub fn push(&mut self, name: &Name, reach: Reach, effect: Effect, line: u32) {
+        let start = self.names.len() as u32;
+        let wire = name.as_wire();
+        self.names.extend_from_slice(wire);
+        self.rules.push(PackedRule { start, line, len: wire.len() as u8, reach, effect });
+    }
+
+    pub fn push_address(&mut self, rule: AddressRule) {
+        self.addresses.push(rule);
+    }
+
+    pub fn names(&self) -> impl ExactSizeIterator<Item = NameRule<'_>> {
+        self.rules.iter().map(|r| NameRule {
+            name: &self.names[r.start as usize..r.start as usize + usize::from(r.len)],
+            reach: r.reach,
+            effect: r.effect,
+            line: r.line,
+        })
+    }
+
+    pub fn addresses(&self) -> &[AddressRule] {
+        &self.addresses
+    }
+
+    /// Rules about names and addresses together.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len() + self.addresses.len()
+    }
+
+    /// A list of `[operator]` or a profile: a bare name means itself and all below, `=x` exactly itself, `*.x` all below.
+    /// The line number is the entry's position, from 1; an entry that is no name is returned with its reason.
+    pub fn from_own_entries(entries: &[impl AsRef<str>]) -> Result<RuleSet, Vec<(usize, String)>> {
+        let mut set = RuleSet::default();
+        let mut errors = Vec::new();
+        for (i, entry) in entries.iter().enumerate() {
+            match own_entry(entry.as_ref()) {
+                Ok((name, reach)) => set.push(&name, reach, Effect::List, i as u32 + 1),
+                Err(why) => errors.push((i, why)),
+            }
+        }
+        if errors.is_empty() { Ok(set) } else { Err(errors) }
+    }
+}
+
+/// Reads one entry of our own allow and deny lists (DESIGN §6).
+pub fn own_entry(entry: &str) -> Result<(Name, Reach), String> {
+    let (text, reach) = match entry.trim() {
+        text if text.starts_with('=') => (&text[1..], Reach::Exact),
+        text if text.starts_with("*.") => (&text[2..], Reach::Children),
+        text => (text, Reach::Subtree),
+    };
+    let name = Name::from_text(text).map_err(|why| format!("{entry:?} is no name: {why}"))?;
+    Ok((name, reach))
+}

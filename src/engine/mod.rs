@@ -1,0 +1,22 @@
+//! The pure half: values in, values out. It knows DNS and policy; it knows no socket, file, clock, thread, log or metric.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod cache;
+pub mod category;
+pub mod client;
+pub mod compile;
+pub mod exchange;
+pub mod limits;
+pub mod list;
+pub mod local_data;
+pub mod matcher;
+pub mod name;
+pub mod policy;
+pub mod query;
+pub mod reply;
+pub mod safe_search;
+pub mod snapshot;
+pub mod upstream;
+pub mod verdict;

@@ -1,0 +1,122 @@
+//! The vocabulary of outcomes: verdicts, reasons, permits.
+//!
+//! Types only. [`policy`](crate::engine::policy) is the one place that makes them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::engine::category::CategoryId;
+use crate::engine::name::Name;
+
+/// Index of a profile in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProfileId(pub u16);
+
+/// Index of a list in a snapshot: `[list.*]`, and the built-in, operator's and profiles' own ones alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListId(pub u16);
+
+/// The rungs of the ladder, highest first (DESIGN §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rung {
+    LocalData = 1,
+    Order = 2,
+    Operator = 3,
+    Security = 4,
+    Profile = 5,
+    Category = 6,
+    SafeSearch = 7,
+    Forward = 8,
+}
+
+impl Rung {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rung::LocalData => "local-data",
+            Rung::Order => "order",
+            Rung::Operator => "operator",
+            Rung::Security => "security",
+            Rung::Profile => "profile",
+            Rung::Category => "category",
+            Rung::SafeSearch => "safe-search",
+            Rung::Forward => "forward",
+        }
+    }
+}
+
+/// What a blocked question is answered with (DESIGN §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlockResponse {
+    Nxdomain,
+    Nodata,
+    Refused,
+    NullIp,
+    Page,
+    Drop,
+}
+
+/// Extended DNS errors we give. RFC 8914 §4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EdeCode(pub u16);
+
+impl EdeCode {
+    pub const OTHER: EdeCode = EdeCode(0);
+    pub const STALE_ANSWER: EdeCode = EdeCode(3);
+    pub const CACHED_ERROR: EdeCode = EdeCode(13);
+    pub const NOT_READY: EdeCode = EdeCode(14);
+    pub const BLOCKED: EdeCode = EdeCode(15);
+    pub const CENSORED: EdeCode = EdeCode(16);
+    pub const FILTERED: EdeCode = EdeCode(17);
+    pub const PROHIBITED: EdeCode = EdeCode(18);
+    pub const STALE_NXDOMAIN: EdeCode = EdeCode(19);
+    pub const NOT_SUPPORTED: EdeCode = EdeCode(21);
+    pub const NO_REACHABLE_AUTHORITY: EdeCode = EdeCode(22);
+    pub const NETWORK_ERROR: EdeCode = EdeCode(23);
+}
+
+/// Why a question was blocked. Feeds the answer, the log, the metric and `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    pub rung: Rung,
+    pub cause: Cause,
+    /// The name or address of the answer that hit; `None` when it was the question itself.
+    pub target: Option<Target>,
+}
+
+/// What hit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A rule of a list. `owner` is the rule's own name, a suffix of what was asked.
+    Rule { list: ListId, category: Option<CategoryId>, owner: Name },
+    /// An address rule of a list.
+    Address { list: ListId, category: Option<CategoryId> },
+    /// An address of a private network in the answer for a public name.
+    Rebinding,
+    /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
+    UnsafeSearch { owner: Name },
+}
+
+/// A part of an answer that was judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Name(Name),
+    Address(IpAddr),
+}
+
+/// A block and its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub response: BlockResponse,
+    pub reason: Reason,
+}
+
+/// A SafeSearch rewrite. Shared with the table: cloning it copies one pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    pub engine: EngineId,
+    pub rule: Arc<crate::engine::safe_search::Rule>,
+}
+
+/// Index of a search engine in the SafeSearch table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EngineId(pub u8);
