@@ -1,4 +1,455 @@
 //! RRsets of an upstream's answer: owner names, CNAME/DNAME/SVCB targets, addresses (A, AAAA, SVCB hints), TTLs.
 //!
 //! An [`Answer`] is what upstream said and nothing else (I3): decompressed once, kept in one buffer, read by policy, cache
-//! and reply. Additional OPT becomes the `ede` list; every other record is kept as octets.
+//! and reply. OPT becomes the `ede` list; every other record is kept as octets (RFC 3597).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::engine::limits::{NAME_OCTETS_MAX, NEGATIVE_TTL_SECS_MAX, POSITIVE_TTL_SECS_MAX, RECORDS_MAX};
+use crate::engine::name::{Name, NameError, read_labels};
+use crate::engine::query::{CLASS_IN, Question, Rcode, RecordType};
+
+/// The three sections that hold records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    Answer,
+    Authority,
+    Additional,
+}
+
+/// A message from upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub rcode: Rcode,
+    /// AD as upstream set it. Whether a client sees it is decided when it is delivered.
+    pub authentic_data: bool,
+    /// TC: the records are not all there.
+    pub truncated: bool,
+    /// Extended errors of upstream, passed on faithfully.
+    pub ede: Box<[Ede]>,
+    records: Box<[Record]>,
+    /// Owners and RDATA, uncompressed, end to end.
+    octets: Box<[u8]>,
+}
+
+/// An extended error. RFC 8914.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ede {
+    pub code: u16,
+    pub text: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Record {
+    section: Section,
+    rtype: RecordType,
+    class: u16,
+    ttl: u32,
+    owner_at: u32,
+    rdata_at: u32,
+    rdata_len: u16,
+    owner_len: u8,
+}
+
+/// A record as its readers see it. Names are uncompressed, their case as upstream sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    pub section: Section,
+    pub owner: &'a [u8],
+    pub rtype: RecordType,
+    pub class: u16,
+    pub ttl: u32,
+    pub rdata: &'a [u8],
+}
+
+/// Why octets are no answer to our question.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    #[error("it ends early")]
+    Cut,
+    #[error("it is no response (QR=0)")]
+    NotAResponse,
+    #[error("its question is not ours")]
+    OtherQuestion,
+    #[error("a name in it is broken: {0}")]
+    Name(#[from] NameError),
+    #[error("the data of a {0:?} record is broken")]
+    Rdata(RecordType),
+    #[error("a record has class {0}")]
+    Class(u16),
+    #[error("it has {0} records, at most {RECORDS_MAX}")]
+    TooManyRecords(usize),
+}
+
+impl Answer {
+    /// Reads a whole message. The question must be ours: name without regard to case, type and class (RFC 5452 §9.1).
+    pub fn from_wire(message: &[u8], question: &Question) -> Result<Answer, AnswerError> {
+        let mut reader = Reader { message, at: 0 };
+        let header: [u8; 12] = reader.take()?;
+        let word = |i: usize| u16::from_be_bytes([header[i], header[i + 1]]);
+        let flags = word(2);
+        if flags & 0x8000 == 0 {
+            return Err(AnswerError::NotAResponse);
+        }
+        if word(4) != 1 || flags & 0x7800 != 0 {
+            return Err(AnswerError::OtherQuestion);
+        }
+        let (qname, end) = Name::read(message, reader.at)?;
+        reader.at = end;
+        let qtype = RecordType(reader.u16()?);
+        let qclass = reader.u16()?;
+        if qname != question.qname || qtype != question.qtype || qclass != question.qclass {
+            return Err(AnswerError::OtherQuestion);
+        }
+        let counts = [word(6), word(8), word(10)].map(usize::from);
+        let total: usize = counts.iter().sum();
+        if total > RECORDS_MAX {
+            return Err(AnswerError::TooManyRecords(total));
+        }
+        let mut builder = AnswerBuilder::new(Rcode(flags & 0xf));
+        builder.answer.authentic_data = flags & 0x0020 != 0;
+        builder.answer.truncated = flags & 0x0200 != 0;
+        for (section, count) in [Section::Answer, Section::Authority, Section::Additional].into_iter().zip(counts) {
+            for _ in 0..count {
+                reader.record(section, &mut builder)?;
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    pub fn records(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + Clone {
+        self.records.iter().map(|r| RecordRef {
+            section: r.section,
+            owner: &self.octets[r.owner_at as usize..][..usize::from(r.owner_len)],
+            rtype: r.rtype,
+            class: r.class,
+            ttl: r.ttl,
+            rdata: &self.octets[r.rdata_at as usize..][..usize::from(r.rdata_len)],
+        })
+    }
+
+    pub fn section(&self, section: Section) -> impl Iterator<Item = RecordRef<'_>> + Clone {
+        self.records().filter(move |r| r.section == section)
+    }
+
+    /// Octets this answer holds, for the cache's bound.
+    pub fn size(&self) -> usize {
+        size_of::<Answer>()
+            + self.octets.len()
+            + size_of_val(&*self.records)
+            + self.ede.iter().map(|e| size_of::<Ede>() + e.text.len()).sum::<usize>()
+    }
+
+    /// NXDOMAIN and NODATA are answers; anything but NOERROR and NXDOMAIN is a failure to resolve.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+    }
+
+    /// Whether nothing in the answer section is of the type that was asked.
+    pub fn is_negative(&self, qtype: RecordType) -> bool {
+        self.rcode == Rcode::NXDOMAIN || !self.section(Section::Answer).any(|r| r.rtype == qtype || qtype == RecordType::ANY)
+    }
+
+    /// How long the answer may be kept, in seconds; zero: not at all.
+    ///
+    /// Positive: the least TTL of the answer section. Negative: also the lesser of the SOA's TTL and minimum, and nothing
+    /// without an SOA (RFC 2308 §5).
+    pub fn ttl_secs(&self, qtype: RecordType) -> u32 {
+        let positive = self.section(Section::Answer).map(|r| r.ttl).min();
+        if !self.is_negative(qtype) {
+            return positive.unwrap_or(0).min(POSITIVE_TTL_SECS_MAX);
+        }
+        let soa = self.section(Section::Authority).find(|r| r.rtype == RecordType::SOA);
+        let Some(negative) = soa.and_then(|r| Some(r.ttl.min(soa_minimum(r.rdata)?))) else { return 0 };
+        negative.min(positive.unwrap_or(u32::MAX)).min(NEGATIVE_TTL_SECS_MAX)
+    }
+
+    /// Names that the answer leads to: CNAME and DNAME targets, SVCB and HTTPS target names. In order of appearance.
+    pub fn target_names(&self) -> impl Iterator<Item = Name> + '_ {
+        self.section(Section::Answer).filter_map(|r| match r.rtype {
+            RecordType::CNAME | RecordType::DNAME => Name::from_wire(r.rdata).ok(),
+            RecordType::SVCB | RecordType::HTTPS => {
+                let (target, _) = Name::read(r.rdata, 2).ok()?;
+                // RFC 9460 §2.5: "." stands for the owner itself, which has been judged.
+                (!target.is_root()).then_some(target)
+            }
+            _ => None,
+        })
+    }
+
+    /// Every address the answer gives: A, AAAA (additional ones too) and the hints of SVCB and HTTPS.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.records().flat_map(|r| {
+            let (single, hints) = match r.rtype {
+                RecordType::A | RecordType::AAAA => (address(r.rtype, r.rdata), None),
+                RecordType::SVCB | RecordType::HTTPS => (None, Some(SvcbHints::of(r.rdata))),
+                _ => (None, None),
+            };
+            single.into_iter().chain(hints.into_iter().flatten())
+        })
+    }
+}
+
+/// The address of an A or AAAA record.
+pub fn address(rtype: RecordType, rdata: &[u8]) -> Option<IpAddr> {
+    match rtype {
+        RecordType::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(rdata).ok()?).into()),
+        RecordType::AAAA => Some(Ipv6Addr::from(<[u8; 16]>::try_from(rdata).ok()?).into()),
+        _ => None,
+    }
+}
+
+/// MINIMUM of an SOA: the last 32 bits.
+fn soa_minimum(rdata: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*rdata.last_chunk()?))
+}
+
+/// ipv4hint (4) and ipv6hint (6) of a SVCB record. RFC 9460 §7.3.
+struct SvcbHints<'a> {
+    params: &'a [u8],
+    /// The rest of the hint being read and its address length.
+    hint: (&'a [u8], usize),
+}
+
+impl<'a> SvcbHints<'a> {
+    fn of(rdata: &'a [u8]) -> SvcbHints<'a> {
+        let params = Name::read(rdata, 2).map_or(&[][..], |(_, end)| &rdata[end..]);
+        SvcbHints { params, hint: (&[], 4) }
+    }
+}
+
+impl Iterator for SvcbHints<'_> {
+    type Item = IpAddr;
+
+    fn next(&mut self) -> Option<IpAddr> {
+        loop {
+            let (hint, width) = self.hint;
+            if hint.len() >= width {
+                self.hint.0 = &hint[width..];
+                let rtype = if width == 4 { RecordType::A } else { RecordType::AAAA };
+                return address(rtype, &hint[..width]);
+            }
+            let (head, rest) = self.params.split_first_chunk::<4>()?;
+            let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+            let value = rest.get(..len)?;
+            self.params = &rest[len..];
+            match u16::from_be_bytes([head[0], head[1]]) {
+                4 => self.hint = (value, 4),
+                6 => self.hint = (value, 16),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Puts an answer together; also for answers that we make ourselves.
+#[derive(Debug)]
+pub struct AnswerBuilder {
+    answer: Answer,
+    records: Vec<Record>,
+    octets: Vec<u8>,
+    ede: Vec<Ede>,
+}
+
+impl AnswerBuilder {
+    pub fn new(rcode: Rcode) -> AnswerBuilder {
+        AnswerBuilder {
+            answer: Answer {
+                rcode,
+                authentic_data: false,
+                truncated: false,
+                ede: Box::default(),
+                records: Box::default(),
+                octets: Box::default(),
+            },
+            records: Vec::new(),
+            octets: Vec::new(),
+            ede: Vec::new(),
+        }
+    }
+
+    /// Adds a record of class IN; `owner` and any name in `rdata` are uncompressed.
+    pub fn push(&mut self, section: Section, owner: &[u8], rtype: RecordType, ttl: u32, rdata: &[u8]) -> &mut Self {
+        let owner_at = self.octets.len() as u32;
+        self.octets.extend_from_slice(owner);
+        let rdata_at = self.octets.len() as u32;
+        self.octets.extend_from_slice(rdata);
+        self.records.push(Record {
+            section,
+            rtype,
+            class: CLASS_IN,
+            ttl,
+            owner_at,
+            rdata_at,
+            rdata_len: rdata.len() as u16,
+            owner_len: owner.len() as u8,
+        });
+        self
+    }
+
+    /// Records so far.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub fn push_ede(&mut self, code: u16, text: &str) -> &mut Self {
+        self.ede.push(Ede { code, text: text.into() });
+        self
+    }
+
+    pub fn finish(mut self) -> Answer {
+        self.answer.records = self.records.into_boxed_slice();
+        self.answer.octets = self.octets.into_boxed_slice();
+        self.answer.ede = self.ede.into_boxed_slice();
+        self.answer
+    }
+}
+
+struct Reader<'a> {
+    message: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], AnswerError> {
+        let octets = self.message.get(self.at..).and_then(|m| m.first_chunk::<N>()).ok_or(AnswerError::Cut)?;
+        self.at += N;
+        Ok(*octets)
+    }
+
+    fn u16(&mut self) -> Result<u16, AnswerError> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn record(&mut self, section: Section, out: &mut AnswerBuilder) -> Result<(), AnswerError> {
+        let mut owner = [0; NAME_OCTETS_MAX];
+        let mut owner_len = 0;
+        self.at = read_labels(self.message, self.at, &mut owner, &mut owner_len)?;
+        let rtype = RecordType(self.u16()?);
+        let class = self.u16()?;
+        let ttl = u32::from_be_bytes(self.take()?);
+        let len = usize::from(self.u16()?);
+        let end = self.at + len;
+        let rdata = self.message.get(self.at..end).ok_or(AnswerError::Cut)?;
+        if rtype == RecordType::OPT {
+            out.answer.rcode = Rcode(out.answer.rcode.0 | (ttl >> 24) as u16 * 16);
+            read_ede(rdata, out);
+        } else {
+            if class != CLASS_IN {
+                return Err(AnswerError::Class(class));
+            }
+            // RFC 2181 §8: a TTL with the top bit set is zero.
+            let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
+            let owner_at = out.octets.len() as u32;
+            out.octets.extend_from_slice(&owner[..usize::from(owner_len)]);
+            let rdata_at = out.octets.len();
+            self.copy_rdata(rtype, end, &mut out.octets)?;
+            check_rdata(rtype, &out.octets[rdata_at..])?;
+            let rdata_len = u16::try_from(out.octets.len() - rdata_at).map_err(|_| AnswerError::Rdata(rtype))?;
+            out.records.push(Record {
+                section,
+                rtype,
+                class,
+                ttl,
+                owner_at,
+                rdata_at: rdata_at as u32,
+                rdata_len,
+                owner_len,
+            });
+        }
+        self.at = end;
+        Ok(())
+    }
+
+    /// Copies RDATA that ends at `end`, writing compressed names out in full.
+    fn copy_rdata(&mut self, rtype: RecordType, end: usize, out: &mut Vec<u8>) -> Result<(), AnswerError> {
+        let broken = AnswerError::Rdata(rtype);
+        let (before, names) = name_layout(rtype);
+        let start = self.at;
+        let head = self.message.get(start..start + before).filter(|_| start + before <= end).ok_or(broken.clone())?;
+        out.extend_from_slice(head);
+        let mut at = start + before;
+        for _ in 0..names {
+            let mut name = [0; NAME_OCTETS_MAX];
+            let mut len = 0;
+            at = read_labels(self.message, at, &mut name, &mut len)?;
+            if at > end {
+                return Err(broken);
+            }
+            out.extend_from_slice(&name[..usize::from(len)]);
+        }
+        out.extend_from_slice(self.message.get(at..end).ok_or(broken)?);
+        Ok(())
+    }
+}
+
+/// Octets before the first name of a type's RDATA, and how many names follow on each other.
+///
+/// Types whose names may be compressed: RFC 1035's, and the later ones RFC 3597 §4 tells receivers to decompress.
+pub fn name_layout(rtype: RecordType) -> (usize, usize) {
+    match rtype.0 {
+        // NS, MD, MF, CNAME, MB, MG, MR, PTR, NSAP-PTR, DNAME
+        2..=5 | 7..=9 | 12 | 23 | 39 => (0, 1),
+        // SOA, MINFO, RP
+        6 | 14 | 17 => (0, 2),
+        // MX, AFSDB, RT, KX
+        15 | 18 | 21 | 36 => (2, 1),
+        // PX
+        26 => (2, 2),
+        // SRV
+        33 => (6, 1),
+        // SIG and RRSIG: signer's name
+        24 | 46 => (18, 1),
+        // NXT, NSEC
+        30 | 47 => (0, 1),
+        _ => (0, 0),
+    }
+}
+
+/// The shapes that policy reads must be right: a broken one would be judged wrongly.
+fn check_rdata(rtype: RecordType, rdata: &[u8]) -> Result<(), AnswerError> {
+    let good = match rtype {
+        RecordType::A => rdata.len() == 4,
+        RecordType::AAAA => rdata.len() == 16,
+        RecordType::CNAME | RecordType::DNAME | RecordType::NS | RecordType::PTR => Name::from_wire(rdata).is_ok(),
+        RecordType::SOA => rdata.len() >= 22,
+        RecordType::SVCB | RecordType::HTTPS => svcb_is_whole(rdata),
+        _ => true,
+    };
+    if good { Ok(()) } else { Err(AnswerError::Rdata(rtype)) }
+}
+
+fn svcb_is_whole(rdata: &[u8]) -> bool {
+    let Ok((_, mut at)) = Name::read(rdata, 2) else { return false };
+    while at < rdata.len() {
+        let Some(head) = rdata.get(at..at + 4) else { return false };
+        let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        // A hint that is not whole addresses could hide one from policy.
+        let whole = match u16::from_be_bytes([head[0], head[1]]) {
+            4 => len.is_multiple_of(4),
+            6 => len.is_multiple_of(16),
+            _ => true,
+        };
+        at += 4 + len;
+        if !whole || at > rdata.len() {
+            return false;
+        }
+    }
+    true
+}
+
+fn read_ede(mut options: &[u8], out: &mut AnswerBuilder) {
+    while let Some((head, rest)) = options.split_first_chunk::<4>() {
+        let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        let Some(value) = rest.get(..len) else { return };
+        options = &rest[len..];
+        if u16::from_be_bytes([head[0], head[1]]) == 15 && value.len() >= 2 && out.ede.len() < 4 {
+            let text = String::from_utf8_lossy(&value[2..]);
+            out.push_ede(u16::from_be_bytes([value[0], value[1]]), text.trim_end_matches('\0'));
+        }
+    }
+}

@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::engine::category::{Categories, CategoryId};
-use crate::engine::list::{ParseOptions, Reach, RuleSet};
+use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
+use crate::engine::client::{Access, Client, ClientTable};
+use crate::engine::limits::LISTS_MAX;
+use crate::engine::list::{Effect, ParseOptions, Reach, RuleSet};
+use crate::engine::local_data::LocalData;
+use crate::engine::matcher::{Builder, ListSet, Narrowed};
 use crate::engine::name::Name;
-use crate::engine::upstream::UpstreamTable;
-use crate::engine::verdict::BlockResponse;
+use crate::engine::safe_search::SafeSearch;
+use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
+use crate::engine::upstream::{Routes, UpstreamTable};
+use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
 /// Everything a configuration says about policy, in the engine's types. Lists' contents come beside it.
 #[derive(Debug, Clone)]
@@ -118,4 +124,226 @@ pub struct ClientSettings {
 pub struct LoadedList {
     pub settings: ListSettings,
     pub rules: Arc<RuleSet>,
+}
+
+/// What is always built in, whatever the configuration says.
+#[derive(Debug, Clone)]
+pub struct BuiltIn {
+    pub safe_search: Arc<SafeSearch>,
+    /// Holes that no list reaches.
+    pub protected: Vec<(Name, Reach)>,
+    /// Holes that no content list reaches.
+    pub protected_content: Vec<(Name, Reach)>,
+    /// Names by which browsers ask whether a network filters: NXDOMAIN in every profile that does.
+    pub browser_canaries: Vec<(Name, Reach)>,
+}
+
+/// Everything a snapshot is made of.
+#[derive(Debug)]
+pub struct Inputs {
+    pub generation: u64,
+    pub policy: Policy,
+    pub lists: Vec<LoadedList>,
+    pub built_in: BuiltIn,
+    /// Upstream tables in force: the configuration's, else those that the daemon found.
+    pub upstreams: Vec<UpstreamTable>,
+    /// Keys the index's hash, so that no list can be written to collide.
+    pub seed: u64,
+}
+
+/// What compiling found that an operator should know.
+#[derive(Debug, Default)]
+pub struct CompileReport {
+    /// Rules that stood on a public suffix and were narrowed or left out, by list name.
+    pub narrowed: Vec<(String, Narrowed)>,
+    /// Denied names that are protected, so the deny has no effect: where and which.
+    pub ineffective: Vec<String>,
+}
+
+/// Why inputs cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    #[error("{0} lists, at most {LISTS_MAX} (each profile counts as two)")]
+    TooManyLists(usize),
+}
+
+/// Makes a snapshot.
+pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError> {
+    let Inputs { generation, policy, lists, built_in, upstreams, seed } = inputs;
+    let mut plan = Plan::new(seed);
+    let mut report = CompileReport::default();
+
+    let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
+    let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
+    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in));
+    let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content);
+
+    let (mut security, mut always) = (ListSet::default(), ListSet::default());
+    let mut content: Vec<(CategoryId, ListId)> = Vec::new();
+    for (id, category) in policy.categories.iter() {
+        let list = plan.own(&format!("test-name.{}", category.name), ListRole::Category(id), &test_names(category));
+        match category.layer {
+            Layer::Security => security.insert(list),
+            Layer::Content => content.push((id, list)),
+        }
+    }
+    let first_security = policy.categories.iter().find(|(_, c)| c.layer == Layer::Security).map(|(id, _)| id);
+    if let Some(category) = first_security {
+        let canary = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
+        // Blocked in every profile, `security = false` too: it is how /readyz and `healthcheck` see that filtering works.
+        always.insert(plan.own("canary", ListRole::Category(category), &[(canary, Reach::Exact)]));
+    }
+    let bypass = policy.categories.id("bypass");
+    let browser_canary =
+        bypass.map(|id| plan.own("browser-canary", ListRole::Category(id), &built_in.browser_canaries));
+
+    for list in lists {
+        let category = list.settings.category;
+        let id = plan.configured(list, &mut report);
+        match policy.categories.get(category).layer {
+            Layer::Security => security.insert(id),
+            Layer::Content => content.push((category, id)),
+        }
+    }
+
+    let mut profiles = Vec::with_capacity(policy.profiles.len());
+    for (i, settings) in policy.profiles.iter().enumerate() {
+        let id = ProfileId(i as u16);
+        let allow = plan.own(&format!("profile.{}.allow", settings.name), ListRole::ProfileAllow(id), &settings.allow);
+        let deny = plan.own(&format!("profile.{}.deny", settings.name), ListRole::ProfileDeny(id), &settings.deny);
+        let mut content_mask = ListSet::default();
+        for (_, list) in content.iter().filter(|(category, _)| settings.block.contains(category)) {
+            content_mask.insert(*list);
+        }
+        // A profile that filters nothing leaves browsers their own choice of resolver.
+        if let Some(list) = browser_canary.filter(|_| !settings.block.is_empty() || settings.safe_search) {
+            content_mask.insert(list);
+        }
+        let mut security_mask = always;
+        if settings.security {
+            security_mask.union_with(&security);
+        }
+        profiles.push(Profile {
+            name: settings.name.clone(),
+            security: security_mask,
+            content: content_mask,
+            allow,
+            deny,
+            unsafe_search: policy.categories.id("unsafe-search").filter(|id| settings.block.contains(id)),
+            safe_search: settings.safe_search,
+            youtube: settings.youtube,
+            block_response: settings.block_response,
+        });
+    }
+    if plan.lists.len() > LISTS_MAX {
+        return Err(CompileError::TooManyLists(plan.lists.len()));
+    }
+
+    let mut clients = ClientTable::default();
+    for (i, client) in policy.clients.iter().enumerate() {
+        let entry = Client { profile: ProfileId(client.profile as u16), configured: Some(i as u32) };
+        client.networks.iter().for_each(|&net| clients.insert(net, entry));
+    }
+    let zones: Vec<Name> = upstreams.iter().flat_map(|u| u.zones.iter().cloned()).collect();
+    let snapshot = Snapshot {
+        generation,
+        categories: policy.categories,
+        lists: plan.lists,
+        profiles,
+        client_names: policy.clients.into_iter().map(|c| c.name).collect(),
+        clients,
+        access: Access::new(policy.access),
+        strangers: policy.strangers,
+        index: plan.builder.build(),
+        masks: Masks { operator_allow, operator_deny, protected, protected_content, default_profile: ProfileId(0) },
+        safe_search: built_in.safe_search,
+        local_data: LocalData::new(&zones),
+        routes: Arc::new(Routes::new(&upstreams)),
+        page_v4: policy.page_v4,
+        page_v6: policy.page_v6,
+        block_ttl_secs: policy.block_ttl_secs,
+        rebind_protection: policy.rebind_protection,
+        rebind_allow: policy.rebind_allow,
+        cache: policy.cache,
+        node_name: policy.node_name,
+    };
+    note_ineffective(&snapshot, &policy.operator_deny, "[operator] deny", &mut report);
+    for profile in &policy.profiles {
+        note_ineffective(&snapshot, &profile.deny, &format!("[profile.{}] deny", profile.name), &mut report);
+    }
+    Ok((snapshot, report))
+}
+
+/// The lists so far, and the index that is growing.
+struct Plan {
+    builder: Builder,
+    lists: Vec<List>,
+}
+
+impl Plan {
+    fn new(seed: u64) -> Plan {
+        Plan { builder: Builder::new(seed), lists: Vec::new() }
+    }
+
+    /// The next number. Numbers past the bound are never looked up: compile fails first.
+    fn next_id(&self) -> ListId {
+        ListId(self.lists.len() as u16)
+    }
+
+    /// A list of ours: public suffixes are obeyed, since a person wrote it.
+    fn own(&mut self, name: &str, role: ListRole, entries: &[(Name, Reach)]) -> ListId {
+        let id = self.next_id();
+        let mut rules = RuleSet::default();
+        for (i, (entry, reach)) in entries.iter().enumerate() {
+            rules.push(entry, *reach, Effect::List, i as u32 + 1);
+        }
+        if self.lists.len() < LISTS_MAX {
+            self.builder.add(id, &rules, true);
+        }
+        self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
+        id
+    }
+
+    fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> ListId {
+        let id = self.next_id();
+        let LoadedList { settings, rules } = list;
+        if self.lists.len() < LISTS_MAX {
+            let narrowed = self.builder.add(id, &rules, settings.obey_public_suffixes);
+            if narrowed.count > 0 {
+                report.narrowed.push((settings.name.clone(), narrowed));
+            }
+        }
+        self.lists.push(List {
+            name: settings.name.clone(),
+            role: ListRole::Category(settings.category),
+            rules: rules.rule_count(),
+            configured: Some(ConfiguredList { settings, report: rules.report.clone() }),
+        });
+        id
+    }
+}
+
+/// The built-in holes, with every SafeSearch target and this resolver's own names.
+fn protected_names(built_in: &BuiltIn) -> Vec<(Name, Reach)> {
+    let targets = built_in.safe_search.targets().map(|name| (name.clone(), Reach::Exact));
+    built_in.protected.iter().cloned().chain(targets).collect()
+}
+
+/// `adult.block.lachan.example`: harmless, for demonstrations and checks.
+fn test_names(category: &Category) -> Vec<(Name, Reach)> {
+    let zone = Name::from_text(TEST_ZONE).expect("the test zone is written as a name");
+    // A category of the configuration may have a name that is no label; it goes without a test name.
+    zone.child(&category.name).map(|name| (name, Reach::Exact)).into_iter().collect()
+}
+
+/// Tells of denied names that a hole spares, so that nobody waits for a block that will not come.
+fn note_ineffective(snapshot: &Snapshot, entries: &[(Name, Reach)], place: &str, report: &mut CompileReport) {
+    for (name, _) in entries {
+        let mut hits = crate::engine::matcher::Hits::default();
+        snapshot.index.names.look_up(name.as_wire(), &mut hits);
+        let spared = hits.iter().any(|h| snapshot.index.names.set(h.listed).contains(snapshot.masks.protected));
+        if spared {
+            report.ineffective.push(format!("{place}: {name} is a protected name, so denying it has no effect"));
+        }
+    }
 }

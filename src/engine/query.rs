@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::name::Name;
+use crate::engine::limits::{NAME_OCTETS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
+use crate::engine::name::{Name, read_labels};
 
 /// DNS record types that the engine names; any other passes as its number (RFC 3597).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,4 +79,358 @@ pub struct Origin {
     /// The address the client asked; `None` where the listener cannot know it.
     pub local: Option<IpAddr>,
     pub transport: Transport,
+}
+
+/// A query that can be answered.
+#[derive(Debug, Clone)]
+pub struct Query {
+    pub id: u16,
+    pub recursion_desired: bool,
+    pub checking_disabled: bool,
+    /// AD in a query: "tell me whether it was validated". RFC 6840 §5.7.
+    pub authentic_data: bool,
+    pub question: Question,
+    /// The question's name as the client spelled it: the reply keeps its case (I10).
+    pub spelling: Spelling,
+    pub edns: Option<Edns>,
+}
+
+/// The wire octets of a name with the case a client used; as long as the canonical name.
+#[derive(Clone, Copy)]
+pub struct Spelling {
+    len: u8,
+    octets: [u8; NAME_OCTETS_MAX],
+}
+
+impl Spelling {
+    pub fn as_wire(&self) -> &[u8] {
+        &self.octets[..usize::from(self.len)]
+    }
+
+    pub fn of(name: &Name) -> Spelling {
+        let mut octets = [0; NAME_OCTETS_MAX];
+        octets[..name.as_wire().len()].copy_from_slice(name.as_wire());
+        Spelling { len: name.as_wire().len() as u8, octets }
+    }
+}
+
+impl std::fmt::Debug for Spelling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spelling(")?;
+        crate::engine::name::write_wire(self.as_wire(), f)?;
+        f.write_str(")")
+    }
+}
+
+/// What a client's OPT record asked for. RFC 6891 §6.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edns {
+    pub version: u8,
+    /// As sent; [`Edns::reply_limit`] bounds it.
+    pub udp_payload: u16,
+    pub dnssec_ok: bool,
+    /// Option 3, RFC 5001.
+    pub nsid: bool,
+    /// Option 11, RFC 7828; meaningless on UDP.
+    pub keepalive: bool,
+}
+
+impl Edns {
+    /// Octets a UDP answer to this client may have.
+    pub fn reply_limit(&self) -> usize {
+        usize::from(self.udp_payload.clamp(UDP_PAYLOAD_MIN, UDP_PAYLOAD_MAX))
+    }
+}
+
+/// The fixed part of a message, as far as it decides whether anybody is answered at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    pub id: u16,
+    pub flags: u16,
+}
+
+impl Header {
+    pub const LEN: usize = 12;
+    const QR: u16 = 0x8000;
+    const RD: u16 = 0x0100;
+    const AD: u16 = 0x0020;
+    const CD: u16 = 0x0010;
+
+    /// The header of something that may be answered. `None`: a runt or a response; silence (DESIGN §2, step 1).
+    pub fn peek(message: &[u8]) -> Option<Header> {
+        let header: &[u8; Header::LEN] = message.first_chunk()?;
+        let flags = u16::from_be_bytes([header[2], header[3]]);
+        // Answering a response is how two servers start a loop that never ends.
+        if flags & Header::QR != 0 {
+            return None;
+        }
+        Some(Header { id: u16::from_be_bytes([header[0], header[1]]), flags })
+    }
+
+    pub fn opcode(self) -> u8 {
+        (self.flags >> 11 & 0xf) as u8
+    }
+}
+
+/// A message that gets an error code instead of an answer, with as much of it as could be read.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub header: Header,
+    pub rcode: Rcode,
+    /// Echoed when it was whole.
+    pub question: Option<(Question, Spelling)>,
+    pub edns: Option<Edns>,
+}
+
+/// Response codes, with the upper bits that travel in OPT. RFC 6895 §2.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rcode(pub u16);
+
+impl Rcode {
+    pub const NOERROR: Rcode = Rcode(0);
+    pub const FORMERR: Rcode = Rcode(1);
+    pub const SERVFAIL: Rcode = Rcode(2);
+    pub const NXDOMAIN: Rcode = Rcode(3);
+    pub const NOTIMP: Rcode = Rcode(4);
+    pub const REFUSED: Rcode = Rcode(5);
+    pub const BADVERS: Rcode = Rcode(16);
+
+    /// The metric label: the few codes we count apart, else `other`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rcode::NOERROR => "NOERROR",
+            Rcode::FORMERR => "FORMERR",
+            Rcode::SERVFAIL => "SERVFAIL",
+            Rcode::NXDOMAIN => "NXDOMAIN",
+            Rcode::NOTIMP => "NOTIMP",
+            Rcode::REFUSED => "REFUSED",
+            Rcode::BADVERS => "BADVERS",
+            Rcode(_) => "other",
+        }
+    }
+}
+
+/// Reads a whole message whose header [`Header::peek`] let through.
+///
+/// # Errors
+/// The [`Refusal`] says which code the sender gets: NOTIMP for another opcode, FORMERR for anything that cannot be read
+/// or does not hold exactly one question (RFC 9619), BADVERS for EDNS above 0 (RFC 6891 §6.1.3).
+pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
+    let mut refusal = Refusal { header, rcode: Rcode::FORMERR, question: None, edns: None };
+    if header.opcode() != 0 {
+        refusal.rcode = Rcode::NOTIMP;
+        return Err(Box::new(refusal));
+    }
+    let mut reader = Reader { message, at: Header::LEN };
+    match read_sections(&mut reader, &mut refusal) {
+        Some(()) => {}
+        None => return Err(Box::new(refusal)),
+    }
+    if refusal.edns.is_some_and(|e| e.version > 0) {
+        refusal.rcode = Rcode::BADVERS;
+        return Err(Box::new(refusal));
+    }
+    let Some((question, spelling)) = refusal.question.take() else { return Err(Box::new(refusal)) };
+    if let Some(rcode) = meta_type_refusal(question.qtype) {
+        refusal.rcode = rcode;
+        refusal.question = Some((question, spelling));
+        return Err(Box::new(refusal));
+    }
+    Ok(Query {
+        id: header.id,
+        recursion_desired: header.flags & Header::RD != 0,
+        checking_disabled: header.flags & Header::CD != 0,
+        authentic_data: header.flags & Header::AD != 0,
+        question,
+        spelling,
+        edns: refusal.edns,
+    })
+}
+
+/// Types that are no data and cannot be asked of a forwarder.
+fn meta_type_refusal(qtype: RecordType) -> Option<Rcode> {
+    match qtype {
+        // Type 0 is reserved, OPT and TSIG are no question types, NXNAME (128) must not be asked (RFC 9824 §3.5).
+        RecordType(0) | RecordType::OPT | RecordType::TSIG | RecordType(128) => Some(Rcode::FORMERR),
+        RecordType::TKEY | RecordType::MAILA | RecordType::MAILB => Some(Rcode::NOTIMP),
+        // A forwarder has no zones to give away.
+        RecordType::AXFR | RecordType::IXFR => Some(Rcode::REFUSED),
+        _ => None,
+    }
+}
+
+/// Fills `out` with the question and the OPT; `None` at the first thing that cannot be.
+fn read_sections(reader: &mut Reader<'_>, out: &mut Refusal) -> Option<()> {
+    let counts: [u16; 4] = std::array::from_fn(|i| {
+        u16::from_be_bytes([reader.message[4 + 2 * i], reader.message[5 + 2 * i]])
+    });
+    // RFC 9619 §4: more than one question is FORMERR. None is too: we have nothing to say without one.
+    if counts[0] != 1 {
+        return None;
+    }
+    let (question, spelling) = reader.question()?;
+    out.question = Some((question, spelling));
+    let mut edns = None;
+    for (section, &count) in counts[1..].iter().enumerate() {
+        for _ in 0..count {
+            let record = reader.record()?;
+            if record.rtype != RecordType::OPT {
+                continue;
+            }
+            // RFC 6891 §6.1.1: one OPT, in the additional section, owned by the root.
+            if section != 2 || edns.is_some() || !record.root_owner {
+                return None;
+            }
+            edns = Some(read_opt(&record)?);
+        }
+    }
+    out.edns = edns;
+    Some(())
+}
+
+fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
+    let [_extended_rcode, version, flags, _] = record.ttl.to_be_bytes();
+    let mut edns = Edns {
+        version,
+        udp_payload: record.class,
+        dnssec_ok: flags & 0x80 != 0,
+        nsid: false,
+        keepalive: false,
+    };
+    let mut options = record.rdata;
+    while !options.is_empty() {
+        let (head, rest) = options.split_first_chunk::<4>()?;
+        let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        rest.get(..len)?;
+        // Client subnet and client-identity options end here: nothing reads them, so nothing can pass them on.
+        match u16::from_be_bytes([head[0], head[1]]) {
+            3 => edns.nsid = true,
+            11 => edns.keepalive = true,
+            _ => {}
+        }
+        options = &rest[len..];
+    }
+    Some(edns)
+}
+
+/// A cursor over a message. Each step is `None` when the octets end or cannot be.
+struct Reader<'a> {
+    message: &'a [u8],
+    at: usize,
+}
+
+struct RawRecord<'a> {
+    root_owner: bool,
+    rtype: RecordType,
+    class: u16,
+    ttl: u32,
+    rdata: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let octets = self.message.get(self.at..)?.first_chunk::<N>()?;
+        self.at += N;
+        Some(*octets)
+    }
+
+    /// The question. Its name is the first of the message, so a compression pointer in it can only be an attack.
+    fn question(&mut self) -> Option<(Question, Spelling)> {
+        let mut spelling = Spelling { len: 0, octets: [0; NAME_OCTETS_MAX] };
+        let start = self.at;
+        let end = read_labels(self.message, start, &mut spelling.octets, &mut spelling.len).ok()?;
+        if end - start != usize::from(spelling.len) {
+            return None;
+        }
+        let qname = Name::from_wire(spelling.as_wire()).ok()?;
+        self.at = end;
+        let qtype = RecordType(u16::from_be_bytes(self.take()?));
+        let qclass = u16::from_be_bytes(self.take()?);
+        Some((Question { qname, qtype, qclass }, spelling))
+    }
+
+    fn record(&mut self) -> Option<RawRecord<'a>> {
+        let (owner, end) = Name::read(self.message, self.at).ok()?;
+        self.at = end;
+        let rtype = RecordType(u16::from_be_bytes(self.take()?));
+        let class = u16::from_be_bytes(self.take()?);
+        let ttl = u32::from_be_bytes(self.take()?);
+        let len = usize::from(u16::from_be_bytes(self.take()?));
+        let rdata = self.message.get(self.at..self.at + len)?;
+        self.at += len;
+        Some(RawRecord { root_owner: owner.is_root(), rtype, class, ttl, rdata })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    }
+
+    fn read_hex(text: &str) -> Result<Query, Rcode> {
+        let message = hex(text);
+        read(&message, Header::peek(&message).unwrap()).map_err(|r| r.rcode)
+    }
+
+    const QUESTION: &str = "026f6b076578616d706c6504746573740000010001";
+
+    #[test]
+    fn a_plain_query_is_read_and_its_case_kept() {
+        let q = read_hex("12340110000100000000000003576542076578616d706c650000010001").unwrap();
+        assert_eq!((q.id, q.recursion_desired, q.checking_disabled), (0x1234, true, true));
+        assert_eq!(q.question.qname.to_string(), "web.example");
+        assert_eq!(q.spelling.as_wire(), b"\x03WeB\x07example\0");
+        assert_eq!(q.edns, None);
+    }
+
+    #[test]
+    fn runts_and_responses_are_not_answered() {
+        for silent in ["", "12", "1234010000010000000000", "123481000001000000000000"] {
+            assert_eq!(Header::peek(&hex(silent)), None, "{silent}");
+        }
+    }
+
+    #[test]
+    fn bad_messages_get_their_code() {
+        let opt = "0000290400000000000000";
+        let opt_v5 = "0000290400000500000000";
+        for (what, message, rcode) in [
+            ("header alone", "123401000001000000000000".to_owned(), Rcode::FORMERR),
+            ("no question", "123401000000000000000000".to_owned(), Rcode::FORMERR),
+            ("two questions", format!("123401000002000000000000{QUESTION}{QUESTION}"), Rcode::FORMERR),
+            ("opcode status", format!("123411000001000000000000{QUESTION}"), Rcode::NOTIMP),
+            ("missing additional", format!("123401000001000000000001{QUESTION}"), Rcode::FORMERR),
+            ("two OPTs", format!("123401000001000000000002{QUESTION}{opt}{opt}"), Rcode::FORMERR),
+            ("OPT in authority", format!("123401000001000000010000{QUESTION}{opt}"), Rcode::FORMERR),
+            ("EDNS version 5", format!("123401000001000000000001{QUESTION}{opt_v5}"), Rcode::BADVERS),
+            ("option overrun", format!("123401000001000000000001{QUESTION}000029040000000000000400030009"), Rcode::FORMERR),
+            ("pointer as name", "123401000001000000000000c00c00010001".to_owned(), Rcode::FORMERR),
+            ("AXFR", "1234010000010000000000000000fc0001".to_owned(), Rcode::REFUSED),
+            ("type 0", "12340100000100000000000000 00000001".replace(' ', ""), Rcode::FORMERR),
+        ] {
+            assert_eq!(read_hex(&message).unwrap_err(), rcode, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_opt_is_read() {
+        let q = read_hex(&format!("123401000001000000000001{QUESTION}0000290400000080000004000300 00").replace(' ', ""));
+        let edns = q.unwrap().edns.unwrap();
+        assert!(edns.dnssec_ok);
+        assert!(edns.nsid);
+        assert_eq!(edns.udp_payload, 1024);
+        for (asked, limit) in [(0, 512), (511, 512), (1232, 1232), (65535, 1232)] {
+            assert_eq!(Edns { udp_payload: asked, ..edns }.reply_limit(), limit);
+        }
+    }
+
+    #[test]
+    fn client_subnet_of_any_shape_is_read_over() {
+        // Family 0, prefix 0: what `dig +subnet=0` sends.
+        let q = read_hex(&format!("123401000001000000000001{QUESTION}00002904d000000000000800080004000000 00").replace(' ', ""));
+        assert!(q.is_ok());
+    }
 }

@@ -93,7 +93,7 @@ pub enum Cause {
     /// An address of a private network in the answer for a public name.
     Rebinding,
     /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
-    UnsafeSearch { owner: Name },
+    UnsafeSearch { owner: Name, category: CategoryId },
 }
 
 /// A part of an answer that was judged.

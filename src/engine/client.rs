@@ -1,0 +1,143 @@
+//! Who asks: source prefix → client → profile. The longest prefix wins.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
+
+use crate::engine::verdict::ProfileId;
+
+/// The client of one query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    pub profile: ProfileId,
+    /// Index of the `[client.*]` that matched; `None` for one that nobody configured.
+    pub configured: Option<u32>,
+}
+
+/// Prefixes of configured clients.
+#[derive(Debug, Default)]
+pub struct ClientTable {
+    v4: PrefixMap<Ipv4Net, Client>,
+    v6: PrefixMap<Ipv6Net, Client>,
+}
+
+impl ClientTable {
+    pub fn insert(&mut self, net: IpNet, client: Client) {
+        match net {
+            IpNet::V4(net) => self.v4.insert(net.trunc(), client),
+            IpNet::V6(net) => self.v6.insert(net.trunc(), client),
+        };
+    }
+
+    /// The client at `source`; an unconfigured one has the default profile, which is the first.
+    pub fn identify(&self, source: IpAddr) -> Client {
+        let found = match unmap(source) {
+            IpAddr::V4(v4) => self.v4.get_lpm(&Ipv4Net::from(v4)).map(|(_, c)| *c),
+            IpAddr::V6(v6) => self.v6.get_lpm(&Ipv6Net::from(v6)).map(|(_, c)| *c),
+        };
+        found.unwrap_or(Client { profile: ProfileId(0), configured: None })
+    }
+}
+
+/// Networks that may ask.
+#[derive(Debug, Default)]
+pub struct Access {
+    v4: PrefixMap<Ipv4Net, ()>,
+    v6: PrefixMap<Ipv6Net, ()>,
+}
+
+impl Access {
+    pub fn new(nets: impl IntoIterator<Item = IpNet>) -> Access {
+        let mut access = Access::default();
+        for net in nets {
+            match net {
+                IpNet::V4(net) => access.v4.insert(net.trunc(), ()),
+                IpNet::V6(net) => access.v6.insert(net.trunc(), ()),
+            };
+        }
+        access
+    }
+
+    pub fn allows(&self, source: IpAddr) -> bool {
+        match unmap(source) {
+            IpAddr::V4(v4) => self.v4.get_lpm(&Ipv4Net::from(v4)).is_some(),
+            IpAddr::V6(v6) => self.v6.get_lpm(&Ipv6Net::from(v6)).is_some(),
+        }
+    }
+}
+
+/// A v4-mapped address as the v4 address it is, so that no family is a way round a rule (I14).
+pub fn unmap(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// Addresses that an answer for a public name has no business with: rebinding protection.
+///
+/// RFC 1918, 169.254/16, fc00::/7, fe80::/10 and their v4-mapped forms. Loopback is not among them: mail block lists
+/// answer with 127.0.0.x.
+pub fn is_private(address: IpAddr) -> bool {
+    match unmap(address) {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(profile: u16) -> Client {
+        Client { profile: ProfileId(profile), configured: Some(u32::from(profile)) }
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_in_both_families() {
+        let mut table = ClientTable::default();
+        for (net, profile) in [("10.0.0.0/8", 1), ("10.20.0.0/16", 2), ("2001:db8::/32", 1), ("2001:db8:20::/48", 2)] {
+            table.insert(net.parse().unwrap(), client(profile));
+        }
+        for (source, profile) in [
+            ("10.1.2.3", 1),
+            ("10.20.2.3", 2),
+            ("::ffff:10.20.2.3", 2),
+            ("2001:db8:1::5", 1),
+            ("2001:db8:20::5", 2),
+            ("192.0.2.1", 0),
+            ("2001:db9::1", 0),
+        ] {
+            assert_eq!(table.identify(source.parse().unwrap()).profile, ProfileId(profile), "{source}");
+        }
+    }
+
+    #[test]
+    fn access_unmaps_and_refuses_the_rest() {
+        let access = Access::new(["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+        for (source, allowed) in
+            [("10.9.9.9", true), ("::ffff:10.9.9.9", true), ("::1", true), ("11.0.0.1", false), ("::2", false)]
+        {
+            assert_eq!(access.allows(source.parse().unwrap()), allowed, "{source}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_known_in_every_spelling() {
+        for (address, private) in [
+            ("10.0.0.1", true),
+            ("172.31.255.255", true),
+            ("172.32.0.0", false),
+            ("192.168.1.1", true),
+            ("169.254.1.1", true),
+            ("127.0.0.2", false),
+            ("::ffff:192.168.1.1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("::1", false),
+            ("0.0.0.0", false),
+            ("2001:db8::1", false),
+            ("198.51.100.1", false),
+        ] {
+            assert_eq!(is_private(address.parse().unwrap()), private, "{address}");
+        }
+    }
+}

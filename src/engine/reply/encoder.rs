@@ -1,0 +1,294 @@
+//! Octets of a reply: header, question, records, OPT.
+//!
+//! One encoder for every answer that leaves. The question goes back as it came, names are compressed, OPT is there exactly
+//! when the client sent one — also on truncation —, and the size never exceeds what client and transport allow (I10).
+
+use crate::engine::answer::{RecordRef, Section, name_layout};
+use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
+use crate::engine::name::Labels;
+use crate::engine::query::{Edns, Header, Query, Question, Rcode, RecordType, Refusal, Spelling, Transport};
+use crate::engine::verdict::EdeCode;
+
+/// How the encoder treats the TTLs of the records it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TtlRule {
+    /// Less the age, in seconds, and at most `max`.
+    Age { secs: u32, max: u32 },
+    /// The same for every record.
+    Fixed(u32),
+}
+
+impl TtlRule {
+    fn apply(self, ttl: u32) -> u32 {
+        match self {
+            TtlRule::Age { secs, max } => ttl.saturating_sub(secs).min(max),
+            TtlRule::Fixed(ttl) => ttl,
+        }
+    }
+}
+
+/// An extended error for the answer: code and English text. RFC 8914.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EdeText<'a> {
+    pub code: EdeCode,
+    pub text: &'a str,
+}
+
+/// What an answer says, apart from its records.
+#[derive(Debug, Clone, Copy)]
+pub struct Response<'a> {
+    pub rcode: Rcode,
+    pub authentic_data: bool,
+    pub ttl: TtlRule,
+    pub ede: &'a [EdeText<'a>],
+    /// NSID, when the client asked and the node has a name. RFC 5001.
+    pub nsid: &'a [u8],
+}
+
+impl Response<'_> {
+    /// A bare code.
+    pub fn code(rcode: Rcode) -> Response<'static> {
+        Response { rcode, authentic_data: false, ttl: TtlRule::Fixed(0), ede: &[], nsid: &[] }
+    }
+}
+
+/// The octets an answer by `transport` may have.
+pub fn size_limit(transport: Transport, edns: Option<&Edns>) -> usize {
+    match transport {
+        Transport::Tcp => usize::from(u16::MAX),
+        Transport::Udp => edns.map_or(usize::from(UDP_PAYLOAD_MIN), Edns::reply_limit),
+    }
+}
+
+/// Writes the answer to a query.
+pub fn write<'a>(
+    query: &Query,
+    transport: Transport,
+    response: &Response<'_>,
+    records: impl Iterator<Item = RecordRef<'a>> + Clone,
+) -> Vec<u8> {
+    let mut flags = RA | u16::from(query.recursion_desired) * RD | u16::from(query.checking_disabled) * CD;
+    if response.authentic_data {
+        flags |= AD;
+    }
+    let limit = size_limit(transport, query.edns.as_ref());
+    let mut out = Encoder::new(query.id, flags, limit);
+    out.question(&query.question, &query.spelling);
+    out.reserve_opt(query.edns.as_ref(), response, transport);
+    out.records(records, response.ttl);
+    out.finish(response.rcode)
+}
+
+/// Writes the answer to a message that was no query of ours to answer.
+pub fn write_refusal(refusal: &Refusal, transport: Transport, ede: &[EdeText<'_>]) -> Vec<u8> {
+    // RFC 1035 gives RD and CD a meaning in queries only: another opcode gets its opcode and the code back.
+    let is_query = refusal.header.opcode() == 0;
+    let kept = if is_query { refusal.header.flags & (RD | CD) | RA } else { 0 };
+    let limit = size_limit(transport, refusal.edns.as_ref());
+    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit);
+    if let Some((question, spelling)) = &refusal.question {
+        out.question(question, spelling);
+    }
+    let response = Response { ede, ..Response::code(refusal.rcode) };
+    out.reserve_opt(refusal.edns.as_ref(), &response, transport);
+    out.finish(refusal.rcode)
+}
+
+const QR: u16 = 0x8000;
+const OPCODE: u16 = 0x7800;
+const TC: u16 = 0x0200;
+const RD: u16 = 0x0100;
+const RA: u16 = 0x0080;
+const AD: u16 = 0x0020;
+const CD: u16 = 0x0010;
+
+/// Offsets that a compression pointer can reach: 14 bits. RFC 1035 §4.1.4.
+const POINTER_MAX: usize = 0x3fff;
+/// Names remembered for compression in one message; later ones are written out. Bounds the work per name.
+const COMPRESSION_NAMES_MAX: usize = 128;
+
+struct Encoder {
+    out: Vec<u8>,
+    flags: u16,
+    /// Largest size, the OPT included.
+    limit: usize,
+    /// The OPT, encoded; appended last.
+    opt: Vec<u8>,
+    counts: [u16; 3],
+    /// Where each remembered suffix starts in `out`.
+    suffixes: Vec<u16>,
+}
+
+impl Encoder {
+    fn new(id: u16, flags: u16, limit: usize) -> Encoder {
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&[0; 10]);
+        Encoder { out, flags: flags | QR, limit, opt: Vec::new(), counts: [0; 3], suffixes: Vec::new() }
+    }
+
+    fn question(&mut self, question: &Question, spelling: &Spelling) {
+        self.out[5] = 1;
+        self.name(spelling.as_wire());
+        self.out.extend_from_slice(&question.qtype.0.to_be_bytes());
+        self.out.extend_from_slice(&question.qclass.to_be_bytes());
+    }
+
+    /// Encodes the OPT now, so that records know what room is left; nothing when the client sent none (RFC 6891 §7).
+    fn reserve_opt(&mut self, edns: Option<&Edns>, response: &Response<'_>, transport: Transport) {
+        let Some(edns) = edns else { return };
+        let opt = &mut self.opt;
+        opt.push(0);
+        opt.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
+        opt.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
+        opt.extend_from_slice(&[(response.rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
+        opt.extend_from_slice(&[0, 0]);
+        let options_at = opt.len();
+        if edns.nsid && !response.nsid.is_empty() {
+            put_option(opt, 3, &[response.nsid]);
+        }
+        if edns.keepalive && transport == Transport::Tcp {
+            // RFC 7828 §3.1: units of 100 ms.
+            let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
+            put_option(opt, 11, &[&tenths.to_be_bytes()]);
+        }
+        for ede in response.ede {
+            put_option(opt, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
+        }
+        let len = (opt.len() - options_at) as u16;
+        opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
+    }
+
+    /// Writes the records that fit. An answer section that does not fit whole is left out and TC set (RFC 2181 §9); the
+    /// other sections are left out silently, unless the answer is their SOA.
+    fn records<'a>(&mut self, records: impl Iterator<Item = RecordRef<'a>> + Clone, ttl: TtlRule) {
+        for section in [Section::Answer, Section::Authority, Section::Additional] {
+            let (start, remembered) = (self.out.len(), self.suffixes.len());
+            for record in records.clone().filter(|r| r.section == section) {
+                self.record(&record, ttl);
+                self.counts[section as usize] += 1;
+                if self.out.len() + self.opt.len() <= self.limit {
+                    continue;
+                }
+                self.out.truncate(start);
+                self.suffixes.truncate(remembered);
+                self.counts[section as usize] = 0;
+                if section == Section::Answer || (section == Section::Authority && self.counts[0] == 0) {
+                    self.flags |= TC;
+                    return;
+                }
+                break;
+            }
+        }
+    }
+
+    fn record(&mut self, record: &RecordRef<'_>, ttl: TtlRule) {
+        self.name(record.owner);
+        self.out.extend_from_slice(&record.rtype.0.to_be_bytes());
+        self.out.extend_from_slice(&record.class.to_be_bytes());
+        self.out.extend_from_slice(&ttl.apply(record.ttl).to_be_bytes());
+        let len_at = self.out.len();
+        self.out.extend_from_slice(&[0, 0]);
+        match record.rtype {
+            // RFC 3597 §4: only the types of RFC 1035 may be compressed.
+            RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::MX | RecordType::SOA => {
+                let (before, names) = name_layout(record.rtype);
+                self.out.extend_from_slice(&record.rdata[..before]);
+                let mut at = before;
+                for _ in 0..names {
+                    let end = at + name_len(&record.rdata[at..]);
+                    self.name(&record.rdata[at..end]);
+                    at = end;
+                }
+                self.out.extend_from_slice(&record.rdata[at..]);
+            }
+            _ => self.out.extend_from_slice(record.rdata),
+        }
+        let len = (self.out.len() - len_at - 2) as u16;
+        self.out[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+    }
+
+    /// Writes a name, with a pointer to the longest suffix that was written before. Case does not count (RFC 1035 §2.3.3).
+    fn name(&mut self, wire: &[u8]) {
+        let labels = Labels::of(wire);
+        let mut new = [0u16; LABELS_MAX];
+        let mut new_count = 0;
+        for depth in (1..=labels.count()).rev() {
+            let suffix = labels.suffix(depth);
+            if let Some(&at) = self.suffixes.iter().find(|&&at| self.is_written_at(usize::from(at), suffix)) {
+                self.out.extend_from_slice(&(0xc000 | at).to_be_bytes());
+                self.remember(&new[..new_count]);
+                return;
+            }
+            let at = self.out.len();
+            if at <= POINTER_MAX {
+                new[new_count] = at as u16;
+                new_count += 1;
+            }
+            self.out.extend_from_slice(&suffix[..1 + usize::from(suffix[0])]);
+        }
+        self.out.push(0);
+        self.remember(&new[..new_count]);
+    }
+
+    fn remember(&mut self, starts: &[u16]) {
+        let room = COMPRESSION_NAMES_MAX.saturating_sub(self.suffixes.len());
+        self.suffixes.extend_from_slice(&starts[..starts.len().min(room)]);
+    }
+
+    /// Whether the name written at `at` is `suffix`.
+    fn is_written_at(&self, mut at: usize, suffix: &[u8]) -> bool {
+        let mut rest = suffix;
+        loop {
+            let octet = self.out[at];
+            if octet & 0xc0 == 0xc0 {
+                at = usize::from(octet & 0x3f) << 8 | usize::from(self.out[at + 1]);
+                continue;
+            }
+            let len = 1 + usize::from(octet);
+            if rest.len() < len || !self.out[at..at + len].eq_ignore_ascii_case(&rest[..len]) {
+                return false;
+            }
+            if octet == 0 {
+                return true;
+            }
+            at += len;
+            rest = &rest[len..];
+        }
+    }
+
+    fn finish(mut self, rcode: Rcode) -> Vec<u8> {
+        let flags = self.flags | rcode.0 & 0xf;
+        self.out[2..4].copy_from_slice(&flags.to_be_bytes());
+        if !self.opt.is_empty() {
+            self.out.extend_from_slice(&self.opt);
+            self.counts[2] += 1;
+        }
+        for (i, count) in self.counts.into_iter().enumerate() {
+            self.out[6 + 2 * i..8 + 2 * i].copy_from_slice(&count.to_be_bytes());
+        }
+        self.out
+    }
+}
+
+fn put_option(opt: &mut Vec<u8>, code: u16, value: &[&[u8]]) {
+    opt.extend_from_slice(&code.to_be_bytes());
+    opt.extend_from_slice(&(value.iter().map(|v| v.len()).sum::<usize>() as u16).to_be_bytes());
+    for part in value {
+        opt.extend_from_slice(part);
+    }
+}
+
+/// At most [`EDE_TEXT_OCTETS_MAX`] octets, cut between characters.
+fn shorten(text: &str) -> &str {
+    &text[..text.floor_char_boundary(EDE_TEXT_OCTETS_MAX)]
+}
+
+/// Length of the uncompressed name that `octets` begins with.
+fn name_len(octets: &[u8]) -> usize {
+    let mut at = 0;
+    while octets[at] != 0 {
+        at += 1 + usize::from(octets[at]);
+    }
+    at + 1
+}

@@ -1,0 +1,317 @@
+//! Verdict or answer → wire: RCODE, SOA, EDE, TTL, TC, EDNS as the client had it.
+//!
+//! What each outcome says is here; how it is put into octets is [`encoder`]'s. Whom it goes to and why was decided before.
+
+pub mod encoder;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
+use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
+use crate::engine::local_data::{LocalAnswer, LocalRecords};
+use crate::engine::name::Name;
+use crate::engine::policy::{self, Cleared};
+use crate::engine::query::{Header, Origin, Query, Rcode, RecordType, Refusal};
+use crate::engine::safe_search::Rule;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId};
+
+use encoder::{EdeText, Response, TtlRule};
+
+/// TTL of rung 1's answers, in seconds: they never change.
+const LOCAL_TTL_SECS: u32 = 3600;
+/// TTL of the CNAME that SafeSearch puts in, in seconds: a profile that changes is followed soon.
+const SAFE_SEARCH_TTL_SECS: u32 = 60;
+/// TTL of the HINFO that answers ANY, in seconds. RFC 8482 §4.2 leaves it open.
+const ANY_TTL_SECS: u32 = 3600;
+
+/// Why nothing can be said about a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFound {
+    /// No upstream answered in time.
+    TimedOut,
+    /// No upstream could be reached, or none gave a usable answer.
+    Unreachable,
+    /// No upstream is configured for the name, or too many questions are under way.
+    NotReady,
+    /// The question came back to us from its own upstream.
+    Loop,
+}
+
+/// How an answer from upstream or the cache is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Telling {
+    pub ttl: TtlRule,
+    /// Past its TTL: said with an extended error (RFC 8767 §6, RFC 8914 §4.4).
+    pub stale: bool,
+    /// The channel it came by is authentic, so its AD may be passed on.
+    pub trust_ad: bool,
+}
+
+/// Writes an answer that policy has cleared.
+pub fn answer(
+    _judged: Cleared,
+    snapshot: &Snapshot,
+    query: &Query,
+    origin: Origin,
+    answer: &Answer,
+    telling: Telling,
+) -> Vec<u8> {
+    let mut ede: Vec<EdeText<'_>> =
+        answer.ede.iter().map(|e| EdeText { code: EdeCode(e.code), text: &e.text }).collect();
+    if telling.stale {
+        let nxdomain = answer.rcode == Rcode::NXDOMAIN;
+        let code = if nxdomain { EdeCode::STALE_NXDOMAIN } else { EdeCode::STALE_ANSWER };
+        ede.push(EdeText { code, text: "upstream does not answer" });
+    }
+    // RFC 6840 §5.7: AD is for clients that asked for it, by AD or by DO.
+    let wants_ad = query.authentic_data || query.edns.is_some_and(|e| e.dnssec_ok);
+    let response = Response {
+        rcode: answer.rcode,
+        authentic_data: wants_ad && answer.authentic_data && telling.trust_ad,
+        ttl: telling.ttl,
+        ede: &ede,
+        nsid: snapshot.node_name.as_bytes(),
+    };
+    encoder::write(query, origin.transport, &response, answer.records())
+}
+
+/// Writes a block (DESIGN §5) and says its code. `None`: the profile drops.
+pub fn block(
+    snapshot: &Snapshot,
+    profile: ProfileId,
+    query: &Query,
+    origin: Origin,
+    block: &Block,
+) -> Option<(Vec<u8>, Rcode)> {
+    let qname = &query.question.qname;
+    let ttl = snapshot.block_ttl_secs;
+    let owner = soa_owner(qname, block);
+    let (rcode, address) = match block.response {
+        BlockResponse::Drop => return None,
+        BlockResponse::Nxdomain => (Rcode::NXDOMAIN, None),
+        BlockResponse::Nodata => (Rcode::NOERROR, None),
+        BlockResponse::Refused => (Rcode::REFUSED, None),
+        BlockResponse::NullIp => (
+            Rcode::NOERROR,
+            address_for(query.question.qtype, Some(Ipv4Addr::UNSPECIFIED), Some(Ipv6Addr::UNSPECIFIED)),
+        ),
+        BlockResponse::Page => {
+            (Rcode::NOERROR, address_for(query.question.qtype, snapshot.page_v4, snapshot.page_v6))
+        }
+    };
+    let mut made = AnswerBuilder::new(rcode);
+    match address {
+        Some(address) => push_address(&mut made, qname.as_wire(), address, ttl),
+        // RFC 2308 §3: without an SOA a stub would ask again and again.
+        None if rcode != Rcode::REFUSED => push_soa(&mut made, &owner, ttl),
+        None => {}
+    }
+    let (lead, detail) = policy::ede_text(&snapshot.categories, &block.reason);
+    let text = format!("{lead}{detail}");
+    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text: &text }];
+    Some((write_made(snapshot, query, origin, &made.finish(), &ede), rcode))
+}
+
+/// Owner of a block's SOA: the rule's name when the question is at or below it, else the question's own name; never a
+/// top-level domain, whose other names a cache could then deny.
+fn soa_owner(qname: &Name, block: &Block) -> Name {
+    let rule = match &block.reason.cause {
+        Cause::Rule { owner, .. } | Cause::UnsafeSearch { owner, .. } => Some(owner),
+        Cause::Address { .. } | Cause::Rebinding => None,
+    };
+    match rule {
+        Some(owner) if owner.label_count() > 1 && qname.is_at_or_below(owner) => owner.clone(),
+        _ => qname.clone(),
+    }
+}
+
+/// Writes an answer of rung 1 and says its code.
+pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAnswer) -> (Vec<u8>, Rcode) {
+    let rcode = if local.rcode_nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
+    let owner = query.question.qname.as_wire();
+    let mut made = AnswerBuilder::new(rcode);
+    let ttl = LOCAL_TTL_SECS;
+    match &local.records {
+        LocalRecords::None => push_soa(&mut made, &local.zone, ttl),
+        LocalRecords::A(v4) => push_address(&mut made, owner, (*v4).into(), ttl),
+        LocalRecords::Aaaa(v6) => push_address(&mut made, owner, (*v6).into(), ttl),
+        LocalRecords::Ptr(name) => {
+            made.push(Section::Answer, owner, RecordType::PTR, ttl, name.as_wire());
+        }
+        LocalRecords::Ns(name) => {
+            made.push(Section::Answer, owner, RecordType::NS, ttl, name.as_wire());
+        }
+        LocalRecords::Soa => {
+            made.push(Section::Answer, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
+        }
+    }
+    (write_made(snapshot, query, origin, &made.finish(), &[]), rcode)
+}
+
+/// What is known of a SafeSearch target when its answer is written.
+#[derive(Debug)]
+pub enum TargetAnswer<'a> {
+    /// Upstream answered and policy cleared it; the age is in seconds.
+    Resolved(&'a Answer, u32, Cleared),
+    /// The table's own addresses stand in.
+    Static,
+    /// The target exists without records of this type.
+    NoData,
+}
+
+/// Writes a SafeSearch rewrite: the engine's CNAME and the target's records; an apex host gets the addresses under its
+/// own name instead, because a CNAME there would hide its MX and NS in caches behind us.
+pub fn rewrite(snapshot: &Snapshot, query: &Query, origin: Origin, rule: &Rule, target: TargetAnswer<'_>) -> Vec<u8> {
+    let qtype = query.question.qtype;
+    let owner = query.question.qname.as_wire();
+    let mut made = AnswerBuilder::new(Rcode::NOERROR);
+    let address_owner = if rule.apex { owner } else { rule.target.as_wire() };
+    if !rule.apex {
+        made.push(Section::Answer, owner, RecordType::CNAME, SAFE_SEARCH_TTL_SECS, rule.target.as_wire());
+    }
+    let before = made.len();
+    match target {
+        TargetAnswer::Resolved(answer, age, _judged) => {
+            for record in answer.section(Section::Answer) {
+                let ttl = record.ttl.saturating_sub(age).min(SAFE_SEARCH_TTL_SECS);
+                if !rule.apex {
+                    made.push(Section::Answer, record.owner, record.rtype, ttl, record.rdata);
+                } else if record.rtype == qtype || (qtype == RecordType::ANY && record.rtype == RecordType::A) {
+                    made.push(Section::Answer, owner, record.rtype, ttl, record.rdata);
+                }
+            }
+        }
+        TargetAnswer::Static => {
+            let v4 = rule.ipv4.iter().map(|&a| IpAddr::from(a));
+            let v6 = rule.ipv6.iter().map(|&a| IpAddr::from(a));
+            for address in v4.chain(v6).filter(|a| is_of_type(a, qtype)) {
+                push_address(&mut made, address_owner, address, SAFE_SEARCH_STATIC_TTL_SECS);
+            }
+        }
+        TargetAnswer::NoData => {}
+    }
+    // ANY of a host with a CNAME is answered by the CNAME alone: one RRset is enough (RFC 8482 §4.1).
+    if made.len() == before && (rule.apex || qtype != RecordType::ANY) {
+        let soa = if rule.apex { &query.question.qname } else { &rule.target };
+        push_soa(&mut made, soa, SAFE_SEARCH_STATIC_TTL_SECS);
+    }
+    write_made(snapshot, query, origin, &made.finish(), &[])
+}
+
+/// Whether an address answers a question of this type; ANY is answered with A.
+fn is_of_type(address: &IpAddr, qtype: RecordType) -> bool {
+    match qtype {
+        RecordType::A | RecordType::ANY => address.is_ipv4(),
+        RecordType::AAAA => address.is_ipv6(),
+        _ => false,
+    }
+}
+
+/// ANY, for a name that nothing blocks: a HINFO of our own. RFC 8482 §4.2.
+pub fn any(snapshot: &Snapshot, query: &Query, origin: Origin) -> Vec<u8> {
+    let mut made = AnswerBuilder::new(Rcode::NOERROR);
+    let owner = query.question.qname.as_wire();
+    made.push(Section::Answer, owner, RecordType::HINFO, ANY_TTL_SECS, b"\x07RFC8482\0");
+    write_made(snapshot, query, origin, &made.finish(), &[])
+}
+
+/// SERVFAIL of ours, with the reason (I8: never "allow").
+pub fn failure(snapshot: &Snapshot, query: &Query, origin: Origin, why: NotFound) -> Vec<u8> {
+    let (code, text) = match why {
+        NotFound::TimedOut => (EdeCode::NO_REACHABLE_AUTHORITY, "no upstream server answered in time"),
+        NotFound::Unreachable => (EdeCode::NETWORK_ERROR, "no upstream server gave a usable answer"),
+        NotFound::NotReady => (EdeCode::NOT_READY, "no upstream server for this name now"),
+        NotFound::Loop => (EdeCode::OTHER, "forwarding loop: an upstream server asks us"),
+    };
+    let made = AnswerBuilder::new(Rcode::SERVFAIL).finish();
+    write_made(snapshot, query, origin, &made, &[EdeText { code, text }])
+}
+
+/// `version.bind`, `version.server`, `id.server` in class CH. `None`: another name or type. RFC 4892.
+pub fn chaos(snapshot: &Snapshot, query: &Query, origin: Origin) -> Option<Vec<u8>> {
+    if !matches!(query.question.qtype, RecordType::TXT | RecordType::ANY) {
+        return None;
+    }
+    let version = concat!("lachan ", env!("CARGO_PKG_VERSION"));
+    let text = match query.question.qname.as_wire() {
+        b"\x07version\x04bind\0" | b"\x07version\x06server\0" => version,
+        b"\x02id\x06server\0" if !snapshot.node_name.is_empty() => &snapshot.node_name,
+        _ => return None,
+    };
+    let text = &text.as_bytes()[..text.len().min(255)];
+    let rdata: Vec<u8> = std::iter::once(text.len() as u8).chain(text.iter().copied()).collect();
+    let owner = query.question.qname.as_wire();
+    let record = RecordRef {
+        section: Section::Answer,
+        owner,
+        rtype: RecordType::TXT,
+        class: query.question.qclass,
+        ttl: 0,
+        rdata: &rdata,
+    };
+    let response = Response::code(Rcode::NOERROR);
+    Some(encoder::write(query, origin.transport, &response, std::iter::once(record)))
+}
+
+/// An error code for a message that is no query of ours to answer.
+pub fn refusal(refusal: &Refusal, origin: Origin) -> Vec<u8> {
+    encoder::write_refusal(refusal, origin.transport, &[])
+}
+
+/// REFUSED with EDE 18 for someone we do not serve. The question is echoed when it can be read.
+pub fn stranger(message: &[u8], header: Header, origin: Origin) -> Vec<u8> {
+    let told = match crate::engine::query::read(message, header) {
+        Ok(query) => refuse(&query, header, Rcode::REFUSED),
+        Err(bad) => Refusal { rcode: Rcode::REFUSED, ..*bad },
+    };
+    let ede = [EdeText { code: EdeCode::PROHIBITED, text: "this resolver does not serve your network" }];
+    encoder::write_refusal(&told, origin.transport, &ede)
+}
+
+/// Turns a query that was read into the refusal of it.
+pub fn refuse(query: &Query, header: Header, rcode: Rcode) -> Refusal {
+    Refusal { header, rcode, question: Some((query.question.clone(), query.spelling)), edns: query.edns }
+}
+
+fn write_made(snapshot: &Snapshot, query: &Query, origin: Origin, made: &Answer, ede: &[EdeText<'_>]) -> Vec<u8> {
+    let response = Response {
+        rcode: made.rcode,
+        authentic_data: false,
+        ttl: TtlRule::Age { secs: 0, max: u32::MAX },
+        ede,
+        nsid: snapshot.node_name.as_bytes(),
+    };
+    encoder::write(query, origin.transport, &response, made.records())
+}
+
+fn address_for(qtype: RecordType, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Option<IpAddr> {
+    match qtype {
+        RecordType::A => v4.map(IpAddr::from),
+        RecordType::AAAA => v6.map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn push_address(made: &mut AnswerBuilder, owner: &[u8], address: IpAddr, ttl: u32) {
+    match address {
+        IpAddr::V4(v4) => made.push(Section::Answer, owner, RecordType::A, ttl, &v4.octets()),
+        IpAddr::V6(v6) => made.push(Section::Answer, owner, RecordType::AAAA, ttl, &v6.octets()),
+    };
+}
+
+fn push_soa(made: &mut AnswerBuilder, owner: &Name, ttl: u32) {
+    made.push(Section::Authority, owner.as_wire(), RecordType::SOA, ttl, &soa_rdata(ttl));
+}
+
+/// An SOA of our own: server and mailbox are names that cannot exist, the times Unbound's, the minimum our TTL.
+fn soa_rdata(minimum: u32) -> Vec<u8> {
+    let mut rdata = b"\x06lachan\x07invalid\0\x06nobody\x07invalid\0".to_vec();
+    for number in [1, 3600, 1200, 604_800, minimum] {
+        rdata.extend_from_slice(&number.to_be_bytes());
+    }
+    rdata
+}
+
+/// TTL rule of a stale answer. RFC 8767 §4.
+pub const STALE_TTL: TtlRule = TtlRule::Fixed(STALE_TTL_SECS);

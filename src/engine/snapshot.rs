@@ -1,0 +1,116 @@
+//! Everything one query needs, immutable: made by [`compile`](crate::engine::compile), read by policy.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::engine::category::{Categories, CategoryId};
+use crate::engine::client::{Access, ClientTable};
+use crate::engine::compile::{CacheSettings, ListSettings, Strangers, YouTube};
+use crate::engine::list::ListReport;
+use crate::engine::local_data::LocalData;
+use crate::engine::matcher::{Index, ListSet};
+use crate::engine::name::Name;
+use crate::engine::safe_search::SafeSearch;
+use crate::engine::upstream::Routes;
+use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
+
+/// One generation of policy.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts reloads; in every event (I2).
+    pub generation: u64,
+    pub categories: Categories,
+    /// By [`ListId`].
+    pub lists: Vec<List>,
+    /// By [`ProfileId`]; the first is `default`.
+    pub profiles: Vec<Profile>,
+    /// Names of `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
+    pub client_names: Vec<String>,
+    pub clients: ClientTable,
+    pub access: Access,
+    pub strangers: Strangers,
+    pub index: Index,
+    pub masks: Masks,
+    pub safe_search: Arc<SafeSearch>,
+    pub local_data: LocalData,
+    pub routes: Arc<Routes>,
+    pub page_v4: Option<Ipv4Addr>,
+    pub page_v6: Option<Ipv6Addr>,
+    pub block_ttl_secs: u32,
+    pub rebind_protection: bool,
+    pub rebind_allow: Vec<Name>,
+    pub cache: CacheSettings,
+    pub node_name: String,
+}
+
+/// A list of this generation.
+#[derive(Debug)]
+pub struct List {
+    /// As in the configuration; `operator.allow`, `profile.school.deny`, `protected` and the like for our own.
+    pub name: String,
+    pub role: ListRole,
+    /// Rules compiled.
+    pub rules: usize,
+    /// `None` for our own lists.
+    pub configured: Option<ConfiguredList>,
+}
+
+/// What `lists status` tells of a `[list.*]`.
+#[derive(Debug)]
+pub struct ConfiguredList {
+    pub settings: ListSettings,
+    pub report: ListReport,
+}
+
+/// What a list's rules do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListRole {
+    Category(CategoryId),
+    OperatorAllow,
+    OperatorDeny,
+    ProfileAllow(ProfileId),
+    ProfileDeny(ProfileId),
+    /// A hole that no list reaches.
+    Protected,
+    /// A hole that no content list reaches.
+    ProtectedContent,
+}
+
+/// A profile with its bit masks over the lists.
+#[derive(Debug)]
+pub struct Profile {
+    pub name: String,
+    pub security: ListSet,
+    pub content: ListSet,
+    pub allow: ListId,
+    pub deny: ListId,
+    pub unsafe_search: Option<CategoryId>,
+    pub safe_search: bool,
+    pub youtube: YouTube,
+    pub block_response: BlockResponse,
+}
+
+/// Lists that mean the same for every profile.
+#[derive(Debug)]
+pub struct Masks {
+    pub operator_allow: ListId,
+    pub operator_deny: ListId,
+    pub protected: ListId,
+    pub protected_content: ListId,
+    /// The default profile: its category blocks are the operator's policy (EDE 15), any other's a choice (EDE 17).
+    pub default_profile: ProfileId,
+}
+
+impl Snapshot {
+    pub fn list(&self, id: ListId) -> &List {
+        &self.lists[usize::from(id.0)]
+    }
+
+    pub fn profile(&self, id: ProfileId) -> &Profile {
+        &self.profiles[usize::from(id.0)]
+    }
+
+    pub fn profile_named(&self, name: &str) -> Option<ProfileId> {
+        self.profiles.iter().position(|p| p.name == name).map(|i| ProfileId(i as u16))
+    }
+}
