@@ -1,0 +1,114 @@
+//! Listeners: sockets that take questions and send answers, bounded, from the address that was asked.
+//!
+//! They know octets and addresses; what a message means is the [`resolver`](crate::daemon::resolver)'s.
+
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::daemon::resolver::Resolver;
+
+/// Octets asked of the kernel for each UDP socket's queue: a burst of some thousand questions. Chosen.
+const UDP_BUFFER_OCTETS: usize = 4 << 20;
+/// Connections that wait to be accepted.
+const TCP_BACKLOG: i32 = 1024;
+
+/// Sockets that are bound and not served yet, so that every address is known to be free before anything runs.
+pub struct Bound {
+    udp: Vec<StdUdpSocket>,
+    tcp: Vec<StdTcpListener>,
+}
+
+/// Binds UDP and TCP on every address. Port 0 takes the same free port for both.
+///
+/// # Errors
+/// Names the address: in use, not ours, or not allowed.
+pub fn bind(addresses: &[SocketAddr]) -> Result<Bound, String> {
+    let mut bound = Bound { udp: Vec::new(), tcp: Vec::new() };
+    for &address in addresses {
+        let (udp, tcp) = bind_pair(address).map_err(|why| explain(address, &why))?;
+        bound.udp.push(udp);
+        bound.tcp.push(tcp);
+    }
+    Ok(bound)
+}
+
+fn explain(address: SocketAddr, why: &io::Error) -> String {
+    let hint = match why.kind() {
+        io::ErrorKind::AddrInUse => "; another program (systemd-resolved, dnsmasq, another lachan?) listens there",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE (see deploy/systemd)",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {why}{hint}")
+}
+
+/// With port 0 the port that UDP got may be taken for TCP; a few tries find one that is free for both.
+fn bind_pair(address: SocketAddr) -> io::Result<(StdUdpSocket, StdTcpListener)> {
+    const PORT_0_TRIES: usize = 20;
+    for _ in 1..PORT_0_TRIES {
+        let udp = bind_udp(address)?;
+        match bind_tcp(udp.local_addr()?) {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(why) if address.port() == 0 && why.kind() == io::ErrorKind::AddrInUse => {}
+            Err(why) => return Err(why),
+        }
+    }
+    let udp = bind_udp(address)?;
+    let tcp = bind_tcp(udp.local_addr()?)?;
+    Ok((udp, tcp))
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<StdUdpSocket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    // Best effort: the kernel's limit may be lower, and a smaller queue still works.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER_OCTETS);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER_OCTETS);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // For TCP this only lets a restarted server take the port while old connections linger; it shares nothing.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(TCP_BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        // Else [::] would take 0.0.0.0 as well, and answer it from mapped addresses.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+impl Bound {
+    /// The addresses taken, in the order they were asked for; with port 0, the ports that were given.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Serves all of them until `stop`. Work in hand is in `tracker`; the listeners' own tasks too.
+    pub fn serve(self, resolver: &Arc<Resolver>, stop: &CancellationToken, tracker: &TaskTracker) -> io::Result<()> {
+        for socket in self.udp {
+            udp::spawn(socket, Arc::clone(resolver), stop.clone(), tracker)?;
+        }
+        let limits = Arc::new(tcp::Limits::default());
+        for listener in self.tcp {
+            tcp::spawn(listener, Arc::clone(resolver), Arc::clone(&limits), stop.clone(), tracker)?;
+        }
+        Ok(())
+    }
+}

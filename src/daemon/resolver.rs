@@ -1,0 +1,468 @@
+//! The life of one query (DESIGN §2). It decides nothing: policy does.
+//!
+//! [`Resolver::begin`] answers at once what can be answered without waiting — blocks, local data, cache hits, refusals —
+//! and returns a [`Pending`] for the rest, so that a listener spends a task only on questions that wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::daemon::cache::Cache;
+use crate::daemon::forwarder::{Ask, Failure, Reply};
+use crate::daemon::inflight::{self, Fetched, InFlight, Join};
+use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
+use crate::daemon::stranger_limit::StrangerLimit;
+use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
+use crate::engine::answer::Answer;
+use crate::engine::cache::{Freshness, Hit, Key};
+use crate::engine::client::Client;
+use crate::engine::compile::Strangers;
+use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
+use crate::engine::name::Name;
+use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
+use crate::engine::query::{self, CLASS_CH, CLASS_IN, Header, Origin, Query, Question, Rcode};
+use crate::engine::reply::encoder::TtlRule;
+use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
+use crate::engine::upstream::GroupId;
+use crate::engine::verdict::{Block, EdeCode, Rewrite};
+
+/// Answers queries. One for the whole process; listeners share it.
+pub struct Resolver {
+    pub cell: SnapshotCell,
+    pub cache: Cache,
+    pub metrics: Arc<Metrics>,
+    in_flight: Arc<InFlight>,
+    strangers: StrangerLimit,
+    /// Exchanges and prefetches, which outlive the client that caused them.
+    exchanges: TaskTracker,
+}
+
+/// What became of a message at once.
+pub enum Begun {
+    /// Send this.
+    Answer(Vec<u8>),
+    /// Send nothing.
+    Silence,
+    /// The answer needs upstream.
+    Pending(Box<Pending>),
+}
+
+/// A query that waits, with the generation it began in (I2).
+pub struct Pending {
+    generation: Arc<Generation>,
+    client: Client,
+    query: Query,
+    origin: Origin,
+    recorder: Recorder,
+    deadline: Instant,
+    need: Need,
+}
+
+enum Need {
+    /// The question itself; a stale answer may stand in.
+    Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit> },
+    /// A SafeSearch target.
+    Target { permit: Permit, rewrite: Rewrite },
+}
+
+/// What upstream, or the cache, said about one question.
+pub struct Found {
+    pub answer: Arc<Answer>,
+    pub age_secs: u32,
+    pub trust_ad: bool,
+    pub from: From,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Cache,
+    Stale,
+    Upstream,
+}
+
+impl Resolver {
+    pub fn new(first: Generation, metrics: Arc<Metrics>) -> Resolver {
+        let cache = Cache::new(first.snapshot.cache.size);
+        Resolver {
+            cell: SnapshotCell::new(first),
+            cache,
+            metrics,
+            in_flight: Arc::default(),
+            strangers: StrangerLimit::default(),
+            exchanges: TaskTracker::new(),
+        }
+    }
+
+    /// Takes one message. Everything that needs no upstream is answered here, without waiting.
+    pub fn begin(self: &Arc<Self>, message: &[u8], origin: Origin) -> Begun {
+        let Some(header) = Header::peek(message) else {
+            self.metrics.packets_ignored.with_label_values(&[origin.transport.as_str()]).inc();
+            return Begun::Silence;
+        };
+        let generation = self.cell.load();
+        let snapshot = &generation.snapshot;
+        let recorder = Recorder::new(&self.metrics, origin, snapshot.generation);
+        if !snapshot.access.allows(origin.source.ip()) {
+            return self.stranger(message, header, origin, recorder, snapshot.strangers);
+        }
+        let query = match query::read(message, header) {
+            Ok(query) => query,
+            Err(refusal) => {
+                let question = refusal.question.as_ref().map(|(question, _)| question);
+                recorder.record(question, Outcome::Refused, Some(refusal.rcode), None, None);
+                return Begun::Answer(reply::refusal(&refusal, origin));
+            }
+        };
+        if query.question.qclass != CLASS_IN {
+            return self.other_class(&generation, &query, header, origin, recorder);
+        }
+        let client = snapshot.clients.identify(origin.source.ip());
+        let need = match policy::on_query(snapshot, client, &query.question, &mut ()) {
+            QueryVerdict::Local(local) => {
+                let (bytes, rcode) = reply::local(snapshot, &query, origin, &local);
+                recorder.record(Some(&query.question), Outcome::Local, Some(rcode), None, None);
+                return Begun::Answer(bytes);
+            }
+            QueryVerdict::Block(block) => {
+                return self.blocked(&generation, client, &query, origin, recorder, &block);
+            }
+            QueryVerdict::Rewrite(rewrite, permit) => Need::Target { permit, rewrite },
+            QueryVerdict::Allow(permit) => {
+                // I14: RD=0 gets blocks, rewrites and local data; nothing is looked up for it.
+                if !query.recursion_desired {
+                    let refusal = reply::refuse(&query, header, Rcode::REFUSED);
+                    recorder.record(Some(&query.question), Outcome::Refused, Some(Rcode::REFUSED), None, None);
+                    return Begun::Answer(reply::refusal(&refusal, origin));
+                }
+                if policy::is_any(&query.question) {
+                    let bytes = reply::any(snapshot, &query, origin);
+                    recorder.record(Some(&query.question), Outcome::Local, Some(Rcode::NOERROR), None, None);
+                    return Begun::Answer(bytes);
+                }
+                let Some(group) = snapshot.routes.group_for(&query.question.qname) else {
+                    let bytes = reply::failure(snapshot, &query, origin, NotFound::NotReady);
+                    recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
+                    return Begun::Answer(bytes);
+                };
+                let key = answer_key(&generation, &query, group);
+                let stale = match self.look_up(&key) {
+                    Some(hit) if matches!(hit.freshness, Freshness::Stale) => Some(hit),
+                    Some(hit) => {
+                        if hit.freshness == Freshness::Prefetch {
+                            self.prefetch(&generation, &key, group, &query);
+                        }
+                        let found = Found::hit(hit);
+                        return self.deliver(&generation, client, &permit, &query, origin, recorder, &found);
+                    }
+                    None => None,
+                };
+                Need::Answer { permit, key, group, stale }
+            }
+        };
+        Begun::Pending(Box::new(Pending {
+            generation: arc_swap::Guard::into_inner(generation),
+            client,
+            query,
+            origin,
+            recorder,
+            deadline: Instant::now() + QUERY_DEADLINE,
+            need,
+        }))
+    }
+
+    /// Waits for what a query needs and answers it. `None`: nothing is sent.
+    pub async fn finish(self: &Arc<Self>, pending: Pending) -> Option<Vec<u8>> {
+        let Pending { generation, client, query, origin, recorder, deadline, need } = pending;
+        let begun = match need {
+            Need::Answer { permit, key, group, stale } => {
+                let ask = ask_of(&query);
+                match self.find(&generation, &permit, key, group, ask, stale, deadline).await {
+                    Ok(found) => self.deliver(&generation, client, &permit, &query, origin, recorder, &found),
+                    Err(why) => {
+                        let bytes = reply::failure(&generation.snapshot, &query, origin, why);
+                        recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
+                        Begun::Answer(bytes)
+                    }
+                }
+            }
+            Need::Target { permit, rewrite } => {
+                self.rewrite(&generation, client, &permit, &query, origin, recorder, &rewrite).await
+            }
+        };
+        match begun {
+            Begun::Answer(bytes) => Some(bytes),
+            Begun::Silence | Begun::Pending(_) => None,
+        }
+    }
+
+    /// From the cache, else from upstream; a stale answer stands in when upstream is slow or lost (RFC 8767).
+    #[allow(clippy::too_many_arguments)]
+    async fn find(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        permit: &Permit,
+        key: Key,
+        group: GroupId,
+        ask: Ask,
+        stale: Option<Hit>,
+        deadline: Instant,
+    ) -> Result<Found, NotFound> {
+        let waiter = self.exchange(generation, permit, &key, group, ask, deadline).ok_or(NotFound::NotReady);
+        let waiter = match (waiter, &stale) {
+            (Ok(waiter), _) => waiter,
+            (Err(_), Some(hit)) => return Ok(Found::stale(hit.clone())),
+            (Err(why), None) => return Err(why),
+        };
+        let until = if stale.is_some() { Instant::now() + STALE_CLIENT_TIMER } else { deadline };
+        let fetched = timeout_at(until, inflight::wait(waiter)).await.unwrap_or(Fetched::TimedOut);
+        match (fetched, stale) {
+            (Fetched::Answer { answer, .. }, Some(hit)) if answer.is_failure() => Ok(Found::stale(hit)),
+            (Fetched::Answer { answer, trust_ad }, _) => {
+                Ok(Found { answer, age_secs: 0, trust_ad, from: From::Upstream })
+            }
+            (Fetched::TimedOut | Fetched::Unreachable | Fetched::Abandoned, Some(hit)) => Ok(Found::stale(hit)),
+            (Fetched::TimedOut, None) => Err(NotFound::TimedOut),
+            (Fetched::Unreachable | Fetched::Abandoned, None) => Err(NotFound::Unreachable),
+        }
+    }
+
+    /// Joins the exchange for `key`, or starts it. `None`: too many are under way.
+    fn exchange(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        permit: &Permit,
+        key: &Key,
+        group: GroupId,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Option<inflight::Waiter> {
+        let (ticket, waiter) = match self.in_flight.join(key) {
+            Join::Follow(waiter) => return Some(waiter),
+            Join::Full => {
+                self.metrics.limit_hit("queries_in_flight_max");
+                return None;
+            }
+            Join::Lead(ticket, waiter) => (ticket, waiter),
+        };
+        let (resolver, generation, permit, key) = (Arc::clone(self), Arc::clone(generation), *permit, key.clone());
+        self.exchanges.spawn(async move {
+            let fetched = resolver.fetch(&generation, &permit, key, group, ask, deadline).await;
+            ticket.finish(fetched);
+        });
+        Some(waiter)
+    }
+
+    /// One exchange with upstream; its answer, or its failure, goes into the cache.
+    async fn fetch(
+        &self,
+        generation: &Generation,
+        permit: &Permit,
+        key: Key,
+        group: GroupId,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Fetched {
+        let question = ask.question.clone();
+        let (bytes, trust_ad) = match generation.forwarder.ask(permit, group, &ask, deadline).await {
+            Ok(Reply { bytes, trust_ad, .. }) => (Some(bytes), trust_ad),
+            Err(Failure::AllFailed { last }) => (last, false),
+            Err(Failure::Timeout) => {
+                self.cache.put(key, Arc::new(failure(EdeCode::NO_REACHABLE_AUTHORITY)), false, Duration::ZERO);
+                return Fetched::TimedOut;
+            }
+            Err(Failure::NoServers | Failure::Loop) => return Fetched::Unreachable,
+        };
+        let stale = generation.snapshot.cache.serve_stale;
+        match bytes.map(|bytes| Answer::from_wire(&bytes, &question)) {
+            Some(Ok(answer)) => {
+                let answer = Arc::new(answer);
+                self.cache.put(key, Arc::clone(&answer), trust_ad, stale);
+                Fetched::Answer { answer, trust_ad }
+            }
+            Some(Err(_)) | None => {
+                self.cache.put(key, Arc::new(failure(EdeCode::NETWORK_ERROR)), false, Duration::ZERO);
+                Fetched::Unreachable
+            }
+        }
+    }
+
+    fn prefetch(self: &Arc<Self>, generation: &Arc<Generation>, key: &Key, group: GroupId, query: &Query) {
+        let permit = Permit::internal(Purpose::Prefetch);
+        // The waiter is dropped: the cache is what wants the answer.
+        let _ = self.exchange(generation, &permit, key, group, ask_of(query), Instant::now() + QUERY_DEADLINE);
+    }
+
+    /// Asks a question of our own, by the cache and the pipeline that clients' questions take.
+    pub async fn find_internal(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        permit: &Permit,
+        question: &Question,
+        limit: Duration,
+    ) -> Result<Found, NotFound> {
+        let group = generation.snapshot.routes.group_for(&question.qname).ok_or(NotFound::NotReady)?;
+        let key = Key::new(question, false, false, generation.snapshot.routes.key(group));
+        let stale = match self.look_up(&key) {
+            Some(hit) if hit.freshness == Freshness::Stale => Some(hit),
+            Some(hit) => return Ok(Found::hit(hit)),
+            None => None,
+        };
+        let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false };
+        let deadline = Instant::now() + QUERY_DEADLINE;
+        let found = self.find(generation, permit, key, group, ask, stale, deadline);
+        timeout(limit, found).await.unwrap_or(Err(NotFound::TimedOut))
+    }
+
+    /// Judges an answer for this client and writes it, or the block it earned.
+    #[allow(clippy::too_many_arguments)]
+    fn deliver(
+        &self,
+        generation: &Generation,
+        client: Client,
+        permit: &Permit,
+        query: &Query,
+        origin: Origin,
+        recorder: Recorder,
+        found: &Found,
+    ) -> Begun {
+        let snapshot = &generation.snapshot;
+        match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
+            AnswerVerdict::Block(block) => self.blocked(generation, client, query, origin, recorder, &block),
+            AnswerVerdict::TooLong => {
+                self.metrics.limit_hit("chain_max");
+                let bytes = reply::failure(snapshot, query, origin, NotFound::Unreachable);
+                recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
+                Begun::Answer(bytes)
+            }
+            AnswerVerdict::Deliver(cleared) => {
+                let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
+                let (ttl, outcome) = match found.from {
+                    From::Cache => (TtlRule::Age { secs: found.age_secs, max }, Outcome::Hit),
+                    From::Upstream => (TtlRule::Age { secs: 0, max }, Outcome::Forwarded),
+                    From::Stale => (STALE_TTL, Outcome::Stale),
+                };
+                let telling = Telling { ttl, stale: found.from == From::Stale, trust_ad: found.trust_ad };
+                let bytes = reply::answer(cleared, snapshot, query, origin, &found.answer, telling);
+                recorder.record(Some(&query.question), outcome, Some(found.answer.rcode), None, None);
+                Begun::Answer(bytes)
+            }
+        }
+    }
+
+    /// Writes a block, or nothing when the profile drops.
+    pub(super) fn blocked(
+        &self,
+        generation: &Generation,
+        client: Client,
+        query: &Query,
+        origin: Origin,
+        recorder: Recorder,
+        block: &Block,
+    ) -> Begun {
+        let snapshot = &generation.snapshot;
+        let category = policy::category(&block.reason).map_or("none", |c| snapshot.categories.get(c).name.as_str());
+        let by = BlockedBy { rung: block.reason.rung, category, profile: &snapshot.profile(client.profile).name };
+        match reply::block(snapshot, client.profile, query, origin, block) {
+            Some((bytes, rcode)) => {
+                recorder.record(Some(&query.question), Outcome::Blocked, Some(rcode), Some(by), None);
+                Begun::Answer(bytes)
+            }
+            None => {
+                recorder.record(Some(&query.question), Outcome::Blocked, None, Some(by), None);
+                Begun::Silence
+            }
+        }
+    }
+
+    /// Someone we do not serve: REFUSED with EDE 18 while the limit lasts, else nothing.
+    fn stranger(&self, message: &[u8], header: Header, origin: Origin, recorder: Recorder, how: Strangers) -> Begun {
+        if how == Strangers::Drop || !self.strangers.allows() {
+            recorder.record(None, Outcome::Stranger, None, None, None);
+            return Begun::Silence;
+        }
+        recorder.record(None, Outcome::Stranger, Some(Rcode::REFUSED), None, None);
+        Begun::Answer(reply::stranger(message, header, origin))
+    }
+
+    /// `CH TXT version.bind` and its like from this machine; any other class is refused.
+    fn other_class(
+        &self,
+        generation: &Generation,
+        query: &Query,
+        header: Header,
+        origin: Origin,
+        recorder: Recorder,
+    ) -> Begun {
+        let told = (query.question.qclass == CLASS_CH && origin.source.ip().to_canonical().is_loopback())
+            .then(|| reply::chaos(&generation.snapshot, query, origin))
+            .flatten();
+        if let Some(bytes) = told {
+            recorder.record(Some(&query.question), Outcome::Local, Some(Rcode::NOERROR), None, None);
+            return Begun::Answer(bytes);
+        }
+        let refusal = reply::refuse(query, header, Rcode::REFUSED);
+        recorder.record(Some(&query.question), Outcome::Refused, Some(Rcode::REFUSED), None, None);
+        Begun::Answer(reply::refusal(&refusal, origin))
+    }
+
+    fn look_up(&self, key: &Key) -> Option<Hit> {
+        let hit = self.cache.get(key);
+        let counter = if hit.is_some() { &self.metrics.cache_hits } else { &self.metrics.cache_misses };
+        counter.inc();
+        hit
+    }
+
+    /// Forgets what is cached at or below `zone`.
+    pub fn flush(&self, zone: &Name) -> usize {
+        self.cache.flush(zone)
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+}
+
+impl Pending {
+    /// Gives the query up for want of room: counted as dropped, nothing is sent.
+    pub fn shed(self) {
+        self.recorder.record(Some(&self.query.question), Outcome::Dropped, None, None, None);
+    }
+}
+
+impl Found {
+    fn hit(hit: Hit) -> Found {
+        let from = match hit.freshness {
+            Freshness::Fresh | Freshness::Prefetch => From::Cache,
+            Freshness::Stale | Freshness::StaleHeld => From::Stale,
+        };
+        Found { answer: hit.answer, age_secs: hit.age_secs, trust_ad: hit.trust_ad, from }
+    }
+
+    fn stale(hit: Hit) -> Found {
+        Found { answer: hit.answer, age_secs: hit.age_secs, trust_ad: hit.trust_ad, from: From::Stale }
+    }
+}
+
+/// What is remembered when no server said anything: SERVFAIL, for a second or more (RFC 9520).
+fn failure(code: EdeCode) -> Answer {
+    let mut builder = crate::engine::answer::AnswerBuilder::new(Rcode::SERVFAIL);
+    builder.push_ede(code.0, "no upstream server answered");
+    builder.finish()
+}
+
+fn ask_of(query: &Query) -> Ask {
+    Ask {
+        question: query.question.clone(),
+        dnssec_ok: query.edns.is_some_and(|e| e.dnssec_ok),
+        checking_disabled: query.checking_disabled,
+    }
+}
+
+fn answer_key(generation: &Generation, query: &Query, group: GroupId) -> Key {
+    let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
+    let group = generation.snapshot.routes.key(group);
+    Key::new(&query.question, dnssec_ok, query.checking_disabled, group)
+}

@@ -1,0 +1,104 @@
+//! SafeSearch at run time: the engine's target is asked for through our own pipeline, and something safe is always said.
+//!
+//! Never the original host's data (I8): what cannot be resolved in time is answered from the table, with no addresses, or
+//! with SERVFAIL.
+
+use std::sync::Arc;
+
+use crate::daemon::resolver::{Begun, Found, Resolver};
+use crate::daemon::snapshot_cell::Generation;
+use crate::daemon::telemetry::{Outcome, Recorder};
+use crate::engine::answer::{Section, address};
+use crate::engine::client::Client;
+use crate::engine::limits::SAFE_SEARCH_TARGET_TIMER;
+use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose};
+use crate::engine::query::{CLASS_IN, Origin, Query, Question, Rcode, RecordType};
+use crate::engine::reply::{self, NotFound, TargetAnswer};
+use crate::engine::safe_search::Rule;
+use crate::engine::verdict::Rewrite;
+
+impl Resolver {
+    /// Answers a rewritten question.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) async fn rewrite(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        client: Client,
+        permit: &Permit,
+        query: &Query,
+        origin: Origin,
+        recorder: Recorder,
+        rewrite: &Rewrite,
+    ) -> Begun {
+        let snapshot = &generation.snapshot;
+        let rule = &*rewrite.rule;
+        let wanted = wanted_type(rule, query.question.qtype);
+        let found = match wanted {
+            None => None,
+            Some(qtype) => {
+                let question = Question { qname: rule.target.clone(), qtype, qclass: CLASS_IN };
+                let internal = Permit::internal(Purpose::SafeSearchTarget);
+                let found = self.find_internal(generation, &internal, &question, SAFE_SEARCH_TARGET_TIMER).await;
+                // A target that "does not exist", or whose resolution failed, is a failure: it is there by contract.
+                Some(found.and_then(|f| if f.answer.rcode == Rcode::NOERROR { Ok(f) } else { Err(NotFound::Unreachable) }))
+            }
+        };
+        let target = match (&found, wanted) {
+            (Some(Ok(found)), Some(qtype)) if is_usable(found, qtype) => {
+                match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
+                    AnswerVerdict::Deliver(cleared) => TargetAnswer::Resolved(&found.answer, found.age_secs, cleared),
+                    AnswerVerdict::Block(block) => {
+                        return self.blocked(generation, client, query, origin, recorder, &block);
+                    }
+                    AnswerVerdict::TooLong => TargetAnswer::Static,
+                }
+            }
+            _ if has_static(rule, wanted) => TargetAnswer::Static,
+            // Nothing was asked for, upstream says there is none, or the engine has addresses of the other family only.
+            (None, _) | (Some(Ok(_)), _) => TargetAnswer::NoData,
+            (Some(Err(_)), Some(qtype)) if !is_address(qtype) || !rule.ipv4.is_empty() || !rule.ipv6.is_empty() => {
+                TargetAnswer::NoData
+            }
+            (Some(Err(why)), _) => {
+                let engine = snapshot.safe_search.engine_name(rewrite.engine);
+                let bytes = reply::failure(snapshot, query, origin, *why);
+                let rcode = Some(Rcode::SERVFAIL);
+                recorder.record(Some(&query.question), Outcome::Failed, rcode, None, Some(engine));
+                return Begun::Answer(bytes);
+            }
+        };
+        let bytes = reply::rewrite(snapshot, query, origin, rule, target);
+        let engine = snapshot.safe_search.engine_name(rewrite.engine);
+        recorder.record(Some(&query.question), Outcome::Rewritten, Some(Rcode::NOERROR), None, Some(engine));
+        Begun::Answer(bytes)
+    }
+}
+
+/// What is asked of the target: nothing for ANY under a CNAME, nor for SVCB types at an apex, which get NODATA.
+fn wanted_type(rule: &Rule, qtype: RecordType) -> Option<RecordType> {
+    match (qtype, rule.apex) {
+        (RecordType::A | RecordType::AAAA, _) | (_, false) if qtype != RecordType::ANY => Some(qtype),
+        (RecordType::ANY, true) => Some(RecordType::A),
+        _ => None,
+    }
+}
+
+fn is_address(qtype: RecordType) -> bool {
+    matches!(qtype, RecordType::A | RecordType::AAAA)
+}
+
+/// For address types, an address of that family.
+fn is_usable(found: &Found, qtype: RecordType) -> bool {
+    let has_address = || {
+        found.answer.section(Section::Answer).any(|r| r.rtype == qtype && address(r.rtype, r.rdata).is_some())
+    };
+    !is_address(qtype) || has_address()
+}
+
+fn has_static(rule: &Rule, wanted: Option<RecordType>) -> bool {
+    match wanted {
+        Some(RecordType::A) => !rule.ipv4.is_empty(),
+        Some(RecordType::AAAA) => !rule.ipv6.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,172 @@
+//! Counters and their exposition: the names of DESIGN §7, every label from an enum or the configuration.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::daemon::clock;
+use crate::daemon::telemetry::{Outcome, QueryEvent, family_label, qtype_label, transport_label};
+
+/// Seconds. The lower half is for blocks and hits, the upper for upstream.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    queries: IntCounterVec,
+    responses: IntCounterVec,
+    blocked: IntCounterVec,
+    safe_search: IntCounterVec,
+    duration_local: Histogram,
+    duration_upstream: Histogram,
+    pub packets_ignored: IntCounterVec,
+    pub list_rules: IntGaugeVec,
+    pub list_skipped: IntGaugeVec,
+    pub list_last_success: IntGaugeVec,
+    pub reload: IntCounterVec,
+    pub generation: IntGauge,
+    pub cache_entries: IntGauge,
+    pub cache_octets: IntGauge,
+    pub cache_evictions: IntGauge,
+    pub cache_hits: IntCounter,
+    pub cache_misses: IntCounter,
+    pub upstream: IntGaugeVec,
+    pub upstream_rtt: IntGaugeVec,
+    pub upstream_up: IntGaugeVec,
+    pub limit_hits: IntCounterVec,
+    pub in_flight: IntGauge,
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels).expect("a metric's name and labels are literals");
+            register(&registry, &vec);
+            vec
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntGaugeVec::new(Opts::new(name, help), labels).expect("a metric's name and labels are literals");
+            register(&registry, &vec);
+            vec
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("a metric's name is a literal");
+            register(&registry, &gauge);
+            gauge
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("a metric's name is a literal");
+            register(&registry, &counter);
+            counter
+        };
+        let opts = HistogramOpts::new("lachan_query_duration_seconds", "Time from a query's arrival to its answer")
+            .buckets(DURATION_BUCKETS.to_vec());
+        let duration = HistogramVec::new(opts, &["path"]).expect("a metric's name and labels are literals");
+        register(&registry, &duration);
+        let build = gauges("lachan_build_info", "Always 1; the version is the label", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Metrics {
+            queries: counters("lachan_queries_total", "Queries received", &["transport", "family", "qtype"]),
+            responses: counters("lachan_responses_total", "Queries by how they ended", &["rcode", "outcome"]),
+            blocked: counters("lachan_blocked_total", "Queries blocked", &["rung", "category", "profile"]),
+            safe_search: counters("lachan_safe_search_total", "SafeSearch rewrites", &["engine", "qtype"]),
+            duration_local: duration.with_label_values(&["local"]),
+            duration_upstream: duration.with_label_values(&["upstream"]),
+            packets_ignored: counters("lachan_packets_ignored_total", "Messages that are no query", &["transport"]),
+            list_rules: gauges("lachan_list_rules", "Rules in force", &["list"]),
+            list_skipped: gauges("lachan_list_skipped_total", "Lines that made no rule", &["list", "reason"]),
+            list_last_success: gauges(
+                "lachan_list_last_success_timestamp_seconds",
+                "When the list was last read well",
+                &["list"],
+            ),
+            reload: counters("lachan_reload_total", "Reloads by result", &["result"]),
+            generation: gauge("lachan_snapshot_generation", "Generation in force"),
+            cache_entries: gauge("lachan_cache_entries", "Answers in the cache"),
+            cache_octets: gauge("lachan_cache_bytes", "Octets in the cache"),
+            cache_evictions: gauge("lachan_cache_evictions_total", "Answers pushed out for want of room"),
+            cache_hits: counter("lachan_cache_hits_total", "Look-ups that found an answer"),
+            cache_misses: counter("lachan_cache_misses_total", "Look-ups that found none"),
+            upstream: gauges("lachan_upstream_events_total", "Questions, answers, time-outs …", &["upstream", "event"]),
+            upstream_rtt: gauges("lachan_upstream_rtt_microseconds", "Smoothed round-trip time", &["upstream"]),
+            upstream_up: gauges("lachan_upstream_up", "1 when in use, 0 in back-off", &["upstream"]),
+            limit_hits: counters("lachan_limit_hits_total", "Times a bound was reached", &["limit"]),
+            in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
+            registry,
+        }
+    }
+
+    /// The default sink: a few counters, no lock that waits for another thread's work.
+    pub fn record(&self, event: &QueryEvent<'_>) {
+        let qtype = event.question.map_or("other", |q| qtype_label(q.qtype));
+        let origin = event.origin;
+        self.queries.with_label_values(&[transport_label(origin.transport), family_label(origin), qtype]).inc();
+        let rcode = event.rcode.map_or("none", |r| r.as_str());
+        self.responses.with_label_values(&[rcode, event.outcome.as_str()]).inc();
+        if let Some(block) = event.block {
+            self.blocked.with_label_values(&[block.rung.as_str(), block.category, block.profile]).inc();
+        }
+        if let Some(engine) = event.engine {
+            self.safe_search.with_label_values(&[engine, qtype]).inc();
+        }
+        let took = clock::now().saturating_duration_since(event.started).as_secs_f64();
+        match event.outcome {
+            Outcome::Forwarded | Outcome::Failed | Outcome::Abandoned => self.duration_upstream.observe(took),
+            Outcome::Local
+            | Outcome::Blocked
+            | Outcome::Rewritten
+            | Outcome::Hit
+            | Outcome::Stale
+            | Outcome::Refused
+            | Outcome::Stranger
+            | Outcome::Dropped => self.duration_local.observe(took),
+        }
+    }
+
+    /// A bound was reached; `limit` is the name of its constant.
+    pub fn limit_hit(&self, limit: &'static str) {
+        self.limit_hits.with_label_values(&[limit]).inc();
+    }
+
+    /// Sums for `/api/v1/status`: queries that ended in each outcome.
+    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        use prometheus::core::Collector;
+        let families = self.responses.collect();
+        Outcome::ALL
+            .iter()
+            .map(|outcome| {
+                let of = |m: &prometheus::proto::Metric| {
+                    m.get_label().iter().any(|l| l.name() == "outcome" && l.value() == outcome.as_str())
+                };
+                let sum: f64 = families
+                    .iter()
+                    .flat_map(|f| f.get_metric())
+                    .filter(|m| of(m))
+                    .map(|m| m.get_counter().value())
+                    .sum();
+                (outcome.as_str(), sum as u64)
+            })
+            .collect()
+    }
+
+    /// The text that Prometheus reads.
+    pub fn encode(&self) -> String {
+        let mut out = Vec::new();
+        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        encoded.expect("encoding into memory fails only for a metric without a name");
+        String::from_utf8(out).expect("the text encoder writes UTF-8")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: &C) {
+    registry.register(Box::new(collector.clone())).expect("each metric is registered once, under its own name");
+}
