@@ -1,0 +1,288 @@
+//! The file's shape → the engine's types: defaults filled in, names looked up, keys checked against each other.
+//!
+//! Boring on purpose: one function for each table. Profiles and clients, which refer to each other, are in
+//! [`people`](super::people).
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::engine::category::{Categories, Category, CategoryId, Layer};
+use crate::engine::compile::{CacheSettings, ListSettings, ListSource, Policy, ProfileSettings, Strangers};
+use crate::engine::limits::LISTS_MAX;
+use crate::engine::list::{Format, ParseOptions, Reach};
+use crate::engine::name::Name;
+use crate::engine::upstream::{Fallback, Host, UpstreamTable};
+
+use super::errors::{Sink, Spanned, suggestion};
+use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
+use super::{Settings, default, people, values};
+
+/// Zones of rung 1 that no configuration takes over (DESIGN §4).
+const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
+
+/// Turns a specification into what daemon and engine take. Whatever is wrong goes to `sink`; the result counts only if
+/// nothing did.
+pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
+    let settings = settings(spec, sink);
+    let categories = categories(&spec.categories, sink);
+    let lists = lists(&spec.lists, &categories, sink);
+    let profiles = people::profiles(spec, &categories, sink);
+    let clients = people::clients(&spec.clients, &profiles, sink);
+    hint_empty_categories(spec, &categories, &lists, sink);
+    check_index_size(spec, &lists, &profiles, sink);
+    let access = access(spec, clients.iter().flat_map(|client| client.networks.iter().copied()), sink);
+    let policy = Policy {
+        categories,
+        lists,
+        profiles,
+        clients,
+        access,
+        strangers: spec.strangers.map_or(Strangers::Refuse, |s| s.value),
+        operator_allow: own_entries(&spec.operator_allow),
+        operator_deny: own_entries(&spec.operator_deny),
+        upstreams: upstreams(spec, &settings.dns, sink),
+        page_v4: spec.page_v4.map(|v4| v4.value),
+        page_v6: spec.page_v6.map(|v6| v6.value),
+        block_ttl_secs: spec.block_ttl.map_or(default::BLOCK_TTL_SECS, |ttl| ttl.value.as_secs() as u32),
+        rebind_protection: spec.rebind_protection.unwrap_or(false),
+        rebind_allow: spec.rebind_allow.iter().flatten().map(|name| name.value.clone()).collect(),
+        cache: CacheSettings {
+            size: spec.cache_size.map_or(default::CACHE.size, |size| size.value),
+            serve_stale: spec.serve_stale.map_or(default::CACHE.serve_stale, |time| time.value),
+            max_client_ttl: spec.max_client_ttl.map_or(default::CACHE.max_client_ttl, |time| time.value),
+        },
+        node_name: spec.node_name.as_ref().map_or(String::new(), |name| name.value.clone()),
+    };
+    (settings, policy)
+}
+
+fn settings(spec: &Spec, sink: &Sink) -> Settings {
+    let dns: Vec<SocketAddr> = match &spec.listen_dns {
+        Some(given) => given.iter().map(|address| address.value).collect(),
+        None => default::LISTEN.to_vec(),
+    };
+    let (admin, admin_is_default) = match spec.admin {
+        Some(Spanned { value: Admin::At(address), .. }) => (Some(address), false),
+        Some(Spanned { value: Admin::Off, .. }) => (None, false),
+        None => (Some(default::ADMIN), true),
+    };
+    check_listeners(spec, sink);
+    Settings {
+        dns,
+        admin,
+        admin_is_default,
+        state_directory: spec.state_directory.as_ref().map(|path| absolute(path, sink)),
+        bootstrap: spec.bootstrap.iter().flatten().map(|address| address.value).collect(),
+        tls_roots: spec.upstream_ca_file.as_ref().map(|path| absolute(path, sink)),
+        drain_timeout: spec.drain_timeout.as_ref().map_or(default::DRAIN_TIMEOUT, |time| time.value),
+        time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
+    }
+}
+
+fn check_listeners(spec: &Spec, sink: &Sink) {
+    let given = spec.listen_dns.as_deref().unwrap_or_default();
+    for (i, address) in given.iter().enumerate() {
+        let earlier = given[..i].iter().find(|other| other.value == address.value && address.value.port() != 0);
+        if let Some(earlier) = earlier {
+            let first = sink.show(earlier.at);
+            sink.error(address.at, format!("`dns` in [listen] names {} twice: here and at {first}", address.value));
+        }
+    }
+    if let Some(wide) = given.iter().find(|address| !address.value.ip().is_loopback())
+        && spec.upstreams.is_none()
+    {
+        let message = format!(
+            "it listens on {}, beyond loopback, so it needs an [[upstream]]: servers = [\"udp://192.0.2.1\"]",
+            wide.value
+        );
+        sink.error(wide.at, message);
+    }
+    if let Some(Spanned { at, value: Admin::At(admin) }) = spec.admin {
+        if admin.port() != 0 && given.iter().any(|address| address.value == admin) {
+            sink.error(at, format!("`admin` in [listen] is {admin}, which `dns` takes already"));
+        }
+        if !admin.ip().is_loopback() {
+            sink.hint(at, format!("`admin` is {admin}: whoever reaches it reads metrics and status"));
+        }
+    }
+}
+
+fn absolute(path: &Spanned<String>, sink: &Sink) -> PathBuf {
+    sink.base(path.at).join(&path.value)
+}
+
+fn access(spec: &Spec, clients: impl Iterator<Item = IpNet>, sink: &Sink) -> Vec<IpNet> {
+    let mut access = match &spec.access_allow {
+        Some(given) => given.iter().map(|net| net.value).collect(),
+        None => default::access(),
+    };
+    for net in spec.access_allow.iter().flatten().filter(|net| net.value.prefix_len() == 0) {
+        sink.hint(net.at, format!("`allow` in [access] holds {}: anyone on the internet may ask", net.value));
+    }
+    access.extend(clients);
+    access.sort();
+    access.dedup();
+    access
+}
+
+fn upstreams(spec: &Spec, listen: &[SocketAddr], sink: &Sink) -> Vec<UpstreamTable> {
+    let given = spec.upstreams.iter().flatten();
+    given.map(|table| upstream(table, listen, sink)).collect()
+}
+
+fn upstream(spec: &UpstreamSpec, listen: &[SocketAddr], sink: &Sink) -> UpstreamTable {
+    for zone in spec.zones.iter().flatten() {
+        let taken = NEVER_FORWARDED.iter().find(|text| {
+            let reserved = Name::from_text(text).expect("the table above holds names");
+            zone.value.is_at_or_below(&reserved)
+        });
+        if let Some(reserved) = taken {
+            sink.error(zone.at, format!("zone {} never goes upstream: `{reserved}` is answered here", zone.value));
+        }
+    }
+    for server in &spec.servers {
+        if let Host::Address(address) = server.value.host
+            && listen.iter().any(|&own| is_ourselves(address, own))
+        {
+            sink.error(server.at, format!("upstream {address} is this resolver itself: `dns` in [listen] holds it"));
+        }
+    }
+    let zones = match &spec.zones {
+        Some(given) => given.iter().map(|zone| zone.value.clone()).collect(),
+        None => vec![Name::ROOT],
+    };
+    let fallback = spec.fallback.as_ref().map_or(Fallback::None, |f| f.value);
+    if fallback == Fallback::Parent && zones.iter().any(Name::is_root) {
+        sink.hint(spec.at, "`fallback = \"parent\"`: the root has no parent, so nothing is asked in its place");
+    }
+    UpstreamTable {
+        zones,
+        servers: spec.servers.iter().map(|server| server.value.clone()).collect(),
+        tier: spec.tier.map_or(1, |tier| u8::try_from(tier).expect("read as 1 to 255")),
+        fallback,
+        trust_ad: spec.trust_ad.unwrap_or(false),
+    }
+}
+
+/// Whether a question sent to `server` would arrive at our own listener `own`. The machine's other addresses are unknown
+/// here; a loop through those is found at run time.
+fn is_ourselves(server: SocketAddr, own: SocketAddr) -> bool {
+    let (ip, own_ip) = (server.ip().to_canonical(), own.ip());
+    let wildcard = match own_ip {
+        IpAddr::V4(v4) => v4.is_unspecified() && ip.is_ipv4(),
+        IpAddr::V6(v6) => v6.is_unspecified() && ip.is_ipv6(),
+    };
+    own.port() == server.port() && own.port() != 0 && (ip == own_ip || (wildcard && ip.is_loopback()))
+}
+
+fn categories(given: &[CategorySpec], sink: &Sink) -> Categories {
+    let mut categories = Categories::built_in();
+    for spec in given {
+        let name = &spec.name.value;
+        if let Err(why) = values::check_category_name(name) {
+            sink.error(spec.name.at, format!("[category.{name}]: {why}"));
+            continue;
+        }
+        let known = categories.id(name).map(|id| categories.get(id).clone());
+        let (layer, en, vi) = match known {
+            Some(known) => (known.layer, known.title_en, known.title_vi),
+            None => (Layer::Content, name.clone(), name.clone()),
+        };
+        categories.declare(Category {
+            name: name.clone(),
+            layer: spec.layer.as_ref().map_or(layer, |layer| layer.value),
+            title_en: spec.title_en.as_ref().map_or(en, |title| title.value.clone()),
+            title_vi: spec.title_vi.as_ref().map_or(vi, |title| title.value.clone()),
+        });
+    }
+    categories
+}
+
+/// Looks a category up, or reports that it is undeclared.
+pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories, sink: &Sink) -> Option<CategoryId> {
+    let id = all.id(&name.value);
+    if id.is_none() {
+        let more = suggestion(&name.value, all.iter().map(|(_, category)| category.name.as_str()));
+        sink.error(name.at, format!("{place}: undeclared category `{}`{more}", name.value));
+    }
+    id
+}
+
+fn lists(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<ListSettings> {
+    given.iter().filter_map(|spec| list(spec, categories, sink)).collect()
+}
+
+fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSettings> {
+    let name = &spec.name.value;
+    if let Err(why) = values::check_thing_name(name) {
+        sink.error(spec.name.at, format!("[list.{name}]: {why}"));
+    }
+    let category =
+        spec.category.as_ref().and_then(|c| category_id(c, &format!("`category` in [list.{name}]"), categories, sink));
+    let source = spec.file.as_ref().and_then(|file| source(file, name, sink));
+    Some(ListSettings {
+        name: name.clone(),
+        category: category?,
+        options: ParseOptions {
+            format: spec.format.as_ref().map_or(Format::Auto, |format| format.value),
+            bare_reach: spec.reach.as_ref().map(|reach| reach.value),
+        },
+        source: source?,
+        required: spec.required.unwrap_or(true),
+        obey_public_suffixes: spec.obey_public_suffixes.as_ref().is_some_and(|obey| obey.value),
+    })
+}
+
+fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource> {
+    let Some(built_in) = file.value.strip_prefix("builtin:") else {
+        return Some(ListSource::File(absolute(file, sink)));
+    };
+    if !default::BUILT_IN_LISTS.contains(&built_in) {
+        let more = suggestion(built_in, default::BUILT_IN_LISTS.iter().copied());
+        sink.error(file.at, format!("`file` in [list.{list}]: there is no starter list `{built_in}`{more}"));
+        return None;
+    }
+    Some(ListSource::BuiltIn(built_in.to_owned()))
+}
+
+/// A category that is blocked but that no list has blocks nothing; somebody should know.
+fn hint_empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSettings], sink: &Sink) {
+    for profile in &spec.profiles {
+        for name in profile.block.iter().flatten() {
+            // Its rules are the SafeSearch table's.
+            if name.value == "unsafe-search" {
+                continue;
+            }
+            if let Some(id) = categories.id(&name.value)
+                && categories.get(id).layer == Layer::Content
+                && !lists.iter().any(|list| list.category == id)
+            {
+                let profile = &profile.name.value;
+                let message = format!("[profile.{profile}] blocks `{}`, but no [list.*] has this category", name.value);
+                sink.hint(name.at, message);
+            }
+        }
+    }
+}
+
+/// Lists of the file, and those that profiles, operator and test names make, share one index.
+fn check_index_size(spec: &Spec, lists: &[ListSettings], profiles: &[ProfileSettings], sink: &Sink) {
+    let own = profiles.iter().flat_map(|p| [&p.allow, &p.deny]).filter(|entries| !entries.is_empty()).count();
+    let built_in = Categories::built_in().iter().count() + spec.categories.len();
+    let count = lists.len() + own + built_in;
+    if count > LISTS_MAX
+        && let Some(last) = spec.lists.last().map(|l| l.name.at).or(spec.profiles.last().map(|p| p.name.at))
+    {
+        let message = format!(
+            "{count} lists ({} [list.*], {own} of profiles, {built_in} built in), at most {LISTS_MAX}",
+            lists.len()
+        );
+        sink.error(last, message);
+    }
+}
+
+pub(super) fn own_entries(given: &OwnEntries) -> Vec<(Name, Reach)> {
+    given.iter().flatten().map(|entry| entry.value.clone()).collect()
+}

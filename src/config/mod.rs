@@ -1,0 +1,130 @@
+//! Text → engine inputs: what the operator wrote becomes a [`Policy`] and the daemon's [`Settings`].
+//!
+//! The one idea: a configuration is either taken whole or refused with *every* mistake in it, each with its file and line.
+//! So it is read in passes that never stop — files to a [`tree`] that knows its lines, tables merged, tree to the file's
+//! shape ([`spec`]), shape to engine types ([`lower`]) — and all of them report to one sink. Lists are only named here;
+//! reading them is the daemon's.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::engine::compile::Policy;
+use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
+
+pub mod default;
+mod errors;
+mod files;
+mod lower;
+mod people;
+mod reader;
+mod server;
+mod spec;
+mod tree;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+pub use errors::ConfigError;
+pub use files::read_steady;
+
+use errors::{Place, Sink};
+use tree::Table;
+
+/// A configuration without mistakes.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub settings: Settings,
+    pub policy: Policy,
+    /// The configuration files that were read, the main one first; to be watched for changes. Empty for the embedded one.
+    pub files: Vec<PathBuf>,
+    /// What is allowed but probably not meant.
+    pub hints: Vec<ConfigError>,
+}
+
+/// What belongs to the daemon. Most of it needs a restart; comparing two of these tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Plain DNS, UDP and TCP.
+    pub dns: Vec<SocketAddr>,
+    /// `None`: off.
+    pub admin: Option<SocketAddr>,
+    /// Nobody asked for this address: when it is taken, warn and serve.
+    pub admin_is_default: bool,
+    /// `None`: the daemon chooses.
+    pub state_directory: Option<PathBuf>,
+    /// Servers that resolve the host names of upstream servers.
+    pub bootstrap: Vec<SocketAddr>,
+    /// Certificates trusted beside the system's when an upstream is verified; PEM.
+    pub tls_roots: Option<PathBuf>,
+    /// How long a shutdown waits for questions in flight.
+    pub drain_timeout: Duration,
+    /// An IANA name that is in the database.
+    pub time_zone: String,
+}
+
+/// The configuration of a resolver that was started without one.
+pub fn embedded() -> Config {
+    load_str("lachan.toml (embedded)", default::EMBEDDED, Path::new("/"))
+        .expect("a test reads the embedded configuration without a mistake")
+}
+
+/// Reads a configuration file and, beside a `lachan.toml`, `conf.d/*.toml`.
+pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
+    let files = files::all_of(path).map_err(|error| vec![ConfigError::about_file(path, error.to_string())])?;
+    let mut unreadable = Vec::new();
+    let mut texts = Vec::new();
+    for file in &files {
+        match read_text(file) {
+            Ok(text) => texts.push((file.display().to_string(), text, base_of(file))),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    if unreadable.is_empty() { read(&texts, files) } else { Err(unreadable) }
+}
+
+/// Reads a configuration from text. `name` is what messages call it; relative paths start from `base`.
+pub fn load_str(name: &str, text: &str, base: &Path) -> Result<Config, Vec<ConfigError>> {
+    read(&[(name.to_owned(), text.to_owned(), base.to_owned())], Vec::new())
+}
+
+fn read_text(file: &Path) -> Result<String, ConfigError> {
+    let octets = read_steady(file, CONFIG_FILE_OCTETS_MAX)
+        .map_err(|error| ConfigError::about_file(file, format!("cannot be read: {error}")))?;
+    String::from_utf8(octets).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|&&c| c == b'\n').count() as u32 + 1;
+        ConfigError { line: Some(line), ..ConfigError::about_file(file, "not UTF-8") }
+    })
+}
+
+/// The directory a file's relative paths start from, absolute.
+fn base_of(file: &Path) -> PathBuf {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
+}
+
+/// Name, text and base directory of each file → the configuration they make together.
+fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>) -> Result<Config, Vec<ConfigError>> {
+    let mut sink = Sink::default();
+    let numbers: Vec<usize> = texts.iter().map(|(name, _, base)| sink.add_file(name.clone(), base.clone())).collect();
+    let mut all = Table::default();
+    let mut well_formed = true;
+    for (&number, (_, text, _)) in numbers.iter().zip(texts) {
+        match tree::parse(text, number, &sink) {
+            Some(table) => all.merge(table, "", &sink),
+            None => well_formed = false,
+        }
+    }
+    let top = Place { file: 0, line: 1, column: 1 };
+    let spec = spec::read(&all, top, &sink);
+    // What a file's syntax error hides would look undeclared, so references are checked only without one.
+    let lowered = well_formed.then(|| lower::lower(&spec, &sink));
+    match (lowered, sink.into_parts()) {
+        (Some((settings, policy)), (errors, hints)) if errors.is_empty() => {
+            Ok(Config { settings, policy, files, hints })
+        }
+        (_, (errors, _)) => Err(errors),
+    }
+}

@@ -1,0 +1,340 @@
+//! The shape of a configuration file: which tables and keys there are, and the type of each.
+//!
+//! Dumb and strict. Nothing here knows a default or how keys depend on each other; that is [`lower`](super::lower).
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::engine::category::Layer;
+use crate::engine::compile::{Strangers, YouTube};
+use crate::engine::limits::POSITIVE_TTL_SECS_MAX;
+use crate::engine::list::{Format, Reach, own_entry};
+use crate::engine::name::Name;
+use crate::engine::upstream::{Fallback, Server};
+use crate::engine::verdict::BlockResponse;
+
+use super::errors::{Place, Sink, Spanned};
+use super::reader::{Section, one_of};
+use super::server::server;
+use super::tree::Table;
+use super::values;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Keys that stand above the first table.
+const TOP_LEVEL: &[&str] = &[
+    "time_zone",
+    "mode",
+    "bootstrap",
+    "upstream_ca_file",
+    "block_ttl",
+    "rebind_protection",
+    "rebind_allow",
+    "state_directory",
+    "node_name",
+    "drain_timeout",
+];
+
+pub(super) type OwnEntries = Option<Vec<Spanned<(Name, Reach)>>>;
+
+/// Everything one configuration says, files merged. `None` is a key not given (or refused, which is reported).
+pub(super) struct Spec {
+    pub time_zone: Option<Spanned<String>>,
+    pub listen_dns: Option<Vec<Spanned<SocketAddr>>>,
+    pub admin: Option<Spanned<Admin>>,
+    pub access_allow: Option<Vec<Spanned<IpNet>>>,
+    pub strangers: Option<Spanned<Strangers>>,
+    /// `None`: there is no `[[upstream]]`.
+    pub upstreams: Option<Vec<UpstreamSpec>>,
+    pub bootstrap: Option<Vec<Spanned<SocketAddr>>>,
+    pub upstream_ca_file: Option<Spanned<String>>,
+    pub cache_size: Option<Spanned<u64>>,
+    pub serve_stale: Option<Spanned<Duration>>,
+    pub max_client_ttl: Option<Spanned<Duration>>,
+    pub operator_allow: OwnEntries,
+    pub operator_deny: OwnEntries,
+    pub lists: Vec<ListSpec>,
+    pub categories: Vec<CategorySpec>,
+    pub profiles: Vec<ProfileSpec>,
+    pub clients: Vec<ClientSpec>,
+    pub page_v4: Option<Spanned<Ipv4Addr>>,
+    pub page_v6: Option<Spanned<Ipv6Addr>>,
+    pub block_ttl: Option<Spanned<Duration>>,
+    pub rebind_protection: Option<bool>,
+    pub rebind_allow: Option<Vec<Spanned<Name>>>,
+    pub state_directory: Option<Spanned<String>>,
+    pub node_name: Option<Spanned<String>>,
+    pub drain_timeout: Option<Spanned<Duration>>,
+}
+
+/// `[listen] admin`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Admin {
+    Off,
+    At(SocketAddr),
+}
+
+/// `[[upstream]]`.
+pub(super) struct UpstreamSpec {
+    pub at: Place,
+    pub zones: Option<Vec<Spanned<Name>>>,
+    pub servers: Vec<Spanned<Server>>,
+    pub tier: Option<i64>,
+    pub fallback: Option<Spanned<Fallback>>,
+    pub trust_ad: Option<bool>,
+}
+
+/// `[list.NAME]`.
+pub(super) struct ListSpec {
+    pub name: Spanned<String>,
+    pub category: Option<Spanned<String>>,
+    pub format: Option<Spanned<Format>>,
+    pub reach: Option<Spanned<Reach>>,
+    pub file: Option<Spanned<String>>,
+    pub required: Option<bool>,
+    pub obey_public_suffixes: Option<Spanned<bool>>,
+}
+
+/// `[category.NAME]`.
+pub(super) struct CategorySpec {
+    pub name: Spanned<String>,
+    pub layer: Option<Spanned<Layer>>,
+    pub title_en: Option<Spanned<String>>,
+    pub title_vi: Option<Spanned<String>>,
+}
+
+/// `[profile.NAME]`.
+pub(super) struct ProfileSpec {
+    pub name: Spanned<String>,
+    pub inherit: Option<Spanned<String>>,
+    pub block: Option<Vec<Spanned<String>>>,
+    pub security: Option<bool>,
+    pub safe_search: Option<bool>,
+    pub youtube: Option<Spanned<YouTube>>,
+    pub block_response: Option<Spanned<BlockResponse>>,
+    pub allow: OwnEntries,
+    pub deny: OwnEntries,
+}
+
+/// `[client.NAME]`.
+pub(super) struct ClientSpec {
+    pub name: Spanned<String>,
+    pub networks: Vec<Spanned<IpNet>>,
+    pub profile: Option<Spanned<String>>,
+}
+
+/// Reads the merged tables, reporting to `sink` whatever does not fit.
+pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
+    let mut top = Section::top(table, at, sink);
+    top.choice("mode", &[("enforce", Ok(())), ("observe", Err(()))]).inspect(|mode| {
+        if mode.value.is_err() {
+            sink.error(mode.at, "`mode`: \"observe\" is not built yet; only \"enforce\" is");
+        }
+    });
+    top.not_built("tls", "encrypted listeners are");
+    top.not_built("rate_limit", "rate limits are");
+
+    let mut listen = top.section("listen");
+    for key in ["dot", "doh", "doq"] {
+        listen.not_built(key, "encrypted listeners are");
+    }
+    listen.not_built("udp_engine", "a choice of UDP engine is");
+    let listen_dns = listen.some_strings("dns", values::listen_address);
+    let admin = listen.string("admin", |text| match text {
+        "off" => Ok(Admin::Off),
+        _ => values::listen_address(text).map(Admin::At).map_err(|why| format!("{why} (or \"off\")")),
+    });
+    listen.finish(TOP_LEVEL);
+
+    let mut access = top.section("access");
+    let access_allow = access.strings("allow", values::network);
+    let strangers = access.choice("strangers", &[("refuse", Strangers::Refuse), ("drop", Strangers::Drop)]);
+    access.finish(TOP_LEVEL);
+
+    let mut cache = top.section("cache");
+    let cache_size = cache.quantity("size", |text| match values::size(text)? {
+        octets if octets < 1 << 20 => Err(format!("{text:?} is {octets} octets, must be at least 1 MiB")),
+        octets => Ok(octets),
+    });
+    let serve_stale = cache.quantity("serve_stale", |text| match text {
+        "off" => Ok(Duration::ZERO),
+        // Chosen: RFC 8767 §5 suggests 1 to 3 days; after a week an address is history.
+        _ => values::duration_within(text, ("0", Duration::ZERO), ("7 days", 7 * DAY)),
+    });
+    let longest = Duration::from_secs(POSITIVE_TTL_SECS_MAX.into());
+    let max_client_ttl =
+        cache.quantity("max_client_ttl", |text| values::duration_within(text, ("1 s", SECOND), ("1 day", longest)));
+    cache.finish(TOP_LEVEL);
+
+    let mut operator = top.section("operator");
+    let operator_allow = operator.strings("allow", own_entry);
+    let operator_deny = operator.strings("deny", own_entry);
+    operator.finish(TOP_LEVEL);
+
+    let mut page = top.section("page");
+    let page_v4 = page.string("v4", |text| values::page_address(text, "IPv4"));
+    let page_v6 = page.string("v6", |text| values::page_address(text, "IPv6"));
+    page.finish(TOP_LEVEL);
+
+    let spec = Spec {
+        time_zone: top.string("time_zone", values::time_zone),
+        listen_dns,
+        admin,
+        access_allow,
+        strangers,
+        upstreams: top.repeated_sections("upstream").map(|all| all.into_iter().map(upstream).collect()),
+        bootstrap: top.strings("bootstrap", values::server_address),
+        upstream_ca_file: top.string("upstream_ca_file", not_empty),
+        cache_size,
+        serve_stale,
+        max_client_ttl,
+        operator_allow,
+        operator_deny,
+        lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
+        categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
+        profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),
+        clients: top.named_sections("client").into_iter().map(|(name, section)| client(name, section)).collect(),
+        page_v4,
+        page_v6,
+        block_ttl: top.quantity("block_ttl", |text| {
+            values::duration_within(text, ("10 s", 10 * SECOND), ("60 s", 60 * SECOND)).and_then(whole_seconds)
+        }),
+        rebind_protection: top.boolean("rebind_protection"),
+        rebind_allow: top.strings("rebind_allow", name),
+        state_directory: top.string("state_directory", not_empty),
+        node_name: top.string("node_name", node_name),
+        drain_timeout: top.quantity("drain_timeout", |text| {
+            values::duration_within(text, ("0", Duration::ZERO), ("5 minutes", 300 * SECOND))
+        }),
+    };
+    top.finish(&[]);
+    spec
+}
+
+fn upstream(mut section: Section<'_>) -> UpstreamSpec {
+    if !section.has("servers") {
+        section.missing("servers", "[\"udp://192.0.2.1\"]");
+    }
+    let spec = UpstreamSpec {
+        at: section.at,
+        zones: section.some_strings("zones", |text| {
+            Name::zone_from_text(text).map_err(|why| format!("{text:?} is no zone: {why}"))
+        }),
+        servers: section.some_strings("servers", server).unwrap_or_default(),
+        tier: section.integer("tier", 1..=255),
+        fallback: section.choice("fallback", &[("none", Fallback::None), ("parent", Fallback::Parent)]),
+        trust_ad: section.boolean("trust_ad"),
+    };
+    section.finish(TOP_LEVEL);
+    spec
+}
+
+fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
+    if !section.has("category") {
+        section.missing("category", "\"adult\"");
+    }
+    if !section.has("file") && !section.has("url") {
+        section.missing("file", "\"blocklists/adult.txt\"");
+    }
+    section.not_built("url", "lists by URL are");
+    section.not_built("refresh", "lists by URL are");
+    let spec = ListSpec {
+        name,
+        category: section.string("category", not_empty),
+        format: section.string("format", format),
+        reach: section.choice("match", &[("exact", Reach::Exact), ("subtree", Reach::Subtree)]),
+        file: section.string("file", not_empty),
+        required: section.boolean("required"),
+        obey_public_suffixes: section.choice("public_suffixes", &[("obey", true), ("spare", false)]),
+    };
+    section.finish(TOP_LEVEL);
+    spec
+}
+
+fn category(name: Spanned<String>, mut section: Section<'_>) -> CategorySpec {
+    let spec = CategorySpec {
+        name,
+        layer: section.choice("layer", &[("security", Layer::Security), ("content", Layer::Content)]),
+        title_en: section.string("title_en", not_empty),
+        title_vi: section.string("title_vi", not_empty),
+    };
+    section.finish(TOP_LEVEL);
+    spec
+}
+
+fn profile(name: Spanned<String>, mut section: Section<'_>) -> ProfileSpec {
+    section.not_built("window", "time windows are");
+    let spec = ProfileSpec {
+        name,
+        inherit: section.string("inherit", not_empty),
+        block: section.strings("block", not_empty),
+        security: section.boolean("security"),
+        safe_search: section.boolean("safe_search"),
+        youtube: section
+            .choice("youtube", &[("off", YouTube::Off), ("moderate", YouTube::Moderate), ("strict", YouTube::Strict)]),
+        block_response: section.choice(
+            "block_response",
+            &[
+                ("nxdomain", BlockResponse::Nxdomain),
+                ("nodata", BlockResponse::Nodata),
+                ("refused", BlockResponse::Refused),
+                ("null-ip", BlockResponse::NullIp),
+                ("page", BlockResponse::Page),
+                ("drop", BlockResponse::Drop),
+            ],
+        ),
+        allow: section.strings("allow", own_entry),
+        deny: section.strings("deny", own_entry),
+    };
+    section.finish(TOP_LEVEL);
+    spec
+}
+
+fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
+    if !section.has("networks") {
+        section.missing("networks", "[\"10.20.0.0/16\"]");
+    }
+    if !section.has("profile") {
+        section.missing("profile", "\"default\"");
+    }
+    let spec = ClientSpec {
+        name,
+        networks: section.some_strings("networks", values::network).unwrap_or_default(),
+        profile: section.string("profile", not_empty),
+    };
+    section.finish(TOP_LEVEL);
+    spec
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    if matches!(text, "dnsmasq" | "unbound" | "rpz" | "compiled") {
+        return Err(format!("format {text:?} is not built yet; auto, hosts, domains and adblock are"));
+    }
+    one_of(
+        text,
+        &[("auto", Format::Auto), ("hosts", Format::Hosts), ("domains", Format::Domains), ("adblock", Format::Adblock)],
+    )
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::from_text(text).map_err(|why| format!("{text:?} is no name: {why}"))
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Answers as one TXT string and as NSID: at most 255 octets. RFC 1035 §3.3.
+fn node_name(text: &str) -> Result<String, String> {
+    if text.len() > 255 {
+        return Err(format!("is {} octets, at most 255", text.len()));
+    }
+    Ok(text.to_owned())
+}
+
+fn whole_seconds(value: Duration) -> Result<Duration, String> {
+    if value.subsec_nanos() == 0 { Ok(value) } else { Err("must be whole seconds".to_owned()) }
+}

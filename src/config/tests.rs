@@ -1,0 +1,439 @@
+//! Whole configurations: what is taken, and what each mistake is told as.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::engine::category::{Categories, Layer};
+use crate::engine::compile::{ListSource, ProfileSettings, Strangers, YouTube};
+use crate::engine::list::{Format, Reach};
+use crate::engine::name::Name;
+use crate::engine::upstream::Fallback;
+use crate::engine::verdict::BlockResponse;
+
+fn good(text: &str) -> Config {
+    load_str("t.toml", text, Path::new("/base")).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    match load_str("t.toml", text, Path::new("/base")) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn block_names<'a>(config: &'a Config, profile: &ProfileSettings) -> Vec<&'a str> {
+    profile.block.iter().map(|&id| config.policy.categories.get(id).name.as_str()).collect()
+}
+
+fn profile<'a>(config: &'a Config, name: &str) -> &'a ProfileSettings {
+    config.policy.profiles.iter().find(|p| p.name == name).unwrap()
+}
+
+#[test]
+fn the_embedded_default_is_read_and_protects() {
+    let config = embedded();
+    assert_eq!(config.settings.dns, default::LISTEN);
+    assert_eq!((config.settings.admin, config.settings.admin_is_default), (Some(default::ADMIN), true));
+    assert_eq!(config.hints, []);
+    assert!(config.files.is_empty());
+    assert!(config.policy.upstreams.is_empty());
+    let sources: Vec<_> = config.policy.lists.iter().map(|list| list.source.clone()).collect();
+    assert_eq!(sources.len(), default::BUILT_IN_LISTS.len());
+    for name in default::BUILT_IN_LISTS {
+        assert!(sources.contains(&ListSource::BuiltIn((*name).to_owned())), "{name}");
+    }
+    // The file documents the defaults, so it must not change any of them.
+    let nothing = good("");
+    assert_eq!(config.settings, nothing.settings);
+    assert_eq!(config.policy.profiles, nothing.policy.profiles);
+    assert_eq!(config.policy.profiles, [default::default_profile(&Categories::built_in())]);
+    assert_eq!(config.policy.access, nothing.policy.access);
+    assert_eq!(config.policy.cache, nothing.policy.cache);
+    assert_eq!(config.policy.block_ttl_secs, nothing.policy.block_ttl_secs);
+}
+
+/// What stands behind `# ` in the embedded file is what people uncomment.
+#[test]
+fn the_examples_in_the_embedded_default_are_read() {
+    let mut text = String::new();
+    for line in default::EMBEDDED.lines() {
+        let code = line.strip_prefix("# ").filter(|rest| {
+            let key = rest.split('=').next().unwrap_or("").trim();
+            let is_key = rest.contains('=')
+                && !key.is_empty()
+                && key.bytes().all(|c| c.is_ascii_lowercase() || c == b'_' || c.is_ascii_digit());
+            is_key || (rest.starts_with('[') && rest.ends_with(']'))
+        });
+        text.push_str(code.unwrap_or(line));
+        text.push('\n');
+    }
+    let config = good(&text);
+    assert_eq!(config.policy.upstreams[0].servers.len(), 4);
+    assert_eq!(config.policy.clients[0].name, "lop-6a");
+    assert!(config.policy.categories.id("vapes").is_some());
+    assert!(config.settings.tls_roots.is_some());
+}
+
+#[test]
+fn every_file_in_config_is_read_without_a_hint() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let config = load(&path).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        assert_eq!(config.hints, [], "{}", path.display());
+        assert_eq!(config.files, [path]);
+        count += 1;
+    }
+    assert!(count >= 3);
+}
+
+#[test]
+fn every_mistake_of_a_file_is_reported_at_once() {
+    let text = r#"time_zone = "Asia/Ho_Chi_Minh"
+block_ttl = "10 parsecs"
+
+[listen]
+dns = ["127.0.0.1:70000", "127.0.0.1:53"]
+
+[access]
+allow = ["10.0.0.0/8", "10.1.2.3/16"]
+
+[[upstream]]
+servers = [
+    "udp://192.0.2.1",
+    "tsl://192.0.2.2",
+]
+
+[list.adult]
+category = "adlut"
+file = "adult.txt"
+
+[profile.default]
+blok = ["adult"]
+safe_search = "yes"
+
+[client.a]
+networks = ["10.2.0.0/16"]
+profile = "defualt"
+"#;
+    assert_eq!(
+        mistakes(text),
+        [
+            "t.toml:2: `block_ttl`: \"10 parsecs\" is no duration: \"parsecs\" is no unit of time; \
+             write it as \"30 s\", \"10 m\", \"1 hour\" or \"1 day\"",
+            "t.toml:5: `dns` in [listen]: \"127.0.0.1:70000\" is no address with a port (0 to 65535); \
+             write it as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"",
+            "t.toml:8: `allow` in [access]: \"10.1.2.3/16\" has bits set beyond its prefix; did you mean \"10.1.0.0/16\"?",
+            "t.toml:13: `servers` in [[upstream]]: \"tsl://192.0.2.2\": \"tsl\" is not one of udp, tcp, tls, https, quic; \
+             did you mean \"tls://\"?",
+            "t.toml:17: `category` in [list.adult]: undeclared category `adlut`; did you mean `adult`?",
+            "t.toml:21: unknown key `blok` in [profile.default]; did you mean `block`?",
+            "t.toml:22: `safe_search` in [profile.default] must be true or false, not a string",
+            "t.toml:26: [client.a] has undeclared profile `defualt`; did you mean `default`?",
+        ]
+    );
+}
+
+#[test]
+fn one_mistake_one_message() {
+    const LIST: &str = "category = \"adult\"\nfile = \"a\"\n";
+    for (text, want) in [
+        ("timezone = \"UTC\"", "t.toml:1: unknown key `timezone`; did you mean `time_zone`?"),
+        ("[profil.default]", "t.toml:1: unknown key `profil`; did you mean `profile`?"),
+        (
+            "[cache]\nblock_ttl = \"10 s\"",
+            "t.toml:2: unknown key `block_ttl` in [cache]; it belongs above the first [table] of the file",
+        ),
+        ("time_zone = \"Asia/Hanoi1\"", "is no time zone of the IANA database"),
+        ("mode = \"observe\"", "t.toml:1: `mode`: \"observe\" is not built yet; only \"enforce\" is"),
+        ("mode = \"enforced\"", "`mode`: \"enforced\" is not one of enforce, observe; did you mean `enforce`?"),
+        ("[listen]\ndot = [\"0.0.0.0:853\"]", "t.toml:2: `dot` in [listen]: encrypted listeners are not built yet"),
+        ("[tls]\ncertificate_file = \"a\"", "`tls`: encrypted listeners are not built yet"),
+        ("[rate_limit]\n", "`rate_limit`: rate limits are not built yet"),
+        ("[profile.a.window.night]\nfrom = \"22:00\"", "`window` in [profile.a]: time windows are not built yet"),
+        (
+            "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"",
+            "`url` in [list.a]: lists by URL are not built yet",
+        ),
+        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"rpz\"", "format \"rpz\" is not built yet"),
+        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"host\"", "did you mean `hosts`?"),
+        (
+            "[list.a]\ncategory = \"adult\"\nfile = \"builtin:adlt\"",
+            "there is no starter list `adlt`; did you mean `adult`?",
+        ),
+        ("[list.a]\ncategory = \"adult\"", "t.toml:1: [list.a] needs `file`"),
+        ("[list.a]\nfile = \"a\"", "t.toml:1: [list.a] needs `category`"),
+        ("[list]\na = 1", "t.toml:2: `a` in [list] must be a table of its own, [list.NAME], not an integer"),
+        ("list = 1", "t.toml:1: `list` must be tables: [list.NAME], not an integer"),
+        ("[upstream]\nservers = [\"192.0.2.1\"]", "`upstream` must be an array of tables: [[upstream]], not a table"),
+        ("[[upstream]]\n", "t.toml:1: [[upstream]] needs `servers`"),
+        ("[[upstream]]\nservers = []", "`servers` in [[upstream]] is empty"),
+        ("[[upstream]]\nservers = [\"192.0.2.1\"]\ntier = 0", "`tier` in [[upstream]] is 0, must be 1 to 255"),
+        ("[[upstream]]\nservers = [\"192.0.2.1\"]\nzones = [\"a..b\"]", "\"a..b\" is no zone"),
+        (
+            "[[upstream]]\nservers = [\"192.0.2.1\"]\nzones = [\"x.onion\"]",
+            "zone x.onion never goes upstream: `onion` is answered here",
+        ),
+        ("[[upstream]]\nservers = [\"127.0.0.1:5354\"]", "t.toml:2: upstream 127.0.0.1:5354 is this resolver itself"),
+        (
+            "[listen]\ndns = [\"0.0.0.0:53\"]\n[[upstream]]\nservers = [\"tcp://127.0.0.1\"]",
+            "t.toml:4: upstream 127.0.0.1:53 is this resolver itself",
+        ),
+        (
+            "[listen]\ndns = [\"[::]:53\"]",
+            "t.toml:2: it listens on [::]:53, beyond loopback, so it needs an [[upstream]]",
+        ),
+        ("[listen]\ndns = []", "`dns` in [listen] is empty"),
+        ("[listen]\ndns = \"127.0.0.1:53\"", "`dns` in [listen] must be an array of strings, not a string"),
+        ("[listen]\ndns = [\"127.0.0.1:53\", \"127.0.0.1:53\"]", "names 127.0.0.1:53 twice: here and at t.toml:2"),
+        (
+            "[listen]\nadmin = \"of\"",
+            "\"of\" is no address with a port (0 to 65535); write it as \"192.0.2.1:53\" or \"[2001:db8::1]:53\" (or \"off\")",
+        ),
+        ("[listen]\ndns = [\"127.0.0.1:9\"]\nadmin = \"127.0.0.1:9\"", "which `dns` takes already"),
+        ("bootstrap = [\"dns.example\"]", "`bootstrap`: \"dns.example\" is no address"),
+        ("[access]\nstrangers = \"block\"", "`strangers` in [access]: \"block\" is not one of refuse, drop"),
+        ("[cache]\nsize = \"256 MB\"", "write \"256 MiB\""),
+        ("[cache]\nsize = \"1 KiB\"", "must be at least 1 MiB"),
+        ("[cache]\nserve_stale = \"30 days\"", "\"30 days\" is out of bounds, must be 0 to 7 days"),
+        ("[cache]\nmax_client_ttl = 0", "\"0\" is out of bounds, must be 1 s to 1 day"),
+        ("[cache]\nsize = 1.5", "must be a number with its unit, as a string, not a float"),
+        ("block_ttl = \"5 s\"", "\"5 s\" is out of bounds, must be 10 s to 60 s"),
+        ("block_ttl = \"10 s 500 ms\"", "must be whole seconds"),
+        ("[operator]\ndeny = [\"a b\"]", "\"a b\" is no name"),
+        ("rebind_protection = 1", "`rebind_protection` must be true or false, not an integer"),
+        ("rebind_allow = [\"\"]", "is no name"),
+        ("[page]\nv4 = \"127.0.0.1\"", "cannot be the address of a notice page"),
+        ("[category.Vapes]\n", "lower-case letters"),
+        ("[category.a]\nlayer = \"contents\"", "did you mean `content`?"),
+        (
+            "[profile.a]\nblock = [\"malware\"]",
+            "`malware` is a security category; those are always on unless `security = false`",
+        ),
+        (
+            "[profile.a]\nblock = [\"game\"]",
+            "t.toml:2: `block` in [profile.a]: undeclared category `game`; did you mean `games`?",
+        ),
+        ("[profile.a]\ninherit = \"b\"", "[profile.a] inherits undeclared profile `b`"),
+        ("[profile.a]\ninherit = \"a\"", "t.toml:2: profiles inherit in a circle: a → a"),
+        (
+            "[profile.a]\ninherit = \"b\"\n[profile.b]\ninherit = \"a\"",
+            "t.toml:2: profiles inherit in a circle: a → b → a",
+        ),
+        ("[profile.a]\nblock_response = \"page\"", "answers with a page, so [page] needs `v4` or `v6`"),
+        ("[profile.a]\nyoutube = true", "`youtube` in [profile.a] must be a string, not a boolean"),
+        ("[client.a]\nprofile = \"default\"", "[client.a] needs `networks`"),
+        ("[client.a]\nnetworks = [\"10.0.0.0/8\"]", "[client.a] needs `profile`"),
+        (
+            "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\n[client.b]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"",
+            "t.toml:5: 10.0.0.0/8 belongs to two clients: [client.b] here and [client.a] at t.toml:2",
+        ),
+        ("a = ", "t.toml:1: not valid TOML"),
+    ] {
+        let found = mistakes(text);
+        assert_eq!(found.len(), 1, "{text:?}: {found:#?}");
+        assert!(found[0].contains(want), "{text:?}: {}", found[0]);
+    }
+    let many: String = (0..1100).map(|i| format!("[list.l{i}]\n{LIST}")).collect();
+    let found = mistakes(&many);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("at most 1024"), "{}", found[0]);
+}
+
+#[test]
+fn keys_become_settings_and_policy() {
+    let config = good(
+        r#"
+time_zone = "UTC"
+block_ttl = "60 s"
+rebind_protection = true
+rebind_allow = ["home.example"]
+state_directory = "state"
+node_name = "n1"
+drain_timeout = 2
+bootstrap = ["192.0.2.53", "[2001:db8::53]:5353"]
+upstream_ca_file = "/etc/ca.pem"
+[listen]
+dns = ["127.0.0.1:0", "127.0.0.1:0"]
+admin = "off"
+[access]
+allow = ["192.0.2.0/24"]
+strangers = "drop"
+[[upstream]]
+zones = [".", "Example.COM"]
+servers = ["192.0.2.1", "tls://dns.example"]
+tier = 2
+trust_ad = true
+[[upstream]]
+zones = ["truong.local"]
+servers = ["192.0.2.9"]
+fallback = "parent"
+[cache]
+size = "1 GiB"
+serve_stale = "off"
+max_client_ttl = "30 m"
+[operator]
+allow = ["a.example"]
+deny = ["=b.example", "*.c.example"]
+[list.mine]
+category = "vapes"
+format = "hosts"
+match = "subtree"
+file = "lists/mine.txt"
+required = false
+public_suffixes = "obey"
+[category.vapes]
+title_vi = "thuốc lá điện tử"
+[category.adult]
+title_en = "18+"
+[page]
+v4 = "192.0.2.80"
+"#,
+    );
+    let Settings { admin, admin_is_default, state_directory, bootstrap, tls_roots, drain_timeout, time_zone, dns } =
+        config.settings;
+    assert_eq!((admin, admin_is_default, dns.len()), (None, false, 2));
+    assert_eq!(state_directory.unwrap(), Path::new("/base/state"));
+    assert_eq!(tls_roots.unwrap(), Path::new("/etc/ca.pem"));
+    assert_eq!(bootstrap, ["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:5353".parse().unwrap()]);
+    assert_eq!((drain_timeout, time_zone.as_str()), (Duration::from_secs(2), "UTC"));
+
+    let policy = config.policy;
+    assert_eq!(policy.access, ["192.0.2.0/24".parse().unwrap()]);
+    assert_eq!(policy.strangers, Strangers::Drop);
+    assert_eq!(policy.upstreams[0].zones, [Name::ROOT, Name::from_text("example.com").unwrap()]);
+    assert_eq!((policy.upstreams[0].tier, policy.upstreams[0].trust_ad), (2, true));
+    assert_eq!((policy.upstreams[1].tier, policy.upstreams[1].fallback), (1, Fallback::Parent));
+    assert_eq!(policy.cache.size, 1 << 30);
+    assert_eq!(policy.cache.serve_stale, Duration::ZERO);
+    assert_eq!(policy.cache.max_client_ttl, Duration::from_secs(1800));
+    let reaches: Vec<Reach> = policy.operator_deny.iter().map(|(_, reach)| *reach).collect();
+    assert_eq!(reaches, [Reach::Exact, Reach::Children]);
+    assert_eq!(policy.operator_allow, [(Name::from_text("a.example").unwrap(), Reach::Subtree)]);
+    let list = &policy.lists[0];
+    assert_eq!(list.source, ListSource::File("/base/lists/mine.txt".into()));
+    assert_eq!((list.options.format, list.options.bare_reach), (Format::Hosts, Some(Reach::Subtree)));
+    assert_eq!((list.required, list.obey_public_suffixes), (false, true));
+    let vapes = policy.categories.get(list.category);
+    assert_eq!((vapes.layer, vapes.title_vi.as_str()), (Layer::Content, "thuốc lá điện tử"));
+    let adult = policy.categories.get(policy.categories.id("adult").unwrap());
+    assert_eq!((adult.title_en.as_str(), adult.title_vi.as_str()), ("18+", "nội dung người lớn"));
+    assert_eq!((policy.page_v4.is_some(), policy.page_v6.is_some()), (true, false));
+    assert_eq!((policy.block_ttl_secs, policy.rebind_protection, policy.node_name.as_str()), (60, true, "n1"));
+    assert_eq!(policy.rebind_allow, [Name::from_text("home.example").unwrap()]);
+}
+
+#[test]
+fn a_profile_takes_what_it_does_not_say_from_its_parent() {
+    let config = good(
+        r#"
+[profile.c]
+inherit = "b"
+youtube = "strict"
+[profile.b]
+inherit = "default"
+block = ["games"]
+safe_search = false
+[profile.alone]
+block = []
+[profile.default]
+block = ["adult"]
+block_response = "refused"
+allow = ["a.example"]
+"#,
+    );
+    let order: Vec<&str> = config.policy.profiles.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(order, ["default", "c", "b", "alone"]);
+    let c = profile(&config, "c");
+    assert_eq!(block_names(&config, c), ["games"]);
+    assert_eq!((c.safe_search, c.youtube, c.block_response), (false, YouTube::Strict, BlockResponse::Refused));
+    assert_eq!(c.allow.len(), 1);
+    // Without `inherit` the built-in defaults hold, not those of [profile.default].
+    let alone = profile(&config, "alone");
+    assert!(alone.block.is_empty());
+    assert!(alone.allow.is_empty());
+    assert_eq!((alone.safe_search, alone.block_response), (true, BlockResponse::Nxdomain));
+}
+
+#[test]
+fn an_undeclared_default_profile_is_the_built_in_one_and_can_be_inherited() {
+    let config = good("[profile.a]\ninherit = \"default\"\nsecurity = false");
+    assert_eq!(block_names(&config, profile(&config, "default")), default::DEFAULT_PROFILE_BLOCK);
+    assert_eq!(block_names(&config, profile(&config, "a")), default::DEFAULT_PROFILE_BLOCK);
+    assert!(profile(&config, "default").security);
+    assert!(!profile(&config, "a").security);
+}
+
+#[test]
+fn clients_find_their_profile_and_may_ask() {
+    let client = "[client.a]\nnetworks = [\"203.0.113.0/24\"]\nprofile = \"p\"\n[profile.p]\n";
+    let config = good(client);
+    assert_eq!(config.policy.profiles[config.policy.clients[0].profile].name, "p");
+    let net = "203.0.113.0/24".parse().unwrap();
+    assert!(config.policy.access.contains(&net));
+    assert!(config.policy.access.len() > 1);
+    let config = good(&format!("{client}[access]\nallow = []\n"));
+    assert_eq!(config.policy.access, [net]);
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_hint() {
+    for (text, want) in [
+        (
+            "[access]\nallow = [\"0.0.0.0/0\"]",
+            "t.toml:2: `allow` in [access] holds 0.0.0.0/0: anyone on the internet may ask",
+        ),
+        ("[profile.a]\nblock = [\"games\"]", "[profile.a] blocks `games`, but no [list.*] has this category"),
+        ("[listen]\nadmin = \"0.0.0.0:9153\"", "whoever reaches it reads metrics and status"),
+        ("[[upstream]]\nservers = [\"192.0.2.1\"]\nfallback = \"parent\"", "the root has no parent"),
+        ("[client.a]\nnetworks = [\"10.0.0.0/8\", \"10.0.0.0/8\"]\nprofile = \"default\"", "names 10.0.0.0/8 twice"),
+    ] {
+        let config = good(text);
+        assert_eq!(config.hints.len(), 1, "{text:?}: {:#?}", config.hints);
+        assert!(config.hints[0].to_string().contains(want), "{text:?}: {}", config.hints[0]);
+    }
+    assert_eq!(good("[profile.a]\nblock = [\"unsafe-search\"]").hints, []);
+}
+
+#[test]
+fn conf_d_merges_and_each_file_has_its_own_base() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("conf.d")).unwrap();
+    std::fs::write(
+        path("lachan.toml"),
+        "[operator]\ndeny = [\"a.example\"]\n[list.one]\ncategory = \"adult\"\nfile = \"1\"\n",
+    )
+    .unwrap();
+    std::fs::write(
+        path("conf.d/10-more.toml"),
+        "[operator]\ndeny = [\"b.example\"]\n[list.two]\ncategory = \"adult\"\nfile = \"2\"\n",
+    )
+    .unwrap();
+    let config = load(&path("lachan.toml")).unwrap();
+    assert_eq!(config.files, [path("lachan.toml"), path("conf.d/10-more.toml")]);
+    assert_eq!(config.policy.operator_deny.len(), 2);
+    let sources: Vec<_> = config.policy.lists.iter().map(|list| list.source.clone()).collect();
+    assert_eq!(sources, [ListSource::File(path("1")), ListSource::File(path("conf.d/2"))]);
+
+    std::fs::write(path("conf.d/20-bad.toml"), "[list.one]\nfile = \"3\"\n[cash]\n").unwrap();
+    std::fs::write(path("conf.d/30-bad.toml"), "= 1\n").unwrap();
+    let errors: Vec<String> = load(&path("lachan.toml")).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 3, "{errors:#?}");
+    assert!(errors[0].contains("20-bad.toml:2: `file` in [list.one] is set twice: here and at "), "{}", errors[0]);
+    assert!(errors[0].ends_with("lachan.toml:5"), "{}", errors[0]);
+    assert!(errors[1].contains("20-bad.toml:3: unknown key `cash`; did you mean `cache`?"), "{}", errors[1]);
+    assert!(errors[2].contains("30-bad.toml:1: not valid TOML"), "{}", errors[2]);
+}
+
+#[test]
+fn what_cannot_be_read_says_which_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.toml");
+    let errors = load(&path).unwrap_err();
+    assert!(errors[0].to_string().starts_with(&format!("{}: cannot be read: ", path.display())), "{}", errors[0]);
+    std::fs::write(&path, b"# a\n# \xff\n").unwrap();
+    assert_eq!(load(&path).unwrap_err()[0].to_string(), format!("{}:2: not UTF-8", path.display()));
+}
