@@ -25,6 +25,16 @@ pub const LISTS_MAX: usize = 1024;
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
 pub const LIST_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Lines that hold something which `format = "auto"` looks at. Chosen: past any preamble of local names.
+pub const LIST_SNIFF_LINES_MAX: usize = 100;
+/// A list is refused when more than this share of its lines cannot be read, in percent. Chosen, not derived.
+pub const LIST_BAD_PERCENT_MAX: u64 = 50;
+/// Fewer unreadable lines than this do not refuse a list that made at least one rule. Chosen, not derived.
+pub const LIST_BAD_LINES_MIN: u32 = 10;
+/// Shortest IPv4 prefix a list may name, in bits: no list blocks a /7, and 0.0.0.0/1 is everything by halves.
+pub const ADDRESS_V4_BITS_MIN: u8 = 8;
+/// Shortest IPv6 prefix a list may name, in bits: 2000::/3 is everything; registries get a /12 to /23.
+pub const ADDRESS_V6_BITS_MIN: u8 = 16;
 /// Skipped lines kept with their text for the operator, for each list.
 pub const LIST_SKIPPED_SHOWN_MAX: usize = 10;
 /// Size of one configuration file, in octets. Chosen.

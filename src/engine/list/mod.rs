@@ -234,3 +234,6 @@ pub fn own_entry(entry: &str) -> Result<(Name, Reach), String> {
     let name = Name::from_text(text).map_err(|why| format!("{entry:?} is no name: {why}"))?;
     Ok((name, reach))
 }
+
+#[cfg(test)]
+mod tests;

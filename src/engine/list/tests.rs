@@ -1,0 +1,365 @@
+//! Tables of lines, one per format: what each makes, and why the others make nothing.
+
+use super::*;
+
+const AUTO: ParseOptions = ParseOptions { format: Format::Auto, bare_reach: None };
+
+fn options(format: Format) -> ParseOptions {
+    ParseOptions { format, bare_reach: None }
+}
+
+/// The rules as text: `=x` exact, `x` subtree, `*.x` children, `@@` before exceptions; then networks.
+fn rules(set: &RuleSet) -> Vec<String> {
+    let effect = |effect| if effect == Effect::Except { "@@" } else { "" };
+    let names = set.names().map(|rule| {
+        let reach = match rule.reach {
+            Reach::Exact => "=",
+            Reach::Subtree => "",
+            Reach::Children => "*.",
+        };
+        format!("{}{reach}{}", effect(rule.effect), Name::from_wire(rule.name).unwrap())
+    });
+    let nets = set.addresses().iter().map(|rule| format!("{}{}", effect(rule.effect), rule.net));
+    names.chain(nets).collect()
+}
+
+/// Reads one line behind a good one, so that a bad line is skipped rather than the list refused.
+fn check(format: Format, line: &str, expected: Result<&[&str], SkipReason>) {
+    let good = match format {
+        Format::Hosts => "0.0.0.0 good.example",
+        Format::Domains => "good.example",
+        Format::Adblock | Format::Auto => "||good.example^",
+    };
+    let set = parse(format!("{good}\n{line}\n").as_bytes(), options(format)).unwrap();
+    assert_eq!(set.report.format, Some(format), "{line}");
+    let mut made = rules(&set);
+    let first = made.iter().position(|rule| rule.contains("good.example")).unwrap();
+    made.remove(first);
+    let reasons: Vec<SkipReason> = set.report.skipped.iter().map(|skip| skip.0).collect();
+    match expected {
+        Ok(rules) => {
+            assert_eq!(made, rules, "{line}");
+            assert_eq!(reasons, [], "{line}");
+        }
+        Err(reason) => {
+            assert_eq!(made, [""; 0], "{line}");
+            assert_eq!(reasons, [reason], "{line}");
+            assert_eq!(set.report.shown[0].line, 2, "{line}");
+        }
+    }
+}
+
+#[test]
+fn hosts_lines() {
+    let long = format!("::1 toolong{}.example", "a".repeat(64));
+    for (line, expected) in [
+        ("127.0.1.1 thishost.mydomain.org", Err(SkipReason::RealAddress)),
+        ("0.0.0.0 www.ads.example  #[clicks]", Ok(&["=www.ads.example"][..])),
+        ("0.0.0.0 h13.test#c", Ok(&["=h13.test"])),
+        ("0.0.0.0 h13.test ## c", Ok(&["=h13.test"])),
+        ("0.0.0.0 h13.test##c", Ok(&["=h13.test"])),
+        ("#0.0.0.0 x.test", Ok(&[])),
+        ("# 0.0.0.0 x.test", Ok(&[])),
+        ("0.0.0.0 h5.test\r", Ok(&["=h5.test"])),
+        ("127.0.0.1\th4.test # c", Ok(&["=h4.test"])),
+        ("0.0.0.0 h6.test.", Ok(&["=h6.test"])),
+        ("0.0.0.0 H8.TEST", Ok(&["=h8.test"])),
+        ("0.0.0.0 under_h12.test", Ok(&["=under_h12.test"])),
+        ("0.0.0.0 *.h7.test", Err(SkipReason::Pattern)),
+        ("::1 localhost ip6-localhost ip6-loopback", Err(SkipReason::SingleLabel)),
+        ("fe80::1%lo0 localhost", Err(SkipReason::RealAddress)),
+        ("0.0.0.0%lo0 if.example", Ok(&["=if.example"])),
+        ("0.0.0.0", Err(SkipReason::NotAName)),
+        ("::1 # localhost # comment", Err(SkipReason::NotAName)),
+        ("999.0.0.1 h15.test", Err(SkipReason::BadAddress)),
+        ("h9.test", Err(SkipReason::BadAddress)),
+        ("||x.test^", Err(SkipReason::BadAddress)),
+        ("/regex/", Err(SkipReason::BadAddress)),
+        ("1.2.3.4 h16.test", Err(SkipReason::RealAddress)),
+        ("0.0.0.0 a.test b.test c.test", Ok(&["=a.test", "=b.test", "=c.test"])),
+        (":: v6.test", Ok(&["=v6.test"])),
+        ("255.255.255.255 x.test", Ok(&["=x.test"])),
+        ("0.0.0.0 0.0.0.0", Err(SkipReason::NotAName)),
+        ("0.0.0.0 tài.test", Ok(&["=xn--ti-jia.test"])),
+        (long.as_str(), Err(SkipReason::NotAName)),
+    ] {
+        check(Format::Hosts, line, expected);
+    }
+}
+
+#[test]
+fn a_hosts_line_keeps_its_good_names_and_counts_the_bad_one() {
+    let set = parse(b"0.0.0.0 a.test localhost b.test", AUTO).unwrap();
+    assert_eq!(rules(&set), ["=a.test", "=b.test"]);
+    assert_eq!(set.report.skipped, [(SkipReason::SingleLabel, 1)]);
+}
+
+#[test]
+fn domain_lines() {
+    let long = format!("{}.example", "a".repeat(64));
+    let longest = format!("{}.example", "a".repeat(63));
+    for (line, expected) in [
+        ("example.org", Ok(&["example.org"][..])),
+        ("  Example.ORG\t", Ok(&["example.org"])),
+        ("example.org.", Ok(&["example.org"])),
+        (".xe.example", Ok(&["xe.example"])),
+        (".bzh   #Breton", Ok(&["bzh"])),
+        ("ngx.example          #Facebook", Ok(&["ngx.example"])),
+        ("first.example# comment", Ok(&["first.example"])),
+        ("_dmarc.example.org", Ok(&["_dmarc.example.org"])),
+        ("-w-w-i-s-.example", Ok(&["-w-w-i-s-.example"])),
+        ("xn--4n8hqr.ws", Ok(&["xn--4n8hqr.ws"])),
+        ("münchen.example", Ok(&["xn--mnchen-3ya.example"])),
+        ("*.example.com", Ok(&["example.com"])),
+        ("*.EXAMPLE.com.", Ok(&["example.com"])),
+        ("*.co.uk", Ok(&["co.uk"])),
+        ("*.", Err(SkipReason::TooWide)),
+        ("*", Err(SkipReason::TooWide)),
+        (".", Err(SkipReason::TooWide)),
+        ("*.*.example.com", Err(SkipReason::Pattern)),
+        ("invalid.*.wildcard", Err(SkipReason::Pattern)),
+        ("example.*", Err(SkipReason::Pattern)),
+        ("*example.com", Err(SkipReason::Pattern)),
+        ("/domain\\.(tld|local)/", Err(SkipReason::Pattern)),
+        ("/invalid regex ??/", Err(SkipReason::Pattern)),
+        ("/a#b$c/", Err(SkipReason::Pattern)),
+        ("/", Err(SkipReason::Path)),
+        ("104.16.0.0/12", Ok(&["104.16.0.0/12"])),
+        ("104.16.3.9/12", Ok(&["104.16.0.0/12"])),
+        ("1.2.3.4", Ok(&["1.2.3.4/32"])),
+        ("1.2.3.4 # censys.example", Ok(&["1.2.3.4/32"])),
+        ("2001:db8::1", Ok(&["2001:db8::1/128"])),
+        ("2001:0db8:0000:0000:0000:0000:0000:0001", Ok(&["2001:db8::1/128"])),
+        ("0.0.0.0/0", Err(SkipReason::TooWide)),
+        ("128.0.0.0/1", Err(SkipReason::TooWide)),
+        ("::/0", Err(SkipReason::TooWide)),
+        ("1.2.3.4:7773", Err(SkipReason::Path)),
+        ("999.0.0.1", Err(SkipReason::NotAName)),
+        ("1.2.3.4-1.2.3.9", Err(SkipReason::NotAName)),
+        ("http://5.181.159.29/x", Err(SkipReason::Path)),
+        ("https://www.example.com", Err(SkipReason::Path)),
+        ("shop.example:443/img/", Err(SkipReason::Path)),
+        ("shop.example/a/b", Err(SkipReason::Path)),
+        ("shop.example/#ce", Err(SkipReason::Path)),
+        ("sn99.example:100", Err(SkipReason::Path)),
+        ("0.0.0.0.ads.example", Ok(&["0.0.0.0.ads.example"])),
+        ("0.0.0.0 ads.example", Ok(&["=ads.example"])),
+        ("||ads.example^", Ok(&["ads.example"])),
+        ("@@||ok.example^", Ok(&["@@ok.example"])),
+        ("[Adblock Plus 3.13", Ok(&[])),
+        ("! a comment", Ok(&[])),
+        ("; a comment", Ok(&[])),
+        ("a.example b.example\tc.example", Ok(&["a.example", "b.example", "c.example"])),
+        ("please visit example.com now", Err(SkipReason::NotAName)),
+        ("localhost localhost", Err(SkipReason::NotAName)),
+        ("localhost", Err(SkipReason::SingleLabel)),
+        ("5004com", Err(SkipReason::SingleLabel)),
+        ("site.example##.ads", Err(SkipReason::Cosmetic)),
+        ("site.example#@#.ads", Err(SkipReason::Cosmetic)),
+        ("site.example#?#.ads", Err(SkipReason::Cosmetic)),
+        ("site.example#$#body {}", Err(SkipReason::Cosmetic)),
+        ("site.example#%#//scriptlet", Err(SkipReason::Cosmetic)),
+        ("site.example#@$?#.ads", Err(SkipReason::Cosmetic)),
+        ("site.example$$script[x]", Err(SkipReason::Cosmetic)),
+        ("DOMAIN-SUFFIX,shop.example", Err(SkipReason::NotAName)),
+        ("domain:shop.example", Err(SkipReason::NotAName)),
+        ("a..example", Err(SkipReason::NotAName)),
+        ("..", Err(SkipReason::NotAName)),
+        (long.as_str(), Err(SkipReason::NotAName)),
+        (longest.as_str(), Ok(&[longest.as_str()])),
+        ("nul\0.example", Err(SkipReason::Binary)),
+        ("\u{feff}bom.example", Ok(&["bom.example"])),
+    ] {
+        // A NUL early in a text refuses the whole, so that line comes late.
+        if line.contains('\0') {
+            let text = format!("{}{line}", "good.example\n".repeat(100));
+            let set = parse(text.as_bytes(), options(Format::Domains)).unwrap();
+            assert_eq!(set.report.skipped, [(expected.unwrap_err(), 1)]);
+            continue;
+        }
+        check(Format::Domains, line, expected);
+    }
+}
+
+#[test]
+fn adblock_lines() {
+    for (line, expected) in [
+        ("||example.org^", Ok(&["example.org"][..])),
+        ("||EXAMPLE.org^", Ok(&["example.org"])),
+        ("||example.org^|", Ok(&["example.org"])),
+        ("||example.org|", Ok(&["example.org"])),
+        ("||example.org^*", Ok(&["example.org"])),
+        ("||example.org/*", Ok(&["example.org"])),
+        ("||example.org", Ok(&["example.org"])),
+        ("||disccrdapp.", Err(SkipReason::Pattern)),
+        ("|example.org^", Ok(&["=example.org"])),
+        ("|example.org|", Ok(&["=example.org"])),
+        ("|example.org", Err(SkipReason::Pattern)),
+        ("://example.org^", Ok(&["=example.org"])),
+        ("://example.org", Err(SkipReason::Pattern)),
+        ("ample.org|", Err(SkipReason::Pattern)),
+        ("ample.org^", Err(SkipReason::Pattern)),
+        (".example.org^", Ok(&["*.example.org"])),
+        ("||*.example.org^", Ok(&["*.example.org"])),
+        ("*.example.org", Ok(&["*.example.org"])),
+        (".example.org", Err(SkipReason::Pattern)),
+        ("example.org", Ok(&["=example.org"])),
+        ("||ex*ple.org^", Err(SkipReason::Pattern)),
+        ("||*.quest^$denyallow=dice.quest", Err(SkipReason::Modifier)),
+        ("*$denyallow=com|net", Err(SkipReason::Modifier)),
+        ("$popup,domain=a.example", Err(SkipReason::Modifier)),
+        ("@@||a.example^", Ok(&["@@a.example"])),
+        ("@@|a.example^", Ok(&["@@=a.example"])),
+        ("@@||a.example", Ok(&["@@a.example"])),
+        ("||a.example^$important", Ok(&["a.example"])),
+        ("@@||a.example^$important", Ok(&["@@a.example"])),
+        ("||a.example^$third-party", Err(SkipReason::Modifier)),
+        ("||a.example^$all", Err(SkipReason::Modifier)),
+        ("||a.example^$doc", Err(SkipReason::Modifier)),
+        ("||a.example^$important,dnstype=A", Err(SkipReason::Modifier)),
+        ("||a.example^$unknownmod", Err(SkipReason::Modifier)),
+        ("||a.example^$", Err(SkipReason::Modifier)),
+        ("||a.example^$dnsrewrite=1.2.3.4", Err(SkipReason::Modifier)),
+        ("||a.example/this$is$path$third-party", Err(SkipReason::Modifier)),
+        ("/^ads[0-9]+\\./", Err(SkipReason::Pattern)),
+        ("@@/^ads/", Err(SkipReason::Pattern)),
+        ("/(?!www)x/$important", Err(SkipReason::Pattern)),
+        ("/banner/ad.js", Err(SkipReason::Path)),
+        ("||slack-files.example ^", Err(SkipReason::NotAName)),
+        ("||münchen.example^", Ok(&["xn--mnchen-3ya.example"])),
+        ("||1.2.3.4^", Ok(&["1.2.3.4/32"])),
+        ("||37.49.230.0/24^", Ok(&["37.49.230.0/24"])),
+        ("||[2001:db8::1]^", Ok(&["2001:db8::1/128"])),
+        ("||0.0.0.0/0^", Err(SkipReason::TooWide)),
+        ("||1.2.3.4:8080^", Err(SkipReason::Path)),
+        ("||a.example:8080^", Err(SkipReason::Path)),
+        ("||a.example/path", Err(SkipReason::Path)),
+        ("||a.example/", Err(SkipReason::Path)),
+        ("||a.example/x#y", Err(SkipReason::Path)),
+        ("||a.example^path^", Err(SkipReason::Path)),
+        ("|https://a.example^", Err(SkipReason::Path)),
+        ("||", Err(SkipReason::TooWide)),
+        ("||^", Err(SkipReason::TooWide)),
+        ("||*^", Err(SkipReason::TooWide)),
+        ("@@*", Err(SkipReason::TooWide)),
+        ("*", Err(SkipReason::TooWide)),
+        ("a", Err(SkipReason::SingleLabel)),
+        ("||ads", Err(SkipReason::SingleLabel)),
+        ("|ads^", Err(SkipReason::SingleLabel)),
+        // The public-suffix guard of the matcher judges these.
+        ("||tk^", Ok(&["tk"])),
+        ("&ad_box_", Err(SkipReason::Pattern)),
+        ("!!!||tk^", Ok(&[])),
+        ("! Title: 💊", Ok(&[])),
+        ("##.ads", Err(SkipReason::Cosmetic)),
+        ("## a comment", Ok(&[])),
+        ("site.example##.ads", Err(SkipReason::Cosmetic)),
+        ("||tabbed.example^\t# A comment.", Ok(&["tabbed.example"])),
+        ("0.0.0.0 a.example b.example # c", Ok(&["=a.example", "=b.example"])),
+    ] {
+        check(Format::Adblock, line, expected);
+    }
+}
+
+#[test]
+fn a_badfilter_takes_out_the_rule_it_names_wherever_that_stands() {
+    let text = "||a.example^$badfilter\n||a.example^\n|a.example^\n||b.example^\n||1.2.3.4^\n||1.2.3.4^$badfilter";
+    let set = parse(text.as_bytes(), AUTO).unwrap();
+    assert_eq!(rules(&set), ["=a.example", "b.example"]);
+}
+
+#[test]
+fn the_format_is_what_most_of_the_first_lines_are() {
+    for (text, format, expected) in [
+        ("", Format::Domains, &[][..]),
+        ("# only a comment\n", Format::Domains, &[]),
+        (
+            "a.example\nb.example\n0.0.0.0 c.example\n||d.example^\n",
+            Format::Domains,
+            &["a.example", "b.example", "=c.example", "d.example"],
+        ),
+        (
+            "127.0.0.1 localhost\n::1 localhost\n0.0.0.0 a.example\nb.example",
+            Format::Hosts,
+            &["=a.example", "=b.example"],
+        ),
+        ("||a.example^\nb.example", Format::Adblock, &["a.example", "=b.example"]),
+        ("[Adblock Plus]\na.example\nb.example", Format::Adblock, &["=a.example", "=b.example"]),
+        ("site.example##.ads\n@@||x.example^", Format::Adblock, &["@@x.example"]),
+        ("*.a.example\n*.b.example", Format::Domains, &["a.example", "b.example"]),
+    ] {
+        let set = parse(text.as_bytes(), AUTO).unwrap();
+        assert_eq!(set.report.format, Some(format), "{text}");
+        assert_eq!(rules(&set), expected, "{text}");
+    }
+}
+
+#[test]
+fn match_changes_the_reach_of_bare_names_alone() {
+    let text = b"bare.example\n*.star.example\n0.0.0.0 hosts.example\n||pipes.example^\n";
+    for (bare_reach, expected) in [
+        (None, ["bare.example", "star.example", "=hosts.example", "pipes.example"]),
+        (Some(Reach::Exact), ["=bare.example", "star.example", "=hosts.example", "pipes.example"]),
+        (Some(Reach::Subtree), ["bare.example", "star.example", "hosts.example", "pipes.example"]),
+    ] {
+        let set = parse(text, ParseOptions { format: Format::Domains, bare_reach }).unwrap();
+        assert_eq!(rules(&set), expected, "{bare_reach:?}");
+    }
+}
+
+#[test]
+fn line_ends_and_marks_do_not_change_what_is_read() {
+    let plain = rules(&parse(b"a.example\nb.example", AUTO).unwrap());
+    for text in
+        [&b"\xef\xbb\xbfa.example\nb.example\n"[..], b"a.example\r\nb.example\r\n", b"\n\n a.example \n\tb.example"]
+    {
+        assert_eq!(rules(&parse(text, AUTO).unwrap()), plain, "{text:?}");
+    }
+}
+
+#[test]
+fn lines_are_numbered_from_one_and_reports_show_the_first_skipped() {
+    let text = format!("# head\r\na.example\r\n\r\nb.example\r\n{}", "localhost\r\n".repeat(20));
+    let set = parse(text.as_bytes(), AUTO).unwrap();
+    assert_eq!(set.names().map(|rule| rule.line).collect::<Vec<_>>(), [2, 4]);
+    assert_eq!(set.report.lines, 24);
+    assert_eq!(set.report.skipped, [(SkipReason::SingleLabel, 20)]);
+    assert_eq!(set.report.shown.len(), crate::engine::limits::LIST_SKIPPED_SHOWN_MAX);
+    assert_eq!(set.report.shown[0].line, 5);
+    assert_eq!(set.report.shown[0].text, "localhost");
+}
+
+#[test]
+fn what_is_no_list_is_refused_whole() {
+    assert!(matches!(parse(b"\n<!DOCTYPE html><html>", AUTO), Err(ListError::Html { line: 2, .. })));
+    assert!(matches!(parse(b"<HTML>\nx.example", AUTO), Err(ListError::Html { line: 1, .. })));
+    assert!(matches!(parse(b"\x1f\x8b\x08\x00", AUTO), Err(ListError::Binary { line: 1 })));
+    assert!(matches!(parse(b"a.example\nb\0\n", AUTO), Err(ListError::Binary { line: 2 })));
+    // One line that says what the server thinks is no empty list.
+    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n"] {
+        assert!(matches!(parse(text.as_bytes(), AUTO), Err(ListError::MostlyBad { .. })), "{text}");
+    }
+}
+
+#[test]
+fn more_than_half_bad_is_refused_from_ten_bad_lines_on() {
+    let text = |good: usize, bad: usize| format!("{}{}", "a.example\n".repeat(good), "two words\n".repeat(bad));
+    for (good, bad, refused) in [(1, 9, false), (9, 10, true), (10, 10, false), (0, 1, true), (0, 0, false)] {
+        let read = parse(text(good, bad).as_bytes(), AUTO);
+        assert_eq!(read.is_err(), refused, "{good} good, {bad} bad");
+    }
+    let Err(error) = parse(text(9, 10).as_bytes(), AUTO) else { panic!("refused above") };
+    assert_eq!(error.to_string(), "10 of its 19 lines cannot be read; first, line 10: \"two words\" (not-a-name)");
+    // What a good list may hold is not held against it.
+    assert!(parse("a.example/path\n".repeat(100).as_bytes(), AUTO).is_ok());
+}
+
+#[test]
+fn a_line_too_long_or_not_text_is_one_line() {
+    let long = "a".repeat(crate::engine::limits::LIST_LINE_OCTETS_MAX + 1);
+    let text = [b"good.example\n", long.as_bytes(), b"\nbad\xff.example\nlast.example"].concat();
+    let set = parse(&text, AUTO).unwrap();
+    assert_eq!(rules(&set), ["good.example", "last.example"]);
+    assert_eq!(set.report.skipped, [(SkipReason::TooLong, 1), (SkipReason::NotUtf8, 1)]);
+    assert!(set.report.shown.iter().all(|skipped| skipped.text.len() <= 300));
+}

@@ -1,0 +1,117 @@
+//! Rules → tables that answer "which lists hold this name or address?" in one walk, whatever the number of lists.
+//!
+//! [`Builder`] takes the lists one by one and makes an [`Index`]. What a hit means — whose profile blocks it, which rung
+//! it stands on — is policy's; this module knows no category and no client. Matching is exact: every hit rests on a
+//! compare of the whole name (I15).
+
+pub mod address;
+pub mod public_suffix;
+mod set;
+pub mod suffix;
+
+use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
+use crate::engine::list::{Effect, NameRule, Reach, RuleSet};
+use crate::engine::matcher::address::{AddressBuilder, AddressTable};
+use crate::engine::matcher::suffix::{SuffixBuilder, SuffixTable};
+use crate::engine::name::Name;
+use crate::engine::verdict::ListId;
+
+pub use set::{ListSet, SetId};
+
+/// Secret of the name hash. Random in the daemon, so that no list can be written whose names collide; fixed in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashSeed(pub u64, pub u64);
+
+/// Every list's rules, ready to be asked.
+#[derive(Debug)]
+pub struct Index {
+    pub names: SuffixTable,
+    pub addresses: AddressTable,
+}
+
+/// The lists together have more octets of names than a table can number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the names of all lists together are over {} octets", u32::MAX)]
+pub struct IndexFull;
+
+/// What the public-suffix guard did to one list's rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Narrowed {
+    pub count: u32,
+    /// The first ones, at most [`LIST_SKIPPED_SHOWN_MAX`].
+    pub shown: Vec<NarrowedRule>,
+}
+
+/// A rule that would have taken everything below a public suffix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NarrowedRule {
+    pub name: Name,
+    pub line: u32,
+    /// Whether the name itself stayed listed; else nothing of the rule did.
+    pub kept: bool,
+}
+
+/// Collects the rules of all lists.
+pub struct Builder {
+    names: SuffixBuilder,
+    addresses: AddressBuilder,
+}
+
+impl Builder {
+    pub fn new(seed: HashSeed) -> Builder {
+        Builder { names: SuffixBuilder::new(seed), addresses: AddressBuilder::default() }
+    }
+
+    /// Adds a list's rules. `is_public_suffix` guards names under which strangers register: pass
+    /// [`public_suffix::is_public_suffix`] for a downloaded list, and `|_| false` for the operator's own word or
+    /// `public_suffixes = "obey"`.
+    ///
+    /// A guarded `subtree` rule keeps the name itself, a `children` rule or a whole top-level domain keeps nothing.
+    /// Exceptions are not guarded: narrowing one would block more.
+    pub fn add(
+        &mut self,
+        list: ListId,
+        rules: &RuleSet,
+        is_public_suffix: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Narrowed, IndexFull> {
+        let mut narrowed = Narrowed::default();
+        self.names.reserve(rules.names().len());
+        for rule in rules.names() {
+            let guarded = rule.effect == Effect::List && rule.reach != Reach::Exact && is_public_suffix(rule.name);
+            if !guarded {
+                self.names.add(list, rule)?;
+                continue;
+            }
+            let kept = rule.reach == Reach::Subtree && !is_single_label(rule.name);
+            if kept {
+                self.names.add(list, NameRule { reach: Reach::Exact, ..rule })?;
+            }
+            narrowed.note(rule, kept);
+        }
+        for rule in rules.addresses() {
+            self.addresses.add(list, *rule);
+        }
+        Ok(narrowed)
+    }
+
+    pub fn build(self) -> Index {
+        Index { names: self.names.build(), addresses: self.addresses.build() }
+    }
+}
+
+impl Narrowed {
+    fn note(&mut self, rule: NameRule<'_>, kept: bool) {
+        self.count += 1;
+        if self.shown.len() < LIST_SKIPPED_SHOWN_MAX {
+            let name = Name::from_wire(rule.name).expect("a rule's name is canonical wire form");
+            self.shown.push(NarrowedRule { name, line: rule.line, kept });
+        }
+    }
+}
+
+fn is_single_label(wire: &[u8]) -> bool {
+    usize::from(wire[0]) + 2 == wire.len()
+}
+
+#[cfg(test)]
+mod tests;
