@@ -379,6 +379,7 @@ two,*.find.two.example,,no-enforcement,block
         for (host, youtube, target, apex) in [
             ("www.google.com.vn", Off, Some("forcesafesearch.google.com"), false),
             ("encrypted.google.com", Off, Some("forcesafesearch.google.com"), false),
+            ("ipv6.google.com", Off, Some("forcesafesearch.google.com"), false),
             ("google.com", Off, None, false),
             ("mail.google.com", Off, None, false),
             ("www.bing.com", Off, Some("strict.bing.com"), false),
