@@ -11,7 +11,8 @@ use crate::engine::client::{Access, Client, ClientTable};
 use crate::engine::limits::LISTS_MAX;
 use crate::engine::list::{Effect, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Builder, ListSet, Narrowed};
+use crate::engine::matcher::public_suffix::is_public_suffix;
+use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
@@ -148,14 +149,14 @@ pub struct Inputs {
     /// Upstream tables in force: the configuration's, else those that the daemon found.
     pub upstreams: Vec<UpstreamTable>,
     /// Keys the index's hash, so that no list can be written to collide.
-    pub seed: u64,
+    pub seed: HashSeed,
 }
 
 /// What compiling found that an operator should know.
 #[derive(Debug, Default)]
 pub struct CompileReport {
-    /// Rules that stood on a public suffix and were narrowed or left out, by list name.
-    pub narrowed: Vec<(String, Narrowed)>,
+    /// Rules that stood on a public suffix and were left out, by list name.
+    pub spared: Vec<(String, Spared)>,
     /// Denied names that are protected, so the deny has no effect: where and which.
     pub ineffective: Vec<String>,
 }
@@ -165,6 +166,8 @@ pub struct CompileReport {
 pub enum CompileError {
     #[error("{0} lists, at most {LISTS_MAX} (each profile counts as two)")]
     TooManyLists(usize),
+    #[error(transparent)]
+    IndexFull(#[from] IndexFull),
 }
 
 /// Makes a snapshot.
@@ -173,15 +176,15 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     let mut plan = Plan::new(seed);
     let mut report = CompileReport::default();
 
-    let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
-    let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
-    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in));
-    let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content);
+    let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow)?;
+    let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny)?;
+    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in))?;
+    let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content)?;
 
     let (mut security, mut always) = (ListSet::default(), ListSet::default());
     let mut content: Vec<(CategoryId, ListId)> = Vec::new();
     for (id, category) in policy.categories.iter() {
-        let list = plan.own(&format!("test-name.{}", category.name), ListRole::Category(id), &test_names(category));
+        let list = plan.own(&format!("test-name.{}", category.name), ListRole::Category(id), &test_names(category))?;
         match category.layer {
             Layer::Security => security.insert(list),
             Layer::Content => content.push((id, list)),
@@ -191,15 +194,17 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     if let Some(category) = first_security {
         let canary = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
         // Blocked in every profile, `security = false` too: it is how /readyz and `healthcheck` see that filtering works.
-        always.insert(plan.own("canary", ListRole::Category(category), &[(canary, Reach::Exact)]));
+        always.insert(plan.own("canary", ListRole::Category(category), &[(canary, Reach::Exact)])?);
     }
     let bypass = policy.categories.id("bypass");
-    let browser_canary =
-        bypass.map(|id| plan.own("browser-canary", ListRole::Category(id), &built_in.browser_canaries));
+    let browser_canary = match bypass {
+        Some(id) => Some(plan.own("browser-canary", ListRole::Category(id), &built_in.browser_canaries)?),
+        None => None,
+    };
 
     for list in lists {
         let category = list.settings.category;
-        let id = plan.configured(list, &mut report);
+        let id = plan.configured(list, &mut report)?;
         match policy.categories.get(category).layer {
             Layer::Security => security.insert(id),
             Layer::Content => content.push((category, id)),
@@ -209,8 +214,8 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     let mut profiles = Vec::with_capacity(policy.profiles.len());
     for (i, settings) in policy.profiles.iter().enumerate() {
         let id = ProfileId(i as u16);
-        let allow = plan.own(&format!("profile.{}.allow", settings.name), ListRole::ProfileAllow(id), &settings.allow);
-        let deny = plan.own(&format!("profile.{}.deny", settings.name), ListRole::ProfileDeny(id), &settings.deny);
+        let allow = plan.own(&format!("profile.{}.allow", settings.name), ListRole::ProfileAllow(id), &settings.allow)?;
+        let deny = plan.own(&format!("profile.{}.deny", settings.name), ListRole::ProfileDeny(id), &settings.deny)?;
         let mut content_mask = ListSet::default();
         for (_, list) in content.iter().filter(|(category, _)| settings.block.contains(category)) {
             content_mask.insert(*list);
@@ -219,10 +224,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
         if let Some(list) = browser_canary.filter(|_| !settings.block.is_empty() || settings.safe_search) {
             content_mask.insert(list);
         }
-        let mut security_mask = always;
-        if settings.security {
-            security_mask.union_with(&security);
-        }
+        let security_mask = if settings.security { always.union(&security) } else { always };
         profiles.push(Profile {
             name: settings.name.clone(),
             security: security_mask,
@@ -281,7 +283,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(seed: u64) -> Plan {
+    fn new(seed: HashSeed) -> Plan {
         Plan { builder: Builder::new(seed), lists: Vec::new() }
     }
 
@@ -291,26 +293,28 @@ impl Plan {
     }
 
     /// A list of ours: public suffixes are obeyed, since a person wrote it.
-    fn own(&mut self, name: &str, role: ListRole, entries: &[(Name, Reach)]) -> ListId {
+    fn own(&mut self, name: &str, role: ListRole, entries: &[(Name, Reach)]) -> Result<ListId, CompileError> {
         let id = self.next_id();
         let mut rules = RuleSet::default();
         for (i, (entry, reach)) in entries.iter().enumerate() {
             rules.push(entry, *reach, Effect::List, i as u32 + 1);
         }
         if self.lists.len() < LISTS_MAX {
-            self.builder.add(id, &rules, true);
+            self.builder.add(id, &rules, &|_| false)?;
         }
         self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
-        id
+        Ok(id)
     }
 
-    fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> ListId {
+    fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> Result<ListId, CompileError> {
         let id = self.next_id();
         let LoadedList { settings, rules } = list;
         if self.lists.len() < LISTS_MAX {
-            let narrowed = self.builder.add(id, &rules, settings.obey_public_suffixes);
-            if narrowed.count > 0 {
-                report.narrowed.push((settings.name.clone(), narrowed));
+            let guard: &dyn Fn(&[u8]) -> bool =
+                if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
+            let spared = self.builder.add(id, &rules, guard)?;
+            if spared.count > 0 {
+                report.spared.push((settings.name.clone(), spared));
             }
         }
         self.lists.push(List {
@@ -319,11 +323,11 @@ impl Plan {
             rules: rules.rule_count(),
             configured: Some(ConfiguredList { settings, report: rules.report.clone() }),
         });
-        id
+        Ok(id)
     }
 }
 
-/// The built-in holes, with every SafeSearch target and this resolver's own names.
+/// The built-in holes, with every SafeSearch target.
 fn protected_names(built_in: &BuiltIn) -> Vec<(Name, Reach)> {
     let targets = built_in.safe_search.targets().map(|name| (name.clone(), Reach::Exact));
     built_in.protected.iter().cloned().chain(targets).collect()
@@ -339,9 +343,9 @@ fn test_names(category: &Category) -> Vec<(Name, Reach)> {
 /// Tells of denied names that a hole spares, so that nobody waits for a block that will not come.
 fn note_ineffective(snapshot: &Snapshot, entries: &[(Name, Reach)], place: &str, report: &mut CompileReport) {
     for (name, _) in entries {
-        let mut hits = crate::engine::matcher::Hits::default();
+        let mut hits = Hits::default();
         snapshot.index.names.look_up(name.as_wire(), &mut hits);
-        let spared = hits.iter().any(|h| snapshot.index.names.set(h.listed).contains(snapshot.masks.protected));
+        let spared = hits.as_slice().iter().any(|h| snapshot.index.names.set(h.listed).contains(snapshot.masks.protected));
         if spared {
             report.ineffective.push(format!("{place}: {name} is a protected name, so denying it has no effect"));
         }

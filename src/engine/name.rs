@@ -80,6 +80,9 @@ impl Name {
             }
             if label.is_ascii() {
                 ascii.push_str(label);
+            } else if label.contains(['\u{2010}', '\u{2011}']) {
+                // Hyphens that look like `-` and are not: IDNA2008 disallows them, UTS #46 alone would let them by.
+                return Err(NameError::Idna);
             } else {
                 let made = idna::domain_to_ascii_strict(label).map_err(|_| NameError::Idna)?;
                 ascii.push_str(&made);

@@ -261,9 +261,11 @@ impl<'a> View<'a> {
             protected: false,
             protected_content: false,
         };
-        for hit in hits.iter() {
+        for hit in hits.as_slice() {
             let listed = snapshot.index.names.set(hit.listed);
-            view.excepted.union_with(snapshot.index.names.set(hit.excepted));
+            if !hit.excepted.is_empty() {
+                view.excepted = view.excepted.union(snapshot.index.names.set(hit.excepted));
+            }
             view.protected |= listed.contains(snapshot.masks.protected);
             view.protected_content |= listed.contains(snapshot.masks.protected_content);
         }
@@ -272,7 +274,7 @@ impl<'a> View<'a> {
 
     /// An allow list and a deny list of ours: the more specific rule wins, allow at a tie.
     fn own_lists(&self, rung: Rung, allow: ListId, deny: ListId, trace: &mut impl Trace) -> Option<Judgement> {
-        for hit in self.hits.iter().rev() {
+        for hit in self.hits.as_slice().iter().rev() {
             let listed = self.snapshot.index.names.set(hit.listed);
             if listed.contains(allow) {
                 trace.step(rung, || Step::Allow(self.cause(allow, hit.depth)));
@@ -295,10 +297,9 @@ impl<'a> View<'a> {
 
     /// The lists of `mask`: the most specific rule is the one that is told.
     fn lists(&self, rung: Rung, mask: &ListSet, trace: &mut impl Trace) -> Option<Judgement> {
-        for hit in self.hits.iter().rev() {
-            let mut listed = self.snapshot.index.names.set(hit.listed).intersection(mask);
-            listed.subtract(&self.excepted);
-            let Some(list) = listed.first() else { continue };
+        for hit in self.hits.as_slice().iter().rev() {
+            let listed = self.snapshot.index.names.set(hit.listed).intersection(mask).difference(&self.excepted);
+            let Some(list) = listed.iter().next() else { continue };
             let cause = self.cause(list, hit.depth);
             if self.protected || (rung == Rung::Category && self.protected_content) {
                 trace.step(rung, || Step::Spared(cause));
@@ -336,27 +337,18 @@ fn judge_address(
     address: IpAddr,
     above: Option<Rung>,
 ) -> Option<(Rung, Cause)> {
-    let mut found = None;
-    let mut excepted = ListSet::default();
-    let mut listed = ListSet::default();
-    snapshot.index.addresses.look_up(address, |_, on, off| {
-        listed.union_with(on);
-        excepted.union_with(off);
-    });
-    if listed.is_empty() {
+    if snapshot.index.addresses.is_empty() {
         return None;
     }
-    listed.subtract(&excepted);
-    for (rung, mask) in [(Rung::Security, &profile.security), (Rung::Category, &profile.content)] {
-        if found.is_some() || above.is_some_and(|limit| rung >= limit) {
-            break;
-        }
-        found = listed.intersection(mask).first().map(|list| {
+    let listed = snapshot.index.addresses.listed(address);
+    [(Rung::Security, &profile.security), (Rung::Category, &profile.content)]
+        .into_iter()
+        .filter(|(rung, _)| above.is_none_or(|limit| *rung < limit))
+        .find_map(|(rung, mask)| {
+            let list = listed.intersection(mask).iter().next()?;
             let category = category_of(snapshot.list(list).role);
-            (rung, Cause::Address { list, category })
-        });
-    }
-    found
+            Some((rung, Cause::Address { list, category }))
+        })
 }
 
 /// Whether private addresses are wrong in the answer to this question. It is a rule of the security rung.

@@ -10,13 +10,14 @@ mod set;
 pub mod suffix;
 
 use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
-use crate::engine::list::{Effect, NameRule, Reach, RuleSet};
+use crate::engine::list::{Effect, NameRule, RuleSet};
 use crate::engine::matcher::address::{AddressBuilder, AddressTable};
 use crate::engine::matcher::suffix::{SuffixBuilder, SuffixTable};
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
 
 pub use set::{ListSet, SetId};
+pub use suffix::{Hit, Hits};
 
 /// Secret of the name hash. Random in the daemon, so that no list can be written whose names collide; fixed in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,19 +37,17 @@ pub struct IndexFull;
 
 /// What the public-suffix guard did to one list's rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Narrowed {
+pub struct Spared {
     pub count: u32,
     /// The first ones, at most [`LIST_SKIPPED_SHOWN_MAX`].
-    pub shown: Vec<NarrowedRule>,
+    pub shown: Vec<SparedRule>,
 }
 
-/// A rule that would have taken everything below a public suffix.
+/// A rule that stood on a public suffix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NarrowedRule {
+pub struct SparedRule {
     pub name: Name,
     pub line: u32,
-    /// Whether the name itself stayed listed; else nothing of the rule did.
-    pub kept: bool,
 }
 
 /// Collects the rules of all lists.
@@ -66,32 +65,27 @@ impl Builder {
     /// [`public_suffix::is_public_suffix`] for a downloaded list, and `|_| false` for the operator's own word or
     /// `public_suffixes = "obey"`.
     ///
-    /// A guarded `subtree` rule keeps the name itself, a `children` rule or a whole top-level domain keeps nothing.
-    /// Exceptions are not guarded: narrowing one would block more.
+    /// A guarded rule keeps nothing, whatever its reach: a public suffix is a protected name, so no list reaches it.
+    /// Exceptions are not guarded: leaving one out would block more.
     pub fn add(
         &mut self,
         list: ListId,
         rules: &RuleSet,
         is_public_suffix: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Narrowed, IndexFull> {
-        let mut narrowed = Narrowed::default();
+    ) -> Result<Spared, IndexFull> {
+        let mut spared = Spared::default();
         self.names.reserve(rules.names().len());
         for rule in rules.names() {
-            let guarded = rule.effect == Effect::List && rule.reach != Reach::Exact && is_public_suffix(rule.name);
-            if !guarded {
+            if rule.effect == Effect::List && is_public_suffix(rule.name) {
+                spared.note(rule);
+            } else {
                 self.names.add(list, rule)?;
-                continue;
             }
-            let kept = rule.reach == Reach::Subtree && !is_single_label(rule.name);
-            if kept {
-                self.names.add(list, NameRule { reach: Reach::Exact, ..rule })?;
-            }
-            narrowed.note(rule, kept);
         }
         for rule in rules.addresses() {
             self.addresses.add(list, *rule);
         }
-        Ok(narrowed)
+        Ok(spared)
     }
 
     pub fn build(self) -> Index {
@@ -99,18 +93,14 @@ impl Builder {
     }
 }
 
-impl Narrowed {
-    fn note(&mut self, rule: NameRule<'_>, kept: bool) {
+impl Spared {
+    fn note(&mut self, rule: NameRule<'_>) {
         self.count += 1;
         if self.shown.len() < LIST_SKIPPED_SHOWN_MAX {
             let name = Name::from_wire(rule.name).expect("a rule's name is canonical wire form");
-            self.shown.push(NarrowedRule { name, line: rule.line, kept });
+            self.shown.push(SparedRule { name, line: rule.line });
         }
     }
-}
-
-fn is_single_label(wire: &[u8]) -> bool {
-    usize::from(wire[0]) + 2 == wire.len()
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn the_deepest_name_and_the_root_can_be_asked() {
 }
 
 #[test]
-fn a_public_suffix_is_never_taken_with_all_below() {
+fn a_public_suffix_is_a_hole_that_no_downloaded_list_reaches() {
     let mut set = RuleSet::default();
     for (line, (text, reach, effect)) in [
         ("blogspot.com", Reach::Subtree, Effect::List),
@@ -115,21 +115,21 @@ fn a_public_suffix_is_never_taken_with_all_below() {
         set.push(&name(text), reach, effect, line as u32 + 1);
     }
     let mut guarded = Builder::new(SEED);
-    let narrowed = guarded.add(ListId(0), &set, &public_suffix::is_public_suffix).unwrap();
-    assert_eq!(narrowed.count, 3);
-    let shown: Vec<_> = narrowed.shown.iter().map(|n| (n.name.to_string(), n.line, n.kept)).collect();
-    assert_eq!(shown, [("blogspot.com".into(), 1, true), ("tk".into(), 2, false), ("co.uk".into(), 3, false)]);
+    let spared = guarded.add(ListId(0), &set, &public_suffix::is_public_suffix).unwrap();
+    assert_eq!(spared.count, 4);
+    let shown: Vec<_> = spared.shown.iter().map(|n| (n.name.to_string(), n.line)).collect();
+    assert_eq!(shown, [("blogspot.com".into(), 1), ("tk".into(), 2), ("co.uk".into(), 3), ("ddns.net".into(), 4)]);
     let guarded = guarded.build();
     let mut obeyed = Builder::new(SEED);
-    assert_eq!(obeyed.add(ListId(0), &set, &|_| false).unwrap(), Narrowed::default());
+    assert_eq!(obeyed.add(ListId(0), &set, &|_| false).unwrap(), Spared::default());
     let obeyed = obeyed.build();
     for (asked, when_guarded, when_obeyed) in [
-        ("blogspot.com", &[0][..], &[0][..]),
+        ("blogspot.com", &[][..], &[0][..]),
         ("shop.blogspot.com", &[], &[0]),
         ("tk", &[], &[0]),
         ("shop.tk", &[], &[0]),
         ("bbc.co.uk", &[], &[0]),
-        ("ddns.net", &[0], &[0]),
+        ("ddns.net", &[], &[0]),
         ("www.example.com", &[0], &[0]),
     ] {
         check(&guarded, asked, when_guarded);

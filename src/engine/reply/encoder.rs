@@ -6,7 +6,7 @@
 use crate::engine::answer::{RecordRef, Section, name_layout};
 use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::Labels;
-use crate::engine::query::{Edns, Header, Query, Question, Rcode, RecordType, Refusal, Spelling, Transport};
+use crate::engine::query::{Edns, Query, Question, Rcode, RecordType, Refusal, Spelling, Transport};
 use crate::engine::verdict::EdeCode;
 
 /// How the encoder treats the TTLs of the records it is given.

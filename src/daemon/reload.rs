@@ -1,0 +1,302 @@
+//! Reload: read, parse, compile off the query path, swap. A generation goes into force whole or not at all (I6).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::built_in;
+use crate::config::{self, Config, ConfigError, Settings};
+use crate::daemon::clock;
+use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
+use crate::daemon::resolver::Resolver;
+use crate::daemon::snapshot_cell::Generation;
+use crate::daemon::sources::{ListProblem, Sources};
+use crate::daemon::telemetry::Metrics;
+use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSource, compile};
+use crate::engine::list::{Reach, own_entry};
+use crate::engine::matcher::HashSeed;
+use crate::engine::name::Name;
+use crate::engine::safe_search::SafeSearch;
+use crate::engine::snapshot::Snapshot;
+
+/// Makes generations from one configuration file, or from the embedded default.
+pub struct Loader {
+    /// `None`: the embedded default.
+    path: Option<PathBuf>,
+    sources: Sources,
+    built_in: BuiltIn,
+    seed: HashSeed,
+    generation: u64,
+}
+
+/// A generation ready to go into force.
+pub struct Loaded {
+    pub generation: Generation,
+    pub settings: Settings,
+    pub notes: Notes,
+}
+
+/// What an operator should know about a generation that loaded.
+#[derive(Debug, Default, Clone)]
+pub struct Notes {
+    pub hints: Vec<String>,
+    /// Lists at an older version, or without one.
+    pub problems: Vec<ListProblem>,
+    /// When each list was last read well; seconds since 1970.
+    pub read_at: HashMap<String, u64>,
+    /// Where upstream servers come from when the configuration names none.
+    pub upstream_origin: Option<String>,
+    /// Configuration and list files, to be watched.
+    pub files: Vec<PathBuf>,
+}
+
+/// How the last reload went; in `/api/v1/status`.
+#[derive(Debug, Clone)]
+pub struct ReloadStatus {
+    /// `ok`, `partial` or `failed`.
+    pub result: &'static str,
+    /// Seconds since 1970.
+    pub at: u64,
+    pub took_ms: u64,
+    pub errors: Vec<String>,
+    pub needs_restart: Vec<String>,
+    pub notes: Notes,
+}
+
+impl Loader {
+    pub fn new(path: Option<PathBuf>) -> Loader {
+        let mut octets = [0; 16];
+        // Without the system's randomness there are no random ids and ports either: nothing here could be trusted.
+        getrandom::fill(&mut octets).expect("the system has a source of randomness");
+        let (a, b) = octets.split_at(8);
+        let half = |h: &[u8]| h.iter().fold(0, |n, &o| n << 8 | u64::from(o));
+        let seed = HashSeed(half(a), half(b));
+        Loader { path, sources: Sources::default(), built_in: built_in(), seed, generation: 0 }
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Reads everything and compiles it. `own` are the addresses we answer on.
+    ///
+    /// # Errors
+    /// Every reason why nothing new may go into force: configuration errors, or required lists without a good version.
+    pub fn load(
+        &mut self,
+        own: Option<&[std::net::SocketAddr]>,
+        previous: Option<&Forwarder>,
+        progress: impl FnMut(&str, usize),
+    ) -> Result<Loaded, Vec<String>> {
+        let config = match &self.path {
+            None => config::embedded(),
+            Some(path) => config::load(path).map_err(|errors| texts(&errors))?,
+        };
+        let Config { settings, policy, files, hints } = config;
+        let load = self.sources.load(&policy.lists, progress);
+        let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
+        if !fatal.is_empty() {
+            return Err(fatal);
+        }
+        let own = own.unwrap_or(&settings.dns).to_vec();
+        let (upstreams, upstream_origin) = if policy.upstreams.is_empty() {
+            let (found, origin) = Forwarder::system_upstreams(&own);
+            (found, Some(origin))
+        } else {
+            (policy.upstreams.clone(), None)
+        };
+        let lists = policy.lists.iter().filter_map(|l| match &l.source {
+            ListSource::File(path) => Some(path.clone()),
+            ListSource::BuiltIn(_) => None,
+        });
+        let files = files.into_iter().chain(lists).collect();
+        let inputs = Inputs {
+            generation: self.generation + 1,
+            policy,
+            lists: load.lists,
+            built_in: self.built_in.clone(),
+            upstreams,
+            seed: self.seed,
+        };
+        let (snapshot, report) = compile(inputs).map_err(|why| vec![why.to_string()])?;
+        let options =
+            ForwarderOptions { bootstrap: settings.bootstrap.clone(), ca_file: settings.tls_roots.clone(), own };
+        let forwarder =
+            Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
+        self.generation += 1;
+        let notes = Notes {
+            hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),
+            problems: load.problems,
+            read_at: load.read_at,
+            upstream_origin,
+            files,
+        };
+        let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
+        Ok(Loaded { generation, settings, notes })
+    }
+}
+
+fn texts(errors: &[ConfigError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn report_texts(report: &CompileReport) -> Vec<String> {
+    let spared = report.spared.iter().map(|(list, spared)| {
+        let names: Vec<String> =
+            spared.shown.iter().take(3).map(|rule| format!("{} (line {})", rule.name, rule.line)).collect();
+        format!(
+            "list `{list}`: {} rules stand on public suffixes and are left out, such as {}; public_suffixes = \"obey\" \
+             puts them in",
+            spared.count,
+            names.join(", ")
+        )
+    });
+    spared.chain(report.ineffective.iter().cloned()).collect()
+}
+
+/// What is compiled into the binary. Tests hold that all of it reads well.
+pub fn built_in() -> BuiltIn {
+    let entries = |text: &'static str| -> Vec<(Name, Reach)> {
+        built_in::own_entries(text)
+            .map(|entry| own_entry(entry).expect("a test reads every built-in entry as a name"))
+            .collect()
+    };
+    let safe_search =
+        SafeSearch::from_csv(built_in::safe_search_csv()).expect("a test reads the built-in SafeSearch table");
+    BuiltIn {
+        safe_search: Arc::new(safe_search),
+        protected: entries(built_in::protected()),
+        protected_content: entries(built_in::protected_content()),
+        browser_canaries: entries(built_in::starter_list("canary").unwrap_or_default()),
+    }
+}
+
+/// Reloads on request and remembers how it went.
+pub struct Reloader {
+    loader: Mutex<Loader>,
+    resolver: Arc<Resolver>,
+    settings: Mutex<Settings>,
+    own: Vec<std::net::SocketAddr>,
+    status: Mutex<ReloadStatus>,
+}
+
+impl Reloader {
+    pub fn new(
+        loader: Loader,
+        resolver: Arc<Resolver>,
+        settings: Settings,
+        notes: Notes,
+        own: Vec<std::net::SocketAddr>,
+        took: std::time::Duration,
+    ) -> Reloader {
+        publish(&resolver.metrics, &resolver.cell.load().snapshot, &notes);
+        let result = if notes.problems.is_empty() { "ok" } else { "partial" };
+        let status = ReloadStatus {
+            result,
+            at: clock::unix_secs(),
+            took_ms: took.as_millis() as u64,
+            errors: notes.problems.iter().map(|p| p.message.clone()).collect(),
+            needs_restart: Vec::new(),
+            notes,
+        };
+        Reloader {
+            loader: Mutex::new(loader),
+            resolver,
+            settings: Mutex::new(settings),
+            own,
+            status: Mutex::new(status),
+        }
+    }
+
+    /// Reads everything again and swaps. Blocks; call it off the query path.
+    pub fn reload(&self) -> ReloadStatus {
+        let started = clock::now();
+        let previous = self.resolver.cell.load_full();
+        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = match loader.load(Some(&self.own), Some(&previous.forwarder), |_, _| {}) {
+            Ok(loaded) => self.put_in_force(loaded, started),
+            Err(errors) => {
+                for error in &errors {
+                    tracing::error!("{error}");
+                }
+                tracing::error!("reload failed: generation {} stays in force", previous.snapshot.generation);
+                let notes = self.status().notes;
+                ReloadStatus { result: "failed", errors, ..status_at(started, notes) }
+            }
+        };
+        self.resolver.metrics.reload.with_label_values(&[status.result]).inc();
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status.clone();
+        status
+    }
+
+    fn put_in_force(&self, loaded: Loaded, started: Instant) -> ReloadStatus {
+        let Loaded { generation, settings, notes } = loaded;
+        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let needs_restart = restart_needs(&current, &settings);
+        // The addresses in use stay what they are until a restart.
+        *current = Settings { dns: current.dns.clone(), admin: current.admin, ..settings };
+        for need in &needs_restart {
+            tracing::warn!("{need}");
+        }
+        for problem in &notes.problems {
+            tracing::error!("{}", problem.message);
+        }
+        let cache_size = generation.snapshot.cache.size;
+        let (number, rules) = (generation.snapshot.generation, rule_count(&generation.snapshot));
+        publish(&self.resolver.metrics, &generation.snapshot, &notes);
+        self.resolver.cell.swap(generation);
+        self.resolver.cache.set_size(cache_size);
+        let result = if notes.problems.is_empty() { "ok" } else { "partial" };
+        let errors = notes.problems.iter().map(|p| p.message.clone()).collect();
+        let status = ReloadStatus { result, errors, needs_restart, ..status_at(started, notes) };
+        tracing::info!(generation = number, rules, took_ms = status.took_ms, result, "reloaded");
+        status
+    }
+
+    pub fn status(&self) -> ReloadStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn status_at(started: Instant, notes: Notes) -> ReloadStatus {
+    let took_ms = clock::now().saturating_duration_since(started).as_millis() as u64;
+    ReloadStatus { result: "ok", at: clock::unix_secs(), took_ms, errors: Vec::new(), needs_restart: Vec::new(), notes }
+}
+
+/// Settings that a reload cannot change, each with what to do.
+fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
+    let mut needs = Vec::new();
+    let mut compare = |key: &str, changed: bool| {
+        if changed {
+            needs.push(format!("{key} changed: it takes effect after a restart"));
+        }
+    };
+    compare("[listen] dns", old.dns != new.dns);
+    compare("[listen] admin", old.admin != new.admin);
+    compare("state_directory", old.state_directory != new.state_directory);
+    needs
+}
+
+/// Rules of all configured lists.
+pub fn rule_count(snapshot: &Snapshot) -> usize {
+    snapshot.lists.iter().filter(|l| l.configured.is_some()).map(|l| l.rules).sum()
+}
+
+/// Tells metrics about a generation that goes into force.
+fn publish(metrics: &Metrics, snapshot: &Snapshot, notes: &Notes) {
+    metrics.generation.set(snapshot.generation as i64);
+    metrics.list_rules.reset();
+    metrics.list_skipped.reset();
+    metrics.list_last_success.reset();
+    for list in &snapshot.lists {
+        let Some(configured) = &list.configured else { continue };
+        metrics.list_rules.with_label_values(&[&list.name]).set(list.rules as i64);
+        for (reason, count) in &configured.report.skipped {
+            metrics.list_skipped.with_label_values(&[list.name.as_str(), reason.as_str()]).set(i64::from(*count));
+        }
+        if let Some(at) = notes.read_at.get(&list.name) {
+            metrics.list_last_success.with_label_values(&[&list.name]).set(*at as i64);
+        }
+    }
+}

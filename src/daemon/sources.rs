@@ -1,0 +1,209 @@
+//! List files: read, parsed, and kept at their last good version (I6).
+//!
+//! A file that has not changed is not read again. A broken list never means an empty list: what was good stays in force,
+//! and only a list that never was good and is required stops a start or a reload.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::built_in;
+use crate::config::read_steady;
+use crate::daemon::clock;
+use crate::engine::compile::{ListSettings, ListSource, LoadedList};
+use crate::engine::limits::LIST_FILE_OCTETS_MAX;
+use crate::engine::list::{self, ParseOptions, RuleSet};
+
+/// What is remembered of every list between reloads.
+#[derive(Debug, Default)]
+pub struct Sources {
+    good: HashMap<String, Good>,
+}
+
+/// A version of a list that could be read.
+#[derive(Debug, Clone)]
+struct Good {
+    source: ListSource,
+    options: ParseOptions,
+    stamp: Option<Stamp>,
+    rules: Arc<RuleSet>,
+    /// Seconds since 1970.
+    read_at: u64,
+}
+
+/// Tells one version of a file from another without reading it: size, mtime (seconds, nanoseconds), device, inode.
+type Stamp = (u64, i64, i64, u64, u64);
+
+/// A list that could not be read now.
+#[derive(Debug, Clone)]
+pub struct ListProblem {
+    pub list: String,
+    /// The thing, the reason, and what is in force instead.
+    pub message: String,
+    /// It has no good version and is required: nothing may go into force without it.
+    pub fatal: bool,
+}
+
+/// Everything that was loaded for one generation.
+#[derive(Debug, Default)]
+pub struct Load {
+    pub lists: Vec<LoadedList>,
+    pub problems: Vec<ListProblem>,
+    /// When each list was last read well, by name.
+    pub read_at: HashMap<String, u64>,
+}
+
+impl Sources {
+    /// Loads every list. `progress` is told each list's name before it is read, and how many there are.
+    pub fn load(&mut self, lists: &[ListSettings], mut progress: impl FnMut(&str, usize)) -> Load {
+        let mut load = Load::default();
+        // Lists that left the configuration are forgotten, and their memory with them.
+        self.good.retain(|name, _| lists.iter().any(|l| &l.name == name));
+        for settings in lists {
+            progress(&settings.name, lists.len());
+            let good = match self.refresh(settings) {
+                Ok(good) => good,
+                Err(why) => {
+                    let place = source_text(&settings.source);
+                    let kept = self.good.get(&settings.name).cloned();
+                    let (instead, fatal) = match &kept {
+                        Some(_) => ("; its last good version stays in force", false),
+                        None if settings.required => ("; it has no good version and is required", true),
+                        None => ("; it has no good version and holds nothing (required = false)", false),
+                    };
+                    let message = format!("list `{}` ({place}): {why}{instead}", settings.name);
+                    load.problems.push(ListProblem { list: settings.name.clone(), message, fatal });
+                    match kept {
+                        Some(good) => good,
+                        None => continue,
+                    }
+                }
+            };
+            load.read_at.insert(settings.name.clone(), good.read_at);
+            load.lists.push(LoadedList { settings: settings.clone(), rules: good.rules });
+        }
+        load
+    }
+
+    /// The list as it is now, from memory when nothing about it changed.
+    fn refresh(&mut self, settings: &ListSettings) -> Result<Good, String> {
+        let stamp = match &settings.source {
+            ListSource::BuiltIn(_) => None,
+            ListSource::File(path) => Some(stamp(path).map_err(|why| why.to_string())?),
+        };
+        if let Some(good) = self.good.get(&settings.name)
+            && good.source == settings.source
+            && good.options == settings.options
+            && good.stamp == stamp
+        {
+            return Ok(good.clone());
+        }
+        let rules = read(&settings.source, settings.options)?;
+        let good = Good {
+            source: settings.source.clone(),
+            options: settings.options,
+            stamp,
+            rules: Arc::new(rules),
+            read_at: clock::unix_secs(),
+        };
+        self.good.insert(settings.name.clone(), good.clone());
+        Ok(good)
+    }
+}
+
+/// Reads and parses one list.
+pub fn read(source: &ListSource, options: ParseOptions) -> Result<RuleSet, String> {
+    let text = match source {
+        ListSource::BuiltIn(name) => {
+            built_in::starter_list(name).ok_or_else(|| format!("there is no built-in list `{name}`"))?.as_bytes().to_vec()
+        }
+        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?,
+    };
+    list::parse(&text, options).map_err(|why| why.to_string())
+}
+
+/// A source as people write it.
+pub fn source_text(source: &ListSource) -> String {
+    match source {
+        ListSource::BuiltIn(name) => format!("builtin:{name}"),
+        ListSource::File(path) => path.display().to_string(),
+    }
+}
+
+/// The text of one line of a list, for `explain`; counted from 1.
+pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
+    let text = match source {
+        ListSource::BuiltIn(name) => built_in::starter_list(name)?.as_bytes().to_vec(),
+        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).ok()?,
+    };
+    let text = text.split(|&c| c == b'\n').nth(line.checked_sub(1)? as usize)?;
+    Some(String::from_utf8_lossy(text).trim().chars().take(200).collect())
+}
+
+fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let meta = std::fs::metadata(path)?;
+    Ok((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::category::CategoryId;
+    use crate::engine::list::Format;
+
+    fn settings(path: &Path, required: bool) -> ListSettings {
+        ListSettings {
+            name: "x".into(),
+            category: CategoryId(0),
+            options: ParseOptions { format: Format::Auto, bare_reach: None },
+            source: ListSource::File(path.to_owned()),
+            required,
+            obey_public_suffixes: false,
+        }
+    }
+
+    #[test]
+    fn a_broken_file_keeps_the_last_good_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt");
+        std::fs::write(&path, "one.example.com\n").unwrap();
+        let mut sources = Sources::default();
+        let lists = [settings(&path, true)];
+        assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
+        for broken in ["<!doctype html><html>404</html>\n", "\0\x01\x02\x03"] {
+            std::fs::write(&path, broken).unwrap();
+            let load = sources.load(&lists, |_, _| {});
+            assert_eq!(load.lists[0].rules.rule_count(), 1, "{broken:?}");
+            assert!(load.problems[0].message.contains("last good version stays"), "{}", load.problems[0].message);
+            assert!(!load.problems[0].fatal);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
+        std::fs::write(&path, "one.example.com\ntwo.example.com\n").unwrap();
+        let load = sources.load(&lists, |_, _| {});
+        assert_eq!((load.lists[0].rules.rule_count(), load.problems.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_list_that_never_was_good_is_fatal_unless_it_need_not_be() {
+        let mut sources = Sources::default();
+        let gone = Path::new("/nonexistent/list.txt");
+        let load = sources.load(&[settings(gone, true)], |_, _| {});
+        assert!(load.problems[0].fatal);
+        let load = sources.load(&[settings(gone, false)], |_, _| {});
+        assert!(!load.problems[0].fatal && load.lists.is_empty());
+    }
+
+    #[test]
+    fn an_unchanged_file_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt");
+        std::fs::write(&path, "one.example.com\n").unwrap();
+        let mut sources = Sources::default();
+        let lists = [settings(&path, true)];
+        let first = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
+        let second = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+}
