@@ -66,6 +66,19 @@ pub const POSITIVE_TTL_SECS_MAX: u32 = 86_400;
 
 /// Questions in flight upstream at once, over all clients; a further one is answered SERVFAIL and counted.
 pub const QUERIES_IN_FLIGHT_MAX: usize = 20_000;
+/// Servers one question is sent to, at most: more would make us an amplifier of somebody's broken zone. Chosen.
+pub const UPSTREAM_TRIES_MAX: usize = 8;
+/// A server is asked the same question again (a lost datagram) only while fewer than this many were sent for it.
+pub const UPSTREAM_RETRIES_MAX: usize = 4;
+/// Questions in flight to one server over UDP, each with a socket of its own; a further one goes to the next server.
+pub const UPSTREAM_UDP_IN_FLIGHT_MAX: usize = 4_096;
+/// Questions in flight on one stream connection: hickory-net looks at each of them whenever it is polled.
+pub const UPSTREAM_CONNECTION_IN_FLIGHT_MAX: usize = 256;
+/// Connections to one server; a further one is opened only when the others are busy.
+pub const UPSTREAM_CONNECTIONS_MAX: usize = 4;
+/// A connection to a server that is not made in this time is a failure; less than a question's whole time.
+pub const UPSTREAM_CONNECT: Duration = Duration::from_millis(3_000);
+
 /// UDP datagrams being answered at once on one socket; a further one is dropped and counted.
 pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
 /// TCP connections at once, over all listeners. RFC 9210 §4.4 asks for a limit.
@@ -84,3 +97,5 @@ pub const STRANGER_ANSWERS_PER_SECOND: u32 = 100;
 const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
 const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);
 const _: () = assert!(STALE_CLIENT_TIMER.as_millis() < QUERY_DEADLINE.as_millis());
+const _: () = assert!(UPSTREAM_RETRIES_MAX <= UPSTREAM_TRIES_MAX);
+const _: () = assert!(UPSTREAM_CONNECT.as_millis() < QUERY_DEADLINE.as_millis());

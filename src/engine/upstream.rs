@@ -1,10 +1,19 @@
-//! Upstream servers as configured: which zone goes where, in which order.
+//! Upstream servers: which zone goes where, in which order, and how each server does.
 //!
-//! Choosing among them and learning their health is here too; sending is the daemon's.
+//! The types of the configuration stand here; [`routes`] finds the group of servers for a name, [`health`] learns from
+//! outcomes and puts a group's servers in order. What is sent when is [`exchange`](crate::engine::exchange)'s; sending
+//! is the daemon's.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use crate::engine::name::Name;
+
+pub mod health;
+pub mod routes;
+
+pub use health::{Candidate, Health, HedgeBudget, Standing, candidates};
+pub use routes::{Group, GroupId, Member, Routes, ServerIdx};
 
 /// How a server is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +36,17 @@ impl UpstreamTransport {
             UpstreamTransport::Udp | UpstreamTransport::Tcp => 53,
             UpstreamTransport::Tls | UpstreamTransport::Quic => 853,
             UpstreamTransport::Https => 443,
+        }
+    }
+
+    /// The URL scheme of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpstreamTransport::Udp => "udp",
+            UpstreamTransport::Tcp => "tcp",
+            UpstreamTransport::Tls => "tls",
+            UpstreamTransport::Https => "https",
+            UpstreamTransport::Quic => "quic",
         }
     }
 
@@ -55,6 +75,38 @@ pub struct Server {
     pub tls_name: Option<String>,
     /// Path of a DoH server; `/dns-query` when none is given. Empty for the others.
     pub path: String,
+}
+
+impl Server {
+    /// Whether AD of this server may reach a client without being told so: nobody sits between us.
+    pub fn is_trusted_path(&self) -> bool {
+        let is_loopback = match &self.host {
+            Host::Address(address) => address.ip().to_canonical().is_loopback(),
+            Host::Name(..) => false,
+        };
+        is_loopback || self.transport.is_authenticated()
+    }
+}
+
+/// As the configuration writes it, the default port left out: the label of metrics and the name in messages.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.transport.as_str())?;
+        let default_port = self.transport.default_port();
+        match &self.host {
+            Host::Address(SocketAddr::V6(a)) if a.port() == default_port => write!(f, "[{}]", a.ip())?,
+            Host::Address(SocketAddr::V4(a)) if a.port() == default_port => write!(f, "{}", a.ip())?,
+            Host::Address(address) => write!(f, "{address}")?,
+            Host::Name(name, port) if *port == default_port => write!(f, "{name}")?,
+            Host::Name(name, port) => write!(f, "{name}:{port}")?,
+        }
+        f.write_str(&self.path)?;
+        match (&self.tls_name, &self.host) {
+            (Some(tls_name), Host::Name(name, _)) if *tls_name == name.to_string() => Ok(()),
+            (Some(tls_name), _) => write!(f, "#{tls_name}"),
+            (None, _) => Ok(()),
+        }
+    }
 }
 
 /// What happens to a zone's questions when all its servers fail.

@@ -1,0 +1,307 @@
+//! The forwarder: questions go upstream, the first acceptable answer comes back.
+//!
+//! This file drives [`Exchange`], which decides what is sent to whom, and tells each server's health what came of it.
+//! How one message reaches one server is [`upstream`]'s and below. A forwarder belongs to one generation of routes;
+//! connections and health of servers that stay are handed to the next.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, SendId, Step, classify};
+use crate::engine::query::Question;
+use crate::engine::upstream::{
+    GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, candidates,
+};
+
+mod bootstrap;
+mod connect;
+mod message;
+mod once;
+mod pool;
+mod system;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod udp;
+mod upstream;
+
+use bootstrap::Bootstrap;
+use system::OwnAddresses;
+use tls::Tls;
+use upstream::{Answered, Broken, Upstream};
+
+pub use upstream::ServerStatus;
+
+/// What the forwarder needs to know beside the routes.
+#[derive(Debug, Clone, Default)]
+pub struct ForwarderOptions {
+    /// Servers that resolve host names of other servers, over UDP. Empty: the upstreams given by address do, else the
+    /// system's resolvers.
+    pub bootstrap: Vec<SocketAddr>,
+    /// Certificates, in PEM, trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Addresses we answer on ourselves: nothing is forwarded there.
+    pub own: Vec<SocketAddr>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    pub question: Question,
+    pub dnssec_ok: bool,
+    pub checking_disabled: bool,
+}
+
+/// The answer, as upstream sent it.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The whole message. QR is 1 and the question is ours but for its case; the id is of no meaning.
+    pub bytes: Vec<u8>,
+    pub server: ServerIdx,
+    /// AD of the message may reach a client.
+    pub trust_ad: bool,
+    pub rtt: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// A server was waited for in vain.
+    Timeout,
+    AllFailed {
+        /// The last server's own SERVFAIL, REFUSED or the like, so that its code and EDE can reach the client.
+        last: Option<Vec<u8>>,
+    },
+    NoServers,
+    /// Only our own addresses are left to ask.
+    Loop,
+}
+
+/// The pool of upstream servers of one generation of routes.
+pub struct Forwarder {
+    routes: Arc<Routes>,
+    /// Indexed by [`ServerIdx`].
+    upstreams: Vec<Arc<Upstream>>,
+    hedges: HedgeBudget,
+    /// Also the roll that lets a slower server be tried now and then.
+    questions: AtomicU64,
+    shared: Shared,
+}
+
+/// What servers are built with; a server is handed on to the next generation only with the same.
+struct Shared {
+    bootstrap: Vec<SocketAddr>,
+    ca: Vec<u8>,
+    own: OwnAddresses,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Forwarder {
+    /// Builds the pool for these routes; keeps connections and health of servers that were there before.
+    ///
+    /// The error is a sentence for the operator: the extra certificates cannot be read, the system trusts nobody though
+    /// a server needs a certificate, or a server is this resolver itself.
+    pub fn new(
+        routes: Arc<Routes>,
+        options: ForwarderOptions,
+        previous: Option<&Forwarder>,
+    ) -> Result<Forwarder, String> {
+        let own = OwnAddresses::new(options.own);
+        for server in routes.servers() {
+            if let Host::Address(address) = &server.host
+                && own.contains(*address)
+            {
+                return Err(format!("upstream {server} is this resolver itself"));
+            }
+        }
+        let ca = tls::read_ca_file(options.ca_file.as_deref())?;
+        let same_ca = previous.filter(|previous| previous.shared.ca == ca);
+        let tls = match same_ca.and_then(|previous| previous.shared.tls.clone()) {
+            Some(tls) => Some(tls),
+            None if routes.servers().iter().any(|server| server.transport.is_authenticated()) => {
+                Some(Arc::new(Tls::new(&ca)?))
+            }
+            None => None,
+        };
+        let shared = Shared { bootstrap: options.bootstrap, ca, own, tls };
+        let same_ca = same_ca.is_some();
+        let kept: HashMap<&Server, &Arc<Upstream>> = previous
+            .into_iter()
+            .flat_map(|previous| previous.upstreams.iter())
+            .map(|upstream| (upstream.server(), upstream))
+            .collect();
+        let keep = |server: &Server| {
+            let is_same = same_ca || !server.transport.is_authenticated();
+            kept.get(server).filter(|_| is_same).map(|kept| Arc::clone(kept))
+        };
+        let upstreams = build(&routes, &shared, keep);
+        Ok(Forwarder { routes, upstreams, hedges: HedgeBudget::default(), questions: AtomicU64::new(0), shared })
+    }
+
+    /// Upstreams for a configuration without any: the system's resolvers less our own addresses, else public ones; and
+    /// a sentence that says which.
+    pub fn system_upstreams(own: &[SocketAddr]) -> (Vec<UpstreamTable>, String) {
+        system::upstreams(&OwnAddresses::new(own.to_vec()))
+    }
+
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    /// How each server does, in the order of [`ServerIdx`].
+    pub fn status(&self) -> Vec<ServerStatus> {
+        self.upstreams.iter().map(|upstream| upstream.status()).collect()
+    }
+
+    /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first
+    /// acceptable answer or the deadline. Dropping the future takes the question back.
+    pub async fn ask(&self, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
+        let mut exchange = Exchange::new(self.candidates(group), deadline.into_std());
+        self.hedges.on_question();
+        let mut in_flight = FuturesUnordered::new();
+        let mut heard = Heard::default();
+        loop {
+            let now = Instant::now();
+            match exchange.poll(now.into_std(), &self.hedges) {
+                Step::Send { send, server, channel, edns, cause } => {
+                    let upstream = self.upstream(server);
+                    upstream.on_sent(cause == Cause::Hedge);
+                    in_flight.push(async move {
+                        let outcome = upstream.ask(ask, channel, edns, deadline).await;
+                        (send, edns, outcome)
+                    });
+                }
+                Step::Late { server, .. } => {
+                    self.hedges.on_failure();
+                    self.upstream(server).on_late(now.into_std());
+                }
+                Step::WaitUntil(at) => {
+                    tokio::select! {
+                        biased;
+                        Some((send, edns, outcome)) = in_flight.next(), if !in_flight.is_empty() => {
+                            self.learn(&mut exchange, &mut heard, ask, send, edns, outcome);
+                        }
+                        () = tokio::time::sleep_until(Instant::from_std(at)) => {}
+                    }
+                }
+                Step::Done(send) => {
+                    let answered = heard.good.expect("`learn` keeps the answer it calls good");
+                    self.overtaken(&exchange, send, now);
+                    let (server, trust_ad) = (exchange.server_of(send), exchange.trusts_ad(send));
+                    return Ok(Reply { bytes: answered.bytes, server, trust_ad, rtt: answered.rtt });
+                }
+                Step::GiveUp(why) => return Err(heard.failure(why)),
+            }
+        }
+    }
+
+    fn upstream(&self, server: ServerIdx) -> &Arc<Upstream> {
+        &self.upstreams[server.0 as usize]
+    }
+
+    fn candidates(&self, group: GroupId) -> Vec<crate::engine::upstream::Candidate> {
+        let now = Instant::now().into_std();
+        let roll = self.questions.fetch_add(1, Ordering::Relaxed);
+        let standing =
+            |server, may_probe| -> (Standing, Option<Duration>) { self.upstream(server).standing(now, may_probe) };
+        candidates(&self.routes, group, roll, standing)
+    }
+
+    /// Judges what came of one message and tells the server's health and the exchange.
+    fn learn(
+        &self,
+        exchange: &mut Exchange,
+        heard: &mut Heard,
+        ask: &Ask,
+        send: SendId,
+        edns: bool,
+        outcome: Result<Answered, Broken>,
+    ) {
+        let now = Instant::now().into_std();
+        let upstream = self.upstream(exchange.server_of(send));
+        match outcome {
+            Ok(answered) => {
+                let answer = classify(&answered.bytes, &ask.question, answered.rcode, edns);
+                upstream.on_answer(answer, &ask.question.qname, answered.rtt, now);
+                exchange.on_answer(send, answer);
+                match answer {
+                    Answer::Good => heard.good = heard.good.take().or(Some(answered)),
+                    Answer::Bad => heard.last_bad = Some(answered.bytes),
+                    Answer::Truncated | Answer::EdnsRefused | Answer::Mismatch => {}
+                }
+                if matches!(answer, Answer::Bad | Answer::Mismatch) {
+                    self.hedges.on_failure();
+                }
+            }
+            Err(broken) => {
+                heard.has_loop |= broken == Broken::Loop;
+                self.hedges.on_failure();
+                upstream.on_broken(&broken, now);
+                exchange.on_failure(send);
+            }
+        }
+    }
+
+    /// Servers still waited for when another answered have been slow for this long, at least.
+    fn overtaken(&self, exchange: &Exchange, send: SendId, now: Instant) {
+        for (server, sent_at) in exchange.unanswered() {
+            if server != exchange.server_of(send) {
+                self.upstream(server).on_overtaken(now.into_std() - sent_at);
+            }
+        }
+    }
+}
+
+/// What has come in for one question so far.
+#[derive(Default)]
+struct Heard {
+    good: Option<Answered>,
+    last_bad: Option<Vec<u8>>,
+    has_loop: bool,
+}
+
+impl Heard {
+    fn failure(self, why: GiveUp) -> Failure {
+        match why {
+            GiveUp::NoServers => Failure::NoServers,
+            GiveUp::Timeout | GiveUp::AllFailed if self.last_bad.is_some() => {
+                Failure::AllFailed { last: self.last_bad }
+            }
+            GiveUp::Timeout => Failure::Timeout,
+            GiveUp::AllFailed if self.has_loop => Failure::Loop,
+            GiveUp::AllFailed => Failure::AllFailed { last: None },
+        }
+    }
+}
+
+/// Servers by address first: they may have to resolve the names of the others.
+fn build(routes: &Routes, shared: &Shared, keep: impl Fn(&Server) -> Option<Arc<Upstream>>) -> Vec<Arc<Upstream>> {
+    let new = |server: &Server, bootstrap: Option<Arc<Bootstrap>>| {
+        Arc::new(Upstream::new(server.clone(), shared.tls.clone(), shared.own.clone(), bootstrap))
+    };
+    let by_address = |server: &Server| matches!(server.host, Host::Address(_));
+    let mut built: Vec<Option<Arc<Upstream>>> = routes
+        .servers()
+        .iter()
+        .map(|server| by_address(server).then(|| keep(server).unwrap_or_else(|| new(server, None))))
+        .collect();
+    if built.iter().any(Option::is_none) {
+        let bootstrap = Arc::new(Bootstrap::new(routes, &built, &shared.bootstrap, &shared.own));
+        for (at, server) in routes.servers().iter().enumerate() {
+            if built[at].is_none() {
+                // A kept one resolves through the servers it was built with: only the same ones will do.
+                let kept = keep(server).filter(|kept| kept.is_resolved_like(&bootstrap));
+                built[at] = Some(kept.unwrap_or_else(|| new(server, Some(Arc::clone(&bootstrap)))));
+            }
+        }
+    }
+    built.into_iter().flatten().collect()
+}

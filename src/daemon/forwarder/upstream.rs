@@ -1,0 +1,337 @@
+//! One server at run time: where it is, how it does, and one message to it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_net::NetError;
+use hickory_proto::op::DnsResponse;
+
+use super::Ask;
+use super::bootstrap::{Bootstrap, Location};
+use super::connect::{self, Dialect};
+use super::message;
+use super::once::Once;
+use super::pool::Pool;
+use super::system::OwnAddresses;
+use super::tls::Tls;
+use super::udp::{self, BareReply, Provider};
+use crate::engine::exchange::{Answer, Channel};
+use crate::engine::limits::UPSTREAM_UDP_IN_FLIGHT_MAX;
+use crate::engine::name::Name;
+use crate::engine::upstream::{Health, Host, Server, Standing, UpstreamTransport};
+
+/// A message that came back, not judged yet.
+pub struct Answered {
+    pub bytes: Vec<u8>,
+    /// The whole code, the EDNS part included.
+    pub rcode: u16,
+    pub rtt: Duration,
+}
+
+/// Why no message came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// Our own bound; the server is not to blame.
+    Busy,
+    /// The server's address is ours.
+    Loop,
+    Network(String),
+}
+
+/// How one server does, for people and metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerStatus {
+    /// As the configuration writes it: the `upstream` label.
+    pub server: String,
+    pub transport: UpstreamTransport,
+    pub is_up: bool,
+    /// Smoothed round trip.
+    pub rtt: Option<Duration>,
+    /// Time-outs and network errors in a row, now.
+    pub failures_in_a_row: u32,
+    pub connections: usize,
+    /// Messages sent to it, follow-ups and hedges included.
+    pub queries: u64,
+    /// Answers about the name asked, NXDOMAIN and no data included.
+    pub answers: u64,
+    /// SERVFAIL, REFUSED and the like.
+    pub refusals: u64,
+    pub timeouts: u64,
+    /// Network errors and replies to another question.
+    pub errors: u64,
+    pub hedges: u64,
+    /// The last network error, until the server answers again.
+    pub last_error: Option<String>,
+}
+
+/// One server of the pool.
+pub struct Upstream {
+    server: Server,
+    text: String,
+    location: Location,
+    dialect: Option<Dialect>,
+    own: OwnAddresses,
+    provider: Provider,
+    /// Connections as configured; none for UDP.
+    pool: Pool,
+    /// TCP connections to a UDP server, for truncated answers.
+    tcp: Pool,
+    udp_in_flight: AtomicUsize,
+    state: Mutex<State>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct State {
+    health: Health,
+    last_error: Option<String>,
+}
+
+#[derive(Default)]
+struct Counters {
+    queries: AtomicU64,
+    answers: AtomicU64,
+    refusals: AtomicU64,
+    timeouts: AtomicU64,
+    errors: AtomicU64,
+    hedges: AtomicU64,
+}
+
+impl Upstream {
+    /// `bootstrap` is needed for a server with a host name, `tls` for one with a certificate.
+    pub fn new(
+        server: Server,
+        tls: Option<Arc<Tls>>,
+        own: OwnAddresses,
+        bootstrap: Option<Arc<Bootstrap>>,
+    ) -> Upstream {
+        let dialect = dialect(&server, tls);
+        Upstream {
+            text: server.to_string(),
+            location: Location::new(&server.host, bootstrap),
+            server,
+            dialect,
+            own,
+            provider: Provider::default(),
+            pool: Pool::default(),
+            tcp: Pool::default(),
+            udp_in_flight: AtomicUsize::new(0),
+            state: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub fn is_resolved_like(&self, bootstrap: &Bootstrap) -> bool {
+        self.location.is_resolved_like(bootstrap)
+    }
+
+    /// Sends one message and waits for what comes back, until `deadline` at most.
+    pub async fn ask(
+        &self,
+        ask: &Ask,
+        channel: Channel,
+        edns: bool,
+        deadline: tokio::time::Instant,
+    ) -> Result<Answered, Broken> {
+        let addresses = self.location.addresses().await.map_err(Broken::Network)?;
+        if addresses.iter().all(|address| self.own.contains(*address)) {
+            return Err(Broken::Loop);
+        }
+        let request = message::request(ask, edns);
+        let (response, rtt) = match (channel, &self.dialect) {
+            (Channel::Configured, None) => return self.ask_udp(&addresses, request, deadline).await,
+            (Channel::Tcp, _) => self.tcp.ask(request, || self.open(Dialect::Tcp, &addresses)).await?,
+            (Channel::Configured, Some(dialect)) => {
+                self.pool.ask(request, || self.open(dialect.clone(), &addresses)).await?
+            }
+        };
+        Ok(Answered::new(response, rtt))
+    }
+
+    fn open(&self, dialect: Dialect, addresses: &Arc<[SocketAddr]>) -> Once<connect::Exchange> {
+        Once::spawn(connect::connect(dialect, Arc::clone(addresses), self.provider.clone()))
+    }
+
+    async fn ask_udp(
+        &self,
+        addresses: &[SocketAddr],
+        request: hickory_proto::op::DnsRequest,
+        deadline: tokio::time::Instant,
+    ) -> Result<Answered, Broken> {
+        let _slot = Slot::take(&self.udp_in_flight).ok_or(Broken::Busy)?;
+        let address = self.location.choose(addresses);
+        let started = tokio::time::Instant::now();
+        let outcome = udp::ask(address, &self.provider, request, deadline.saturating_duration_since(started)).await;
+        let rtt = started.elapsed();
+        match outcome {
+            Ok(response) => Ok(Answered::new(response, rtt)),
+            Err(error) => match bare_reply(&error) {
+                Some(bytes) => Ok(Answered { rcode: u16::from(bytes[3] & 0x0f), bytes: bytes.to_vec(), rtt }),
+                None => {
+                    self.location.advance();
+                    Err(Broken::Network(error.to_string()))
+                }
+            },
+        }
+    }
+
+    // Outcomes, as health and counters learn them.
+
+    pub fn on_sent(&self, is_hedge: bool) {
+        count(&self.counters.queries);
+        if is_hedge {
+            count(&self.counters.hedges);
+        }
+    }
+
+    pub fn on_late(&self, now: Instant) {
+        count(&self.counters.timeouts);
+        self.change(|state| state.health.on_failure(now));
+    }
+
+    pub fn on_answer(&self, answer: Answer, qname: &Name, rtt: Duration, now: Instant) {
+        match answer {
+            Answer::Good | Answer::Truncated | Answer::EdnsRefused => {
+                count(&self.counters.answers);
+                self.change(|state| {
+                    state.health.on_answer(rtt);
+                    state.last_error = None;
+                });
+            }
+            Answer::Bad => {
+                count(&self.counters.refusals);
+                self.change(|state| state.health.on_lame(qname, rtt, now));
+            }
+            Answer::Mismatch => {
+                count(&self.counters.errors);
+                self.change(|state| state.health.on_failure(now));
+            }
+        }
+    }
+
+    pub fn on_broken(&self, broken: &Broken, now: Instant) {
+        match broken {
+            Broken::Busy => {}
+            Broken::Loop => count(&self.counters.errors),
+            Broken::Network(error) => {
+                count(&self.counters.errors);
+                self.change(|state| {
+                    state.health.on_failure(now);
+                    state.last_error = Some(error.clone());
+                });
+            }
+        }
+    }
+
+    pub fn on_overtaken(&self, elapsed: Duration) {
+        self.change(|state| state.health.on_overtaken(elapsed));
+    }
+
+    pub fn standing(&self, now: Instant, may_probe: bool) -> (Standing, Option<Duration>) {
+        let mut state = self.lock();
+        (state.health.standing(now, may_probe), state.health.rtt())
+    }
+
+    pub fn status(&self) -> ServerStatus {
+        let state = self.lock();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ServerStatus {
+            server: self.text.clone(),
+            transport: self.server.transport,
+            is_up: state.health.is_up(),
+            rtt: state.health.rtt(),
+            failures_in_a_row: state.health.failures(),
+            connections: self.pool.connections() + self.tcp.connections(),
+            queries: read(&self.counters.queries),
+            answers: read(&self.counters.answers),
+            refusals: read(&self.counters.refusals),
+            timeouts: read(&self.counters.timeouts),
+            errors: read(&self.counters.errors),
+            hedges: read(&self.counters.hedges),
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// Changes the state and tells the operator when the server went down or came back.
+    fn change(&self, f: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        let was_up = state.health.is_up();
+        f(&mut state);
+        let is_up = state.health.is_up();
+        if was_up == is_up {
+            return;
+        }
+        let error = state.last_error.clone().unwrap_or_default();
+        drop(state);
+        if is_up {
+            tracing::info!(upstream = %self.text, "upstream is back");
+        } else {
+            tracing::warn!(upstream = %self.text, error, "upstream is down");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Health is a value that any order of its changes leaves sound.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answered {
+    fn new(response: DnsResponse, rtt: Duration) -> Answered {
+        let rcode = u16::from(response.metadata.response_code);
+        Answered { bytes: response.into_buffer(), rcode, rtt }
+    }
+}
+
+/// `None` for UDP.
+fn dialect(server: &Server, tls: Option<Arc<Tls>>) -> Option<Dialect> {
+    let name = || -> Arc<str> {
+        match (&server.tls_name, &server.host) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Host::Address(address)) => address.ip().to_string().into(),
+            (None, Host::Name(name, _)) => name.to_string().into(),
+        }
+    };
+    let tls = || tls.clone().expect("the forwarder makes a TLS configuration when a server needs one");
+    match server.transport {
+        UpstreamTransport::Udp => None,
+        UpstreamTransport::Tcp => Some(Dialect::Tcp),
+        UpstreamTransport::Tls => Some(Dialect::Tls { tls: tls(), name: name() }),
+        UpstreamTransport::Https => {
+            let path = if server.path.is_empty() { "/dns-query" } else { &server.path };
+            Some(Dialect::Https { tls: tls(), name: name(), path: path.into() })
+        }
+        UpstreamTransport::Quic => Some(Dialect::Quic { tls: tls(), name: name() }),
+    }
+}
+
+fn bare_reply(error: &NetError) -> Option<&[u8]> {
+    let NetError::Io(error) = error else { return None };
+    error.get_ref()?.downcast_ref::<BareReply>().map(|reply| reply.0.as_slice())
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One of the sockets that may be open to a server at once.
+struct Slot<'a>(&'a AtomicUsize);
+
+impl<'a> Slot<'a> {
+    fn take(in_flight: &'a AtomicUsize) -> Option<Slot<'a>> {
+        let slot = Slot(in_flight);
+        (in_flight.fetch_add(1, Ordering::Relaxed) < UPSTREAM_UDP_IN_FLIGHT_MAX).then_some(slot)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
