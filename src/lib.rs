@@ -5,5 +5,7 @@
 //! main → cli → daemon → config → engine. ARCHITECTURE.md has the map and the invariants.
 
 pub mod built_in;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod engine;

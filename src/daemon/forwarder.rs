@@ -16,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, SendId, Step, classify};
+use crate::engine::policy::Permit;
 use crate::engine::query::Question;
 use crate::engine::upstream::{
     GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, candidates,
@@ -162,8 +163,14 @@ impl Forwarder {
     }
 
     /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first
-    /// acceptable answer or the deadline. Dropping the future takes the question back.
-    pub async fn ask(&self, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
+    /// acceptable answer or the deadline. Nothing is asked without leave (I4). Dropping the future takes the question back.
+    pub async fn ask(
+        &self,
+        _leave: &Permit,
+        group: GroupId,
+        ask: &Ask,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
         let mut exchange = Exchange::new(self.candidates(group), deadline.into_std());
         self.hedges.on_question();
         let mut in_flight = FuturesUnordered::new();

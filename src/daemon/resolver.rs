@@ -17,6 +17,7 @@ use crate::daemon::stranger_limit::StrangerLimit;
 use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
 use crate::engine::answer::Answer;
 use crate::engine::cache::{Freshness, Hit, Key};
+use crate::engine::category::CANARY_NAME;
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
@@ -413,6 +414,16 @@ impl Resolver {
         let counter = if hit.is_some() { &self.metrics.cache_hits } else { &self.metrics.cache_misses };
         counter.inc();
         hit
+    }
+
+    /// Whether the canary of the built-in security list is blocked now: the proof that filtering works.
+    pub fn canary_is_blocked(&self) -> bool {
+        let generation = self.cell.load();
+        let snapshot = &generation.snapshot;
+        let client = snapshot.clients.identify([127, 0, 0, 1].into());
+        let qname = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
+        let question = Question { qname, qtype: query::RecordType::A, qclass: CLASS_IN };
+        matches!(policy::on_query(snapshot, client, &question, &mut ()), QueryVerdict::Block(_))
     }
 
     /// Forgets what is cached at or below `zone`.

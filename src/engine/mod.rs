@@ -8,6 +8,7 @@ pub mod category;
 pub mod client;
 pub mod compile;
 pub mod exchange;
+pub mod explain;
 pub mod limits;
 pub mod list;
 pub mod local_data;

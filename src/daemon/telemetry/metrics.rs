@@ -145,7 +145,7 @@ impl Metrics {
                     .iter()
                     .flat_map(|f| f.get_metric())
                     .filter(|m| of(m))
-                    .map(|m| m.get_counter().value())
+                    .map(|m| m.get_counter().get_value())
                     .sum();
                 (outcome.as_str(), sum as u64)
             })

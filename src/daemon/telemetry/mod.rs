@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::daemon::clock;
 use crate::engine::query::{Origin, Question, Rcode, RecordType, Transport};
-use crate::engine::verdict::{ProfileId, Rung};
+use crate::engine::verdict::Rung;
 
 pub use metrics::Metrics;
 

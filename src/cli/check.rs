@@ -1,0 +1,42 @@
+//! `check`: every mistake of a configuration and its lists, at once, with file and line.
+
+use std::path::Path;
+
+use crate::cli::{NO, YES};
+use crate::daemon::reload::Loader;
+use crate::daemon::reload::rule_count;
+
+pub fn run(config: Option<&Path>) -> u8 {
+    let mut loader = Loader::new(config.map(Path::to_owned));
+    let shown = config.map_or("the built-in configuration".to_owned(), |path| path.display().to_string());
+    match loader.load(None, None, |_, _| {}) {
+        Ok(loaded) => {
+            for hint in &loaded.notes.hints {
+                println!("hint: {hint}");
+            }
+            let snapshot = &loaded.generation.snapshot;
+            for list in &snapshot.lists {
+                let Some(configured) = &list.configured else { continue };
+                let skipped: u32 = configured.report.skipped.iter().map(|(_, count)| count).sum();
+                if skipped > 0 {
+                    println!("hint: list `{}`: {skipped} of {} lines made no rule", list.name, configured.report.lines);
+                    for line in configured.report.shown.iter().take(3) {
+                        println!("      line {}: {}: {}", line.line, line.reason, line.text);
+                    }
+                }
+            }
+            for problem in &loaded.notes.problems {
+                println!("hint: {}", problem.message);
+            }
+            println!("{shown}: good ({} rules)", rule_count(snapshot));
+            YES
+        }
+        Err(errors) => {
+            for error in &errors {
+                println!("{error}");
+            }
+            println!("{shown}: {} {}", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+            NO
+        }
+    }
+}

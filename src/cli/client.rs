@@ -1,0 +1,91 @@
+//! Asks the running resolver by its admin listener.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::config;
+
+/// How long the running resolver may take to say anything.
+const ANSWER_TIMER: Duration = Duration::from_secs(10);
+
+/// Why nothing was learnt.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Nobody answers there.
+    NoDaemon(String),
+    /// It answered with an error of its own.
+    Refused(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::NoDaemon(why) | Trouble::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The admin address: as given, else the configuration's. A wildcard is asked on loopback.
+pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result<SocketAddr, Trouble> {
+    let address = match given {
+        Some(address) => Some(address),
+        None => match config {
+            None => config::embedded().settings.admin,
+            Some(path) => match config::load(path) {
+                Ok(config) => config.settings.admin,
+                // A broken file does not hide a running resolver: it started from a good one.
+                Err(_) => config::embedded().settings.admin,
+            },
+        },
+    };
+    let Some(mut address) = address else {
+        return Err(Trouble::NoDaemon("the configuration has no admin listener ([listen] admin = \"off\")".into()));
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    Ok(address)
+}
+
+/// Status code and body of `path`.
+pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u16, String), Trouble> {
+    let unreachable = |why: &dyn std::fmt::Display| {
+        Trouble::NoDaemon(format!(
+            "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
+        ))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| unreachable(&why))?;
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().timeout(ANSWER_TIMER).no_proxy().build().map_err(|why| unreachable(&why))?;
+        let url = format!("http://{address}{path}");
+        let response = client.get(url).query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
+        let status = response.status().as_u16();
+        let body = response.text().await.map_err(|why| unreachable(&root_cause(&why)))?;
+        Ok((status, body))
+    })
+}
+
+/// JSON of `path`; an answer other than 200 is its error text.
+pub fn get_json<T: DeserializeOwned>(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<T, Trouble> {
+    let (status, body) = get(address, path, query)?;
+    if status != 200 {
+        let error = serde_json::from_str::<serde_json::Value>(&body).ok();
+        let text = error.and_then(|e| e.get("error").and_then(|t| t.as_str()).map(str::to_owned)).unwrap_or(body);
+        return Err(Trouble::Refused(text));
+    }
+    serde_json::from_str(&body).map_err(|why| {
+        Trouble::Refused(format!("http://{address}{path} answers something else than lachan does: {why}"))
+    })
+}
+
+/// The innermost error: "Connection refused", not three sentences around it.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,29 @@
+//! `healthcheck`: what a load balancer or an anycast daemon runs. 0 serve, 1 withdraw, 3 degraded.
+
+use std::path::Path;
+
+use crate::cli::client;
+use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
+
+pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
+    let asked = client::admin_address(args.admin, config).and_then(|address| client::get(address, "/readyz", &[]));
+    match asked {
+        Ok((200, body)) if body.starts_with("degraded") => {
+            print!("{body}");
+            CANNOT_TELL
+        }
+        Ok((200, body)) => {
+            print!("{body}");
+            YES
+        }
+        Ok((_, body)) => {
+            print!("{body}");
+            NO
+        }
+        // A node whose resolver says nothing must not draw traffic.
+        Err(why) => {
+            println!("withdraw: {why}");
+            NO
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The user's language: Vietnamese when the locale says so, else English.
+
+/// The two languages that user-facing text exists in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    English,
+    Vietnamese,
+}
+
+impl Language {
+    /// By `LC_ALL`, `LC_MESSAGES`, `LANG`; the first that is set decides, as POSIX has it.
+    pub fn of_user() -> Language {
+        let set = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(|key| std::env::var(key).ok());
+        Language::of_locale(&set.into_iter().find(|value| !value.is_empty()).unwrap_or_default())
+    }
+
+    fn of_locale(locale: &str) -> Language {
+        let language = locale.split(['_', '.', '@', '-']).next().unwrap_or_default();
+        if language.eq_ignore_ascii_case("vi") { Language::Vietnamese } else { Language::English }
+    }
+
+    /// The text in this language.
+    pub fn pick<'a>(self, english: &'a str, vietnamese: &'a str) -> &'a str {
+        match self {
+            Language::English => english,
+            Language::Vietnamese => vietnamese,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locale_decides() {
+        for (locale, language) in [
+            ("vi_VN.UTF-8", Language::Vietnamese),
+            ("vi", Language::Vietnamese),
+            ("en_US.UTF-8", Language::English),
+            ("C", Language::English),
+            ("", Language::English),
+            ("via", Language::English),
+        ] {
+            assert_eq!(Language::of_locale(locale), language, "{locale}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `lists status`: what each list holds, what was skipped, what is wrong.
+
+use std::path::Path;
+
+use crate::cli::client::{self, Trouble};
+use crate::cli::{CANNOT_TELL, ListsStatusArgs, NO, YES};
+use crate::daemon::admin::{ListStatus, Status};
+
+pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
+    let asked = client::admin_address(args.admin.admin, config)
+        .and_then(|address| client::get_json::<Status>(address, "/api/v1/status", &[]));
+    let status = match asked {
+        Ok(status) => status,
+        Err(trouble) => {
+            eprintln!("lachan: {trouble}");
+            return match trouble {
+                Trouble::NoDaemon(_) => CANNOT_TELL,
+                Trouble::Refused(_) => NO,
+            };
+        }
+    };
+    if args.json {
+        match serde_json::to_string_pretty(&status.lists) {
+            Ok(json) => println!("{json}"),
+            Err(why) => eprintln!("lachan: {why}"),
+        }
+    } else {
+        print_status(&status);
+    }
+    let good = status.lists.iter().all(|l| l.error.is_none()) && status.last_reload.result != "failed";
+    if good { YES } else { NO }
+}
+
+fn print_status(status: &Status) {
+    println!("generation {}, {} rules, last reload: {}", status.generation, status.rules, status.last_reload.result);
+    for error in &status.last_reload.errors {
+        println!("  error: {error}");
+    }
+    println!("{:<24} {:<14} {:>10} {:>9}  {:<8} source", "list", "category", "rules", "skipped", "format");
+    for list in &status.lists {
+        let skipped: u32 = list.skipped.values().sum();
+        let format = list.format.as_deref().unwrap_or("-");
+        println!(
+            "{:<24} {:<14} {:>10} {:>9}  {:<8} {}",
+            list.name, list.category, list.rules, skipped, format, list.source
+        );
+        print_skipped(list);
+    }
+}
+
+fn print_skipped(list: &ListStatus) {
+    if let Some(error) = &list.error {
+        println!("    error: {error}");
+    }
+    if list.skipped.is_empty() {
+        return;
+    }
+    let reasons: Vec<String> = list.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    println!("    skipped: {}", reasons.join(", "));
+    for line in list.skipped_shown.iter().take(3) {
+        println!("      line {line}");
+    }
+}

@@ -1,0 +1,157 @@
+//! What a person types: arguments in, text and an exit code out. Each command has a module.
+//!
+//! Exit codes: 0 yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer). `healthcheck`: 0 serve, 1 withdraw, 3 degraded.
+
+mod check;
+mod client;
+mod explain;
+mod healthcheck;
+mod language;
+mod lists;
+mod safesearch;
+mod serve;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Yes; done.
+pub const YES: u8 = 0;
+/// No; it failed.
+pub const NO: u8 = 1;
+/// Cannot tell: no daemon, no answer.
+pub const CANNOT_TELL: u8 = 3;
+
+/// Where the configuration is when nothing says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/lachan/lachan.toml";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lachan",
+    version,
+    about = "Lá Chắn: a DNS resolver that filters harmful content on the line",
+    long_about = "Lá Chắn (\"shield\") is a DNS resolver for schools and telecom operators. It forwards questions, blocks \
+                  harmful names, forces SafeSearch, and tells people why.\n\nMáy phân giải tên miền lọc nội dung xấu độc \
+                  cho trường học và nhà mạng.",
+    after_help = "Examples:\n  lachan                                       start with the built-in defaults on \
+                  127.0.0.1:5354\n  lachan -c /etc/lachan/lachan.toml            start with a configuration\n  lachan check \
+                  -c lachan.toml                 find every mistake in it\n  lachan explain www.example.com               \
+                  why is (or isn't) a name blocked?\n  lachan explain example.com --profile school --type AAAA --json\n  \
+                  dig @127.0.0.1 -p 5354 adult.block.lachan.example   a harmless name that is blocked\n\nExit codes: 0 \
+                  yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer)."
+)]
+struct Cli {
+    /// Configuration file [default: $LACHAN_CONFIG, else /etc/lachan/lachan.toml when it is there, else built in]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer queries (what happens without a command)
+    Serve,
+    /// Read a configuration and its lists and report every mistake with file and line
+    Check,
+    /// Say why a name is blocked, rewritten or allowed
+    #[command(after_help = "Examples:\n  lachan explain www.pornhub.com\n  lachan explain https://zalo.me/pc --client \
+                            10.20.0.7\n  lachan explain example.com --profile school --json\n  lachan explain example.com \
+                            --offline -c lachan.toml   compile the configuration here instead of asking the daemon")]
+    Explain(ExplainArgs),
+    /// The lists in force
+    Lists {
+        #[command(subcommand)]
+        command: ListsCommand,
+    },
+    /// SafeSearch
+    Safesearch {
+        #[command(subcommand)]
+        command: SafesearchCommand,
+    },
+    /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost)
+    Healthcheck(AdminArgs),
+    /// The version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum ListsCommand {
+    /// Rules, skipped lines and errors of every list of the running resolver
+    Status(ListsStatusArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum SafesearchCommand {
+    /// Ask the running resolver for every engine and print what came back
+    Test(AdminArgs),
+}
+
+/// How the running resolver is reached.
+#[derive(Debug, Args, Clone)]
+struct AdminArgs {
+    /// Admin address of the running resolver [default: the configuration's]
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct ListsStatusArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// A name or a URL
+    #[arg(value_name = "NAME|URL")]
+    name: String,
+    /// Query type: A, AAAA, HTTPS, TYPE65 …
+    #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
+    qtype: String,
+    /// As this client would be answered
+    #[arg(long, value_name = "ADDR")]
+    client: Option<IpAddr>,
+    /// As this profile would be answered
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Do not ask the running resolver: compile the configuration and judge the question alone
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Runs what the arguments ask for. Usage errors end the process with 2 inside clap.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = cli.config.clone().or_else(default_config);
+    let code = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(config),
+        Command::Check => check::run(config.as_deref()),
+        Command::Explain(args) => explain::run(config.as_deref(), &args),
+        Command::Lists { command: ListsCommand::Status(args) } => lists::status(config.as_deref(), &args),
+        Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
+        Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
+        Command::Version => {
+            println!("lachan {}", env!("CARGO_PKG_VERSION"));
+            YES
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn default_config() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("LACHAN_CONFIG").filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
+    Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| path.exists())
+}

@@ -1,0 +1,113 @@
+//! `safesearch test`: asks the running resolver for every engine, by DNS, and judges what comes back.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::cli::client::{self, Trouble};
+use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
+use crate::daemon::admin::{SearchHost, Status};
+
+/// A question takes at most 500 ms for its target, and a little.
+const ANSWER_TIMER: Duration = Duration::from_secs(3);
+
+const TYPES: [RecordType; 4] = [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::ANY];
+
+pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
+    let asked = client::admin_address(args.admin, config).and_then(|address| {
+        let status: Status = client::get_json(address, "/api/v1/status", &[])?;
+        let hosts: Vec<SearchHost> = client::get_json(address, "/api/v1/safesearch", &[])?;
+        Ok((status, hosts))
+    });
+    let (status, hosts) = match asked {
+        Ok(told) => told,
+        Err(trouble) => {
+            eprintln!("lachan: {trouble}");
+            return match trouble {
+                Trouble::NoDaemon(_) => CANNOT_TELL,
+                Trouble::Refused(_) => NO,
+            };
+        }
+    };
+    let Some(server) = status.dns.iter().find_map(|a| a.parse().ok()).map(reachable) else {
+        eprintln!("lachan: the running resolver names no DNS address");
+        return CANNOT_TELL;
+    };
+    if hosts.is_empty() {
+        println!("SafeSearch is off in the default profile (safe_search = false).");
+        return NO;
+    }
+    let mut failed = 0;
+    println!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", "engine", "host", "A", "AAAA", "HTTPS", "ANY");
+    for host in &hosts {
+        let results: Vec<Result<(), String>> = TYPES.iter().map(|&qtype| judge(server, host, qtype)).collect();
+        let shown: Vec<&str> = results.iter().map(|r| if r.is_ok() { "pass" } else { "FAIL" }).collect();
+        println!(
+            "{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}",
+            host.engine, host.host, shown[0], shown[1], shown[2], shown[3]
+        );
+        for (qtype, result) in TYPES.iter().zip(&results) {
+            if let Err(why) = result {
+                println!("    {qtype}: {why}");
+                failed += 1;
+            }
+        }
+    }
+    if failed == 0 { YES } else { NO }
+}
+
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback: IpAddr = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    address
+}
+
+/// Safe is: the engine's CNAME, or for an apex addresses or no data, and never another name.
+fn judge(server: SocketAddr, host: &SearchHost, qtype: RecordType) -> Result<(), String> {
+    let answer = ask(server, &host.host, qtype)?;
+    if answer.metadata.response_code != ResponseCode::NoError {
+        return Err(format!("{} instead of an answer", answer.metadata.response_code));
+    }
+    let target = Name::from_ascii(format!("{}.", host.target)).map_err(|why| why.to_string())?;
+    let first_cname = answer.answers.iter().find_map(|r| match &r.data {
+        RData::CNAME(cname) => Some(cname.0.clone()),
+        _ => None,
+    });
+    match (host.apex, first_cname) {
+        (false, Some(cname)) if cname == target => Ok(()),
+        (false, Some(cname)) => Err(format!("CNAME {cname} instead of {target}")),
+        (false, None) => Err(format!("no CNAME to {target}")),
+        (true, Some(cname)) => Err(format!("CNAME {cname} at an apex")),
+        (true, None) if qtype == RecordType::HTTPS && !answer.answers.is_empty() => {
+            Err("an HTTPS record at an apex".into())
+        }
+        (true, None) => Ok(()),
+    }
+}
+
+fn ask(server: SocketAddr, host: &str, qtype: RecordType) -> Result<Message, String> {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    let name = Name::from_ascii(format!("{host}.")).map_err(|why| why.to_string())?;
+    message.add_query(Query::query(name, qtype));
+    let bytes = message.to_vec().map_err(|why| why.to_string())?;
+    let local: SocketAddr =
+        if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let send = || -> std::io::Result<Vec<u8>> {
+        let socket = UdpSocket::bind(local)?;
+        socket.set_read_timeout(Some(ANSWER_TIMER))?;
+        socket.connect(server)?;
+        socket.send(&bytes)?;
+        let mut buffer = vec![0; 4096];
+        let len = socket.recv(&mut buffer)?;
+        buffer.truncate(len);
+        Ok(buffer)
+    };
+    let answer = send().map_err(|why| format!("no answer from {server}: {why}"))?;
+    Message::from_vec(&answer).map_err(|why| why.to_string())
+}

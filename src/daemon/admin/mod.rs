@@ -1,0 +1,129 @@
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/api/v1`. Loopback unless the operator says otherwise.
+
+mod status;
+
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::explain::{self, Who};
+use crate::daemon::reload::Reloader;
+use crate::daemon::resolver::Resolver;
+use crate::engine::name::Name;
+use crate::engine::query::{CLASS_IN, Question, RecordType};
+
+pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
+
+/// What the handlers share.
+pub struct Admin {
+    pub resolver: Arc<Resolver>,
+    pub reloader: Arc<Reloader>,
+    /// Addresses that answer DNS.
+    pub dns: Vec<SocketAddr>,
+    /// Seconds since 1970.
+    pub started_at: u64,
+}
+
+/// Binds the address, so that a caller can say what is wrong with it.
+pub fn bind(address: SocketAddr) -> std::io::Result<StdTcpListener> {
+    let listener = StdTcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: CancellationToken) -> std::io::Result<()> {
+    let router = axum::Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/api/v1/status", get(status_json))
+        .route("/api/v1/explain", get(explain_json))
+        .route("/api/v1/safesearch", get(safe_search_json))
+        .with_state(admin);
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    status::refresh_gauges(&admin);
+    let text = admin.resolver.metrics.encode();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// 503 only when filtering itself does not work; a dead upstream is `degraded`, since blocks, cache and stale go on.
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    if !admin.resolver.canary_is_blocked() {
+        let text = format!("not ready: {} is not blocked\n", crate::engine::category::CANARY_NAME);
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    if status::upstream_is_lost(&admin) {
+        return "degraded: no upstream server answers; blocks, cache and stale answers go on\n".into_response();
+    }
+    "ready\n".into_response()
+}
+
+async fn status_json(State(admin): State<Arc<Admin>>) -> Json<Status> {
+    Json(Status::of(&admin))
+}
+
+async fn safe_search_json(State(admin): State<Arc<Admin>>) -> Json<Vec<SearchHost>> {
+    Json(status::search_hosts(&admin))
+}
+
+/// The parameters of `/api/v1/explain`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainParams {
+    name: String,
+    #[serde(rename = "type")]
+    qtype: Option<String>,
+    client: Option<IpAddr>,
+    profile: Option<String>,
+}
+
+async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<ExplainParams>) -> Response {
+    let bad = |why: String| (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": why }))).into_response();
+    let type_text = params.qtype.unwrap_or_else(|| "A".into()).to_ascii_uppercase();
+    let Some(qtype) = parse_type(&type_text) else { return bad(format!("unknown type `{type_text}`")) };
+    let qname = match Name::from_text(&params.name) {
+        Ok(qname) => qname,
+        Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
+    };
+    let question = Question { qname, qtype, qclass: CLASS_IN };
+    let who = Who { client: params.client, profile: params.profile };
+    match explain::explain(&admin.resolver, &question, &type_text, &who).await {
+        Ok(told) => Json(told).into_response(),
+        Err(why) => bad(why),
+    }
+}
+
+/// A type as people write it: `AAAA`, `TYPE65`.
+pub fn parse_type(text: &str) -> Option<RecordType> {
+    let known = [
+        ("A", RecordType::A),
+        ("AAAA", RecordType::AAAA),
+        ("ANY", RecordType::ANY),
+        ("CAA", RecordType::CAA),
+        ("CNAME", RecordType::CNAME),
+        ("DNSKEY", RecordType::DNSKEY),
+        ("DS", RecordType::DS),
+        ("HTTPS", RecordType::HTTPS),
+        ("MX", RecordType::MX),
+        ("NS", RecordType::NS),
+        ("PTR", RecordType::PTR),
+        ("SOA", RecordType::SOA),
+        ("SRV", RecordType::SRV),
+        ("SVCB", RecordType::SVCB),
+        ("TXT", RecordType::TXT),
+    ];
+    let text = text.to_ascii_uppercase();
+    let named = known.iter().find(|(name, _)| *name == text).map(|&(_, rtype)| rtype);
+    named.or_else(|| text.strip_prefix("TYPE")?.parse().ok().map(RecordType))
+}

@@ -1,0 +1,247 @@
+//! `/api/v1/status`: what an operator sees at a glance; also the gauges that are read at scrape time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::admin::Admin;
+use crate::daemon::sources::source_text;
+
+/// The whole answer. Read by `lists status` and `healthcheck` too.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub generation: u64,
+    /// Seconds since 1970.
+    pub started_at: u64,
+    pub dns: Vec<String>,
+    pub canary_blocked: bool,
+    pub degraded: bool,
+    pub rules: usize,
+    pub profiles: Vec<String>,
+    pub lists: Vec<ListStatus>,
+    pub upstreams: Vec<UpstreamStatus>,
+    /// Where upstream servers come from when the configuration names none.
+    pub upstream_origin: Option<String>,
+    pub cache: CacheStatus,
+    /// Queries by how they ended.
+    pub queries: BTreeMap<String, u64>,
+    pub in_flight: usize,
+    pub last_reload: LastReload,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ListStatus {
+    pub name: String,
+    pub category: String,
+    pub source: String,
+    pub format: Option<String>,
+    pub rules: usize,
+    pub lines: u32,
+    pub skipped: BTreeMap<String, u32>,
+    /// The first skipped lines: `line: reason: text`.
+    pub skipped_shown: Vec<String>,
+    /// Seconds since 1970; absent when it never was read.
+    pub last_success: Option<u64>,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    pub server: String,
+    pub up: bool,
+    pub rtt_us: Option<u64>,
+    pub queries: u64,
+    pub answers: u64,
+    pub refusals: u64,
+    pub timeouts: u64,
+    pub errors: u64,
+    pub hedges: u64,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CacheStatus {
+    pub entries: usize,
+    pub bytes: usize,
+    pub size: u64,
+    pub evictions: u64,
+    pub hits: u64,
+    pub misses: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LastReload {
+    pub result: String,
+    pub at: u64,
+    pub took_ms: u64,
+    pub errors: Vec<String>,
+    pub hints: Vec<String>,
+    pub needs_restart: Vec<String>,
+}
+
+impl Status {
+    pub fn of(admin: &Admin) -> Status {
+        let generation = admin.resolver.cell.load_full();
+        let snapshot = &generation.snapshot;
+        let reload = admin.reloader.status();
+        let cache = admin.resolver.cache.figures();
+        let metrics = &admin.resolver.metrics;
+        let error_of = |name: &str| reload.notes.problems.iter().find(|p| p.list == name).map(|p| p.message.clone());
+        let mut lists: Vec<ListStatus> = snapshot
+            .lists
+            .iter()
+            .filter_map(|list| {
+                let configured = list.configured.as_ref()?;
+                let report = &configured.report;
+                Some(ListStatus {
+                    name: list.name.clone(),
+                    category: snapshot.categories.get(configured.settings.category).name.clone(),
+                    source: source_text(&configured.settings.source),
+                    format: report.format.map(|f| format!("{f:?}").to_lowercase()),
+                    rules: list.rules,
+                    lines: report.lines,
+                    skipped: report.skipped.iter().map(|(why, n)| (why.as_str().to_owned(), *n)).collect(),
+                    skipped_shown: report
+                        .shown
+                        .iter()
+                        .map(|s| format!("{}: {}: {}", s.line, s.reason, s.text))
+                        .collect(),
+                    last_success: reload.notes.read_at.get(&list.name).copied(),
+                    error: error_of(&list.name),
+                })
+            })
+            .collect();
+        // A list that never loaded is not in the snapshot; it must not be missing from the picture.
+        for problem in reload.notes.problems.iter().filter(|p| !snapshot.lists.iter().any(|l| l.name == p.list)) {
+            lists.push(ListStatus {
+                name: problem.list.clone(),
+                category: String::new(),
+                source: String::new(),
+                format: None,
+                rules: 0,
+                lines: 0,
+                skipped: BTreeMap::new(),
+                skipped_shown: Vec::new(),
+                last_success: None,
+                error: Some(problem.message.clone()),
+            });
+        }
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: snapshot.generation,
+            started_at: admin.started_at,
+            dns: admin.dns.iter().map(ToString::to_string).collect(),
+            canary_blocked: admin.resolver.canary_is_blocked(),
+            degraded: upstream_is_lost(admin),
+            rules: crate::daemon::reload::rule_count(snapshot),
+            profiles: snapshot.profiles.iter().map(|p| p.name.clone()).collect(),
+            lists,
+            upstreams: generation
+                .forwarder
+                .status()
+                .into_iter()
+                .map(|s| UpstreamStatus {
+                    server: s.server,
+                    up: s.is_up,
+                    rtt_us: s.rtt.map(|d| d.as_micros() as u64),
+                    queries: s.queries,
+                    answers: s.answers,
+                    refusals: s.refusals,
+                    timeouts: s.timeouts,
+                    errors: s.errors,
+                    hedges: s.hedges,
+                    last_error: s.last_error,
+                })
+                .collect(),
+            upstream_origin: reload.notes.upstream_origin.clone(),
+            cache: CacheStatus {
+                entries: cache.entries,
+                bytes: cache.octets,
+                size: snapshot.cache.size,
+                evictions: cache.evictions,
+                hits: metrics.cache_hits.get(),
+                misses: metrics.cache_misses.get(),
+            },
+            queries: metrics.outcomes().into_iter().map(|(outcome, n)| (outcome.to_owned(), n)).collect(),
+            in_flight: admin.resolver.in_flight(),
+            last_reload: LastReload {
+                result: reload.result.to_owned(),
+                at: reload.at,
+                took_ms: reload.took_ms,
+                errors: reload.errors,
+                hints: reload.notes.hints,
+                needs_restart: reload.needs_restart,
+            },
+        }
+    }
+}
+
+/// Whether every upstream server is in back-off.
+pub fn upstream_is_lost(admin: &Admin) -> bool {
+    let servers = admin.resolver.cell.load().forwarder.status();
+    servers.iter().all(|s| !s.is_up)
+}
+
+/// Gauges that follow from a state, set when somebody looks.
+pub fn refresh_gauges(admin: &Admin) {
+    let metrics = &admin.resolver.metrics;
+    let cache = admin.resolver.cache.figures();
+    metrics.cache_entries.set(cache.entries as i64);
+    metrics.cache_octets.set(cache.octets as i64);
+    metrics.cache_evictions.set(cache.evictions as i64);
+    metrics.in_flight.set(admin.resolver.in_flight() as i64);
+    // Servers that left with a reload take their series along.
+    metrics.upstream.reset();
+    metrics.upstream_rtt.reset();
+    metrics.upstream_up.reset();
+    for s in admin.resolver.cell.load().forwarder.status() {
+        let events = [
+            ("query", s.queries),
+            ("answer", s.answers),
+            ("refusal", s.refusals),
+            ("timeout", s.timeouts),
+            ("error", s.errors),
+            ("hedge", s.hedges),
+        ];
+        for (event, count) in events {
+            metrics.upstream.with_label_values(&[s.server.as_str(), event]).set(count as i64);
+        }
+        metrics.upstream_up.with_label_values(&[&s.server]).set(i64::from(s.is_up));
+        if let Some(rtt) = s.rtt {
+            metrics.upstream_rtt.with_label_values(&[&s.server]).set(rtt.as_micros() as i64);
+        }
+    }
+}
+
+/// A host that `safesearch test` asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SearchHost {
+    pub engine: String,
+    pub host: String,
+    pub target: String,
+    /// Addresses under the host's own name, no CNAME.
+    pub apex: bool,
+}
+
+/// For each engine that the default profile makes safe, a host with a CNAME and an apex, where it has them.
+pub fn search_hosts(admin: &Arc<Admin>) -> Vec<SearchHost> {
+    let generation = admin.resolver.cell.load_full();
+    let snapshot = &generation.snapshot;
+    let profile = snapshot.profile(snapshot.masks.default_profile);
+    let mut hosts: Vec<SearchHost> = Vec::new();
+    for rule in snapshot.safe_search.rules() {
+        let on = snapshot.safe_search.rule(&rule.host, profile.safe_search, profile.youtube);
+        if !on.is_some_and(|on| Arc::ptr_eq(on, rule)) {
+            continue;
+        }
+        let engine = snapshot.safe_search.engine_name(rule.engine).to_owned();
+        if hosts.iter().any(|h| h.engine == engine && h.apex == rule.apex) {
+            continue;
+        }
+        hosts.push(SearchHost { engine, host: rule.host.to_string(), target: rule.target.to_string(), apex: rule.apex });
+    }
+    hosts.sort_by(|a, b| (&a.engine, a.apex).cmp(&(&b.engine, b.apex)));
+    hosts
+}

@@ -1,0 +1,18 @@
+//! The half that touches the world: sockets, files, clocks, tasks. It moves octets and decides nothing.
+
+pub mod admin;
+pub mod cache;
+pub mod clock;
+pub mod explain;
+pub mod forwarder;
+pub mod inflight;
+pub mod listener;
+pub mod reload;
+pub mod resolver;
+mod rewrite;
+pub mod serve;
+pub mod snapshot_cell;
+pub mod sources;
+mod stranger_limit;
+pub mod telemetry;
+pub mod watch;

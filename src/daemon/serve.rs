@@ -1,0 +1,171 @@
+//! The process: start, signals, drain.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Settings;
+use crate::daemon::admin::{self, Admin};
+use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
+use crate::daemon::resolver::Resolver;
+use crate::daemon::telemetry::Metrics;
+use crate::daemon::{clock, listener, watch};
+
+/// What a start needs to know.
+pub struct Options {
+    /// `None`: the embedded default.
+    pub config: Option<PathBuf>,
+}
+
+/// What is said when everything runs.
+pub struct Started {
+    pub dns: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    pub rules: usize,
+    pub lists: usize,
+    pub profiles: usize,
+    pub search_hosts: usize,
+    pub upstreams: Vec<String>,
+    /// Where upstream servers come from when the configuration names none.
+    pub upstream_origin: Option<String>,
+    pub hints: Vec<String>,
+    pub embedded: bool,
+}
+
+/// Starts, tells `ready` what runs, and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Everything that stops a start, each in a sentence: configuration, lists, addresses.
+pub async fn run(
+    options: Options,
+    progress: impl FnMut(&str, usize) + Send + 'static,
+    ready: impl FnOnce(&Started),
+) -> Result<(), Vec<String>> {
+    let began = clock::now();
+    // Registered first: a signal that arrives while lists load is not lost, nor does it kill us.
+    let mut hangup = signal(SignalKind::hangup()).map_err(|why| vec![why.to_string()])?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|why| vec![why.to_string()])?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|why| vec![why.to_string()])?;
+
+    let embedded = options.config.is_none();
+    let mut loader = Loader::new(options.config);
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = loader.load(None, None, progress);
+        (loader, loaded)
+    });
+    let (loader, loaded) = tokio::select! {
+        done = loading => done.map_err(|why| vec![format!("loading failed: {why}")])?,
+        // Nothing is served yet, so there is nothing to drain.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let Loaded { generation, settings, notes } = loaded?;
+    let bound = listener::bind(&settings.dns).map_err(|why| vec![why])?;
+    let dns = bound.addresses();
+    let admin_listener = bind_admin(&settings).map_err(|why| vec![why])?;
+    let admin_address = admin_listener.as_ref().and_then(|l| l.local_addr().ok());
+
+    let snapshot = &generation.snapshot;
+    let started = Started {
+        dns: dns.clone(),
+        admin: admin_address,
+        rules: rule_count(snapshot),
+        lists: snapshot.lists.iter().filter(|l| l.configured.is_some()).count(),
+        profiles: snapshot.profiles.len(),
+        search_hosts: snapshot.safe_search.rules().count(),
+        upstreams: generation.forwarder.status().into_iter().map(|s| s.server).collect(),
+        upstream_origin: notes.upstream_origin.clone(),
+        hints: notes.hints.iter().chain(notes.problems.iter().map(|p| &p.message)).cloned().collect(),
+        embedded,
+    };
+    let drain_timeout = settings.drain_timeout;
+    let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
+    let took = clock::now().saturating_duration_since(began);
+    let own = dns.clone();
+    let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own, took));
+
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    bound.serve(&resolver, &stop, &tracker).map_err(|why| vec![format!("cannot serve: {why}")])?;
+    // The admin listener lives longer than the DNS ones: a drain can be watched.
+    let stop_admin = CancellationToken::new();
+    if let Some(listener) = admin_listener {
+        let admin = Arc::new(Admin {
+            resolver: Arc::clone(&resolver),
+            reloader: Arc::clone(&reloader),
+            dns,
+            started_at: clock::unix_secs(),
+        });
+        let stop_admin = stop_admin.clone();
+        tokio::spawn(async move {
+            if let Err(why) = admin::serve(listener, admin, stop_admin).await {
+                tracing::error!("the admin listener ended: {why}");
+            }
+        });
+    }
+    tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
+    ready(&started);
+    // Errors mean that nobody supervises us.
+    let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+    let watchdog = tokio::spawn(feed_watchdog(Arc::clone(&resolver)));
+
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload_now(&reloader).await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
+    tracing::info!("stopping: no new questions, those in hand are answered");
+    stop.cancel();
+    tracker.close();
+    if tokio::time::timeout(drain_timeout, tracker.wait()).await.is_err() {
+        tracing::warn!("{} tasks were still at work after {drain_timeout:?}", tracker.len());
+    }
+    stop_admin.cancel();
+    watchdog.abort();
+    Ok(())
+}
+
+async fn reload_now(reloader: &Arc<Reloader>) {
+    let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
+    let reloading = Arc::clone(reloader);
+    if let Err(why) = tokio::task::spawn_blocking(move || reloading.reload()).await {
+        tracing::error!("a reload broke off: {why}");
+    }
+    let _ = sd_notify::notify(false, &[NotifyState::Ready]);
+}
+
+/// The default address may be taken by another instance; one that somebody asked for may not.
+fn bind_admin(settings: &Settings) -> Result<Option<std::net::TcpListener>, String> {
+    let Some(address) = settings.admin else { return Ok(None) };
+    match admin::bind(address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(why) if settings.admin_is_default => {
+            tracing::warn!("no admin listener: cannot listen on {address}: {why}; set [listen] admin to another port");
+            Ok(None)
+        }
+        Err(why) => Err(format!("cannot listen on {address} ([listen] admin): {why}")),
+    }
+}
+
+/// Tells systemd that we live, as long as filtering works.
+async fn feed_watchdog(resolver: Arc<Resolver>) {
+    let mut period = 0;
+    if !sd_notify::watchdog_enabled(false, &mut period) {
+        return;
+    }
+    let mut tick = tokio::time::interval(Duration::from_micros(period / 2));
+    loop {
+        tick.tick().await;
+        if resolver.canary_is_blocked() {
+            let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);
+        }
+    }
+}

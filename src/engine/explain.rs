@@ -1,0 +1,369 @@
+//! "Why?" for every verdict: climbs the ladder as a query does, with the steps kept, and says it in a sentence.
+//!
+//! The same [`policy`](crate::engine::policy) decides; nothing here does.
+
+use serde::Serialize;
+
+use crate::engine::answer::Answer;
+use crate::engine::client::Client;
+use crate::engine::compile::ListSource;
+use crate::engine::list::Reach;
+use crate::engine::name::Name;
+use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
+use crate::engine::query::Question;
+use crate::engine::safe_search::Rule;
+use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::verdict::{Block, Cause, EdeCode, ListId, Rung, Target};
+
+/// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
+#[derive(Debug, Clone, Serialize, Default)]
+pub struct Explanation {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub qtype: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    pub profile: String,
+    /// `allow`, `block`, `rewrite` or `drop`.
+    pub verdict: &'static str,
+    pub rung: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The name or address of the answer that hit, or the SafeSearch target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ede: Option<u16>,
+    pub tried: Vec<Tried>,
+    /// Whether the answer was looked at too; `false` when only the question could be judged.
+    pub answer_checked: bool,
+    /// One plain sentence, and how to change it, in English and Vietnamese.
+    pub sentence_en: String,
+    pub sentence_vi: String,
+    pub change_en: String,
+    pub change_vi: String,
+}
+
+/// One rung that was asked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tried {
+    pub rung: &'static str,
+    pub outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A rule's place, so that the caller can show its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    pub list: ListId,
+    pub line: u32,
+}
+
+/// What the question alone leads to.
+pub enum Asked {
+    /// Nothing more is needed.
+    Done(Box<Explanation>, Option<Provenance>),
+    /// It would be forwarded, or a target asked for: give the answer to [`judge_answer`].
+    Forward(Box<Explanation>, Permit),
+}
+
+/// Judges the question.
+pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, type_text: &str) -> Asked {
+    let mut steps: Vec<(Rung, Step)> = Vec::new();
+    let verdict = policy::on_query(snapshot, client, question, &mut steps);
+    let mut told = Box::new(Explanation {
+        name: question.qname.to_string(),
+        qtype: type_text.to_owned(),
+        profile: snapshot.profile(client.profile).name.clone(),
+        tried: steps.iter().map(|(rung, step)| tried(snapshot, *rung, step)).collect(),
+        ..Explanation::default()
+    });
+    match verdict {
+        QueryVerdict::Local(_) => {
+            told.verdict = "allow";
+            told.rung = Rung::LocalData.as_str();
+            told.sentence_en = format!("{} is a special name that this resolver answers itself.", told.name);
+            told.sentence_vi = format!("{} là tên đặc biệt do chính máy phân giải này trả lời.", told.name);
+            told.change_en = "nothing can change this, except an [[upstream]] zone of your own at or below it.".into();
+            told.change_vi = "không thay đổi được, trừ khi khai báo vùng [[upstream]] riêng cho tên này.".into();
+            Asked::Done(told, None)
+        }
+        QueryVerdict::Block(block) => {
+            let provenance = fill_block(snapshot, client, &mut told, &block);
+            Asked::Done(told, provenance)
+        }
+        QueryVerdict::Rewrite(rewrite, _) => {
+            fill_rewrite(snapshot, &mut told, &rewrite.rule);
+            Asked::Done(told, None)
+        }
+        QueryVerdict::Allow(permit) => {
+            let provenance = fill_allow(snapshot, &mut told, &steps);
+            match provenance {
+                Some((list, line)) => {
+                    told.line = Some(line);
+                    told.list = Some(snapshot.list(list).name.clone());
+                }
+                None => told.list = None,
+            }
+            Asked::Forward(told, permit)
+        }
+    }
+}
+
+/// Judges what upstream said about a question that was allowed.
+pub fn judge_answer(
+    snapshot: &Snapshot,
+    client: Client,
+    permit: &Permit,
+    question: &Question,
+    answer: &Answer,
+    mut told: Box<Explanation>,
+) -> (Box<Explanation>, Option<Provenance>) {
+    told.answer_checked = true;
+    match policy::on_answer(snapshot, client, permit, question, answer) {
+        AnswerVerdict::Block(block) => {
+            let provenance = fill_block(snapshot, client, &mut told, &block);
+            (told, provenance)
+        }
+        AnswerVerdict::TooLong => {
+            told.verdict = "block";
+            told.sentence_en = format!("{} leads through too many other names.", told.name);
+            told.sentence_vi = format!("{} dẫn qua quá nhiều tên khác.", told.name);
+            (told, None)
+        }
+        AnswerVerdict::Deliver(_) => (told, None),
+    }
+}
+
+fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
+    let (outcome, cause) = match step {
+        Step::Nothing => ("nothing", None),
+        Step::Spared(cause) => ("spared: protected name", Some(cause)),
+        Step::Allow(cause) => ("allow", Some(cause)),
+        Step::Block(cause) => ("block", Some(cause)),
+        Step::Answered => ("answered", None),
+    };
+    let (list, name) = match cause {
+        Some(Cause::Rule { list, owner, .. }) => (Some(snapshot.list(*list).name.clone()), Some(owner.to_string())),
+        Some(Cause::Address { list, .. }) => (Some(snapshot.list(*list).name.clone()), None),
+        Some(Cause::UnsafeSearch { owner, .. }) => (None, Some(owner.to_string())),
+        Some(Cause::Rebinding) | None => (None, None),
+    };
+    Tried { rung: rung.as_str(), outcome, list, name }
+}
+
+fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)]) -> Option<(ListId, u32)> {
+    told.verdict = "allow";
+    let allow = steps.iter().find_map(|(rung, step)| match step {
+        Step::Allow(Cause::Rule { list, owner, .. }) => Some((*rung, *list, owner.clone())),
+        _ => None,
+    });
+    let spared = steps.iter().any(|(_, step)| matches!(step, Step::Spared(_)));
+    let name = &told.name;
+    match allow {
+        Some((rung, list, owner)) => {
+            told.rung = rung.as_str();
+            told.rule = Some(owner.to_string());
+            told.sentence_en = format!("{name} is allowed by an allow rule for {owner}.");
+            told.sentence_vi = format!("{name} được phép theo luật cho phép {owner}.");
+            told.change_en = format!("take {owner} out of {}; {}.", place(snapshot, list), who(rung));
+            told.change_vi = format!("bỏ {owner} khỏi {}; {}.", place(snapshot, list), who_vi(rung));
+            let line = rule_line(snapshot, list, &owner).map_or(0, |(line, _)| line);
+            Some((list, line))
+        }
+        None => {
+            told.rung = Rung::Forward.as_str();
+            if spared {
+                told.sentence_en = format!("{name} is allowed: a list names it, but it is a protected name.");
+                told.sentence_vi = format!("{name} được phép: có danh sách chứa tên này nhưng đây là tên được bảo vệ.");
+            } else {
+                told.sentence_en = format!("{name} is allowed: no rule speaks about it.");
+                told.sentence_vi = format!("{name} được phép: không có luật nào nói về tên này.");
+            }
+            told.change_en = "to block it, put it into [operator] deny (everybody) or the profile's deny.".into();
+            told.change_vi = "muốn chặn, thêm tên vào [operator] deny (mọi người) hoặc deny của hồ sơ.".into();
+            None
+        }
+    }
+}
+
+fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule) {
+    let engine = snapshot.safe_search.engine_name(rule.engine);
+    told.verdict = "rewrite";
+    told.rung = Rung::SafeSearch.as_str();
+    told.target = Some(rule.target.to_string());
+    told.sentence_en = format!("{} is sent to {}, the safe search of {engine}.", told.name, rule.target);
+    told.sentence_vi = format!("{} được chuyển tới {}, tìm kiếm an toàn của {engine}.", told.name, rule.target);
+    let profile = &told.profile;
+    told.change_en = format!("set safe_search (or youtube) in [profile.{profile}]; allow rules do not switch it off.");
+    told.change_vi = format!("đổi safe_search (hoặc youtube) trong [profile.{profile}]; luật cho phép không tắt được.");
+}
+
+fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) -> Option<Provenance> {
+    let reason = &block.reason;
+    told.verdict = match block.response {
+        crate::engine::verdict::BlockResponse::Drop => "drop",
+        _ => "block",
+    };
+    told.rung = reason.rung.as_str();
+    let code: EdeCode = policy::ede_code(snapshot, client.profile, reason);
+    told.ede = Some(code.0);
+    let category = policy::category(reason).map(|id| snapshot.categories.get(id));
+    told.category = category.map(|c| c.name.clone());
+    told.target = reason.target.as_ref().map(|t| match t {
+        Target::Name(name) => name.to_string(),
+        Target::Address(address) => address.to_string(),
+    });
+    let (mut provenance, mut from) = (None, None);
+    match &reason.cause {
+        Cause::Rule { list, owner, .. } => {
+            let at = snapshot.list(*list);
+            told.list = Some(at.name.clone());
+            told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
+            told.rule = Some(owner.to_string());
+            if let Some((line, reach)) = rule_line(snapshot, *list, owner) {
+                told.rule = Some(rule_text(owner, reach));
+                // A built-in or own list has positions, not lines of a file.
+                if at.configured.is_some() {
+                    told.line = Some(line);
+                    provenance = Some(Provenance { list: *list, line });
+                }
+            }
+            from = Some(*list);
+        }
+        Cause::Address { list, .. } => {
+            let at = snapshot.list(*list);
+            told.list = Some(at.name.clone());
+            told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
+            from = Some(*list);
+        }
+        Cause::UnsafeSearch { owner, .. } => told.rule = Some(owner.to_string()),
+        Cause::Rebinding => {}
+    }
+    sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
+    provenance
+}
+
+fn sentence(
+    snapshot: &Snapshot,
+    told: &mut Explanation,
+    block: &Block,
+    titles: Option<(&str, &str)>,
+    list: Option<ListId>,
+) {
+    let name = &told.name;
+    let (leads_en, leads_vi) = match &told.target {
+        Some(target) => (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}")),
+        None => (String::new(), String::new()),
+    };
+    let rung = block.reason.rung;
+    (told.sentence_en, told.sentence_vi) = match (&block.reason.cause, titles) {
+        (Cause::Rebinding, _) => (
+            format!("{name} is blocked: a public name answers with the private address of a local machine."),
+            format!("{name} bị chặn: tên công cộng lại trả về địa chỉ riêng của máy trong mạng."),
+        ),
+        (Cause::UnsafeSearch { .. }, _) => (
+            format!("{name} is blocked: this search engine cannot be made safe."),
+            format!("{name} bị chặn: công cụ tìm kiếm này không có chế độ tìm kiếm an toàn."),
+        ),
+        (_, Some((en, vi))) => (
+            format!("{name} is blocked as {en}{leads_en}."),
+            format!("{name} bị chặn vì thuộc loại {vi}{leads_vi}."),
+        ),
+        (_, None) if rung == Rung::Operator => (
+            format!("{name} is blocked by the operator of this resolver{leads_en}."),
+            format!("{name} bị nhà vận hành máy phân giải này chặn{leads_vi}."),
+        ),
+        (_, None) => (
+            format!("{name} is blocked by the profile `{}`{leads_en}.", told.profile),
+            format!("{name} bị hồ sơ `{}` chặn{leads_vi}.", told.profile),
+        ),
+    };
+    let what = told.target.as_deref().unwrap_or(name);
+    let profile = &told.profile;
+    (told.change_en, told.change_vi) = match (rung, &block.reason.cause) {
+        (_, Cause::Rebinding) => (
+            format!("add {name} to rebind_allow, or give its zone an [[upstream]]; the operator may."),
+            format!("thêm {name} vào rebind_allow, hoặc khai báo [[upstream]] cho vùng này; nhà vận hành được phép."),
+        ),
+        (Rung::Operator, _) => (
+            format!("take it out of {}; the operator may.", list.map_or("[operator] deny".into(), |l| place(snapshot, l))),
+            "bỏ khỏi [operator] deny; nhà vận hành được phép.".to_owned(),
+        ),
+        (Rung::Security | Rung::Order, _) => (
+            format!("put {what} into [operator] allow; only the operator may, a profile's allow does not reach this rung."),
+            format!("thêm {what} vào [operator] allow; chỉ nhà vận hành được phép."),
+        ),
+        (Rung::Profile, _) => (
+            format!("take it out of [profile.{profile}] deny; whoever keeps that profile may."),
+            format!("bỏ khỏi deny của [profile.{profile}]; người quản lý hồ sơ được phép."),
+        ),
+        _ => (
+            format!("put {what} into [profile.{profile}] allow, or [operator] allow for everybody; whoever keeps that profile may."),
+            format!("thêm {what} vào allow của [profile.{profile}], hoặc [operator] allow cho mọi người; người quản lý hồ sơ được phép."),
+        ),
+    };
+}
+
+/// Line and reach of the list's rule at `owner`.
+fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name) -> Option<(u32, Reach)> {
+    let rule = snapshot
+        .index
+        .names
+        .rules_at(owner.as_wire())
+        .find(|r| r.list == list && r.effect == crate::engine::list::Effect::List)?;
+    Some((rule.line, rule.reach))
+}
+
+/// A rule in our own grammar.
+fn rule_text(owner: &Name, reach: Reach) -> String {
+    match reach {
+        Reach::Exact => format!("={owner}"),
+        Reach::Subtree => owner.to_string(),
+        Reach::Children => format!("*.{owner}"),
+    }
+}
+
+/// Where a list is written, for "to change this".
+fn place(snapshot: &Snapshot, list: ListId) -> String {
+    match snapshot.list(list).role {
+        ListRole::OperatorAllow => "[operator] allow".into(),
+        ListRole::OperatorDeny => "[operator] deny".into(),
+        ListRole::ProfileAllow(p) => format!("[profile.{}] allow", snapshot.profile(p).name),
+        ListRole::ProfileDeny(p) => format!("[profile.{}] deny", snapshot.profile(p).name),
+        ListRole::Category(_) => format!("[list.{}]", snapshot.list(list).name),
+        ListRole::Protected | ListRole::ProtectedContent => "the protected names".into(),
+    }
+}
+
+fn who(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Profile => "whoever keeps that profile may",
+        _ => "the operator may",
+    }
+}
+
+fn who_vi(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Profile => "người quản lý hồ sơ được phép",
+        _ => "nhà vận hành được phép",
+    }
+}
+
+fn source(source: &ListSource) -> String {
+    match source {
+        ListSource::BuiltIn(name) => format!("builtin:{name}"),
+        ListSource::File(path) => path.display().to_string(),
+    }
+}
