@@ -232,6 +232,9 @@ fn every_real_list_is_read() {
     files.sort();
     let (mut lists, mut rules, mut refused) = (0, 0, 0);
     for file in files {
+        if file.ends_with("LICENSE") {
+            continue;
+        }
         let Some(text) = contents(&file) else { continue };
         let shown = file.strip_prefix(&data).unwrap().display();
         match parse(&text, ParseOptions { format: Format::Auto, bare_reach: None }) {

@@ -176,7 +176,7 @@ impl Reader {
         if line.is_empty() {
             return;
         }
-        if self.format == Format::Domains && !self.hosts_only && line[0] != b'.' {
+        if self.format == Format::Domains {
             // Nearly every line of the longest lists is one ASCII name; whatever is not takes the long way.
             let says = Says { reach: self.bare.bare, effect: Effect::List, line: self.line, single_label: false };
             if push_name(&mut self.set, line, says).is_ok() {
