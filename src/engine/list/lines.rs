@@ -103,10 +103,13 @@ fn is_comment(line: &[u8]) -> bool {
 /// The markers are `##`, `#@#`, `#?#`, `#$#`, `#%#` and their mixtures, and `$$`, `$@$`. They follow the names at once;
 /// a blank before the `#` makes a comment of it. A rule that begins with an Adblock anchor may have a `#` of its own.
 fn cut_comment(line: &[u8]) -> Result<&[u8], SkipReason> {
-    if line.windows(2).any(|w| w == b"$$") || line.windows(3).any(|w| w == b"$@$") {
+    if line.contains(&b'$') && (line.windows(2).any(|w| w == b"$$") || line.windows(3).any(|w| w == b"$@$")) {
         return Err(SkipReason::Cosmetic);
     }
-    let Some(hash) = line.iter().position(|&c| c == b'#') else { return Ok(line) };
+    if !line.contains(&b'#') {
+        return Ok(line);
+    }
+    let hash = line.iter().position(|&c| c == b'#').expect("the line contains it");
     let (before, after) = (&line[..hash], &line[hash + 1..]);
     let marker = after.iter().take(4).find(|c| !matches!(c, b'@' | b'?' | b'$' | b'%'));
     if marker == Some(&b'#') && !before.iter().any(|&c| is_blank(c)) {
@@ -173,7 +176,7 @@ impl Reader {
         if line.is_empty() {
             return;
         }
-        if self.format == Format::Domains && !self.hosts_only && line[0] != b'.' {
+        if self.format == Format::Domains {
             // Nearly every line of the longest lists is one ASCII name; whatever is not takes the long way.
             let says = Says { reach: self.bare.bare, effect: Effect::List, line: self.line, single_label: false };
             if push_name(&mut self.set, line, says).is_ok() {
@@ -195,7 +198,8 @@ impl Reader {
         if line.len() > LIST_LINE_OCTETS_MAX {
             return Err(SkipReason::TooLong);
         }
-        if line.iter().any(|&c| (c < 0x20 && c != b'\t') || c == 0x7f) {
+        // Without an early end the loop looks at many octets at once.
+        if line.iter().fold(false, |found, &c| found | (c < 0x20 && c != b'\t') | (c == 0x7f)) {
             return Err(SkipReason::Binary);
         }
         if is_comment(line) {

@@ -44,9 +44,8 @@ pub(super) fn push_name(set: &mut RuleSet, text: &[u8], says: Says) -> Result<()
         if text.is_ascii() {
             return Err(why_no_name(text));
         }
-        let text = str::from_utf8(text).map_err(|_| SkipReason::NotUtf8)?;
-        let name = Name::from_text(text).map_err(|_| SkipReason::NotAName)?;
-        return push_wire(set, name.as_wire(), says);
+        let name = str::from_utf8(text).ok().and_then(|text| Name::from_text(text).ok());
+        return push_wire(set, name.ok_or_else(|| why_no_name(text))?.as_wire(), says);
     };
     push_wire(set, &wire[..written], says)
 }
@@ -102,13 +101,22 @@ fn label_length(octets: usize) -> Option<u8> {
 
 /// Tells the kinds of text apart that a list may well hold and that are no names.
 pub(super) fn why_no_name(text: &[u8]) -> SkipReason {
-    if text.contains(&b'/') || has_port(text) {
+    if has_path(text) || has_port(text) {
         SkipReason::Path
     } else if text.contains(&b'*') {
         SkipReason::Pattern
     } else {
         SkipReason::NotAName
     }
+}
+
+/// `name/path`, `https://name`. A `/` behind something else (`local=/name/`) is another program's language.
+fn has_path(text: &[u8]) -> bool {
+    let Some(slash) = text.iter().position(|&c| c == b'/') else { return false };
+    let (host, rest) = text.split_at(slash);
+    let host = if rest.starts_with(b"//") { host.strip_suffix(b":").unwrap_or(host) } else { host };
+    let host_like = |&c: &u8| NAME_OCTETS[usize::from(c)] != 0 || c == b'*' || !c.is_ascii();
+    !host.is_empty() && (host.iter().all(host_like) || has_port(host))
 }
 
 /// `name:100`, `192.0.2.1:8080`.

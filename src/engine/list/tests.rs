@@ -163,6 +163,12 @@ fn domain_lines() {
         ("site.example$$script[x]", Err(SkipReason::Cosmetic)),
         ("DOMAIN-SUFFIX,shop.example", Err(SkipReason::NotAName)),
         ("domain:shop.example", Err(SkipReason::NotAName)),
+        ("münchen.example/path", Err(SkipReason::Path)),
+        ("*://shop.example/*", Err(SkipReason::Path)),
+        ("local=/shop.example/", Err(SkipReason::NotAName)),
+        ("address=/shop.example/0.0.0.0", Err(SkipReason::NotAName)),
+        ("local-zone: \"shop.example\" always_null", Err(SkipReason::NotAName)),
+        ("shop.example CNAME .", Err(SkipReason::NotAName)),
         ("a..example", Err(SkipReason::NotAName)),
         ("..", Err(SkipReason::NotAName)),
         (long.as_str(), Err(SkipReason::NotAName)),
@@ -336,7 +342,7 @@ fn what_is_no_list_is_refused_whole() {
     assert!(matches!(parse(b"\x1f\x8b\x08\x00", AUTO), Err(ListError::Binary { line: 1 })));
     assert!(matches!(parse(b"a.example\nb\0\n", AUTO), Err(ListError::Binary { line: 2 })));
     // One line that says what the server thinks is no empty list.
-    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n"] {
+    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n", "local=/a.example/\nlocal=/b.example/\n"] {
         assert!(matches!(parse(text.as_bytes(), AUTO), Err(ListError::MostlyBad { .. })), "{text}");
     }
 }

@@ -1,0 +1,122 @@
+//! How long does a list of a million names take to read and compile, and how long one look-up in it?
+//!
+//! Speed of light: reading touches each octet of the text once (a few GB/s); a look-up waits for two or three cache
+//! lines per label that some rule's depth lets it ask for. The list is `LACHAN_BENCH_LIST`, one name a line; without it
+//! a million names are made up.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lachan::engine::list::{Format, ParseOptions, RuleSet, parse};
+use lachan::engine::matcher::suffix::Hits;
+use lachan::engine::matcher::{Builder, HashSeed, Index, public_suffix};
+use lachan::engine::name::Name;
+use lachan::engine::verdict::ListId;
+
+const NAMES: usize = 1_000_000;
+const ASKED: usize = 100_000;
+
+/// A small generator, so that every run reads and asks the same.
+struct Lcg(u64);
+
+impl Lcg {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}
+
+fn list_text() -> Vec<u8> {
+    if let Some(path) = std::env::var_os("LACHAN_BENCH_LIST") {
+        return std::fs::read(path).expect("LACHAN_BENCH_LIST names a file");
+    }
+    let mut random = Lcg(1);
+    let mut text = String::new();
+    for i in 0..NAMES {
+        let top = ["com", "net", "org", "vn", "com.vn", "xyz"][random.next() as usize % 6];
+        text.push_str(&format!("www{}.site-{i:x}{:x}.{top}\n", random.next() % 9, random.next() % 65_536));
+    }
+    text.into_bytes()
+}
+
+fn read(text: &[u8]) -> RuleSet {
+    parse(text, ParseOptions { format: Format::Auto, bare_reach: None }).expect("the list is good")
+}
+
+fn compile(rules: &RuleSet) -> Index {
+    let mut builder = Builder::new(HashSeed(11, 12));
+    builder.add(ListId(0), rules, &public_suffix::is_public_suffix).expect("a million names fit");
+    builder.build()
+}
+
+fn lists(c: &mut Criterion) {
+    let text = list_text();
+    let rules = read(&text);
+    let index = compile(&rules);
+    let names = &index.names;
+    eprintln!(
+        "{} names, {} octets each in the table, {} in the text",
+        names.len(),
+        names.bytes() / names.len(),
+        text.len() / names.len()
+    );
+
+    let mut group = c.benchmark_group("list");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    group.throughput(Throughput::Elements(rules.report.lines.into()));
+    group.bench_function("parse", |b| b.iter(|| read(black_box(&text)).rule_count()));
+    group.bench_function("compile", |b| b.iter_batched(|| (), |()| compile(&rules), BatchSize::PerIteration));
+    group.finish();
+
+    // Cold: spread over the list, so that the cache holds little of the table. Hot: what most of a school's questions
+    // are. The names asked lie end to end and are read in order, as they would come from a packet just parsed.
+    let all: Vec<&[u8]> = rules.names().map(|rule| rule.name).collect();
+    let mut random = Lcg(2);
+    let cold: Vec<Name> =
+        (0..ASKED).map(|_| Name::from_wire(all[random.next() as usize % all.len()]).expect("wire form")).collect();
+    let below: Vec<Name> = cold.iter().filter_map(|name| name.child("www").ok()).collect();
+    let other: Vec<Name> = (0..ASKED)
+        .map(|i| Name::from_text(&format!("www.not-listed-{i}-{}.com", random.next() % 1000)).expect("a name"))
+        .collect();
+    let mut group = c.benchmark_group("look_up");
+    let mut hits = Hits::new();
+    // Public suffixes stay exact, so a few of the names below one hit nothing.
+    for (what, asked, hits_min) in [
+        ("hit_cold", &cold[..], ASKED),
+        ("hit_hot", &cold[..1000], 1000),
+        ("hit_below_cold", &below[..], ASKED * 9 / 10),
+        ("miss", &other[..], 0),
+    ] {
+        let found = asked.iter().filter(|name| {
+            names.look_up(name.as_wire(), &mut hits);
+            !hits.is_empty()
+        });
+        let found = found.count();
+        assert!(found >= hits_min, "{what}: {found} hit");
+        assert!(hits_min > 0 || found == 0, "{what}: {found} hit");
+        let packed: Vec<u8> = asked.iter().flat_map(|name| name.as_wire().iter().copied()).collect();
+        let mut at = 0;
+        group.bench_function(what, |b| {
+            b.iter(|| {
+                let end = at + asked_octets(&packed[at..]);
+                names.look_up(black_box(&packed[at..end]), &mut hits);
+                at = if end == packed.len() { 0 } else { end };
+                hits.is_empty()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Octets of the wire-form name that `packed` begins with.
+fn asked_octets(packed: &[u8]) -> usize {
+    let mut end = 0;
+    while packed[end] != 0 {
+        end += 1 + usize::from(packed[end]);
+    }
+    end + 1
+}
+
+criterion_group!(benches, lists);
+criterion_main!(benches);

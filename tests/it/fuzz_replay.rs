@@ -1,0 +1,29 @@
+//! Replays the committed fuzz corpora: what a fuzzer once found stays found.
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut replayed = 0;
+    for entry in fs::read_dir(&folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display())) {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        check(&fs::read(&path).unwrap());
+        replayed += 1;
+    }
+    assert!(replayed > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn list_parse() {
+    replay("list_parse", checks::list_parse);
+}
+
+#[test]
+fn name_text() {
+    replay("name_text", checks::name_text);
+}
