@@ -57,9 +57,11 @@ pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u
             "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
         ))
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| unreachable(&why))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| unreachable(&why))?;
     runtime.block_on(async {
-        let client = reqwest::Client::builder().timeout(ANSWER_TIMER).no_proxy().build().map_err(|why| unreachable(&why))?;
+        let client =
+            reqwest::Client::builder().timeout(ANSWER_TIMER).no_proxy().build().map_err(|why| unreachable(&why))?;
         let url = format!("http://{address}{path}");
         let response = client.get(url).query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
         let status = response.status().as_u16();

@@ -57,9 +57,11 @@ enum Command {
     /// Read a configuration and its lists and report every mistake with file and line
     Check,
     /// Say why a name is blocked, rewritten or allowed
-    #[command(after_help = "Examples:\n  lachan explain www.pornhub.com\n  lachan explain https://zalo.me/pc --client \
+    #[command(
+        after_help = "Examples:\n  lachan explain www.pornhub.com\n  lachan explain https://zalo.me/pc --client \
                             10.20.0.7\n  lachan explain example.com --profile school --json\n  lachan explain example.com \
-                            --offline -c lachan.toml   compile the configuration here instead of asking the daemon")]
+                            --offline -c lachan.toml   compile the configuration here instead of asking the daemon"
+    )]
     Explain(ExplainArgs),
     /// The lists in force
     Lists {

@@ -164,13 +164,7 @@ impl Forwarder {
 
     /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first
     /// acceptable answer or the deadline. Nothing is asked without leave (I4). Dropping the future takes the question back.
-    pub async fn ask(
-        &self,
-        _leave: &Permit,
-        group: GroupId,
-        ask: &Ask,
-        deadline: Instant,
-    ) -> Result<Reply, Failure> {
+    pub async fn ask(&self, _leave: &Permit, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
         let mut exchange = Exchange::new(self.candidates(group), deadline.into_std());
         self.hedges.on_question();
         let mut in_flight = FuturesUnordered::new();

@@ -103,12 +103,7 @@ mod tests {
     use crate::engine::query::{CLASS_IN, Question, RecordType};
 
     fn key(name: &str) -> Key {
-        Key::new(
-            &Question { qname: name.parse().unwrap(), qtype: RecordType::A, qclass: CLASS_IN },
-            false,
-            false,
-            1,
-        )
+        Key::new(&Question { qname: name.parse().unwrap(), qtype: RecordType::A, qclass: CLASS_IN }, false, false, 1)
     }
 
     #[tokio::test]

@@ -122,8 +122,7 @@ impl Loader {
         let (snapshot, report) = compile(inputs).map_err(|why| vec![why.to_string()])?;
         let options =
             ForwarderOptions { bootstrap: settings.bootstrap.clone(), ca_file: settings.tls_roots.clone(), own };
-        let forwarder =
-            Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
+        let forwarder = Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
         self.generation += 1;
         let notes = Notes {
             hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),

@@ -33,16 +33,19 @@ impl Resolver {
         let snapshot = &generation.snapshot;
         let rule = &*rewrite.rule;
         let wanted = wanted_type(rule, query.question.qtype);
-        let found = match wanted {
-            None => None,
-            Some(qtype) => {
-                let question = Question { qname: rule.target.clone(), qtype, qclass: CLASS_IN };
-                let internal = Permit::internal(Purpose::SafeSearchTarget);
-                let found = self.find_internal(generation, &internal, &question, SAFE_SEARCH_TARGET_TIMER).await;
-                // A target that "does not exist", or whose resolution failed, is a failure: it is there by contract.
-                Some(found.and_then(|f| if f.answer.rcode == Rcode::NOERROR { Ok(f) } else { Err(NotFound::Unreachable) }))
-            }
-        };
+        let found =
+            match wanted {
+                None => None,
+                Some(qtype) => {
+                    let question = Question { qname: rule.target.clone(), qtype, qclass: CLASS_IN };
+                    let internal = Permit::internal(Purpose::SafeSearchTarget);
+                    let found = self.find_internal(generation, &internal, &question, SAFE_SEARCH_TARGET_TIMER).await;
+                    // A target that "does not exist", or whose resolution failed, is a failure: it is there by contract.
+                    Some(found.and_then(|f| {
+                        if f.answer.rcode == Rcode::NOERROR { Ok(f) } else { Err(NotFound::Unreachable) }
+                    }))
+                }
+            };
         let target = match (&found, wanted) {
             (Some(Ok(found)), Some(qtype)) if is_usable(found, qtype) => {
                 match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
@@ -89,9 +92,8 @@ fn is_address(qtype: RecordType) -> bool {
 
 /// For address types, an address of that family.
 fn is_usable(found: &Found, qtype: RecordType) -> bool {
-    let has_address = || {
-        found.answer.section(Section::Answer).any(|r| r.rtype == qtype && address(r.rtype, r.rdata).is_some())
-    };
+    let has_address =
+        || found.answer.section(Section::Answer).any(|r| r.rtype == qtype && address(r.rtype, r.rdata).is_some());
     !is_address(qtype) || has_address()
 }
 

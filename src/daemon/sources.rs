@@ -115,9 +115,10 @@ impl Sources {
 /// Reads and parses one list.
 pub fn read(source: &ListSource, options: ParseOptions) -> Result<RuleSet, String> {
     let text = match source {
-        ListSource::BuiltIn(name) => {
-            built_in::starter_list(name).ok_or_else(|| format!("there is no built-in list `{name}`"))?.as_bytes().to_vec()
-        }
+        ListSource::BuiltIn(name) => built_in::starter_list(name)
+            .ok_or_else(|| format!("there is no built-in list `{name}`"))?
+            .as_bytes()
+            .to_vec(),
         ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?,
     };
     list::parse(&text, options).map_err(|why| why.to_string())

@@ -64,7 +64,8 @@ pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
             files = status.notes.files;
             watch(&mut watcher, &mut watched, &files);
             // Taken after the reload: files that joined the configuration have no earlier stamp.
-            before.extend(stamps(&files).into_iter().filter(|(path, _)| !before.contains_key(path)).collect::<Vec<_>>());
+            before
+                .extend(stamps(&files).into_iter().filter(|(path, _)| !before.contains_key(path)).collect::<Vec<_>>());
             before.retain(|path, _| files.contains(path));
         }
     }

@@ -147,7 +147,8 @@ impl Answer {
 
     /// Whether nothing in the answer section is of the type that was asked.
     pub fn is_negative(&self, qtype: RecordType) -> bool {
-        self.rcode == Rcode::NXDOMAIN || !self.section(Section::Answer).any(|r| r.rtype == qtype || qtype == RecordType::ANY)
+        self.rcode == Rcode::NXDOMAIN
+            || !self.section(Section::Answer).any(|r| r.rtype == qtype || qtype == RecordType::ANY)
     }
 
     /// How long the answer may be kept, in seconds; zero: not at all.

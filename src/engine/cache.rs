@@ -177,8 +177,17 @@ impl<S: BuildHasher> Shard<S> {
         self.tickets += 1;
         let ticket = self.tickets;
         let visited = self.entries.get(&key).is_some_and(|e| e.visited.load(Ordering::Relaxed));
-        let entry =
-            Entry { answer, stored: now, expires, dead, held_until: now, size, trust_ad, visited: AtomicBool::new(visited), ticket };
+        let entry = Entry {
+            answer,
+            stored: now,
+            expires,
+            dead,
+            held_until: now,
+            size,
+            trust_ad,
+            visited: AtomicBool::new(visited),
+            ticket,
+        };
         self.size += size;
         if let Some(old) = self.entries.insert(key.clone(), entry) {
             self.size -= old.size;

@@ -214,7 +214,8 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     let mut profiles = Vec::with_capacity(policy.profiles.len());
     for (i, settings) in policy.profiles.iter().enumerate() {
         let id = ProfileId(i as u16);
-        let allow = plan.own(&format!("profile.{}.allow", settings.name), ListRole::ProfileAllow(id), &settings.allow)?;
+        let allow =
+            plan.own(&format!("profile.{}.allow", settings.name), ListRole::ProfileAllow(id), &settings.allow)?;
         let deny = plan.own(&format!("profile.{}.deny", settings.name), ListRole::ProfileDeny(id), &settings.deny)?;
         let mut content_mask = ListSet::default();
         for (_, list) in content.iter().filter(|(category, _)| settings.block.contains(category)) {
@@ -345,7 +346,8 @@ fn note_ineffective(snapshot: &Snapshot, entries: &[(Name, Reach)], place: &str,
     for (name, _) in entries {
         let mut hits = Hits::default();
         snapshot.index.names.look_up(name.as_wire(), &mut hits);
-        let spared = hits.as_slice().iter().any(|h| snapshot.index.names.set(h.listed).contains(snapshot.masks.protected));
+        let spared =
+            hits.as_slice().iter().any(|h| snapshot.index.names.set(h.listed).contains(snapshot.masks.protected));
         if spared {
             report.ineffective.push(format!("{place}: {name} is a protected name, so denying it has no effect"));
         }

@@ -277,10 +277,9 @@ fn sentence(
             format!("{name} is blocked: this search engine cannot be made safe."),
             format!("{name} bị chặn: công cụ tìm kiếm này không có chế độ tìm kiếm an toàn."),
         ),
-        (_, Some((en, vi))) => (
-            format!("{name} is blocked as {en}{leads_en}."),
-            format!("{name} bị chặn vì thuộc loại {vi}{leads_vi}."),
-        ),
+        (_, Some((en, vi))) => {
+            (format!("{name} is blocked as {en}{leads_en}."), format!("{name} bị chặn vì thuộc loại {vi}{leads_vi}."))
+        }
         (_, None) if rung == Rung::Operator => (
             format!("{name} is blocked by the operator of this resolver{leads_en}."),
             format!("{name} bị nhà vận hành máy phân giải này chặn{leads_vi}."),
@@ -298,11 +297,16 @@ fn sentence(
             format!("thêm {name} vào rebind_allow, hoặc khai báo [[upstream]] cho vùng này; nhà vận hành được phép."),
         ),
         (Rung::Operator, _) => (
-            format!("take it out of {}; the operator may.", list.map_or("[operator] deny".into(), |l| place(snapshot, l))),
+            format!(
+                "take it out of {}; the operator may.",
+                list.map_or("[operator] deny".into(), |l| place(snapshot, l))
+            ),
             "bỏ khỏi [operator] deny; nhà vận hành được phép.".to_owned(),
         ),
         (Rung::Security | Rung::Order, _) => (
-            format!("put {what} into [operator] allow; only the operator may, a profile's allow does not reach this rung."),
+            format!(
+                "put {what} into [operator] allow; only the operator may, a profile's allow does not reach this rung."
+            ),
             format!("thêm {what} vào [operator] allow; chỉ nhà vận hành được phép."),
         ),
         (Rung::Profile, _) => (
@@ -310,8 +314,12 @@ fn sentence(
             format!("bỏ khỏi deny của [profile.{profile}]; người quản lý hồ sơ được phép."),
         ),
         _ => (
-            format!("put {what} into [profile.{profile}] allow, or [operator] allow for everybody; whoever keeps that profile may."),
-            format!("thêm {what} vào allow của [profile.{profile}], hoặc [operator] allow cho mọi người; người quản lý hồ sơ được phép."),
+            format!(
+                "put {what} into [profile.{profile}] allow, or [operator] allow for everybody; whoever keeps that profile may."
+            ),
+            format!(
+                "thêm {what} vào allow của [profile.{profile}], hoặc [operator] allow cho mọi người; người quản lý hồ sơ được phép."
+            ),
         ),
     };
 }

@@ -18,9 +18,7 @@ use crate::engine::name::Name;
 use crate::engine::query::{Question, RecordType};
 use crate::engine::safe_search;
 use crate::engine::snapshot::{ListRole, Profile, Snapshot};
-use crate::engine::verdict::{
-    Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Rewrite, Rung, Target,
-};
+use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Rewrite, Rung, Target};
 
 /// Leave to ask upstream about one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,14 +251,8 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn of(snapshot: &'a Snapshot, name: &'a Name, hits: &'a Hits) -> View<'a> {
-        let mut view = View {
-            snapshot,
-            name,
-            hits,
-            excepted: ListSet::default(),
-            protected: false,
-            protected_content: false,
-        };
+        let mut view =
+            View { snapshot, name, hits, excepted: ListSet::default(), protected: false, protected_content: false };
         for hit in hits.as_slice() {
             let listed = snapshot.index.names.set(hit.listed);
             if !hit.excepted.is_empty() {

@@ -261,9 +261,8 @@ fn meta_type_refusal(qtype: RecordType) -> Option<Rcode> {
 
 /// Fills `out` with the question and the OPT; `None` at the first thing that cannot be.
 fn read_sections(reader: &mut Reader<'_>, out: &mut Refusal) -> Option<()> {
-    let counts: [u16; 4] = std::array::from_fn(|i| {
-        u16::from_be_bytes([reader.message[4 + 2 * i], reader.message[5 + 2 * i]])
-    });
+    let counts: [u16; 4] =
+        std::array::from_fn(|i| u16::from_be_bytes([reader.message[4 + 2 * i], reader.message[5 + 2 * i]]));
     // RFC 9619 §4: more than one question is FORMERR. None is too: we have nothing to say without one.
     if counts[0] != 1 {
         return None;
@@ -290,13 +289,8 @@ fn read_sections(reader: &mut Reader<'_>, out: &mut Refusal) -> Option<()> {
 
 fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
     let [_extended_rcode, version, flags, _] = record.ttl.to_be_bytes();
-    let mut edns = Edns {
-        version,
-        udp_payload: record.class,
-        dnssec_ok: flags & 0x80 != 0,
-        nsid: false,
-        keepalive: false,
-    };
+    let mut edns =
+        Edns { version, udp_payload: record.class, dnssec_ok: flags & 0x80 != 0, nsid: false, keepalive: false };
     let mut options = record.rdata;
     while !options.is_empty() {
         let (head, rest) = options.split_first_chunk::<4>()?;
@@ -406,7 +400,11 @@ mod tests {
             ("two OPTs", format!("123401000001000000000002{QUESTION}{opt}{opt}"), Rcode::FORMERR),
             ("OPT in authority", format!("123401000001000000010000{QUESTION}{opt}"), Rcode::FORMERR),
             ("EDNS version 5", format!("123401000001000000000001{QUESTION}{opt_v5}"), Rcode::BADVERS),
-            ("option overrun", format!("123401000001000000000001{QUESTION}000029040000000000000400030009"), Rcode::FORMERR),
+            (
+                "option overrun",
+                format!("123401000001000000000001{QUESTION}000029040000000000000400030009"),
+                Rcode::FORMERR,
+            ),
             ("pointer as name", "123401000001000000000000c00c00010001".to_owned(), Rcode::FORMERR),
             ("AXFR", "1234010000010000000000000000fc0001".to_owned(), Rcode::REFUSED),
             ("type 0", "12340100000100000000000000 00000001".replace(' ', ""), Rcode::FORMERR),
@@ -417,7 +415,8 @@ mod tests {
 
     #[test]
     fn the_opt_is_read() {
-        let q = read_hex(&format!("123401000001000000000001{QUESTION}0000290400000080000004000300 00").replace(' ', ""));
+        let q =
+            read_hex(&format!("123401000001000000000001{QUESTION}0000290400000080000004000300 00").replace(' ', ""));
         let edns = q.unwrap().edns.unwrap();
         assert!(edns.dnssec_ok);
         assert!(edns.nsid);
@@ -430,7 +429,9 @@ mod tests {
     #[test]
     fn client_subnet_of_any_shape_is_read_over() {
         // Family 0, prefix 0: what `dig +subnet=0` sends.
-        let q = read_hex(&format!("123401000001000000000001{QUESTION}00002904d000000000000800080004000000 00").replace(' ', ""));
+        let q = read_hex(
+            &format!("123401000001000000000001{QUESTION}00002904d000000000000800080004000000 00").replace(' ', ""),
+        );
         assert!(q.is_ok());
     }
 }

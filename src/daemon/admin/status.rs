@@ -240,7 +240,12 @@ pub fn search_hosts(admin: &Arc<Admin>) -> Vec<SearchHost> {
         if hosts.iter().any(|h| h.engine == engine && h.apex == rule.apex) {
             continue;
         }
-        hosts.push(SearchHost { engine, host: rule.host.to_string(), target: rule.target.to_string(), apex: rule.apex });
+        hosts.push(SearchHost {
+            engine,
+            host: rule.host.to_string(),
+            target: rule.target.to_string(),
+            apex: rule.apex,
+        });
     }
     hosts.sort_by(|a, b| (&a.engine, a.apex).cmp(&(&b.engine, b.apex)));
     hosts

@@ -120,9 +120,8 @@ impl Socket {
         let transmit =
             Transmit { destination: to.addr, ecn: None, contents: bytes, segment_size: None, src_ip: to.dst_ip };
         loop {
-            let sent = self.io.try_io(Interest::WRITABLE, || {
-                self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-            });
+            let sent =
+                self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit));
             match sent {
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                     if self.io.writable().await.is_err() {

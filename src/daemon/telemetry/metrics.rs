@@ -43,7 +43,8 @@ impl Metrics {
     pub fn new() -> Metrics {
         let registry = Registry::new();
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            let vec = IntCounterVec::new(Opts::new(name, help), labels).expect("a metric's name and labels are literals");
+            let vec =
+                IntCounterVec::new(Opts::new(name, help), labels).expect("a metric's name and labels are literals");
             register(&registry, &vec);
             vec
         };

@@ -96,9 +96,7 @@ pub fn block(
             Rcode::NOERROR,
             address_for(query.question.qtype, Some(Ipv4Addr::UNSPECIFIED), Some(Ipv6Addr::UNSPECIFIED)),
         ),
-        BlockResponse::Page => {
-            (Rcode::NOERROR, address_for(query.question.qtype, snapshot.page_v4, snapshot.page_v6))
-        }
+        BlockResponse::Page => (Rcode::NOERROR, address_for(query.question.qtype, snapshot.page_v4, snapshot.page_v6)),
     };
     let mut made = AnswerBuilder::new(rcode);
     match address {
