@@ -143,7 +143,7 @@ impl Forwarder {
             kept.get(server).filter(|_| is_same).map(|kept| Arc::clone(kept))
         };
         let upstreams = build(&routes, &shared, keep);
-        Ok(Forwarder { routes, upstreams, hedges: HedgeBudget::default(), questions: AtomicU64::new(0), shared })
+        Ok(Forwarder { routes, upstreams, hedges: HedgeBudget::default(), questions: AtomicU64::new(1), shared })
     }
 
     /// Upstreams for a configuration without any: the system's resolvers less our own addresses, else public ones; and

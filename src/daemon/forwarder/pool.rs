@@ -63,8 +63,7 @@ impl Pool {
                     lease.on_answer();
                     return Ok((response, started.elapsed()));
                 }
-                Err(NetError::Busy) => return Err(Broken::Busy),
-                Err(NetError::Timeout) => return Err(Broken::Network("no answer on the connection".into())),
+                // `Busy` too: that is what hickory-net says when the connection's task has ended.
                 Err(error) => {
                     lease.retire();
                     if is_retry || !lease.connection.has_answered.load(Ordering::Relaxed) {
