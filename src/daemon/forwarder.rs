@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, SendId, Step, classify};
 use crate::engine::query::Question;
 use crate::engine::upstream::{
-    GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, candidates,
+    GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, UpstreamTransport, candidates,
 };
 
 mod bootstrap;
@@ -115,13 +115,7 @@ impl Forwarder {
         previous: Option<&Forwarder>,
     ) -> Result<Forwarder, String> {
         let own = OwnAddresses::new(options.own);
-        for server in routes.servers() {
-            if let Host::Address(address) = &server.host
-                && own.contains(*address)
-            {
-                return Err(format!("upstream {server} is this resolver itself"));
-            }
-        }
+        routes.servers().iter().try_for_each(|server| check(server, &own))?;
         let ca = tls::read_ca_file(options.ca_file.as_deref())?;
         let same_ca = previous.filter(|previous| previous.shared.ca == ca);
         let tls = match same_ca.and_then(|previous| previous.shared.tls.clone()) {
@@ -134,6 +128,7 @@ impl Forwarder {
         let shared = Shared { bootstrap: options.bootstrap, ca, own, tls };
         let same_ca = same_ca.is_some();
         let kept: HashMap<&Server, &Arc<Upstream>> = previous
+            .filter(|previous| previous.shared.own == shared.own)
             .into_iter()
             .flat_map(|previous| previous.upstreams.iter())
             .map(|upstream| (upstream.server(), upstream))
@@ -258,6 +253,18 @@ impl Forwarder {
             }
         }
     }
+}
+
+fn check(server: &Server, own: &OwnAddresses) -> Result<(), String> {
+    let Host::Address(address) = &server.host else { return Ok(()) };
+    if own.contains(*address) {
+        return Err(format!("upstream {server} is this resolver itself"));
+    }
+    // hickory-net uses one text as the certificate's name and as HTTP's authority, where brackets differ.
+    if server.transport == UpstreamTransport::Https && address.is_ipv6() && server.tls_name.is_none() {
+        return Err(format!("upstream {server}: add the name of its certificate after `#`"));
+    }
+    Ok(())
 }
 
 /// What has come in for one question so far.
