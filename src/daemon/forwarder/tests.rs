@@ -187,6 +187,42 @@ async fn the_faster_server_gets_nearly_all_questions() {
     assert!(queries[0] <= 200 / 32 + 10 + 1, "{queries:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_becomes_slow_is_hedged_within_the_budget() {
+    // Answers at once forty times, then says nothing any more.
+    let (log, seen) = (Log::default(), Log::default());
+    let first = udp(log.clone(), move |query| if seen.count_up() < 40 { answer(query, 1) } else { None }).await;
+    let second = udp(Log::default(), |query| answer(query, 2)).await;
+    let forwarder = plain(&[first, second]);
+    let mut slowest = Duration::ZERO;
+    for i in 0..200 {
+        let started = Instant::now();
+        send(&forwarder, &format!("n{i}.example")).await.unwrap();
+        slowest = slowest.max(started.elapsed());
+    }
+    let status = forwarder.status();
+    let hedges: u64 = status.iter().map(|s| s.hedges).sum();
+    assert!((1..=10).contains(&hedges), "at most one in twenty: {hedges}");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    assert!(status[0].queries < 120, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_zone_of_its_own_falls_back_to_its_parent_only_when_told() {
+    let broken = udp(Log::default(), |query| Behaviour::Rcode(2).apply(query)).await;
+    let root = udp(Log::default(), |query| answer(query, 2)).await;
+    for (fallback, answered) in [(Fallback::Parent, true), (Fallback::None, false)] {
+        let zone = Name::from_text("school.test").unwrap();
+        let of = |address| vec![server(UpstreamTransport::Udp, address, None)];
+        let own = UpstreamTable { zones: vec![zone.clone()], fallback, ..table(1, of(broken)) };
+        let forwarder = forwarder_of(&[own, table(1, of(root))], ForwarderOptions::default());
+        let group = forwarder.routes().group_for(&zone).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let outcome = forwarder.ask(group, &ask("www.school.test"), deadline).await;
+        assert_eq!(outcome.is_ok(), answered, "{fallback:?}");
+    }
+}
+
 #[tokio::test]
 async fn host_names_are_resolved_by_bootstrap_and_never_by_ourselves() {
     let upstream = udp(Log::default(), |query| answer(query, 1)).await;
@@ -220,12 +256,12 @@ async fn host_names_are_resolved_by_bootstrap_and_never_by_ourselves() {
 async fn many_questions_at_once_are_all_answered() {
     let (count, upstream) = counted().await;
     let forwarder = Arc::new(plain(&[upstream]));
-    let questions = (0..500).map(|i| {
+    let questions = (0..200).map(|i| {
         let forwarder = Arc::clone(&forwarder);
         tokio::spawn(async move { send(&forwarder, &format!("n{i}.example")).await })
     });
     for question in questions.collect::<Vec<_>>() {
         question.await.unwrap().unwrap();
     }
-    assert!(count.load(std::sync::atomic::Ordering::Relaxed) >= 500);
+    assert!(count.load(std::sync::atomic::Ordering::Relaxed) >= 200);
 }

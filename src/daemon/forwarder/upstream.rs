@@ -180,6 +180,7 @@ impl Upstream {
         let rtt = started.elapsed();
         match outcome {
             Ok(response) => Ok(Answered::new(response, rtt)),
+            Err(error) if is_out_of_files(&error) => Err(Broken::Busy),
             Err(error) => match bare_reply(&error) {
                 Some(bytes) => Ok(Answered { rcode: u16::from(bytes[3] & 0x0f), bytes: bytes.to_vec(), rtt }),
                 None => {
@@ -326,6 +327,13 @@ fn dialect(server: &Server, tls: Option<Arc<Tls>>) -> Option<Dialect> {
 fn bare_reply(error: &NetError) -> Option<&[u8]> {
     let NetError::Io(error) = error else { return None };
     error.get_ref()?.downcast_ref::<BareReply>().map(|reply| reply.0.as_slice())
+}
+
+/// No socket left to open: our own bound (`LimitNOFILE`), not the server's fault.
+fn is_out_of_files(error: &NetError) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error, NetError::Io(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)))
 }
 
 fn count(counter: &AtomicU64) {

@@ -16,6 +16,12 @@ impl Log {
         self.0.lock().unwrap().push(query.to_vec());
     }
 
+    /// Adds an entry and tells how many there were before.
+    pub fn count_up(&self) -> usize {
+        self.push(b"");
+        self.0.lock().unwrap().len() - 1
+    }
+
     pub fn queries(&self) -> Vec<Vec<u8>> {
         self.0.lock().unwrap().clone()
     }

@@ -92,6 +92,23 @@ async fn a_connection_carries_many_questions_at_once() {
 }
 
 #[tokio::test]
+async fn a_reload_keeps_the_connections() {
+    let connections = Log::default();
+    let address = tcp(listener().await, connections.clone(), usize::MAX);
+    let servers = vec![server(UpstreamTransport::Tcp, address, None)];
+    let mut forwarder = forwarder_of(&[table(1, servers.clone())], ForwarderOptions::default());
+    for i in 0..4 {
+        send(&forwarder, &format!("n{i}.example")).await.unwrap();
+        // A server comes before it: numbers change, the connection stays.
+        let mut more = servers.clone();
+        more.insert(0, server(UpstreamTransport::Tcp, fake::closed_port().await, None));
+        let routes = Arc::new(crate::engine::upstream::Routes::new(&[table(2, more), table(1, servers.clone())]));
+        forwarder = Forwarder::new(routes, ForwarderOptions::default(), Some(&forwarder)).unwrap();
+    }
+    assert_eq!(connections.queries().len(), 1);
+}
+
+#[tokio::test]
 async fn a_server_that_closes_every_connection_is_a_failure() {
     let address = tcp(listener().await, Log::default(), 0);
     let servers = vec![server(UpstreamTransport::Tcp, address, None)];
