@@ -19,7 +19,7 @@ use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, SendId, Step, cla
 use crate::engine::policy::Permit;
 use crate::engine::query::Question;
 use crate::engine::upstream::{
-    GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, candidates,
+    GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, UpstreamTransport, candidates,
 };
 
 mod bootstrap;
@@ -116,13 +116,7 @@ impl Forwarder {
         previous: Option<&Forwarder>,
     ) -> Result<Forwarder, String> {
         let own = OwnAddresses::new(options.own);
-        for server in routes.servers() {
-            if let Host::Address(address) = &server.host
-                && own.contains(*address)
-            {
-                return Err(format!("upstream {server} is this resolver itself"));
-            }
-        }
+        routes.servers().iter().try_for_each(|server| check(server, &own))?;
         let ca = tls::read_ca_file(options.ca_file.as_deref())?;
         let same_ca = previous.filter(|previous| previous.shared.ca == ca);
         let tls = match same_ca.and_then(|previous| previous.shared.tls.clone()) {
@@ -135,6 +129,7 @@ impl Forwarder {
         let shared = Shared { bootstrap: options.bootstrap, ca, own, tls };
         let same_ca = same_ca.is_some();
         let kept: HashMap<&Server, &Arc<Upstream>> = previous
+            .filter(|previous| previous.shared.own == shared.own)
             .into_iter()
             .flat_map(|previous| previous.upstreams.iter())
             .map(|upstream| (upstream.server(), upstream))
@@ -144,7 +139,7 @@ impl Forwarder {
             kept.get(server).filter(|_| is_same).map(|kept| Arc::clone(kept))
         };
         let upstreams = build(&routes, &shared, keep);
-        Ok(Forwarder { routes, upstreams, hedges: HedgeBudget::default(), questions: AtomicU64::new(0), shared })
+        Ok(Forwarder { routes, upstreams, hedges: HedgeBudget::default(), questions: AtomicU64::new(1), shared })
     }
 
     /// Upstreams for a configuration without any: the system's resolvers less our own addresses, else public ones; and
@@ -259,6 +254,18 @@ impl Forwarder {
             }
         }
     }
+}
+
+fn check(server: &Server, own: &OwnAddresses) -> Result<(), String> {
+    let Host::Address(address) = &server.host else { return Ok(()) };
+    if own.contains(*address) {
+        return Err(format!("upstream {server} is this resolver itself"));
+    }
+    // hickory-net uses one text as the certificate's name and as HTTP's authority, where brackets differ.
+    if server.transport == UpstreamTransport::Https && address.is_ipv6() && server.tls_name.is_none() {
+        return Err(format!("upstream {server}: add the name of its certificate after `#`"));
+    }
+    Ok(())
 }
 
 /// What has come in for one question so far.

@@ -84,7 +84,8 @@ fn multiplex<S: DnsTcpStream>(stream: S, address: SocketAddr, provider: &Provide
     let stream = TcpStream::from_stream_with_receiver(stream, address, outbound);
     let multiplexer = DnsMultiplexer::new(TcpClientStream::from_stream(stream), handle)
         .with_timeout(REQUEST_TIMEOUT)
-        .with_max_active_requests(UPSTREAM_CONNECTION_IN_FLIGHT_MAX);
+        // The pool keeps the bound; questions taken back count here until the next poll.
+        .with_max_active_requests(2 * UPSTREAM_CONNECTION_IN_FLIGHT_MAX);
     run(multiplexer, provider)
 }
 

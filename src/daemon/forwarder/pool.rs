@@ -63,8 +63,8 @@ impl Pool {
                     lease.on_answer();
                     return Ok((response, started.elapsed()));
                 }
-                Err(NetError::Busy) => return Err(Broken::Busy),
-                Err(NetError::Timeout) => return Err(Broken::Network("no answer on the connection".into())),
+                Err(error) if is_about_reply(&error) => return Err(Broken::Network(error.to_string())),
+                // `Busy` too: that is what hickory-net says when the connection's task has ended.
                 Err(error) => {
                     lease.retire();
                     if is_retry || !lease.connection.has_answered.load(Ordering::Relaxed) {
@@ -112,6 +112,11 @@ impl Pool {
         // The list is whole between any two statements, so a panic elsewhere leaves it usable.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An HTTP status, a message that cannot be read: the connection itself is sound.
+fn is_about_reply(error: &NetError) -> bool {
+    matches!(error, NetError::Msg(_) | NetError::Proto(_) | NetError::ParseInt(_) | NetError::Decode(_))
 }
 
 /// One question's share of a connection.

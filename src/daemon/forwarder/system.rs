@@ -15,7 +15,7 @@ const RESOLVERS_MAX: usize = 3;
 const PUBLIC: [&str; 4] = ["9.9.9.10:53", "1.1.1.1:53", "[2620:fe::10]:53", "[2606:4700:4700::1111]:53"];
 
 /// Addresses we answer on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnAddresses(Arc<[SocketAddr]>);
 
 impl OwnAddresses {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -22,7 +22,7 @@ use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::DnsRequestSender;
 use hickory_proto::op::{DnsRequest, DnsResponse};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// A peer that vanished without a word is noticed after about twice this.
@@ -114,11 +114,26 @@ impl DnsUdpSocket for ConnectedUdp {
     fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buf = ReadBuf::new(buf);
         ready!(self.socket.poll_recv(cx, &mut buf))?;
-        let datagram = buf.filled();
-        if is_bare_reply(datagram, self.id.load(Ordering::Relaxed)) {
-            return Poll::Ready(Err(io::Error::other(BareReply(datagram.to_vec()))));
-        }
-        Poll::Ready(Ok((datagram.len(), self.server)))
+        Poll::Ready(self.check(buf.filled()))
+    }
+
+    /// Also awake to errors: a refusal alone (ICMP port unreachable) does not make a socket readable.
+    ///
+    /// The signature is what `async_trait` makes of `async fn recv_from(&self, buf: &mut [u8])`.
+    fn recv_from<'s, 'b, 'f>(
+        &'s self,
+        buf: &'b mut [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<(usize, SocketAddr)>> + Send + 'f>>
+    where
+        's: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let wake = Interest::READABLE | Interest::ERROR;
+            let len = self.socket.async_io(wake, || (&*SockRef::from(&self.socket)).read(buf)).await?;
+            self.check(&buf[..len])
+        })
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], _server: SocketAddr) -> Poll<io::Result<usize>> {
@@ -126,6 +141,15 @@ impl DnsUdpSocket for ConnectedUdp {
             self.id.store(u16::from_be_bytes(*id), Ordering::Relaxed);
         }
         self.socket.poll_send(cx, buf)
+    }
+}
+
+impl ConnectedUdp {
+    fn check(&self, datagram: &[u8]) -> io::Result<(usize, SocketAddr)> {
+        if is_bare_reply(datagram, self.id.load(Ordering::Relaxed)) {
+            return Err(io::Error::other(BareReply(datagram.to_vec())));
+        }
+        Ok((datagram.len(), self.server))
     }
 }
 

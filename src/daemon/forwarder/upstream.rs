@@ -22,6 +22,9 @@ use crate::engine::limits::UPSTREAM_UDP_IN_FLIGHT_MAX;
 use crate::engine::name::Name;
 use crate::engine::upstream::{Health, Host, Server, Standing, UpstreamTransport};
 
+/// A server may put any text into an HTTP error; more than this is not kept.
+const ERROR_CHARS_MAX: usize = 200;
+
 /// A message that came back, not judged yet.
 pub struct Answered {
     pub bytes: Vec<u8>,
@@ -58,10 +61,13 @@ pub struct ServerStatus {
     pub answers: u64,
     /// SERVFAIL, REFUSED and the like.
     pub refusals: u64,
+    /// Times it was waited for in vain until the next server's turn; it may still have answered.
     pub timeouts: u64,
     /// Network errors and replies to another question.
     pub errors: u64,
     pub hedges: u64,
+    /// Messages not sent because a bound of ours was reached.
+    pub busy: u64,
     /// The last network error, until the server answers again.
     pub last_error: Option<String>,
 }
@@ -97,6 +103,7 @@ struct Counters {
     timeouts: AtomicU64,
     errors: AtomicU64,
     hedges: AtomicU64,
+    busy: AtomicU64,
 }
 
 impl Upstream {
@@ -167,10 +174,13 @@ impl Upstream {
         let _slot = Slot::take(&self.udp_in_flight).ok_or(Broken::Busy)?;
         let address = self.location.choose(addresses);
         let started = tokio::time::Instant::now();
-        let outcome = udp::ask(address, &self.provider, request, deadline.saturating_duration_since(started)).await;
+        // The exchange ends at the deadline; this timer must only not be the first.
+        let time_left = deadline.saturating_duration_since(started) + Duration::from_secs(1);
+        let outcome = udp::ask(address, &self.provider, request, time_left).await;
         let rtt = started.elapsed();
         match outcome {
             Ok(response) => Ok(Answered::new(response, rtt)),
+            Err(error) if is_out_of_files(&error) => Err(Broken::Busy),
             Err(error) => match bare_reply(&error) {
                 Some(bytes) => Ok(Answered { rcode: u16::from(bytes[3] & 0x0f), bytes: bytes.to_vec(), rtt }),
                 None => {
@@ -198,7 +208,9 @@ impl Upstream {
     pub fn on_answer(&self, answer: Answer, qname: &Name, rtt: Duration, now: Instant) {
         match answer {
             Answer::Good | Answer::Truncated | Answer::EdnsRefused => {
-                count(&self.counters.answers);
+                if answer == Answer::Good {
+                    count(&self.counters.answers);
+                }
                 self.change(|state| {
                     state.health.on_answer(rtt);
                     state.last_error = None;
@@ -217,13 +229,13 @@ impl Upstream {
 
     pub fn on_broken(&self, broken: &Broken, now: Instant) {
         match broken {
-            Broken::Busy => {}
+            Broken::Busy => count(&self.counters.busy),
             Broken::Loop => count(&self.counters.errors),
             Broken::Network(error) => {
                 count(&self.counters.errors);
                 self.change(|state| {
                     state.health.on_failure(now);
-                    state.last_error = Some(error.clone());
+                    state.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
                 });
             }
         }
@@ -254,6 +266,7 @@ impl Upstream {
             timeouts: read(&self.counters.timeouts),
             errors: read(&self.counters.errors),
             hedges: read(&self.counters.hedges),
+            busy: read(&self.counters.busy),
             last_error: state.last_error.clone(),
         }
     }
@@ -314,6 +327,13 @@ fn dialect(server: &Server, tls: Option<Arc<Tls>>) -> Option<Dialect> {
 fn bare_reply(error: &NetError) -> Option<&[u8]> {
     let NetError::Io(error) = error else { return None };
     error.get_ref()?.downcast_ref::<BareReply>().map(|reply| reply.0.as_slice())
+}
+
+/// No socket left to open: our own bound (`LimitNOFILE`), not the server's fault.
+fn is_out_of_files(error: &NetError) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error, NetError::Io(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)))
 }
 
 fn count(counter: &AtomicU64) {

@@ -198,7 +198,7 @@ fn order(standing: Standing) -> u8 {
 /// Now and then another server that is up goes first.
 fn explore(tier: &mut [Candidate], roll: u64) {
     let up = tier.iter().take_while(|candidate| candidate.standing == Standing::Up).count();
-    if up > 1 && roll % EXPLORE_ONE_IN == 0 {
+    if up > 1 && roll.is_multiple_of(EXPLORE_ONE_IN) {
         let chosen = 1 + (roll / EXPLORE_ONE_IN) as usize % (up - 1);
         tier[..=chosen].rotate_right(1);
     }

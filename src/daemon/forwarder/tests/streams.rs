@@ -1,0 +1,285 @@
+//! TCP, TLS, HTTPS and QUIC upstreams.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use hickory_net::quic::QuicServer;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_rustls::TlsAcceptor;
+
+use super::fake::{self, Behaviour, Log, answer};
+use super::{Failure, Forwarder, ForwarderOptions, forwarder_of, send, server, signed, table};
+use crate::engine::upstream::UpstreamTransport;
+
+async fn listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
+}
+
+/// Answers messages with their length in front; `per_connection` of them, then it closes.
+async fn serve_messages(mut stream: impl AsyncRead + AsyncWrite + Unpin, sign: u8, per_connection: usize) {
+    for _ in 0..per_connection {
+        let Ok(len) = stream.read_u16().await else { return };
+        let mut query = vec![0; usize::from(len)];
+        stream.read_exact(&mut query).await.unwrap();
+        let reply = answer(&query, sign).unwrap();
+        let framed = [&(reply.len() as u16).to_be_bytes(), &reply[..]].concat();
+        stream.write_all(&framed).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+}
+
+/// The connections made to it are written to `log`, one entry each.
+fn tcp(listener: TcpListener, log: Log, per_connection: usize) -> SocketAddr {
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            log.push(b"");
+            tokio::spawn(serve_messages(stream, 7, per_connection));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_fetched_over_tcp_from_the_same_server() {
+    let (listener, socket) = loop {
+        let listener = listener().await;
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+            break (listener, socket);
+        }
+    };
+    let connections = Log::default();
+    let address = fake::serve(socket, Log::default(), |query| Behaviour::Truncated.apply(query));
+    tcp(listener, connections.clone(), usize::MAX);
+    let forwarder = super::plain(&[address]);
+    for _ in 0..3 {
+        assert_eq!(signed(&send(&forwarder, "big.example.com").await.unwrap()), 7);
+    }
+    assert_eq!(connections.queries().len(), 1, "the connection is kept");
+    assert_eq!(forwarder.status()[0].connections, 1);
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_is_made_again_and_blames_nobody() {
+    let connections = Log::default();
+    let address = tcp(listener().await, connections.clone(), 1);
+    let servers = vec![server(UpstreamTransport::Tcp, address, None)];
+    let forwarder = forwarder_of(&[table(1, servers)], ForwarderOptions::default());
+    for i in 0..5 {
+        assert_eq!(signed(&send(&forwarder, &format!("n{i}.example")).await.unwrap()), 7);
+    }
+    assert_eq!(connections.queries().len(), 5);
+    assert_eq!(forwarder.status()[0].errors, 0);
+}
+
+#[tokio::test]
+async fn a_connection_carries_many_questions_at_once() {
+    let address = tcp(listener().await, Log::default(), usize::MAX);
+    let servers = vec![server(UpstreamTransport::Tcp, address, None)];
+    let forwarder = Arc::new(forwarder_of(&[table(1, servers)], ForwarderOptions::default()));
+    let questions = (0..300).map(|i| {
+        let forwarder = Arc::clone(&forwarder);
+        tokio::spawn(async move { send(&forwarder, &format!("n{i}.example")).await })
+    });
+    for question in questions.collect::<Vec<_>>() {
+        question.await.unwrap().unwrap();
+    }
+    assert!(forwarder.status()[0].connections <= crate::engine::limits::UPSTREAM_CONNECTIONS_MAX);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_connections() {
+    let connections = Log::default();
+    let address = tcp(listener().await, connections.clone(), usize::MAX);
+    let servers = vec![server(UpstreamTransport::Tcp, address, None)];
+    let mut forwarder = forwarder_of(&[table(1, servers.clone())], ForwarderOptions::default());
+    for i in 0..4 {
+        send(&forwarder, &format!("n{i}.example")).await.unwrap();
+        // A server comes before it: numbers change, the connection stays.
+        let mut more = servers.clone();
+        more.insert(0, server(UpstreamTransport::Tcp, fake::closed_port().await, None));
+        let routes = Arc::new(crate::engine::upstream::Routes::new(&[table(2, more), table(1, servers.clone())]));
+        forwarder = Forwarder::new(routes, ForwarderOptions::default(), Some(&forwarder)).unwrap();
+    }
+    assert_eq!(connections.queries().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_every_connection_is_a_failure() {
+    let address = tcp(listener().await, Log::default(), 0);
+    let servers = vec![server(UpstreamTransport::Tcp, address, None)];
+    let forwarder = forwarder_of(&[table(1, servers)], ForwarderOptions::default());
+    assert_eq!(send(&forwarder, "a.example").await.unwrap_err(), Failure::AllFailed { last: None });
+}
+
+/// A certificate for `dns.test`, as a server's configuration and as a file of authorities to trust.
+struct Identity {
+    config: Arc<ServerConfig>,
+    ca_file: tempfile::NamedTempFile,
+}
+
+impl Identity {
+    fn new(alpn: &[&[u8]]) -> Identity {
+        let made = rcgen::generate_simple_self_signed(vec!["dns.test".to_owned()]).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let ca_file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca_file.path(), made.cert.pem()).unwrap();
+        Identity { config: Arc::new(config), ca_file }
+    }
+
+    fn options(&self) -> ForwarderOptions {
+        ForwarderOptions { ca_file: Some(self.ca_file.path().to_owned()), ..ForwarderOptions::default() }
+    }
+}
+
+type Names = Arc<Mutex<Vec<Option<String>>>>;
+
+/// The server names (SNI) it was asked for are written to `names`.
+async fn tls<F>(
+    identity: &Identity,
+    names: Names,
+    serve: fn(tokio_rustls::server::TlsStream<TcpStream>) -> F,
+) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::clone(&identity.config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                names.lock().unwrap().push(stream.get_ref().1.server_name().map(str::to_owned));
+                tokio::spawn(serve(stream));
+            }
+        }
+    });
+    address
+}
+
+fn encrypted(transport: UpstreamTransport, address: SocketAddr, name: &str, options: ForwarderOptions) -> Forwarder {
+    forwarder_of(&[table(1, vec![server(transport, address, Some(name))])], options)
+}
+
+#[tokio::test]
+async fn dns_over_tls_names_its_server_and_verifies_it() {
+    let (identity, names) = (Identity::new(&[]), Names::default());
+    let address = tls(&identity, Arc::clone(&names), |stream| serve_messages(stream, 8, usize::MAX)).await;
+    let forwarder = encrypted(UpstreamTransport::Tls, address, "dns.test", identity.options());
+    let reply = send(&forwarder, "www.example.com").await.unwrap();
+    assert_eq!((signed(&reply), reply.trust_ad), (8, true));
+    assert_eq!(*names.lock().unwrap(), [Some("dns.test".to_owned())]);
+
+    let stranger = Identity::new(&[]);
+    for (case, name, options) in
+        [("another name", "other.test", identity.options()), ("another authority", "dns.test", stranger.options())]
+    {
+        let forwarder = encrypted(UpstreamTransport::Tls, address, name, options);
+        let failure = send(&forwarder, "www.example.com").await.unwrap_err();
+        assert_eq!(failure, Failure::AllFailed { last: None }, "{case}");
+        let error = forwarder.status()[0].last_error.clone().unwrap();
+        assert!(error.contains("certificate"), "{case}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_authorities_that_has_none_is_said() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let options = ForwarderOptions { ca_file: Some(file.path().to_owned()), ..ForwarderOptions::default() };
+    let routes = crate::engine::upstream::Routes::new(&[]);
+    let refused = Forwarder::new(Arc::new(routes), options, None);
+    assert!(refused.err().unwrap().contains("no certificate in it"));
+}
+
+/// As much HTTP/2 (RFC 9113) as it takes to answer a POST: frames in, one status and one body out.
+async fn serve_https(mut stream: tokio_rustls::server::TlsStream<TcpStream>) {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const END_STREAM: u8 = 1;
+    const ACK: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    /// HPACK's static entry 8, `:status: 200`.
+    const STATUS_200: [u8; 1] = [0x88];
+    let frame = |kind: u8, flags: u8, id: [u8; 4], body: &[u8]| -> Vec<u8> {
+        let len = (body.len() as u32).to_be_bytes();
+        [&len[1..], &[kind, flags], &id, body].concat()
+    };
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.unwrap();
+    stream.write_all(&frame(SETTINGS, 0, [0; 4], &[])).await.unwrap();
+    let mut query = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            return;
+        }
+        let [l0, l1, l2, kind, flags, id @ ..] = head;
+        let mut body = vec![0; u32::from_be_bytes([0, l0, l1, l2]) as usize];
+        stream.read_exact(&mut body).await.unwrap();
+        match kind {
+            SETTINGS if flags & ACK == 0 => stream.write_all(&frame(SETTINGS, ACK, [0; 4], &[])).await.unwrap(),
+            DATA => {
+                query.extend_from_slice(&body);
+                if flags & END_STREAM != 0 {
+                    let reply = answer(&std::mem::take(&mut query), 9).unwrap();
+                    let head = frame(HEADERS, END_HEADERS, id, &STATUS_200);
+                    stream.write_all(&[head, frame(DATA, END_STREAM, id, &reply)].concat()).await.unwrap();
+                }
+            }
+            _ => {}
+        }
+        stream.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn dns_over_https_answers_and_keeps_its_connection() {
+    let (identity, names) = (Identity::new(&[b"h2"]), Names::default());
+    let address = tls(&identity, Arc::clone(&names), serve_https).await;
+    let forwarder = encrypted(UpstreamTransport::Https, address, "dns.test", identity.options());
+    for i in 0..3 {
+        let reply = send(&forwarder, &format!("n{i}.example")).await.unwrap();
+        assert_eq!((signed(&reply), reply.trust_ad), (9, true));
+    }
+    assert_eq!(*names.lock().unwrap(), [Some("dns.test".to_owned())]);
+    let refused = encrypted(UpstreamTransport::Https, address, "other.test", identity.options());
+    assert!(send(&refused, "a.example").await.is_err());
+}
+
+#[tokio::test]
+async fn dns_over_quic_answers() {
+    let identity = Identity::new(&[b"doq"]);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut server = QuicServer::with_socket_and_tls_config(socket, Arc::clone(&identity.config)).unwrap();
+    tokio::spawn(async move {
+        while let Ok(Some((mut streams, _))) = server.next().await {
+            tokio::spawn(async move {
+                while let Some(Ok(mut stream)) = streams.next().await {
+                    let query = stream.receive_bytes().await.unwrap();
+                    stream.send_bytes(answer(&query, 5).unwrap().into()).await.unwrap();
+                    stream.finish().await.unwrap();
+                }
+            });
+        }
+    });
+    let forwarder = encrypted(UpstreamTransport::Quic, address, "dns.test", identity.options());
+    for i in 0..3 {
+        assert_eq!(signed(&send(&forwarder, &format!("n{i}.example")).await.unwrap()), 5);
+    }
+    assert_eq!(forwarder.status()[0].connections, 1);
+    let refused = encrypted(UpstreamTransport::Quic, address, "other.test", identity.options());
+    assert!(send(&refused, "a.example").await.is_err());
+}
