@@ -72,7 +72,7 @@ mod tests {
     fn conf_d_is_read_beside_the_main_file_only() {
         let directory = tempfile::tempdir().unwrap();
         let main = directory.path().join("lachan.toml");
-        assert_eq!(all_of(&main).unwrap(), [main.clone()]);
+        assert_eq!(all_of(&main).unwrap(), std::slice::from_ref(&main));
         std::fs::create_dir(directory.path().join("conf.d")).unwrap();
         for name in ["20-b.toml", "10-a.toml", "readme.txt", ".hidden.toml"] {
             std::fs::write(directory.path().join("conf.d").join(name), "").unwrap();
@@ -80,7 +80,7 @@ mod tests {
         let names: Vec<_> = all_of(&main).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["lachan.toml", "10-a.toml", "20-b.toml"]);
         let other = directory.path().join("other.toml");
-        assert_eq!(all_of(&other).unwrap(), [other.clone()]);
+        assert_eq!(all_of(&other).unwrap(), std::slice::from_ref(&other));
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::telemetry::Metrics;
 use crate::daemon::{clock, listener, watch};
+use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
+
+/// Open files: one for each question in flight, one for each TCP client, and some.
+const FILES_WANTED: u64 = (QUERIES_IN_FLIGHT_MAX + TCP_CONNECTIONS_MAX + 1_000) as u64;
 
 /// What a start needs to know.
 pub struct Options {
@@ -53,6 +57,7 @@ pub async fn run(
     let mut terminate = signal(SignalKind::terminate()).map_err(|why| vec![why.to_string()])?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|why| vec![why.to_string()])?;
 
+    raise_file_limit();
     let embedded = options.config.is_none();
     let mut loader = Loader::new(options.config);
     let loading = tokio::task::spawn_blocking(move || {
@@ -131,6 +136,15 @@ pub async fn run(
     stop_admin.cancel();
     watchdog.abort();
     Ok(())
+}
+
+/// Every question upstream may hold a socket, and every TCP client does: the soft limit of 1,024 is soon reached.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(FILES_WANTED) {
+        Ok(got) if got < FILES_WANTED => tracing::warn!("only {got} open files are allowed, {FILES_WANTED} are wanted"),
+        Ok(_) => {}
+        Err(why) => tracing::warn!("the limit of open files stays as it is: {why}"),
+    }
 }
 
 async fn reload_now(reloader: &Arc<Reloader>) {

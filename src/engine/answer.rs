@@ -337,7 +337,7 @@ impl Reader<'_> {
         let end = self.at + len;
         let rdata = self.message.get(self.at..end).ok_or(AnswerError::Cut)?;
         if rtype == RecordType::OPT {
-            out.answer.rcode = Rcode(out.answer.rcode.0 | (ttl >> 24) as u16 * 16);
+            out.answer.rcode = Rcode(out.answer.rcode.0 | ((ttl >> 24) as u16) << 4);
             read_ede(rdata, out);
         } else {
             if class != CLASS_IN {

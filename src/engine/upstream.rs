@@ -61,7 +61,6 @@ impl UpstreamTransport {
 
 /// Where a server is: an address, or a host name to be resolved through `bootstrap`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(clippy::large_enum_variant, reason = "a handful exist, made once at a load")]
 pub enum Host {
     Address(SocketAddr),
     Name(Name, u16),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Ask, Failure, Forwarder, ForwarderOptions, Reply};
 use crate::engine::name::Name;
+use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 use crate::engine::upstream::{Fallback, GroupId, Host, Routes, Server, UpstreamTable, UpstreamTransport};
 
@@ -15,6 +16,11 @@ mod fake;
 mod streams;
 
 use fake::{Behaviour, Log, answer, counted, udp};
+
+/// Tests ask for themselves.
+fn leave() -> Permit {
+    Permit::internal(Purpose::Probe)
+}
 
 fn ask(qname: &str) -> Ask {
     let question = Question { qname: Name::from_text(qname).unwrap(), qtype: RecordType::A, qclass: CLASS_IN };
@@ -41,7 +47,7 @@ fn plain(addresses: &[SocketAddr]) -> Forwarder {
 
 async fn send(forwarder: &Forwarder, qname: &str) -> Result<Reply, Failure> {
     let deadline = Instant::now() + Duration::from_millis(4_500);
-    forwarder.ask(GroupId(0), &ask(qname), deadline).await
+    forwarder.ask(&leave(), GroupId(0), &ask(qname), deadline).await
 }
 
 /// The last octet of the address in an answer: our fakes sign their answers with it.
@@ -218,7 +224,7 @@ async fn a_zone_of_its_own_falls_back_to_its_parent_only_when_told() {
         let forwarder = forwarder_of(&[own, table(1, of(root))], ForwarderOptions::default());
         let group = forwarder.routes().group_for(&zone).unwrap();
         let deadline = Instant::now() + Duration::from_secs(4);
-        let outcome = forwarder.ask(group, &ask("www.school.test"), deadline).await;
+        let outcome = forwarder.ask(&leave(), group, &ask("www.school.test"), deadline).await;
         assert_eq!(outcome.is_ok(), answered, "{fallback:?}");
     }
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::suffix::{Hits, RuleAt};
 use super::*;
+use crate::engine::list::AddressRule;
 use crate::engine::list::Reach;
-use crate::engine::list::{AddressRule, Reach};
 use crate::engine::name::wire_is_at_or_below;
 
 const SEED: HashSeed = HashSeed(1, 2);

@@ -67,9 +67,12 @@ pub fn write<'a>(
     response: &Response<'_>,
     records: impl Iterator<Item = RecordRef<'a>> + Clone,
 ) -> Vec<u8> {
-    let mut flags = RA | u16::from(query.recursion_desired) * RD | u16::from(query.checking_disabled) * CD;
-    if response.authentic_data {
-        flags |= AD;
+    let mut flags = RA;
+    for (flag, is_set) in [(RD, query.recursion_desired), (CD, query.checking_disabled), (AD, response.authentic_data)]
+    {
+        if is_set {
+            flags |= flag;
+        }
     }
     let limit = size_limit(transport, query.edns.as_ref());
     let mut out = Encoder::new(query.id, flags, limit);
