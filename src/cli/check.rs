@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use crate::cli::language::Language;
 use crate::cli::{NO, YES};
-use crate::daemon::reload::Loader;
-use crate::daemon::reload::rule_count;
+use crate::daemon::reload::{Loader, rule_count};
 
 pub fn run(config: Option<&Path>) -> u8 {
+    let language = Language::of_user();
     let mut loader = Loader::new(config.map(Path::to_owned));
     let shown = config.map_or("the built-in configuration".to_owned(), |path| path.display().to_string());
     match loader.load(None, None, |_, _| {}) {
@@ -28,14 +29,17 @@ pub fn run(config: Option<&Path>) -> u8 {
             for problem in &loaded.notes.problems {
                 println!("hint: {}", problem.message);
             }
-            println!("{shown}: good ({} rules)", rule_count(snapshot));
+            let rules = rule_count(snapshot);
+            println!("{shown}: {}", language.pick(&format!("good ({rules} rules)"), &format!("hợp lệ ({rules} luật)")));
             YES
         }
         Err(errors) => {
             for error in &errors {
                 println!("{error}");
             }
-            println!("{shown}: {} {}", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+            let count = errors.len();
+            let english = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+            println!("{shown}: {}", language.pick(&english, &format!("{count} lỗi")));
             NO
         }
     }

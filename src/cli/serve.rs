@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::language::Language;
 use crate::cli::{NO, YES};
 use crate::daemon::serve::{Options, Started, run as serve};
 use crate::daemon::telemetry::log;
@@ -54,33 +55,55 @@ fn progress_bar() -> ProgressBar {
 }
 
 fn banner(started: &Started) {
+    let language = Language::of_user();
     let addresses: Vec<String> = started.dns.iter().map(ToString::to_string).collect();
-    println!("Lá Chắn {} answers on {} (UDP and TCP)", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    let answers = language.pick("answers on", "trả lời tại");
+    println!("Lá Chắn {} {answers} {} (UDP, TCP)", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    let row = |english: &str, vietnamese: &str, text: &str| {
+        let title = language.pick(english, vietnamese);
+        println!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));
+    };
     if started.embedded {
-        println!("  configuration  built in (no file found; -c FILE for your own)");
+        let built_in = "built in (no file found; -c FILE for your own)";
+        row(
+            "configuration",
+            "cấu hình",
+            language.pick(built_in, "có sẵn (không thấy tệp nào; -c TỆP để dùng tệp riêng)"),
+        );
     }
-    println!(
-        "  filtering      {} rules in {} lists, {} {}; SafeSearch for {} hosts",
-        started.rules,
-        started.lists,
-        started.profiles,
-        if started.profiles == 1 { "profile" } else { "profiles" },
-        started.search_hosts
-    );
+    let (rules, lists, profiles, hosts) = (started.rules, started.lists, started.profiles, started.search_hosts);
+    let filtering = match language {
+        Language::English => {
+            let plural = if profiles == 1 { "" } else { "s" };
+            format!("{rules} rules in {lists} lists, {profiles} profile{plural}; SafeSearch for {hosts} hosts")
+        }
+        Language::Vietnamese => {
+            format!("{rules} luật trong {lists} danh sách, {profiles} hồ sơ; tìm kiếm an toàn cho {hosts} tên máy")
+        }
+    };
+    row("filtering", "lọc", &filtering);
     let origin = started.upstream_origin.as_ref().map_or(String::new(), |origin| format!(" ({origin})"));
-    println!("  upstream       {}{origin}", started.upstreams.join(", "));
-    match started.admin {
-        Some(admin) => println!("  admin          http://{admin}/metrics, /readyz, /api/v1/status"),
-        None => println!("  admin          off"),
-    }
+    row("upstream", "máy chủ trên", &format!("{}{origin}", started.upstreams.join(", ")));
+    let admin = started.admin.map_or_else(
+        || language.pick("off", "tắt").to_owned(),
+        |admin| format!("http://{admin}/metrics, /readyz, /api/v1/status"),
+    );
+    row("admin", "quản trị", &admin);
     for hint in &started.hints {
-        println!("  note           {hint}");
+        row("note", "lưu ý", hint);
     }
     let Some(first) = started.dns.first() else { return };
-    let at = if first.ip().is_unspecified() { String::from("127.0.0.1") } else { first.ip().to_string() };
-    let dig = format!("dig @{at} -p {}", first.port());
-    println!("Try:");
-    println!("  {dig} adult.block.lachan.example     a harmless name that is blocked");
-    println!("  {dig} www.google.com.vn              SafeSearch");
-    println!("  {dig} vnexpress.net                  a clean name");
+    let at = match first.ip() {
+        ip if !ip.is_unspecified() => ip.to_string(),
+        ip if ip.is_ipv4() => "127.0.0.1".to_owned(),
+        _ => "::1".to_owned(),
+    };
+    println!("{}", language.pick("Try:", "Thử:"));
+    for (name, english, vietnamese) in [
+        ("adult.block.lachan.example", "a harmless name that is blocked", "tên vô hại, bị chặn để thử"),
+        ("www.google.com.vn", "SafeSearch", "tìm kiếm an toàn"),
+        ("vnexpress.net", "a clean name", "tên sạch"),
+    ] {
+        println!("  dig @{at} -p {} {name:<28} {}", first.port(), language.pick(english, vietnamese));
+    }
 }

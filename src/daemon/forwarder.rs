@@ -5,7 +5,7 @@
 //! connections and health of servers that stay are handed to the next.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,6 +150,16 @@ impl Forwarder {
 
     pub fn routes(&self) -> &Arc<Routes> {
         &self.routes
+    }
+
+    /// Whether questions may come from one of our own servers at `address`: the sign of a forwarding loop. Loopback does
+    /// not count, since clients share it.
+    pub fn is_server(&self, address: IpAddr) -> bool {
+        let is_there = |server: &Server| match &server.host {
+            Host::Address(at) => at.ip().to_canonical() == address,
+            Host::Name(..) => false,
+        };
+        !address.is_loopback() && self.routes.servers().iter().any(is_there)
     }
 
     /// How each server does, in the order of [`ServerIdx`].

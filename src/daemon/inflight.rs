@@ -18,6 +18,8 @@ pub enum Fetched {
     TimedOut,
     /// No server could be reached or none gave a usable answer.
     Unreachable,
+    /// A server turned out to be this resolver itself.
+    Loop,
     /// The resolver is stopping.
     Abandoned,
 }

@@ -93,7 +93,10 @@ impl Loader {
             None => config::embedded(),
             Some(path) => config::load(path).map_err(|errors| texts(&errors))?,
         };
-        let Config { settings, policy, files, hints } = config;
+        let Config { settings, mut policy, files, hints } = config;
+        if policy.node_name.is_empty() {
+            policy.node_name = host_name();
+        }
         let load = self.sources.load(&policy.lists, progress);
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
         if !fatal.is_empty() {
@@ -134,6 +137,11 @@ impl Loader {
         let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
         Ok(Loaded { generation, settings, notes })
     }
+}
+
+/// The machine's name: what `id.server` and NSID say unless `node_name` says otherwise. Empty when it cannot be had.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 fn texts(errors: &[ConfigError]) -> Vec<String> {

@@ -160,6 +160,12 @@ impl Resolver {
                     }
                     None => None,
                 };
+                // One of our servers asks us what we are asking it: waiting would only end in a time-out.
+                if generation.forwarder.is_server(origin.source.ip()) && self.in_flight.contains(&key) {
+                    let bytes = reply::failure(snapshot, &query, origin, self.looping());
+                    recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
+                    return Begun::Answer(bytes);
+                }
                 Need::Answer { permit, key, group, stale }
             }
         };
@@ -224,7 +230,10 @@ impl Resolver {
             (Fetched::Answer { answer, trust_ad }, _) => {
                 Ok(Found { answer, age_secs: 0, trust_ad, from: From::Upstream })
             }
-            (Fetched::TimedOut | Fetched::Unreachable | Fetched::Abandoned, Some(hit)) => Ok(Found::stale(hit)),
+            (Fetched::TimedOut | Fetched::Unreachable | Fetched::Loop | Fetched::Abandoned, Some(hit)) => {
+                Ok(Found::stale(hit))
+            }
+            (Fetched::Loop, None) => Err(self.looping()),
             (Fetched::TimedOut, None) => Err(NotFound::TimedOut),
             (Fetched::Unreachable | Fetched::Abandoned, None) => Err(NotFound::Unreachable),
         }
@@ -274,7 +283,8 @@ impl Resolver {
                 self.cache.put(key, Arc::new(failure(EdeCode::NO_REACHABLE_AUTHORITY)), false, Duration::ZERO);
                 return Fetched::TimedOut;
             }
-            Err(Failure::NoServers | Failure::Loop) => return Fetched::Unreachable,
+            Err(Failure::NoServers) => return Fetched::Unreachable,
+            Err(Failure::Loop) => return Fetched::Loop,
         };
         let stale = generation.snapshot.cache.serve_stale;
         match bytes.map(|bytes| Answer::from_wire(&bytes, &question)) {
@@ -407,6 +417,12 @@ impl Resolver {
         let refusal = reply::refuse(query, header, Rcode::REFUSED);
         recorder.record(Some(&query.question), Outcome::Refused, Some(Rcode::REFUSED), None, None);
         Begun::Answer(reply::refusal(&refusal, origin))
+    }
+
+    /// Counts a forwarding loop.
+    fn looping(&self) -> NotFound {
+        self.metrics.limit_hit("forwarding_loop");
+        NotFound::Loop
     }
 
     fn look_up(&self, key: &Key) -> Option<Hit> {

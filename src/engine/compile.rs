@@ -42,7 +42,7 @@ pub struct Policy {
     /// Names, with all below, whose answers may hold private addresses.
     pub rebind_allow: Vec<Name>,
     pub cache: CacheSettings,
-    /// Answers `id.server` and NSID; empty: the host's name is not told.
+    /// Answers `id.server` and NSID; empty: the daemon puts the machine's name.
     pub node_name: String,
 }
 
