@@ -1,6 +1,6 @@
 //! The system's resolvers, and the addresses that are ourselves.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use crate::engine::name::Name;
@@ -34,9 +34,16 @@ impl OwnAddresses {
     }
 }
 
-/// An address is this machine's when a socket can be bound to it.
+/// An address is this machine's when the kernel would reach it from itself. Connecting a UDP socket sends nothing;
+/// binding would prove less, since a machine without any interface up lets every address be bound.
 fn is_local(ip: IpAddr) -> bool {
-    ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source_towards = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        socket.connect(SocketAddr::new(ip, 53))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    ip.is_loopback() || ip.is_unspecified() || source_towards().is_ok_and(|source| source == ip)
 }
 
 /// The system's resolvers, less ourselves.
