@@ -140,6 +140,8 @@ impl Encoder {
     /// Encodes the OPT now, so that records know what room is left; nothing when the client sent none (RFC 6891 §7).
     fn reserve_opt(&mut self, edns: Option<&Edns>, response: &Response<'_>, transport: Transport) {
         let Some(edns) = edns else { return };
+        // An option that would not leave room for itself is left out: the question and the code matter more.
+        let room = self.limit.saturating_sub(self.out.len());
         let opt = &mut self.opt;
         opt.push(0);
         opt.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
@@ -148,15 +150,15 @@ impl Encoder {
         opt.extend_from_slice(&[0, 0]);
         let options_at = opt.len();
         if edns.nsid && !response.nsid.is_empty() {
-            put_option(opt, 3, &[response.nsid]);
+            put_option(opt, room, 3, &[response.nsid]);
         }
         if edns.keepalive && transport == Transport::Tcp {
             // RFC 7828 §3.1: units of 100 ms.
             let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
-            put_option(opt, 11, &[&tenths.to_be_bytes()]);
+            put_option(opt, room, 11, &[&tenths.to_be_bytes()]);
         }
         for ede in response.ede {
-            put_option(opt, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
+            put_option(opt, room, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
         }
         let len = (opt.len() - options_at) as u16;
         opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
@@ -274,9 +276,14 @@ impl Encoder {
     }
 }
 
-fn put_option(opt: &mut Vec<u8>, code: u16, value: &[&[u8]]) {
+/// Appends an option, unless the OPT would then be over `room` octets.
+fn put_option(opt: &mut Vec<u8>, room: usize, code: u16, value: &[&[u8]]) {
+    let len: usize = value.iter().map(|v| v.len()).sum();
+    if opt.len() + 4 + len > room {
+        return;
+    }
     opt.extend_from_slice(&code.to_be_bytes());
-    opt.extend_from_slice(&(value.iter().map(|v| v.len()).sum::<usize>() as u16).to_be_bytes());
+    opt.extend_from_slice(&(len as u16).to_be_bytes());
     for part in value {
         opt.extend_from_slice(part);
     }
