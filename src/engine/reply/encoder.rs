@@ -353,7 +353,7 @@ mod tests {
         for (qname, transport, payload, nsid, codes) in [
             (&short, Transport::Udp, 1232, 255, &[3, 15, 15, 15, 15, 15][..]),
             (&short, Transport::Tcp, 512, 255, &[3, 11, 15, 15, 15, 15, 15]),
-            (&short, Transport::Udp, 512, 255, &[3, 15, 15]),
+            (&short, Transport::Udp, 512, 255, &[3, 15, 15, 15]),
             (&longest(), Transport::Udp, 512, 255, &[15, 15, 15]),
             (&longest(), Transport::Udp, 0, 10, &[3, 15, 15, 15]),
             (&longest(), Transport::Tcp, 0, 10, &[3, 11, 15, 15, 15, 15, 15]),
