@@ -1,11 +1,14 @@
 //! What must hold for any octets. The fuzz targets call these, and so does the test that replays their corpora.
 
+use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::{Format, ParseOptions, Reach, parse};
 use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, public_suffix};
 use lachan::engine::name::Name;
-use lachan::engine::verdict::ListId;
+use lachan::engine::query::{self, Edns, Header, Query, Question, Rcode, RecordType, Spelling, Transport};
+use lachan::engine::reply::encoder::{self, EdeText, Response, TtlRule, size_limit};
+use lachan::engine::verdict::{EdeCode, ListId};
 
 /// Reading a list never panics; every rule is a canonical name of a line there is, and finds itself when compiled.
 pub fn list_parse(octets: &[u8]) {
@@ -37,4 +40,106 @@ pub fn name_text(octets: &[u8]) {
     assert_eq!(Name::from_wire(wire).as_ref(), Ok(&name));
     assert_eq!(Name::from_text(&name.to_string()).as_ref(), Ok(&name));
     assert!(name.to_string().split('.').all(|label| (1..=LABEL_OCTETS_MAX).contains(&label.len())));
+}
+
+/// Reading a message never panics; what is answered is answered with its id, its question and within its limit.
+pub fn packet(octets: &[u8]) {
+    let Some(header) = Header::peek(octets) else { return };
+    let text = EdeText {
+        code: EdeCode::BLOCKED,
+        text: "blocked by this network\u{2019}s policy: ways round the filter, \u{1ee9}",
+    };
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let query = match query::read(octets, header) {
+            Ok(query) => query,
+            Err(refusal) => {
+                let limit = size_limit(transport, refusal.edns.as_ref());
+                let reply = encoder::write_refusal(&refusal, transport, &[text]);
+                assert!(reply.len() <= limit, "{} octets, at most {limit}", reply.len());
+                assert_eq!(reply[..2], octets[..2]);
+                continue;
+            }
+        };
+        let limit = size_limit(transport, query.edns.as_ref());
+        let mut made = AnswerBuilder::new(Rcode::NOERROR);
+        let owner = query.question.qname.as_wire();
+        made.push(Section::Answer, owner, RecordType::CNAME, 60, owner);
+        made.push(Section::Answer, owner, RecordType::TXT, 61, &[b'.'; 300]);
+        let parent = query.question.qname.parent();
+        made.push(Section::Authority, parent.as_wire(), RecordType::NS, 62, owner);
+        made.push(Section::Additional, owner, RecordType::A, 63, &[192, 0, 2, 1]);
+        let made = made.finish();
+        let ede = [text; 5];
+        let response = Response {
+            rcode: Rcode::NOERROR,
+            authentic_data: false,
+            ttl: TtlRule::Age { secs: 0, max: u32::MAX },
+            ede: &ede,
+            nsid: &[b'n'; 255],
+        };
+        let reply = encoder::write(&query, transport, &response, made.records());
+        assert!(reply.len() <= limit, "{} octets, at most {limit}", reply.len());
+        assert_eq!(reply[..2], octets[..2]);
+        let question_end = Header::LEN + query.spelling.as_wire().len() + 4;
+        assert_eq!(reply[Header::LEN..question_end], octets[Header::LEN..question_end]);
+        let read = Answer::from_wire(&reply, &query.question).expect("our own answer can be read");
+        assert_eq!(read.ede.is_empty(), query.edns.is_none());
+        if transport == Transport::Tcp {
+            assert_same(&made, &read);
+        }
+    }
+}
+
+/// Reading what upstream sends never panics; what was read is the same after it was written and read again.
+pub fn answer(octets: &[u8]) {
+    let Ok((qname, end)) = Name::read(octets, Header::LEN) else { return };
+    let Some(&[type_high, type_low, class_high, class_low]) = octets.get(end..).and_then(|rest| rest.first_chunk())
+    else {
+        return;
+    };
+    let qtype = RecordType(u16::from_be_bytes([type_high, type_low]));
+    let question = Question { qname, qtype, qclass: u16::from_be_bytes([class_high, class_low]) };
+    let Ok(answer) = Answer::from_wire(octets, &question) else { return };
+    // Judged as policy does, and kept as the cache does.
+    answer.target_names().for_each(|name| assert!(!name.as_wire().is_empty()));
+    let _ = (answer.addresses().count(), answer.ttl_secs(qtype), answer.is_failure());
+    assert!(answer.size() >= answer.records().map(|r| r.rdata.len()).sum());
+
+    let spelling = Spelling::of(&question.qname);
+    let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: true, nsid: false, keepalive: false };
+    let query = Query {
+        id: 7,
+        recursion_desired: true,
+        checking_disabled: false,
+        authentic_data: true,
+        question,
+        spelling,
+        edns: Some(edns),
+    };
+    let ttl = TtlRule::Age { secs: 0, max: u32::MAX };
+    let response = Response { rcode: answer.rcode, authentic_data: true, ttl, ede: &[], nsid: &[] };
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let reply = encoder::write(&query, transport, &response, answer.records());
+        assert!(reply.len() <= size_limit(transport, Some(&edns)));
+        let read = Answer::from_wire(&reply, &query.question).expect("our own answer can be read");
+        assert_eq!(read.rcode, answer.rcode);
+        if transport == Transport::Tcp && !read.truncated && read.records().len() == answer.records().len() {
+            assert_same(&answer, &read);
+        }
+    }
+}
+
+/// The same records; compression may have changed the case of names.
+fn assert_same(written: &Answer, read: &Answer) {
+    // The encoder writes section by section; the order inside each stays.
+    let by_section = |answer: &Answer| -> Vec<Vec<String>> {
+        let say = |r: RecordRef<'_>| {
+            let (owner, rdata) = (r.owner.to_ascii_lowercase(), r.rdata.to_ascii_lowercase());
+            format!("{owner:02x?} {:?} {} {} {rdata:02x?}", r.rtype, r.class, r.ttl)
+        };
+        [Section::Answer, Section::Authority, Section::Additional]
+            .map(|section| answer.section(section).map(say).collect())
+            .to_vec()
+    };
+    assert_eq!(by_section(written), by_section(read));
 }

@@ -353,3 +353,6 @@ fn note_ineffective(snapshot: &Snapshot, entries: &[(Name, Reach)], place: &str,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

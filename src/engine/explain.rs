@@ -108,14 +108,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told, None)
         }
         QueryVerdict::Allow(permit) => {
-            let provenance = fill_allow(snapshot, &mut told, &steps);
-            match provenance {
-                Some((list, line)) => {
-                    told.line = Some(line);
-                    told.list = Some(snapshot.list(list).name.clone());
-                }
-                None => told.list = None,
-            }
+            fill_allow(snapshot, &mut told, &steps);
             Asked::Forward(told, permit)
         }
     }
@@ -140,6 +133,8 @@ pub fn judge_answer(
             told.verdict = "block";
             told.sentence_en = format!("{} leads through too many other names.", told.name);
             told.sentence_vi = format!("{} dẫn qua quá nhiều tên khác.", told.name);
+            told.change_en = "nothing here can: whoever keeps that name must make its chain shorter.".into();
+            told.change_vi = "không thay đổi được ở đây: bên quản lý tên này phải rút ngắn chuỗi tên.".into();
             (told, None)
         }
         AnswerVerdict::Deliver(_) => (told, None),
@@ -163,7 +158,8 @@ fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
     Tried { rung: rung.as_str(), outcome, list, name }
 }
 
-fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)]) -> Option<(ListId, u32)> {
+/// Only our own lists allow, and their entries have positions, not lines of a file: no line is told.
+fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
     let allow = steps.iter().find_map(|(rung, step)| match step {
         Step::Allow(Cause::Rule { list, owner, .. }) => Some((*rung, *list, owner.clone())),
@@ -174,13 +170,14 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
     match allow {
         Some((rung, list, owner)) => {
             told.rung = rung.as_str();
-            told.rule = Some(owner.to_string());
+            told.list = Some(snapshot.list(list).name.clone());
+            let rule =
+                rule_line(snapshot, list, &owner).map_or(owner.to_string(), |(_, reach)| rule_text(&owner, reach));
             told.sentence_en = format!("{name} is allowed by an allow rule for {owner}.");
             told.sentence_vi = format!("{name} được phép theo luật cho phép {owner}.");
-            told.change_en = format!("take {owner} out of {}; {}.", place(snapshot, list), who(rung));
-            told.change_vi = format!("bỏ {owner} khỏi {}; {}.", place(snapshot, list), who_vi(rung));
-            let line = rule_line(snapshot, list, &owner).map_or(0, |(line, _)| line);
-            Some((list, line))
+            told.change_en = format!("take {rule} out of {}; {}.", place(snapshot, list), who(rung));
+            told.change_vi = format!("bỏ {rule} khỏi {}; {}.", place(snapshot, list), who_vi(rung));
+            told.rule = Some(rule);
         }
         None => {
             told.rung = Rung::Forward.as_str();
@@ -193,7 +190,6 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
             }
             told.change_en = "to block it, put it into [operator] deny (everybody) or the profile's deny.".into();
             told.change_vi = "muốn chặn, thêm tên vào [operator] deny (mọi người) hoặc deny của hồ sơ.".into();
-            None
         }
     }
 }
@@ -375,3 +371,6 @@ fn source(source: &ListSource) -> String {
         ListSource::File(path) => path.display().to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

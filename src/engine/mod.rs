@@ -19,5 +19,7 @@ pub mod query;
 pub mod reply;
 pub mod safe_search;
 pub mod snapshot;
+#[cfg(test)]
+pub mod test_support;
 pub mod upstream;
 pub mod verdict;

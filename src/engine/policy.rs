@@ -393,3 +393,6 @@ pub fn is_security(categories: &Categories, id: CategoryId) -> bool {
 pub fn is_any(question: &Question) -> bool {
     question.qtype == RecordType::ANY
 }
+
+#[cfg(test)]
+mod tests;

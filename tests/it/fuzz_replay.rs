@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../../fuzz/checks.rs"]
-mod checks;
+pub mod checks;
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
@@ -26,4 +26,14 @@ fn list_parse() {
 #[test]
 fn name_text() {
     replay("name_text", checks::name_text);
+}
+
+#[test]
+fn packet() {
+    replay("packet", checks::packet);
+}
+
+#[test]
+fn answer() {
+    replay("answer", checks::answer);
 }

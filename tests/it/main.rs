@@ -5,3 +5,8 @@ mod fuzz_replay;
 mod list_suites;
 mod safe_search_suite;
 mod shared;
+
+mod lab;
+mod odd_packets;
+mod packet_corpora;
+mod upstream_faults;

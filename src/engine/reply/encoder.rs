@@ -105,6 +105,8 @@ const RA: u16 = 0x0080;
 const AD: u16 = 0x0020;
 const CD: u16 = 0x0010;
 
+/// An OPT without options: root, type, class, TTL, length. RFC 6891 §6.1.2.
+const OPT_OCTETS: usize = 11;
 /// Offsets that a compression pointer can reach: 14 bits. RFC 1035 §4.1.4.
 const POINTER_MAX: usize = 0x3fff;
 /// Names remembered for compression in one message; later ones are written out. Bounds the work per name.
@@ -140,8 +142,8 @@ impl Encoder {
     /// Encodes the OPT now, so that records know what room is left; nothing when the client sent none (RFC 6891 §7).
     fn reserve_opt(&mut self, edns: Option<&Edns>, response: &Response<'_>, transport: Transport) {
         let Some(edns) = edns else { return };
-        // An option that would not leave room for itself is left out: the question and the code matter more.
-        let room = self.limit.saturating_sub(self.out.len());
+        // What is left for options: one that does not fit is left out, so that the question and the OPT always go.
+        let mut room = self.limit.saturating_sub(self.out.len() + OPT_OCTETS);
         let opt = &mut self.opt;
         opt.push(0);
         opt.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
@@ -150,15 +152,15 @@ impl Encoder {
         opt.extend_from_slice(&[0, 0]);
         let options_at = opt.len();
         if edns.nsid && !response.nsid.is_empty() {
-            put_option(opt, room, 3, &[response.nsid]);
+            put_option(opt, &mut room, 3, &[response.nsid]);
         }
         if edns.keepalive && transport == Transport::Tcp {
             // RFC 7828 §3.1: units of 100 ms.
             let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
-            put_option(opt, room, 11, &[&tenths.to_be_bytes()]);
+            put_option(opt, &mut room, 11, &[&tenths.to_be_bytes()]);
         }
         for ede in response.ede {
-            put_option(opt, room, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
+            put_option(opt, &mut room, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
         }
         let len = (opt.len() - options_at) as u16;
         opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
@@ -276,12 +278,11 @@ impl Encoder {
     }
 }
 
-/// Appends an option, unless the OPT would then be over `room` octets.
-fn put_option(opt: &mut Vec<u8>, room: usize, code: u16, value: &[&[u8]]) {
+/// Adds an option that fits into `room`, and takes it off.
+fn put_option(opt: &mut Vec<u8>, room: &mut usize, code: u16, value: &[&[u8]]) {
     let len: usize = value.iter().map(|v| v.len()).sum();
-    if opt.len() + 4 + len > room {
-        return;
-    }
+    let Some(left) = room.checked_sub(4 + len) else { return };
+    *room = left;
     opt.extend_from_slice(&code.to_be_bytes());
     opt.extend_from_slice(&(len as u16).to_be_bytes());
     for part in value {
@@ -301,4 +302,148 @@ fn name_len(octets: &[u8]) -> usize {
         at += 1 + usize::from(octets[at]);
     }
     at + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::limits::TCP_IDLE;
+    use crate::engine::name::Name;
+    use crate::engine::query::CLASS_IN;
+
+    fn query(qname: Name, edns: Option<Edns>) -> Query {
+        Query {
+            id: 0x1234,
+            recursion_desired: true,
+            checking_disabled: false,
+            authentic_data: false,
+            spelling: Spelling::of(&qname),
+            question: Question { qname, qtype: RecordType::A, qclass: CLASS_IN },
+            edns,
+        }
+    }
+
+    fn edns(udp_payload: u16) -> Edns {
+        Edns { version: 0, udp_payload, dnssec_ok: false, nsid: true, keepalive: true }
+    }
+
+    /// A name of 255 octets, the longest there is.
+    fn longest() -> Name {
+        let label = |octet: char, len| octet.to_string().repeat(len);
+        Name::from_text(&[label('a', 63), label('b', 63), label('c', 63), label('d', 61)].join(".")).unwrap()
+    }
+
+    /// Codes of the options in an answer whose last record is the OPT.
+    fn options(answer: &[u8]) -> Vec<u16> {
+        let at = answer.windows(6).rposition(|w| w == [0, 0, 41, 0x04, 0xd0, 0]).expect("an OPT of 1232");
+        let mut options = &answer[at + OPT_OCTETS..];
+        let mut codes = Vec::new();
+        while let Some((head, rest)) = options.split_first_chunk::<4>() {
+            codes.push(u16::from_be_bytes([head[0], head[1]]));
+            options = &rest[usize::from(u16::from_be_bytes([head[2], head[3]]))..];
+        }
+        codes
+    }
+
+    #[test]
+    fn options_that_do_not_fit_are_left_out_and_the_opt_stays() {
+        let long = "x".repeat(200);
+        let ede = [EdeText { code: EdeCode::BLOCKED, text: &long }; 5];
+        let short = Name::from_text("a.example").unwrap();
+        for (qname, transport, payload, nsid, codes) in [
+            (&short, Transport::Udp, 1232, 255, &[3, 15, 15, 15, 15, 15][..]),
+            (&short, Transport::Tcp, 512, 255, &[3, 11, 15, 15, 15, 15, 15]),
+            (&short, Transport::Udp, 512, 255, &[3, 15, 15, 15]),
+            (&longest(), Transport::Udp, 512, 255, &[15, 15, 15]),
+            (&longest(), Transport::Udp, 0, 10, &[3, 15, 15, 15]),
+            (&longest(), Transport::Tcp, 0, 10, &[3, 11, 15, 15, 15, 15, 15]),
+        ] {
+            let query = query(qname.clone(), Some(edns(payload)));
+            let nsid = vec![b'n'; nsid];
+            let response = Response { ede: &ede, nsid: &nsid, ..Response::code(Rcode::SERVFAIL) };
+            let answer = write(&query, transport, &response, std::iter::empty());
+            let limit = size_limit(transport, query.edns.as_ref());
+            assert!(answer.len() <= limit, "{} octets, at most {limit}", answer.len());
+            assert_eq!(options(&answer), codes, "{qname} {transport:?} {payload}");
+        }
+    }
+
+    #[test]
+    fn an_extended_error_is_cut_between_characters() {
+        for (text, len) in [("short", 5), (&"x".repeat(64), 64), (&"x".repeat(65), 64), (&"ữ".repeat(30), 63)] {
+            assert_eq!(shorten(text).len(), len, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_opt_answers_what_was_asked() {
+        let name = Name::from_text("a.example").unwrap();
+        let with = |edns: Option<Edns>, transport, rcode| {
+            let response = Response { nsid: b"n1", ..Response::code(rcode) };
+            write(&query(name.clone(), edns), transport, &response, std::iter::empty())
+        };
+        let plain = with(None, Transport::Udp, Rcode::NOERROR);
+        assert_eq!((plain.len(), plain[11]), (12 + 11 + 4, 0), "no OPT unless asked");
+        assert_eq!(options(&with(Some(edns(1232)), Transport::Udp, Rcode::NOERROR)), [3], "no keepalive over UDP");
+        let tcp = with(Some(edns(1232)), Transport::Tcp, Rcode::NOERROR);
+        assert_eq!(options(&tcp), [3, 11]);
+        assert_eq!(tcp[tcp.len() - 2..], ((TCP_IDLE.as_millis() / 100) as u16).to_be_bytes());
+        let do_bit = with(Some(Edns { dnssec_ok: true, nsid: false, ..edns(512) }), Transport::Udp, Rcode::BADVERS);
+        // Extended code 1, version 0, DO.
+        assert_eq!(do_bit[do_bit.len() - 6..], [1, 0, 0x80, 0, 0, 0]);
+        assert_eq!(do_bit[3] & 0xf, 0);
+    }
+
+    #[test]
+    fn ttls_age_and_are_capped() {
+        for (rule, ttl, told) in [
+            (TtlRule::Age { secs: 0, max: 3600 }, 300, 300),
+            (TtlRule::Age { secs: 100, max: 3600 }, 300, 200),
+            (TtlRule::Age { secs: 301, max: 3600 }, 300, 0),
+            (TtlRule::Age { secs: 100, max: 60 }, 300, 60),
+            (TtlRule::Fixed(30), 5, 30),
+        ] {
+            assert_eq!(rule.apply(ttl), told, "{rule:?} {ttl}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_by_section() {
+        let qname = Name::from_text("a.example").unwrap();
+        let record = |section, rdata| RecordRef {
+            section,
+            owner: b"\x01a\x07example\0",
+            rtype: RecordType::TXT,
+            class: CLASS_IN,
+            ttl: 60,
+            rdata,
+        };
+        let (small, large) = (&[b'.'; 50][..], &[b'.'; 600][..]);
+        use Section::{Additional, Answer, Authority};
+        for (what, records, tc, counts) in [
+            ("all fits", vec![(Answer, small), (Authority, small), (Additional, small)], false, [1, 1, 1]),
+            ("half an answer is none", vec![(Answer, small), (Answer, large)], true, [0, 0, 0]),
+            ("a cut answer has nothing behind it", vec![(Answer, large), (Authority, small)], true, [0, 0, 0]),
+            ("authority goes silently", vec![(Answer, small), (Authority, large)], false, [1, 0, 0]),
+            (
+                "and additional is still tried",
+                vec![(Answer, small), (Authority, large), (Additional, small)],
+                false,
+                [1, 0, 1],
+            ),
+            ("additional goes silently", vec![(Answer, small), (Additional, large)], false, [1, 0, 0]),
+            ("no data without its SOA is cut", vec![(Authority, large)], true, [0, 0, 0]),
+            ("no data and no glue", vec![(Authority, small), (Additional, large)], false, [0, 1, 0]),
+        ] {
+            let records: Vec<RecordRef<'_>> =
+                records.into_iter().map(|(section, rdata)| record(section, rdata)).collect();
+            for edns in [None, Some(Edns { nsid: false, ..edns(512) })] {
+                let query = query(qname.clone(), edns);
+                let out = write(&query, Transport::Udp, &Response::code(Rcode::NOERROR), records.iter().copied());
+                let got: [u8; 3] = [out[7], out[9], out[11] - u8::from(edns.is_some())];
+                assert_eq!((out[2] & 0x02 != 0, got), (tc, counts), "{what}");
+                assert!(out.len() <= 512, "{what}");
+            }
+        }
+    }
 }

@@ -313,3 +313,6 @@ fn soa_rdata(minimum: u32) -> Vec<u8> {
 
 /// TTL rule of a stale answer. RFC 8767 §4.
 pub const STALE_TTL: TtlRule = TtlRule::Fixed(STALE_TTL_SECS);
+
+#[cfg(test)]
+mod tests;

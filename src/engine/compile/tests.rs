@@ -1,0 +1,120 @@
+//! What compiling reports, and what it refuses.
+
+use super::*;
+use crate::engine::client::Client;
+use crate::engine::test_support::{Setup, entries, name};
+
+#[test]
+fn rules_on_public_suffixes_are_left_out_and_told() {
+    let lines = "com.vn\ngood.com.vn\nblogspot.com\nco.uk\n";
+    let (snapshot, report) = Setup::new().list("adult", lines).compile_with_report();
+    let (list, spared) = &report.spared[0];
+    assert_eq!((report.spared.len(), list.as_str(), spared.count), (1, "adult", 3));
+    let shown: Vec<String> = spared.shown.iter().map(|rule| format!("{} {}", rule.line, rule.name)).collect();
+    assert_eq!(shown, ["1 com.vn", "3 blogspot.com", "4 co.uk"]);
+    // They are counted as read, and hit nothing.
+    let mut hits = Hits::default();
+    for (asked, is_listed) in [("x.com.vn", false), ("www.good.com.vn", true), ("x.blogspot.com", false)] {
+        snapshot.index.names.look_up(name(asked).as_wire(), &mut hits);
+        assert_eq!(!hits.is_empty(), is_listed, "{asked}");
+    }
+}
+
+#[test]
+fn the_operators_own_word_and_obeying_lists_may_stand_on_public_suffixes() {
+    let mut setup = Setup::new();
+    setup.policy.operator_deny = entries(&["com.vn"]);
+    setup.policy.profiles[0].deny = entries(&["blogspot.com"]);
+    let mut inputs = setup.list("adult", "co.uk").inputs();
+    inputs.lists[0].settings.obey_public_suffixes = true;
+    let (snapshot, report) = compile(inputs).unwrap();
+    assert!(report.spared.is_empty());
+    let mut hits = Hits::default();
+    for asked in ["x.com.vn", "x.blogspot.com", "x.co.uk"] {
+        snapshot.index.names.look_up(name(asked).as_wire(), &mut hits);
+        assert!(!hits.is_empty(), "{asked}");
+    }
+}
+
+#[test]
+fn a_deny_of_a_protected_name_is_told_with_its_place() {
+    let mut setup = Setup::new();
+    setup.policy.operator_deny = entries(&["www.bank.example", "a.example", "safe.search.example"]);
+    setup.policy.profiles[1].deny = entries(&["=update.example", "sub.update.example", "so.gov.vn"]);
+    let (_, report) = setup.compile_with_report();
+    assert_eq!(
+        report.ineffective,
+        [
+            "[operator] deny: www.bank.example is a protected name, so denying it has no effect",
+            "[operator] deny: safe.search.example is a protected name, so denying it has no effect",
+            "[profile.school] deny: update.example is a protected name, so denying it has no effect",
+        ]
+    );
+}
+
+#[test]
+fn more_lists_than_a_set_holds_are_refused_before_anything_is_looked_up() {
+    let with_profiles = |count: usize| {
+        let mut setup = Setup::new();
+        let first = setup.policy.profiles[0].clone();
+        setup.policy.profiles = (0..count)
+            .map(|i| ProfileSettings { name: format!("p{i}"), deny: entries(&["a.example"]), ..first.clone() })
+            .collect();
+        compile(setup.inputs()).map(|(snapshot, _)| snapshot.lists.len())
+    };
+    let own = with_profiles(1).unwrap() - 2;
+    let most = (LISTS_MAX - own) / 2;
+    assert_eq!(with_profiles(most), Ok(own + 2 * most));
+    let over = own + 2 * (most + 1);
+    let why = with_profiles(most + 1).unwrap_err();
+    assert_eq!(why, CompileError::TooManyLists(over));
+    assert_eq!(why.to_string(), format!("{over} lists, at most {LISTS_MAX} (each profile counts as two)"));
+    assert_eq!(with_profiles(2 * LISTS_MAX), Err(CompileError::TooManyLists(own + 4 * LISTS_MAX)));
+}
+
+#[test]
+fn clients_find_their_profile_and_others_the_first() {
+    let mut setup = Setup::new();
+    let client = |name: &str, nets: &[&str], profile| ClientSettings {
+        name: name.into(),
+        networks: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        profile,
+    };
+    setup.policy.clients =
+        vec![client("all", &["10.0.0.0/8", "2001:db8::/32"], 2), client("class", &["10.1.0.0/16"], 1)];
+    let snapshot = setup.compile();
+    for (source, expected) in [
+        ("10.2.0.1", Client { profile: ProfileId(2), configured: Some(0) }),
+        ("10.1.0.1", Client { profile: ProfileId(1), configured: Some(1) }),
+        ("2001:db8::1", Client { profile: ProfileId(2), configured: Some(0) }),
+        ("192.0.2.1", Client { profile: ProfileId(0), configured: None }),
+    ] {
+        assert_eq!(snapshot.clients.identify(source.parse().unwrap()), expected, "{source}");
+    }
+    assert_eq!(snapshot.client_names, ["all", "class"]);
+    assert_eq!(snapshot.profile_named("school"), Some(ProfileId(1)));
+    assert_eq!(snapshot.profile_named("nobody"), None);
+}
+
+#[test]
+fn every_list_has_its_place_and_count() {
+    let snapshot = Setup::new().list("adult", "a.example\nb.example\n").rules("operator.deny c.example").compile();
+    let count = |name: &str| snapshot.lists.iter().find(|list| list.name == name).map(|list| list.rules);
+    for (list, rules) in [
+        ("adult", Some(2)),
+        ("operator.deny", Some(1)),
+        ("operator.allow", Some(0)),
+        // Three entries and the SafeSearch targets.
+        ("protected", Some(5)),
+        ("protected-content", Some(1)),
+        ("canary", Some(1)),
+        ("browser-canary", Some(1)),
+        ("test-name.adult", Some(1)),
+        ("profile.school.deny", Some(0)),
+        ("nothing", None),
+    ] {
+        assert_eq!(count(list), rules, "{list}");
+    }
+    let configured: Vec<_> = snapshot.lists.iter().filter(|l| l.configured.is_some()).map(|l| &l.name).collect();
+    assert_eq!(configured, ["adult"]);
+}

@@ -1,0 +1,263 @@
+//! Snapshots, questions and answers for the engine's tests, each in a line or two of text.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::answer::{Answer, AnswerBuilder, Section};
+use crate::engine::category::Categories;
+use crate::engine::client::Client;
+use crate::engine::compile::{
+    BuiltIn, CacheSettings, CompileReport, Inputs, ListSettings, ListSource, LoadedList, Policy, ProfileSettings,
+    Strangers, YouTube, compile,
+};
+use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
+use crate::engine::matcher::HashSeed;
+use crate::engine::name::Name;
+use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
+use crate::engine::safe_search::SafeSearch;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
+use crate::engine::verdict::BlockResponse;
+
+/// One engine with a CNAME host and an apex, a video service with a moderate form, and two without any safe form.
+const SAFE_SEARCH: &str = "\
+target,safe.search.example,192.0.2.1,2001:db8::1
+target,moderate.video.example,192.0.2.2,
+search,www.search.example,safe.search.example,default,cname
+search,search.example,safe.search.example,default,address
+video,www.video.example,moderate.video.example,moderate,cname
+raw,www.raw.example,,no-enforcement,block
+raw,*.rawest.example,,no-enforcement,block
+";
+
+/// What a snapshot is made of, open to be changed before [`Setup::compile`].
+pub struct Setup {
+    pub policy: Policy,
+    pub built_in: BuiltIn,
+    pub upstream_zones: Vec<Name>,
+    lists: Vec<LoadedList>,
+}
+
+pub fn name(text: &str) -> Name {
+    Name::zone_from_text(text).unwrap()
+}
+
+/// Entries of an own list: `a.example`, `=a.example`, `*.a.example`.
+pub fn entries(entries: &[&str]) -> Vec<(Name, Reach)> {
+    entries.iter().map(|entry| own_entry(entry).unwrap()).collect()
+}
+
+pub fn question(qname: &str, qtype: RecordType) -> Question {
+    Question { qname: name(qname), qtype, qclass: CLASS_IN }
+}
+
+/// A query with RD, without EDNS.
+pub fn query(qname: &str, qtype: RecordType) -> Query {
+    let question = question(qname, qtype);
+    Query {
+        id: 0x1234,
+        recursion_desired: true,
+        checking_disabled: false,
+        authentic_data: false,
+        spelling: Spelling::of(&question.qname),
+        question,
+        edns: None,
+    }
+}
+
+/// As [`query`], with an OPT of 1232 octets.
+pub fn edns_query(qname: &str, qtype: RecordType) -> Query {
+    let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: false, nsid: false, keepalive: false };
+    Query { edns: Some(edns), ..query(qname, qtype) }
+}
+
+pub fn origin() -> Origin {
+    let source = "127.0.0.1:4000".parse().unwrap();
+    Origin { source, local: None, transport: Transport::Udp }
+}
+
+/// The client of a profile.
+pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
+    Client { profile: snapshot.profile_named(profile).unwrap(), configured: None }
+}
+
+impl Setup {
+    /// Profiles: `default` (adult, gambling), `school` (bypass and unsafe-search as well), `open` (nothing, security off).
+    pub fn new() -> Setup {
+        let categories = Categories::built_in();
+        let ids = |names: &[&str]| names.iter().map(|name| categories.id(name).unwrap()).collect();
+        let default = ProfileSettings {
+            name: "default".into(),
+            block: ids(&["adult", "gambling"]),
+            security: true,
+            safe_search: true,
+            youtube: YouTube::Off,
+            block_response: BlockResponse::Nxdomain,
+            allow: Vec::new(),
+            deny: Vec::new(),
+        };
+        let school = ProfileSettings {
+            name: "school".into(),
+            block: ids(&["adult", "gambling", "bypass", "unsafe-search"]),
+            youtube: YouTube::Moderate,
+            ..default.clone()
+        };
+        let open = ProfileSettings {
+            name: "open".into(),
+            block: Vec::new(),
+            security: false,
+            safe_search: false,
+            ..default.clone()
+        };
+        let policy = Policy {
+            categories,
+            lists: Vec::new(),
+            profiles: vec![default, school, open],
+            clients: Vec::new(),
+            access: Vec::new(),
+            strangers: Strangers::Refuse,
+            operator_allow: Vec::new(),
+            operator_deny: Vec::new(),
+            upstreams: Vec::new(),
+            page_v4: None,
+            page_v6: None,
+            block_ttl_secs: 10,
+            rebind_protection: false,
+            rebind_allow: Vec::new(),
+            cache: CacheSettings {
+                size: 1 << 20,
+                serve_stale: Duration::ZERO,
+                max_client_ttl: Duration::from_secs(60),
+            },
+            node_name: String::new(),
+        };
+        let built_in = BuiltIn {
+            safe_search: Arc::new(SafeSearch::from_csv(SAFE_SEARCH).unwrap()),
+            protected: entries(&["bank.example", "pay.wide.example", "=update.example"]),
+            protected_content: entries(&["gov.vn"]),
+            browser_canaries: entries(&["=use-application-dns.net"]),
+        };
+        Setup { policy, built_in, upstream_zones: vec![Name::ROOT], lists: Vec::new() }
+    }
+
+    /// Adds a list, named as its category, with these lines.
+    pub fn list(mut self, category: &str, lines: &str) -> Setup {
+        let options = ParseOptions { format: Format::Auto, bare_reach: Some(Reach::Subtree) };
+        let settings = ListSettings {
+            name: category.to_owned(),
+            category: self.policy.categories.id(category).unwrap(),
+            options,
+            source: ListSource::File(format!("lists/{category}.txt").into()),
+            required: true,
+            obey_public_suffixes: false,
+        };
+        let rules = Arc::new(parse(lines.as_bytes(), options).unwrap());
+        self.lists.push(LoadedList { settings, rules });
+        self
+    }
+
+    /// Rules as `where entry`, with `;` between: `operator.allow a.example; deny =b.example; malware c.example`. `allow`
+    /// and `deny` are every profile's; anything else is the category of a list.
+    pub fn rules(mut self, rules: &str) -> Setup {
+        for rule in rules.split(';').map(str::trim).filter(|rule| !rule.is_empty()) {
+            let (place, entry) = rule.split_once(' ').unwrap();
+            let own = || own_entry(entry).unwrap();
+            match place {
+                "operator.allow" => self.policy.operator_allow.push(own()),
+                "operator.deny" => self.policy.operator_deny.push(own()),
+                "allow" => self.policy.profiles.iter_mut().for_each(|profile| profile.allow.push(own())),
+                "deny" => self.policy.profiles.iter_mut().for_each(|profile| profile.deny.push(own())),
+                category => self = self.list(category, &entry.replace(' ', "\n")),
+            }
+        }
+        self
+    }
+
+    pub fn compile(self) -> Snapshot {
+        self.compile_with_report().0
+    }
+
+    pub fn compile_with_report(self) -> (Snapshot, CompileReport) {
+        compile(self.inputs()).unwrap()
+    }
+
+    pub fn inputs(self) -> Inputs {
+        let server = Server {
+            transport: UpstreamTransport::Udp,
+            host: Host::Address("127.0.0.1:53".parse().unwrap()),
+            tls_name: None,
+            path: String::new(),
+        };
+        let table = |zone: Name| UpstreamTable {
+            zones: vec![zone],
+            servers: vec![server.clone()],
+            tier: 1,
+            fallback: Fallback::None,
+            trust_ad: false,
+        };
+        Inputs {
+            generation: 1,
+            policy: self.policy,
+            lists: self.lists,
+            built_in: self.built_in,
+            upstreams: self.upstream_zones.into_iter().map(table).collect(),
+            seed: HashSeed(1, 2),
+        }
+    }
+}
+
+/// An answer as records with `;` between: `CNAME b.example; A 192.0.2.1`. Each is owned by the last CNAME's target. Names:
+/// CNAME, DNAME, NS; addresses: A, AAAA; `HTTPS target hint …` and SVCB; `SOA minimum`; a `+` in front puts a record into
+/// the additional section. The TTL is 300.
+pub fn answer(qname: &str, rcode: Rcode, records: &str) -> Answer {
+    let mut made = AnswerBuilder::new(rcode);
+    let mut owner = name(qname);
+    for record in records.split(';').map(str::trim).filter(|record| !record.is_empty()) {
+        let (section, record) = match record.strip_prefix('+') {
+            Some(record) => (Section::Additional, record),
+            None => (Section::Answer, record),
+        };
+        let (rtype, value) = record.split_once(' ').unwrap();
+        let mut push = |rtype, rdata: &[u8]| {
+            made.push(section, owner.as_wire(), rtype, 300, rdata);
+        };
+        match rtype {
+            "CNAME" => {
+                let target = name(value);
+                push(RecordType::CNAME, target.as_wire());
+                owner = target;
+            }
+            "DNAME" => push(RecordType::DNAME, name(value).as_wire()),
+            "NS" => push(RecordType::NS, name(value).as_wire()),
+            "A" | "AAAA" => match value.parse().unwrap() {
+                IpAddr::V4(v4) => push(RecordType::A, &v4.octets()),
+                IpAddr::V6(v6) => push(RecordType::AAAA, &v6.octets()),
+            },
+            "HTTPS" => push(RecordType::HTTPS, &svcb(value)),
+            "SVCB" => push(RecordType::SVCB, &svcb(value)),
+            "TXT" => push(RecordType::TXT, &[&[value.len() as u8], value.as_bytes()].concat()),
+            "SOA" => {
+                let minimum: u32 = value.parse().unwrap();
+                let rdata = [&[0; 18], minimum.to_be_bytes().as_slice()].concat();
+                made.push(Section::Authority, owner.as_wire(), RecordType::SOA, 300, &rdata);
+            }
+            other => panic!("type {other}"),
+        }
+    }
+    made.finish()
+}
+
+/// Priority 1, a target and a hint for each address. RFC 9460 §2.2.
+fn svcb(value: &str) -> Vec<u8> {
+    let mut words = value.split(' ');
+    let mut rdata = vec![0, 1];
+    rdata.extend_from_slice(name(words.next().unwrap()).as_wire());
+    for hint in words {
+        match hint.parse().unwrap() {
+            IpAddr::V4(v4) => rdata.extend([&[0, 4, 0, 4][..], &v4.octets()].concat()),
+            IpAddr::V6(v6) => rdata.extend([&[0, 6, 0, 16][..], &v6.octets()].concat()),
+        }
+    }
+    rdata
+}
