@@ -432,6 +432,12 @@ impl Resolver {
         hit
     }
 
+    /// Whether an address is a client of ours, and what others get.
+    pub fn standing(&self, source: std::net::IpAddr) -> (bool, Strangers) {
+        let generation = self.cell.load();
+        (generation.snapshot.access.allows(source), generation.snapshot.strangers)
+    }
+
     /// Whether the canary of the built-in security list is blocked now: the proof that filtering works.
     pub fn canary_is_blocked(&self) -> bool {
         let generation = self.cell.load();

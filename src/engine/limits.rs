@@ -85,6 +85,10 @@ pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
 pub const TCP_CONNECTIONS_MAX: usize = 1_000;
 /// TCP connections at once from one address; a school's NAT has many phones behind it.
 pub const TCP_CONNECTIONS_PER_CLIENT_MAX: usize = 100;
+/// TCP connections at once of sources that we do not serve: enough to tell them REFUSED.
+pub const TCP_STRANGERS_MAX: usize = 50;
+/// Octets of answers that wait for their TCP peers, over all connections; then the connection that adds more is cut.
+pub const TCP_QUEUED_OCTETS_MAX: usize = 64 << 20;
 /// Questions of one TCP connection being answered at once; the next is read when one is done.
 pub const TCP_PIPELINE_MAX: usize = 100;
 /// A TCP connection without a complete question for this long is closed. RFC 7766 §6.2.3: "a few seconds".

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSoc
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -100,15 +101,22 @@ impl Bound {
         self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 
-    /// Serves all of them until `stop`. Work in hand is in `tracker`; the listeners' own tasks too.
-    pub fn serve(self, resolver: &Arc<Resolver>, stop: &CancellationToken, tracker: &TaskTracker) -> io::Result<()> {
+    /// Serves all of them until `stop`. Work in hand is in `tracker`; the listeners' own tasks too, and they are returned:
+    /// one that ends before the stop is a fault.
+    pub fn serve(
+        self,
+        resolver: &Arc<Resolver>,
+        stop: &CancellationToken,
+        tracker: &TaskTracker,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let mut tasks = Vec::with_capacity(self.udp.len() + self.tcp.len());
         for socket in self.udp {
-            udp::spawn(socket, Arc::clone(resolver), stop.clone(), tracker)?;
+            tasks.push(udp::spawn(socket, Arc::clone(resolver), stop.clone(), tracker)?);
         }
         let limits = Arc::new(tcp::Limits::default());
         for listener in self.tcp {
-            tcp::spawn(listener, Arc::clone(resolver), Arc::clone(&limits), stop.clone(), tracker)?;
+            tasks.push(tcp::spawn(listener, Arc::clone(resolver), Arc::clone(&limits), stop.clone(), tracker)?);
         }
-        Ok(())
+        Ok(tasks)
     }
 }

@@ -11,6 +11,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,10 @@ use crate::engine::query::{Origin, Transport};
 
 /// Room for the largest datagram: a query may be any size, and what is cut would be misread.
 const DATAGRAM_OCTETS: usize = 65_535;
+
+/// Batches still taken from a socket's queue after the stop: a queue of 4 MiB holds about so many. Under a flood the
+/// queue never ends, and the stop must.
+const BATCHES_AFTER_STOP: usize = 512;
 
 /// A socket with the kernel's packet information: which address a datagram was sent to.
 struct Socket {
@@ -33,11 +38,10 @@ pub(super) fn spawn(
     resolver: Arc<Resolver>,
     stop: CancellationToken,
     tracker: &TaskTracker,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
     let socket = Arc::new(Socket { io: UdpSocket::from_std(socket)?, state });
-    tracker.spawn(serve(socket, resolver, stop, tracker.clone()));
-    Ok(())
+    Ok(tracker.spawn(serve(socket, resolver, stop, tracker.clone())))
 }
 
 async fn serve(socket: Arc<Socket>, resolver: Arc<Resolver>, stop: CancellationToken, tracker: TaskTracker) {
@@ -46,25 +50,37 @@ async fn serve(socket: Arc<Socket>, resolver: Arc<Resolver>, stop: CancellationT
     let mut metas = vec![RecvMeta::default(); BATCH_SIZE];
     loop {
         let received = tokio::select! {
-            // What the kernel queued before the stop is still answered: receiving is tried first.
             biased;
+            () = stop.cancelled() => break,
             received = socket.receive(&mut buffers, &mut metas) => received,
-            () = stop.cancelled() => return,
         };
-        let count = match received {
-            Ok(count) => count,
-            Err(why) => {
-                // An ICMP error of an earlier answer, or memory pressure: this socket is still good.
-                tracing::debug!(error = %why, "receiving failed");
-                tokio::task::yield_now().await;
-                continue;
-            }
-        };
-        for (buffer, meta) in buffers.iter().zip(&metas).take(count) {
-            // The kernel may hand over several datagrams of one sender end to end.
-            for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                take(&socket, &resolver, &room, &tracker, datagram, meta).await;
-            }
+        match received {
+            Ok(count) => take_all(&socket, &resolver, &room, &tracker, &buffers, &metas[..count]).await,
+            // An ICMP error of an earlier answer, or memory pressure: this socket is still good.
+            Err(why) => tracing::debug!(error = %why, "receiving failed"),
+        }
+        // A flood keeps the socket readable for ever; timers, signals and every other socket need this worker too.
+        tokio::task::yield_now().await;
+    }
+    // What the kernel queued before the stop is still answered, as far as a bound allows.
+    for _ in 0..BATCHES_AFTER_STOP {
+        let Ok(count) = socket.receive_now(&mut buffers, &mut metas) else { return };
+        take_all(&socket, &resolver, &room, &tracker, &buffers, &metas[..count]).await;
+    }
+}
+
+async fn take_all(
+    socket: &Arc<Socket>,
+    resolver: &Arc<Resolver>,
+    room: &Arc<Semaphore>,
+    tracker: &TaskTracker,
+    buffers: &[Vec<u8>],
+    metas: &[RecvMeta],
+) {
+    for (buffer, meta) in buffers.iter().zip(metas) {
+        // The kernel may hand over several datagrams of one sender end to end.
+        for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+            take(socket, resolver, room, tracker, datagram, meta).await;
         }
     }
 }
@@ -104,15 +120,18 @@ impl Socket {
     async fn receive(&self, buffers: &mut [Vec<u8>], metas: &mut [RecvMeta]) -> io::Result<usize> {
         loop {
             self.io.readable().await?;
-            let received = self.io.try_io(Interest::READABLE, || {
-                let mut slices: Vec<io::IoSliceMut<'_>> = buffers.iter_mut().map(|b| io::IoSliceMut::new(b)).collect();
-                self.state.recv(UdpSockRef::from(&self.io), &mut slices, metas)
-            });
-            match received {
+            match self.receive_now(buffers, metas) {
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
                 received => return received,
             }
         }
+    }
+
+    fn receive_now(&self, buffers: &mut [Vec<u8>], metas: &mut [RecvMeta]) -> io::Result<usize> {
+        self.io.try_io(Interest::READABLE, || {
+            let mut slices: Vec<io::IoSliceMut<'_>> = buffers.iter_mut().map(|b| io::IoSliceMut::new(b)).collect();
+            self.state.recv(UdpSockRef::from(&self.io), &mut slices, metas)
+        })
     }
 
     /// Sends from the address the client asked; a datagram that the kernel does not take is lost, as UDP may be.

@@ -167,7 +167,7 @@ impl Encoder {
     }
 
     /// Writes the records that fit. An answer section that does not fit whole is left out and TC set (RFC 2181 §9); the
-    /// other sections are left out silently, unless the answer is their SOA.
+    /// other sections are left out silently, unless they hold proof.
     fn records<'a>(&mut self, records: impl Iterator<Item = RecordRef<'a>> + Clone, ttl: TtlRule) {
         for section in [Section::Answer, Section::Authority, Section::Additional] {
             let (start, remembered) = (self.out.len(), self.suffixes.len());
@@ -180,7 +180,12 @@ impl Encoder {
                 self.out.truncate(start);
                 self.suffixes.truncate(remembered);
                 self.counts[section as usize] = 0;
-                if section == Section::Answer || (section == Section::Authority && self.counts[0] == 0) {
+                let is_needed = match section {
+                    Section::Answer => true,
+                    Section::Authority => records.clone().any(|r| r.section == section && is_proof(r.rtype)),
+                    Section::Additional => false,
+                };
+                if is_needed {
                     self.flags |= TC;
                     return;
                 }
@@ -288,6 +293,16 @@ fn put_option(opt: &mut Vec<u8>, room: &mut usize, code: u16, value: &[&[u8]]) {
     for part in value {
         opt.extend_from_slice(part);
     }
+}
+
+/// Types of the authority section that an answer is not whole without: what proves or times a negative one, and what
+/// proves a wildcard (RFC 4035 §3.1.1). NS records only say where one could ask further.
+fn is_proof(rtype: RecordType) -> bool {
+    // NSEC3 is 50.
+    matches!(
+        rtype,
+        RecordType::SOA | RecordType::NSEC | RecordType(50) | RecordType::DS | RecordType::RRSIG
+    )
 }
 
 /// At most [`EDE_TEXT_OCTETS_MAX`] octets, cut between characters.
