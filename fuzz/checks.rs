@@ -101,8 +101,11 @@ pub fn answer(octets: &[u8]) {
     let question = Question { qname, qtype, qclass: u16::from_be_bytes([class_high, class_low]) };
     let Ok(answer) = Answer::from_wire(octets, &question) else { return };
     // Judged as policy does, and kept as the cache does.
-    answer.target_names().for_each(|name| assert!(!name.as_wire().is_empty()));
-    let _ = (answer.addresses().count(), answer.ttl_secs(qtype), answer.is_failure());
+    for section in [Section::Answer, Section::Authority, Section::Additional] {
+        answer.target_names(section).for_each(|name| assert!(!name.as_wire().is_empty()));
+        let _ = answer.addresses(section).count();
+    }
+    let _ = (answer.ttl_secs(qtype), answer.is_failure());
     assert!(answer.size() >= answer.records().map(|r| r.rdata.len()).sum());
 
     let spelling = Spelling::of(&question.qname);

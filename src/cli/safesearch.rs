@@ -86,8 +86,36 @@ fn judge(server: SocketAddr, host: &SearchHost, qtype: RecordType) -> Result<(),
         (true, None) if qtype == RecordType::HTTPS && !answer.answers.is_empty() => {
             Err("an HTTPS record at an apex".into())
         }
-        (true, None) => Ok(()),
+        (true, None) => judge_apex(server, host, qtype, &answer),
     }
+}
+
+/// An apex answers under its own name, so only its addresses tell: each must be one of the safe target's.
+fn judge_apex(server: SocketAddr, host: &SearchHost, qtype: RecordType, answer: &Message) -> Result<(), String> {
+    let family = if qtype == RecordType::AAAA { RecordType::AAAA } else { RecordType::A };
+    let mut safe: Vec<IpAddr> = host.addresses.clone();
+    // A target that cannot be resolved now leaves the table's addresses.
+    if let Ok(target) = ask(server, &host.target, family) {
+        safe.extend(addresses(&target));
+    }
+    let given = addresses(answer);
+    if let Some(stranger) = given.iter().find(|a| !safe.contains(a)) {
+        return Err(format!("{stranger} is no address of {}", host.target));
+    }
+    let has_family = safe.iter().any(|a| a.is_ipv4() == (family == RecordType::A));
+    if given.is_empty() && has_family && qtype != RecordType::HTTPS {
+        return Err(format!("no address, though {} has one", host.target));
+    }
+    Ok(())
+}
+
+fn addresses(message: &Message) -> Vec<IpAddr> {
+    let of = |data: &RData| match data {
+        RData::A(a) => Some(IpAddr::from(a.0)),
+        RData::AAAA(aaaa) => Some(IpAddr::from(aaaa.0)),
+        _ => None,
+    };
+    message.answers.iter().filter_map(|r| of(&r.data)).collect()
 }
 
 fn ask(server: SocketAddr, host: &str, qtype: RecordType) -> Result<Message, String> {

@@ -34,8 +34,9 @@ impl Cache {
         Cache { shards, hasher }
     }
 
-    pub fn get(&self, key: &Key) -> Option<Hit> {
-        read(self.shard(key)).get(key, clock::now())
+    /// `stale`: how long past its TTL an answer may serve.
+    pub fn get(&self, key: &Key, stale: Duration) -> Option<Hit> {
+        read(self.shard(key)).get(key, clock::now(), stale)
     }
 
     pub fn put(&self, key: Key, answer: Arc<Answer>, trust_ad: bool, stale: Duration) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::cache::Cache;
@@ -67,6 +67,26 @@ enum Need {
     /// A SafeSearch target.
     Target { permit: Permit, rewrite: Rewrite },
 }
+
+/// One question to upstream, and what is at hand meanwhile.
+struct Wanted {
+    key: Key,
+    group: GroupId,
+    ask: Ask,
+    stale: Option<Hit>,
+    /// After this long the caller is told what there is; the exchange goes on for the cache.
+    patience: Duration,
+    deadline: Instant,
+}
+
+/// A part in an exchange.
+struct Joined {
+    waiter: inflight::Waiter,
+    is_follower: bool,
+}
+
+/// With less time than this left another exchange could hardly end well.
+const WORTH_ANOTHER: Duration = Duration::from_secs(1);
 
 /// What upstream, or the cache, said about one question.
 pub struct Found {
@@ -149,7 +169,7 @@ impl Resolver {
                     return Begun::Answer(bytes);
                 };
                 let key = answer_key(&generation, &query, group);
-                let stale = match self.look_up(&key) {
+                let stale = match self.look_up(&generation, &key) {
                     Some(hit) if matches!(hit.freshness, Freshness::Stale) => Some(hit),
                     Some(hit) => {
                         if hit.freshness == Freshness::Prefetch {
@@ -185,8 +205,9 @@ impl Resolver {
         let Pending { generation, client, query, origin, recorder, deadline, need } = pending;
         let begun = match need {
             Need::Answer { permit, key, group, stale } => {
-                let ask = ask_of(&query);
-                match self.find(&generation, &permit, key, group, ask, stale, deadline).await {
+                let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
+                let wanted = Wanted { key, group, ask: ask_of(&query), stale, patience, deadline };
+                match self.find(&generation, &permit, wanted).await {
                     Ok(found) => self.deliver(&generation, client, &permit, &query, origin, recorder, &found),
                     Err(why) => {
                         let bytes = reply::failure(&generation.snapshot, &query, origin, why);
@@ -205,26 +226,32 @@ impl Resolver {
         }
     }
 
-    /// From the cache, else from upstream; a stale answer stands in when upstream is slow or lost (RFC 8767).
-    #[allow(clippy::too_many_arguments)]
+    /// Waits for upstream; a stale answer stands in when it is slow or lost (RFC 8767).
     async fn find(
         self: &Arc<Self>,
         generation: &Arc<Generation>,
         permit: &Permit,
-        key: Key,
-        group: GroupId,
-        ask: Ask,
-        stale: Option<Hit>,
-        deadline: Instant,
+        wanted: Wanted,
     ) -> Result<Found, NotFound> {
-        let waiter = self.exchange(generation, permit, &key, group, ask, deadline).ok_or(NotFound::NotReady);
-        let waiter = match (waiter, &stale) {
-            (Ok(waiter), _) => waiter,
-            (Err(_), Some(hit)) => return Ok(Found::stale(hit.clone())),
-            (Err(why), None) => return Err(why),
+        let Wanted { key, group, ask, stale, patience, deadline } = wanted;
+        let until = deadline.min(Instant::now() + patience);
+        let fetched = loop {
+            let Some(joined) = self.exchange(generation, permit, &key, group, &ask, deadline) else {
+                return stale.map(Found::stale).ok_or(NotFound::NotReady);
+            };
+            let Ok(fetched) = timeout_at(until, inflight::wait(joined.waiter)).await else {
+                // Others would wait as long for the same: until the exchange ends it counts as failed.
+                let failed = Arc::new(failure(EdeCode::NO_REACHABLE_AUTHORITY));
+                self.cache.put(key, failed, false, Duration::ZERO);
+                break Fetched::TimedOut;
+            };
+            // Somebody else's exchange ended at their deadline; ours may be later, and then deserves one of its own.
+            let may_lead = joined.is_follower && until.saturating_duration_since(Instant::now()) > WORTH_ANOTHER;
+            match fetched {
+                Fetched::TimedOut if may_lead && stale.is_none() => {}
+                fetched => break fetched,
+            }
         };
-        let until = if stale.is_some() { Instant::now() + STALE_CLIENT_TIMER } else { deadline };
-        let fetched = timeout_at(until, inflight::wait(waiter)).await.unwrap_or(Fetched::TimedOut);
         match (fetched, stale) {
             (Fetched::Answer { answer, .. }, Some(hit)) if answer.is_failure() => Ok(Found::stale(hit)),
             (Fetched::Answer { answer, trust_ad }, _) => {
@@ -246,23 +273,24 @@ impl Resolver {
         permit: &Permit,
         key: &Key,
         group: GroupId,
-        ask: Ask,
+        ask: &Ask,
         deadline: Instant,
-    ) -> Option<inflight::Waiter> {
+    ) -> Option<Joined> {
         let (ticket, waiter) = match self.in_flight.join(key) {
-            Join::Follow(waiter) => return Some(waiter),
+            Join::Follow(waiter) => return Some(Joined { waiter, is_follower: true }),
             Join::Full => {
                 self.metrics.limit_hit("queries_in_flight_max");
                 return None;
             }
             Join::Lead(ticket, waiter) => (ticket, waiter),
         };
-        let (resolver, generation, permit, key) = (Arc::clone(self), Arc::clone(generation), *permit, key.clone());
+        let (resolver, generation, permit) = (Arc::clone(self), Arc::clone(generation), *permit);
+        let (key, ask) = (key.clone(), ask.clone());
         self.exchanges.spawn(async move {
             let fetched = resolver.fetch(&generation, &permit, key, group, ask, deadline).await;
             ticket.finish(fetched);
         });
-        Some(waiter)
+        Some(Joined { waiter, is_follower: false })
     }
 
     /// One exchange with upstream; its answer, or its failure, goes into the cache.
@@ -303,7 +331,7 @@ impl Resolver {
     fn prefetch(self: &Arc<Self>, generation: &Arc<Generation>, key: &Key, group: GroupId, query: &Query) {
         let permit = Permit::internal(Purpose::Prefetch);
         // The waiter is dropped: the cache is what wants the answer.
-        let _ = self.exchange(generation, &permit, key, group, ask_of(query), Instant::now() + QUERY_DEADLINE);
+        let _ = self.exchange(generation, &permit, key, group, &ask_of(query), Instant::now() + QUERY_DEADLINE);
     }
 
     /// Asks a question of our own, by the cache and the pipeline that clients' questions take.
@@ -316,15 +344,14 @@ impl Resolver {
     ) -> Result<Found, NotFound> {
         let group = generation.snapshot.routes.group_for(&question.qname).ok_or(NotFound::NotReady)?;
         let key = Key::new(question, false, false, generation.snapshot.routes.key(group));
-        let stale = match self.look_up(&key) {
+        let stale = match self.look_up(generation, &key) {
             Some(hit) if hit.freshness == Freshness::Stale => Some(hit),
             Some(hit) => return Ok(Found::hit(hit)),
             None => None,
         };
         let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false };
         let deadline = Instant::now() + QUERY_DEADLINE;
-        let found = self.find(generation, permit, key, group, ask, stale, deadline);
-        timeout(limit, found).await.unwrap_or(Err(NotFound::TimedOut))
+        self.find(generation, permit, Wanted { key, group, ask, stale, patience: limit, deadline }).await
     }
 
     /// Judges an answer for this client and writes it, or the block it earned.
@@ -350,12 +377,13 @@ impl Resolver {
             }
             AnswerVerdict::Deliver(cleared) => {
                 let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
-                let (ttl, outcome) = match found.from {
-                    From::Cache => (TtlRule::Age { secs: found.age_secs, max }, Outcome::Hit),
-                    From::Upstream => (TtlRule::Age { secs: 0, max }, Outcome::Forwarded),
-                    From::Stale => (STALE_TTL, Outcome::Stale),
+                let outcome = match found.from {
+                    From::Cache => Outcome::Hit,
+                    From::Upstream => Outcome::Forwarded,
+                    From::Stale => Outcome::Stale,
                 };
-                let telling = Telling { ttl, stale: found.from == From::Stale, trust_ad: found.trust_ad };
+                let (ttl, stale) = found.ttl_rule(max);
+                let telling = Telling { ttl, stale, trust_ad: found.trust_ad };
                 let bytes = reply::answer(cleared, snapshot, query, origin, &found.answer, telling);
                 recorder.record(Some(&query.question), outcome, Some(found.answer.rcode), None, None);
                 Begun::Answer(bytes)
@@ -425,8 +453,8 @@ impl Resolver {
         NotFound::Loop
     }
 
-    fn look_up(&self, key: &Key) -> Option<Hit> {
-        let hit = self.cache.get(key);
+    fn look_up(&self, generation: &Generation, key: &Key) -> Option<Hit> {
+        let hit = self.cache.get(key, generation.snapshot.cache.serve_stale);
         let counter = if hit.is_some() { &self.metrics.cache_hits } else { &self.metrics.cache_misses };
         counter.inc();
         hit
@@ -472,6 +500,15 @@ impl Found {
             Freshness::Stale | Freshness::StaleHeld => From::Stale,
         };
         Found { answer: hit.answer, age_secs: hit.age_secs, trust_ad: hit.trust_ad, from }
+    }
+
+    /// How its TTLs are told, at most `max` seconds, and whether it is stale.
+    pub fn ttl_rule(&self, max: u32) -> (TtlRule, bool) {
+        match self.from {
+            From::Cache => (TtlRule::Age { secs: self.age_secs, max }, false),
+            From::Upstream => (TtlRule::Age { secs: 0, max }, false),
+            From::Stale => (STALE_TTL, true),
+        }
     }
 
     fn stale(hit: Hit) -> Found {

@@ -49,11 +49,15 @@ impl Resolver {
         let target = match (&found, wanted) {
             (Some(Ok(found)), Some(qtype)) if is_usable(found, qtype) => {
                 match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
-                    AnswerVerdict::Deliver(cleared) => TargetAnswer::Resolved(&found.answer, found.age_secs, cleared),
-                    AnswerVerdict::Block(block) => {
-                        return self.blocked(generation, client, query, origin, recorder, &block);
+                    AnswerVerdict::Deliver(cleared) => {
+                        let (ttl, stale) = found.ttl_rule(u32::MAX);
+                        TargetAnswer::Resolved { answer: &found.answer, ttl, stale, cleared }
                     }
-                    AnswerVerdict::TooLong => TargetAnswer::Static,
+                    // No list may take the safe search away, not even by a name that its target leads to.
+                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong if has_static(rule, wanted) => {
+                        TargetAnswer::Static
+                    }
+                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong => TargetAnswer::NoData,
                 }
             }
             _ if has_static(rule, wanted) => TargetAnswer::Static,

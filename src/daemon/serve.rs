@@ -96,7 +96,7 @@ pub async fn run(
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own, took));
 
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-    bound.serve(&resolver, &stop, &tracker).map_err(|why| vec![format!("cannot serve: {why}")])?;
+    let listeners = bound.serve(&resolver, &stop, &tracker).map_err(|why| vec![format!("cannot serve: {why}")])?;
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
     if let Some(listener) = admin_listener {
@@ -117,15 +117,18 @@ pub async fn run(
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
-    let watchdog = tokio::spawn(feed_watchdog(Arc::clone(&resolver)));
+    let watchdog = tokio::spawn(feed_watchdog());
 
-    loop {
+    let mut first_to_end = futures_util::future::select_all(listeners);
+    let fault = loop {
         tokio::select! {
             _ = hangup.recv() => reload_now(&reloader).await,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            // A dead listener in a process that looks well would be worse than a restart.
+            (ended, ..) = &mut first_to_end => break Some(ended),
         }
-    }
+    };
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
     tracing::info!("stopping: no new questions, those in hand are answered");
     stop.cancel();
@@ -135,7 +138,10 @@ pub async fn run(
     }
     stop_admin.cancel();
     watchdog.abort();
-    Ok(())
+    match fault {
+        None => Ok(()),
+        Some(ended) => Err(vec![format!("a listener ended by itself ({ended:?}); the resolver must be restarted")]),
+    }
 }
 
 /// Every question upstream may hold a socket, and every TCP client does: the soft limit of 1,024 is soon reached.
@@ -169,8 +175,8 @@ fn bind_admin(settings: &Settings) -> Result<Option<std::net::TcpListener>, Stri
     }
 }
 
-/// Tells systemd that we live, as long as filtering works.
-async fn feed_watchdog(resolver: Arc<Resolver>) {
+/// Tells systemd that we live. Whether filtering works is `/readyz`'s to say: killing us would mend no configuration.
+async fn feed_watchdog() {
     let mut period = 0;
     if !sd_notify::watchdog_enabled(false, &mut period) {
         return;
@@ -178,8 +184,6 @@ async fn feed_watchdog(resolver: Arc<Resolver>) {
     let mut tick = tokio::time::interval(Duration::from_micros(period / 2));
     loop {
         tick.tick().await;
-        if resolver.canary_is_blocked() {
-            let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);
-        }
+        let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);
     }
 }

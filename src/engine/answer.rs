@@ -165,9 +165,9 @@ impl Answer {
         negative.min(positive.unwrap_or(u32::MAX)).min(NEGATIVE_TTL_SECS_MAX)
     }
 
-    /// Names that the answer leads to: CNAME and DNAME targets, SVCB and HTTPS target names. In order of appearance.
-    pub fn target_names(&self) -> impl Iterator<Item = Name> + '_ {
-        self.section(Section::Answer).filter_map(|r| match r.rtype {
+    /// Names that a section leads to: CNAME and DNAME targets, SVCB and HTTPS target names. In order of appearance.
+    pub fn target_names(&self, section: Section) -> impl Iterator<Item = Name> + '_ {
+        self.section(section).filter_map(|r| match r.rtype {
             RecordType::CNAME | RecordType::DNAME => Name::from_wire(r.rdata).ok(),
             RecordType::SVCB | RecordType::HTTPS => {
                 let (target, _) = Name::read(r.rdata, 2).ok()?;
@@ -178,9 +178,9 @@ impl Answer {
         })
     }
 
-    /// Every address the answer gives: A, AAAA (additional ones too) and the hints of SVCB and HTTPS.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.records().flat_map(|r| {
+    /// Every address that a section gives: A, AAAA, and the hints of SVCB and HTTPS.
+    pub fn addresses(&self, section: Section) -> impl Iterator<Item = IpAddr> + '_ {
+        self.section(section).flat_map(|r| {
             let (single, hints) = match r.rtype {
                 RecordType::A | RecordType::AAAA => (address(r.rtype, r.rdata), None),
                 RecordType::SVCB | RecordType::HTTPS => (None, Some(SvcbHints::of(r.rdata))),
@@ -350,6 +350,11 @@ impl Reader<'_> {
             let rdata_at = out.octets.len();
             self.copy_rdata(rtype, end, &mut out.octets)?;
             check_rdata(rtype, &out.octets[rdata_at..])?;
+            // RFC 2308 §5: a negative answer lives no longer than MINIMUM, also in the caches it goes to from here.
+            let ttl = match (rtype, section) {
+                (RecordType::SOA, Section::Authority) => ttl.min(soa_minimum(&out.octets[rdata_at..]).unwrap_or(0)),
+                _ => ttl,
+            };
             let rdata_len = u16::try_from(out.octets.len() - rdata_at).map_err(|_| AnswerError::Rdata(rtype))?;
             out.records.push(Record {
                 section,

@@ -114,6 +114,9 @@ const ENTRY_OVERHEAD: usize = 2 * (size_of::<Key>() + 32) + size_of::<Entry>() +
 /// An entry is near its end in the last tenth of its TTL, and only TTLs of at least this many seconds are worth it.
 const PREFETCH_TTL_SECS_MIN: u64 = 10;
 
+/// A failure longer ago than this says nothing about the next one.
+const FAILURE_FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// After upstream failed to renew a stale answer it is left alone this long. RFC 8767 §5 suggests 30 s at most.
 const STALE_RECHECK: Duration = Duration::from_secs(10);
 
@@ -129,9 +132,11 @@ impl<S: BuildHasher> Shard<S> {
         }
     }
 
-    pub fn get(&self, key: &Key, now: Instant) -> Option<Hit> {
+    /// `stale` is how long an answer may serve past its TTL as the configuration has it now; it may have been longer
+    /// when the answer came.
+    pub fn get(&self, key: &Key, now: Instant, stale: Duration) -> Option<Hit> {
         let entry = self.entries.get(key)?;
-        if now >= entry.dead {
+        if now >= entry.dead.min(entry.expires + stale) {
             return None;
         }
         let was_visited = entry.visited.swap(true, Ordering::Relaxed);
@@ -156,8 +161,10 @@ impl<S: BuildHasher> Shard<S> {
                 good.held_until = now + STALE_RECHECK;
                 return;
             }
-            // RFC 9520 §3.2: remembered at least 1 s; a second failure of the same question doubles it.
-            let before = self.entries.get(&key).map(|e| e.expires.saturating_duration_since(e.stored).as_secs() as u32);
+            // RFC 9520 §3.2: remembered at least 1 s; a second failure of the same question soon after doubles it.
+            let recent = |e: &&Entry| e.answer.is_failure() && now < e.expires + FAILURE_FORGOTTEN;
+            let last = self.entries.get(&key).filter(recent);
+            let before = last.map(|e| e.expires.saturating_duration_since(e.stored).as_secs() as u32);
             before.map_or(FAILURE_TTL_SECS_MIN, |t| (t * 2).clamp(FAILURE_TTL_SECS_MIN, FAILURE_TTL_SECS_MAX))
         } else {
             answer.ttl_secs(key.qtype)
@@ -295,10 +302,10 @@ mod tests {
             (60, 60, Freshness::Stale),
             (159, 159, Freshness::Stale),
         ] {
-            let hit = s.get(&key("a"), t + secs(after)).unwrap();
+            let hit = s.get(&key("a"), t + secs(after), STALE).unwrap();
             assert_eq!((hit.age_secs, hit.freshness), (age, freshness), "after {after} s");
         }
-        assert!(s.get(&key("a"), t + secs(160)).is_none());
+        assert!(s.get(&key("a"), t + secs(160), STALE).is_none());
     }
 
     #[test]
@@ -306,7 +313,7 @@ mod tests {
         let (mut s, t) = (shard(1 << 20), Instant::now());
         s.put(key("a"), answer(60), true, t, STALE);
         s.put(key("a"), answer(0), true, t, STALE);
-        assert!(s.get(&key("a"), t).is_none());
+        assert!(s.get(&key("a"), t, STALE).is_none());
         assert_eq!(s.size(), 0);
     }
 
@@ -316,15 +323,15 @@ mod tests {
         let failure = || Arc::new(AnswerBuilder::new(Rcode::SERVFAIL).finish());
         s.put(key("a"), answer(10), true, t, STALE);
         s.put(key("a"), failure(), true, t + secs(20), STALE);
-        assert!(!s.get(&key("a"), t + secs(20)).unwrap().answer.is_failure());
-        assert_eq!(s.get(&key("a"), t + secs(29)).unwrap().freshness, Freshness::StaleHeld);
-        assert_eq!(s.get(&key("a"), t + secs(30)).unwrap().freshness, Freshness::Stale);
+        assert!(!s.get(&key("a"), t + secs(20), STALE).unwrap().answer.is_failure());
+        assert_eq!(s.get(&key("a"), t + secs(29), STALE).unwrap().freshness, Freshness::StaleHeld);
+        assert_eq!(s.get(&key("a"), t + secs(30), STALE).unwrap().freshness, Freshness::Stale);
         s.put(key("b"), failure(), true, t, STALE);
-        assert!(s.get(&key("b"), t).unwrap().answer.is_failure());
-        assert!(s.get(&key("b"), t + secs(1)).is_none());
+        assert!(s.get(&key("b"), t, STALE).unwrap().answer.is_failure());
+        assert!(s.get(&key("b"), t + secs(1), STALE).is_none());
         s.put(key("b"), failure(), true, t + secs(2), STALE);
-        assert!(s.get(&key("b"), t + secs(3)).is_some());
-        assert!(s.get(&key("b"), t + secs(4)).is_none());
+        assert!(s.get(&key("b"), t + secs(3), STALE).is_some());
+        assert!(s.get(&key("b"), t + secs(4), STALE).is_none());
     }
 
     #[test]
@@ -332,7 +339,7 @@ mod tests {
         let (mut s, t) = (shard(64 * 1024), Instant::now());
         s.put(key("hot"), answer(600), true, t, STALE);
         for i in 0..10_000 {
-            assert!(s.get(&key("hot"), t).is_some(), "lost at {i}");
+            assert!(s.get(&key("hot"), t, STALE).is_some(), "lost at {i}");
             s.put(key(&format!("n{i}")), answer(600), true, t, STALE);
             assert!(s.size() <= 64 * 1024);
         }
@@ -357,7 +364,7 @@ mod tests {
             s.put(key(name), answer(60), true, t, STALE);
         }
         assert_eq!(s.flush(&"a.example".parse().unwrap()), 2);
-        assert!(s.get(&key("xa.example"), t).is_some());
-        assert!(s.get(&key("b.a.example"), t).is_none());
+        assert!(s.get(&key("xa.example"), t, STALE).is_some());
+        assert!(s.get(&key("b.a.example"), t, STALE).is_none());
     }
 }

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::engine::answer::Answer;
+use crate::engine::answer::{Answer, Section};
 use crate::engine::category::{Categories, CategoryId, Layer};
 use crate::engine::client::{Client, is_private};
 use crate::engine::limits::CHAIN_MAX;
@@ -41,9 +41,19 @@ pub enum Purpose {
     Probe,
 }
 
-/// Leave to deliver an answer. It cannot be made elsewhere and says nothing but "judged".
+/// Leave to deliver an answer. It cannot be made elsewhere.
 #[derive(Debug)]
-pub struct Cleared(());
+pub struct Cleared {
+    /// The additional section leads to something blocked, and goes without: nobody asked for it.
+    bare: bool,
+}
+
+impl Cleared {
+    /// Whether records of this section may be delivered.
+    pub fn delivers(&self, section: Section) -> bool {
+        !(self.bare && section == Section::Additional)
+    }
+}
 
 /// What becomes of a question.
 #[derive(Debug)]
@@ -148,32 +158,65 @@ pub fn on_answer(
     question: &Question,
     answer: &Answer,
 ) -> AnswerVerdict {
-    let profile = snapshot.profile(client.profile);
-    for (i, name) in answer.target_names().enumerate() {
-        if i >= CHAIN_MAX {
-            return AnswerVerdict::TooLong;
+    let judge = AnswerJudge {
+        snapshot,
+        profile: snapshot.profile(client.profile),
+        above: permit.allowed,
+        rebinding: rebinding_applies(snapshot, permit, question),
+    };
+    match judge.section(answer, Section::Answer) {
+        SectionVerdict::Clean => {
+            // Glue that leads astray is no reason to withhold what was asked for.
+            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
+            AnswerVerdict::Deliver(Cleared { bare })
         }
-        match judge(snapshot, profile, &name, permit.allowed, &mut ()) {
-            Judgement::Block(rung, cause) => {
-                let reason = Reason { rung, cause, target: Some(Target::Name(name)) };
-                return AnswerVerdict::Block(block(profile, reason));
+        SectionVerdict::Block(reason) => AnswerVerdict::Block(block(judge.profile, reason)),
+        SectionVerdict::TooLong => AnswerVerdict::TooLong,
+    }
+}
+
+/// What is the same for every name and address of one answer.
+struct AnswerJudge<'a> {
+    snapshot: &'a Snapshot,
+    profile: &'a Profile,
+    above: Option<Rung>,
+    rebinding: bool,
+}
+
+enum SectionVerdict {
+    Clean,
+    Block(Reason),
+    TooLong,
+}
+
+impl AnswerJudge<'_> {
+    fn section(&self, answer: &Answer, section: Section) -> SectionVerdict {
+        for (i, name) in answer.target_names(section).enumerate() {
+            if i >= CHAIN_MAX {
+                return SectionVerdict::TooLong;
             }
-            Judgement::Allow(_) | Judgement::Nothing => {}
+            match judge(self.snapshot, self.profile, &name, self.above, &mut ()) {
+                Judgement::Block(rung, cause) => {
+                    return SectionVerdict::Block(Reason { rung, cause, target: Some(Target::Name(name)) });
+                }
+                Judgement::Allow(_) | Judgement::Nothing => {}
+            }
         }
+        let reason = answer.addresses(section).find_map(|address| self.address(address));
+        reason.map_or(SectionVerdict::Clean, SectionVerdict::Block)
     }
-    let rebinding = rebinding_applies(snapshot, permit, question);
-    for address in answer.addresses() {
-        if let Some((rung, cause)) = judge_address(snapshot, profile, address, permit.allowed) {
-            let reason = Reason { rung, cause, target: Some(Target::Address(address)) };
-            return AnswerVerdict::Block(block(profile, reason));
+
+    fn address(&self, address: IpAddr) -> Option<Reason> {
+        let target = Some(Target::Address(address));
+        if let Some((rung, cause)) = judge_address(self.snapshot, self.profile, address, self.above) {
+            return Some(Reason { rung, cause, target });
         }
-        if rebinding && is_private(address) {
-            let target = Some(Target::Address(address));
-            let reason = Reason { rung: Rung::Security, cause: Cause::Rebinding, target };
-            return AnswerVerdict::Block(block(profile, reason));
-        }
+        (self.rebinding && is_private(address)).then_some(Reason {
+            rung: Rung::Security,
+            cause: Cause::Rebinding,
+            target,
+        })
     }
-    AnswerVerdict::Deliver(Cleared(()))
 }
 
 /// The code a reason is told with: the one place that maps them (I12). RFC 8914 §4.
@@ -207,6 +250,13 @@ fn judge(
     let view = View::of(snapshot, name, &hits);
     let judged = |rung: Rung| above.is_none_or(|limit| rung < limit);
     let masks = &snapshot.masks;
+
+    // The canary proves that filtering works, so no allow rule may reach it.
+    if let Some(canary) = masks.canary
+        && let Some(j) = view.lists(Rung::Security, &canary, &mut ())
+    {
+        return j;
+    }
 
     if judged(Rung::Operator)
         && let Some(j) = view.own_lists(Rung::Operator, masks.operator_allow, masks.operator_deny, trace)

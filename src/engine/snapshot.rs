@@ -97,6 +97,8 @@ pub struct Masks {
     pub operator_deny: ListId,
     pub protected: ListId,
     pub protected_content: ListId,
+    /// The list with the canary of the built-in security list alone; `None` without a security category.
+    pub canary: Option<ListSet>,
     /// The default profile: its category blocks are the operator's policy (EDE 15), any other's a choice (EDE 17).
     pub default_profile: ProfileId,
 }

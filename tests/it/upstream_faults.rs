@@ -203,7 +203,12 @@ fn cached(lab: &Lab, name: &str) -> Option<std::sync::Arc<lachan::engine::answer
     let question = Question { qname: Name::from_text(name).unwrap(), qtype: RecordType::A, qclass: CLASS_IN };
     let routes = std::sync::Arc::clone(&lab.resolver.cell.load().snapshot.routes);
     let group = routes.group_for(&question.qname).unwrap();
-    Some(lab.resolver.cache.get(&Key::new(&question, false, false, routes.key(group)))?.answer)
+    Some(
+        lab.resolver
+            .cache
+            .get(&Key::new(&question, false, false, routes.key(group)), std::time::Duration::ZERO)?
+            .answer,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! `/api/v1/status`: what an operator sees at a glance; also the gauges that are read at scrape time.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -223,6 +224,8 @@ pub struct SearchHost {
     pub target: String,
     /// Addresses under the host's own name, no CNAME.
     pub apex: bool,
+    /// The table's own addresses of the target.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// For each engine that the default profile makes safe, a host with a CNAME and an apex, where it has them.
@@ -240,12 +243,10 @@ pub fn search_hosts(admin: &Arc<Admin>) -> Vec<SearchHost> {
         if hosts.iter().any(|h| h.engine == engine && h.apex == rule.apex) {
             continue;
         }
-        hosts.push(SearchHost {
-            engine,
-            host: rule.host.to_string(),
-            target: rule.target.to_string(),
-            apex: rule.apex,
-        });
+        let v4 = rule.ipv4.iter().map(|&a| IpAddr::from(a));
+        let addresses = v4.chain(rule.ipv6.iter().map(|&a| IpAddr::from(a))).collect();
+        let (host, target) = (rule.host.to_string(), rule.target.to_string());
+        hosts.push(SearchHost { engine, host, target, apex: rule.apex, addresses });
     }
     hosts.sort_by(|a, b| (&a.engine, a.apex).cmp(&(&b.engine, b.apex)));
     hosts

@@ -1,6 +1,7 @@
 //! The ladder as tables: what was asked, under which rules, and what becomes of it.
 
 use super::*;
+use crate::engine::answer::Section;
 use crate::engine::query::{Rcode, RecordType};
 use crate::engine::test_support::{Setup, answer, client, entries, name, question};
 
@@ -46,6 +47,7 @@ fn answered(snapshot: &Snapshot, profile: &str, qname: &str, records: &str) -> S
     };
     let answer = answer(qname, Rcode::NOERROR, records);
     match on_answer(snapshot, client, &permit, &question, &answer) {
+        AnswerVerdict::Deliver(cleared) if !cleared.delivers(Section::Additional) => "deliver bare".into(),
         AnswerVerdict::Deliver(_) => "deliver".into(),
         AnswerVerdict::TooLong => "too long".into(),
         AnswerVerdict::Block(block) => block_text(snapshot, &block),
@@ -186,7 +188,8 @@ fn each_profile_has_its_own_word() {
             assert_eq!(asked(&snapshot, profile, qname, RecordType::A), expected, "{profile}: {qname}");
         }
     }
-    // The proof that filtering works is blocked even where nothing else is.
+    // The proof that filtering works is blocked even where nothing else is, and by no allow rule let through.
+    let snapshot = Setup::new().rules("operator.allow lachan.example; allow lachan.example").compile();
     for profile in ["default", "school", "open"] {
         let verdict = asked(&snapshot, profile, "canary.block.lachan.example", RecordType::A);
         assert_eq!(verdict, "block security malware canary.block.lachan.example", "{profile}");
@@ -230,7 +233,9 @@ fn every_name_and_address_of_an_answer_is_judged() {
         ("A 203.0.113.9", "block category gambling address -> 203.0.113.9"),
         ("HTTPS . 192.0.2.1 198.51.100.7", "block security malware address -> 198.51.100.7"),
         ("HTTPS . 2001:db8:bad::1", "block security malware address -> 2001:db8:bad::1"),
-        ("TXT x; +A 198.51.100.7", "block security malware address -> 198.51.100.7"),
+        // What nobody asked for is withheld, not the answer.
+        ("TXT x; +A 198.51.100.7", "deliver bare"),
+        ("TXT x; +A 192.0.2.1", "deliver"),
         // Names before addresses.
         ("A 198.51.100.7; CNAME cdn.example", "block category adult cdn.example -> cdn.example"),
     ] {
@@ -318,7 +323,7 @@ fn private_addresses_in_public_answers_are_rebinding() {
         ("", "www.example.com", "AAAA ::ffff:10.0.0.1", blocked("::ffff:10.0.0.1")),
         ("", "www.example.com", "HTTPS . 172.16.0.1", blocked("172.16.0.1")),
         ("", "www.example.com", "HTTPS . fe80::1", blocked("fe80::1")),
-        ("", "www.example.com", "TXT x; +A 169.254.1.1", blocked("169.254.1.1")),
+        ("", "www.example.com", "TXT x; +A 169.254.1.1", "deliver bare".to_owned()),
         ("", "www.example.com", "A 127.0.0.2", "deliver".to_owned()),
         // A zone with servers of its own, and names the configuration spares.
         ("", "nas.lan.example", "A 192.168.1.1", "deliver".to_owned()),

@@ -19,7 +19,8 @@ pub enum TtlRule {
 }
 
 impl TtlRule {
-    fn apply(self, ttl: u32) -> u32 {
+    /// The TTL to tell for a record that upstream gave this one.
+    pub fn apply(self, ttl: u32) -> u32 {
         match self {
             TtlRule::Age { secs, max } => ttl.saturating_sub(secs).min(max),
             TtlRule::Fixed(ttl) => ttl,
@@ -182,7 +183,9 @@ impl Encoder {
                 self.counts[section as usize] = 0;
                 let is_needed = match section {
                     Section::Answer => true,
-                    Section::Authority => records.clone().any(|r| r.section == section && is_proof(r.rtype)),
+                    Section::Authority => {
+                        self.counts[0] == 0 || records.clone().any(|r| r.section == section && is_proof(r.rtype))
+                    }
                     Section::Additional => false,
                 };
                 if is_needed {
@@ -299,10 +302,7 @@ fn put_option(opt: &mut Vec<u8>, room: &mut usize, code: u16, value: &[&[u8]]) {
 /// proves a wildcard (RFC 4035 §3.1.1). NS records only say where one could ask further.
 fn is_proof(rtype: RecordType) -> bool {
     // NSEC3 is 50.
-    matches!(
-        rtype,
-        RecordType::SOA | RecordType::NSEC | RecordType(50) | RecordType::DS | RecordType::RRSIG
-    )
+    matches!(rtype, RecordType::SOA | RecordType::NSEC | RecordType(50) | RecordType::DS | RecordType::RRSIG)
 }
 
 /// At most [`EDE_TEXT_OCTETS_MAX`] octets, cut between characters.
@@ -425,33 +425,37 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_cut_by_section() {
         let qname = Name::from_text("a.example").unwrap();
-        let record = |section, rdata| RecordRef {
+        let record = |section, rtype, rdata| RecordRef {
             section,
             owner: b"\x01a\x07example\0",
-            rtype: RecordType::TXT,
+            rtype,
             class: CLASS_IN,
             ttl: 60,
             rdata,
         };
         let (small, large) = (&[b'.'; 50][..], &[b'.'; 600][..]);
-        use Section::{Additional, Answer, Authority};
+        const ANSWER: (Section, RecordType) = (Section::Answer, RecordType::TXT);
+        const AUTHORITY: (Section, RecordType) = (Section::Authority, RecordType::TXT);
+        const PROOF: (Section, RecordType) = (Section::Authority, RecordType::NSEC);
+        const ADDITIONAL: (Section, RecordType) = (Section::Additional, RecordType::TXT);
         for (what, records, tc, counts) in [
-            ("all fits", vec![(Answer, small), (Authority, small), (Additional, small)], false, [1, 1, 1]),
-            ("half an answer is none", vec![(Answer, small), (Answer, large)], true, [0, 0, 0]),
-            ("a cut answer has nothing behind it", vec![(Answer, large), (Authority, small)], true, [0, 0, 0]),
-            ("authority goes silently", vec![(Answer, small), (Authority, large)], false, [1, 0, 0]),
+            ("all fits", vec![(ANSWER, small), (AUTHORITY, small), (ADDITIONAL, small)], false, [1, 1, 1]),
+            ("half an answer is none", vec![(ANSWER, small), (ANSWER, large)], true, [0, 0, 0]),
+            ("a cut answer has nothing behind it", vec![(ANSWER, large), (AUTHORITY, small)], true, [0, 0, 0]),
+            ("authority goes silently", vec![(ANSWER, small), (AUTHORITY, large)], false, [1, 0, 0]),
             (
                 "and additional is still tried",
-                vec![(Answer, small), (Authority, large), (Additional, small)],
+                vec![(ANSWER, small), (AUTHORITY, large), (ADDITIONAL, small)],
                 false,
                 [1, 0, 1],
             ),
-            ("additional goes silently", vec![(Answer, small), (Additional, large)], false, [1, 0, 0]),
-            ("no data without its SOA is cut", vec![(Authority, large)], true, [0, 0, 0]),
-            ("no data and no glue", vec![(Authority, small), (Additional, large)], false, [0, 1, 0]),
+            ("proof does not go silently", vec![(ANSWER, small), (PROOF, large), (ADDITIONAL, small)], true, [1, 0, 0]),
+            ("additional goes silently", vec![(ANSWER, small), (ADDITIONAL, large)], false, [1, 0, 0]),
+            ("no data without its SOA is cut", vec![(AUTHORITY, large)], true, [0, 0, 0]),
+            ("no data and no glue", vec![(AUTHORITY, small), (ADDITIONAL, large)], false, [0, 1, 0]),
         ] {
             let records: Vec<RecordRef<'_>> =
-                records.into_iter().map(|(section, rdata)| record(section, rdata)).collect();
+                records.into_iter().map(|((section, rtype), rdata)| record(section, rtype, rdata)).collect();
             for edns in [None, Some(Edns { nsid: false, ..edns(512) })] {
                 let query = query(qname.clone(), edns);
                 let out = write(&query, Transport::Udp, &Response::code(Rcode::NOERROR), records.iter().copied());

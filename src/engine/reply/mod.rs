@@ -50,7 +50,7 @@ pub struct Telling {
 
 /// Writes an answer that policy has cleared.
 pub fn answer(
-    _judged: Cleared,
+    cleared: Cleared,
     snapshot: &Snapshot,
     query: &Query,
     origin: Origin,
@@ -73,7 +73,8 @@ pub fn answer(
         ede: &ede,
         nsid: snapshot.node_name.as_bytes(),
     };
-    encoder::write(query, origin.transport, &response, answer.records())
+    let records = answer.records().filter(|r| cleared.delivers(r.section));
+    encoder::write(query, origin.transport, &response, records)
 }
 
 /// Writes a block (DESIGN §5) and says its code. `None`: the profile drops.
@@ -150,8 +151,8 @@ pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAn
 /// What is known of a SafeSearch target when its answer is written.
 #[derive(Debug)]
 pub enum TargetAnswer<'a> {
-    /// Upstream answered and policy cleared it; the age is in seconds.
-    Resolved(&'a Answer, u32, Cleared),
+    /// Upstream answered and policy cleared it. `ttl` is for its records; stale ones are told as such.
+    Resolved { answer: &'a Answer, ttl: TtlRule, stale: bool, cleared: Cleared },
     /// The table's own addresses stand in.
     Static,
     /// The target exists without records of this type.
@@ -169,10 +170,14 @@ pub fn rewrite(snapshot: &Snapshot, query: &Query, origin: Origin, rule: &Rule, 
         made.push(Section::Answer, owner, RecordType::CNAME, SAFE_SEARCH_TTL_SECS, rule.target.as_wire());
     }
     let before = made.len();
+    let mut ede: &[EdeText<'_>] = &[];
     match target {
-        TargetAnswer::Resolved(answer, age, _judged) => {
+        TargetAnswer::Resolved { answer, ttl, stale, cleared: _ } => {
+            if stale {
+                ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: "upstream does not answer" }];
+            }
             for record in answer.section(Section::Answer) {
-                let ttl = record.ttl.saturating_sub(age).min(SAFE_SEARCH_TTL_SECS);
+                let ttl = ttl.apply(record.ttl).min(SAFE_SEARCH_TTL_SECS);
                 if !rule.apex {
                     made.push(Section::Answer, record.owner, record.rtype, ttl, record.rdata);
                 } else if record.rtype == qtype || (qtype == RecordType::ANY && record.rtype == RecordType::A) {
@@ -194,7 +199,7 @@ pub fn rewrite(snapshot: &Snapshot, query: &Query, origin: Origin, rule: &Rule, 
         let soa = if rule.apex { &query.question.qname } else { &rule.target };
         push_soa(&mut made, soa, SAFE_SEARCH_STATIC_TTL_SECS);
     }
-    write_made(snapshot, query, origin, &made.finish(), &[])
+    write_made(snapshot, query, origin, &made.finish(), ede)
 }
 
 /// Whether an address answers a question of this type; ANY is answered with A.
@@ -248,7 +253,7 @@ pub fn chaos(snapshot: &Snapshot, query: &Query, origin: Origin) -> Option<Vec<u
         ttl: 0,
         rdata: &rdata,
     };
-    let response = Response::code(Rcode::NOERROR);
+    let response = Response { nsid: snapshot.node_name.as_bytes(), ..Response::code(Rcode::NOERROR) };
     Some(encoder::write(query, origin.transport, &response, std::iter::once(record)))
 }
 

@@ -170,7 +170,7 @@ fn upstreams_answer_is_told_faithfully() {
     for rcode in [Rcode::NXDOMAIN, Rcode::SERVFAIL, Rcode::REFUSED, Rcode(16), Rcode(23)] {
         let (_, told) = delivered(&query, &made_answer("a.example", rcode, "SOA 60"), fresh());
         assert_eq!(told.rcode, rcode);
-        assert_eq!(section(&told, Section::Authority), "a.example 6 200 60");
+        assert_eq!(section(&told, Section::Authority), "a.example 6 60 60");
     }
 }
 
@@ -266,7 +266,12 @@ fn a_rewrite_is_a_cname_and_at_an_apex_plain_addresses() {
             target.map(|t| made_answer("safe.search.example", Rcode::NOERROR, t)),
         );
         let told = match &found {
-            Some(found) => TargetAnswer::Resolved(found, 10, cleared(&snapshot, found)),
+            Some(found) => TargetAnswer::Resolved {
+                answer: found,
+                ttl: TtlRule::Age { secs: 10, max: u32::MAX },
+                stale: false,
+                cleared: cleared(&snapshot, found),
+            },
             None => TargetAnswer::NoData,
         };
         let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &rule, told));
