@@ -536,3 +536,6 @@ fn answer_key(generation: &Generation, query: &Query, group: GroupId) -> Key {
     let group = generation.snapshot.routes.key(group);
     Key::new(&query.question, dnssec_ok, query.checking_disabled, group)
 }
+
+#[cfg(test)]
+mod tests;

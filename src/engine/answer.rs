@@ -422,11 +422,17 @@ fn check_rdata(rtype: RecordType, rdata: &[u8]) -> Result<(), AnswerError> {
         RecordType::A => rdata.len() == 4,
         RecordType::AAAA => rdata.len() == 16,
         RecordType::CNAME | RecordType::DNAME | RecordType::NS | RecordType::PTR => Name::from_wire(rdata).is_ok(),
-        RecordType::SOA => rdata.len() >= 22,
+        RecordType::SOA => soa_is_whole(rdata),
         RecordType::SVCB | RecordType::HTTPS => svcb_is_whole(rdata),
         _ => true,
     };
     if good { Ok(()) } else { Err(AnswerError::Rdata(rtype)) }
+}
+
+/// Two names and five numbers: the last of them says how long "no" may be kept.
+fn soa_is_whole(rdata: &[u8]) -> bool {
+    let rname_end = Name::read(rdata, 0).and_then(|(_, end)| Name::read(rdata, end)).map(|(_, end)| end);
+    rname_end.is_ok_and(|end| rdata.len() == end + 20)
 }
 
 fn svcb_is_whole(rdata: &[u8]) -> bool {
@@ -459,3 +465,6 @@ fn read_ede(mut options: &[u8], out: &mut AnswerBuilder) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

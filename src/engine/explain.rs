@@ -2,12 +2,15 @@
 //!
 //! The same [`policy`](crate::engine::policy) decides; nothing here does.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::engine::answer::Answer;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
-use crate::engine::list::Reach;
+use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
@@ -242,6 +245,13 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
             let at = snapshot.list(*list);
             told.list = Some(at.name.clone());
             told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
+            if let Some(Target::Address(address)) = reason.target
+                && let Some((net, line)) = address_rule(snapshot, *list, address)
+            {
+                told.rule = Some(net_text(net));
+                told.line = Some(line);
+                provenance = Some(Provenance { list: *list, line });
+            }
             from = Some(*list);
         }
         Cause::UnsafeSearch { owner, .. } => told.rule = Some(owner.to_string()),
@@ -322,12 +332,27 @@ fn sentence(
 
 /// Line and reach of the list's rule at `owner`.
 fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name) -> Option<(u32, Reach)> {
-    let rule = snapshot
-        .index
-        .names
-        .rules_at(owner.as_wire())
-        .find(|r| r.list == list && r.effect == crate::engine::list::Effect::List)?;
+    let rule = snapshot.index.names.rules_at(owner.as_wire()).find(|r| r.list == list && r.effect == Effect::List)?;
     Some((rule.line, rule.reach))
+}
+
+/// The list's narrowest network over `address`, and its line.
+fn address_rule(snapshot: &Snapshot, list: ListId, address: IpAddr) -> Option<(IpNet, u32)> {
+    let table = &snapshot.index.addresses;
+    let mut narrowest = None;
+    table.look_up(address, |net, listed, _| {
+        if listed.contains(list) {
+            narrowest = Some(net);
+        }
+    });
+    let net = narrowest?;
+    let rule = table.rules_at(net).find(|r| r.list == list && r.effect == Effect::List)?;
+    Some((net, rule.line))
+}
+
+/// A network as a list writes it: a single address without its length.
+fn net_text(net: IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
 /// A rule in our own grammar.

@@ -6,6 +6,7 @@ mod list_suites;
 mod safe_search_suite;
 mod shared;
 
+mod codec;
 mod lab;
 mod odd_packets;
 mod packet_corpora;

@@ -34,7 +34,7 @@ fn facts(told: &Explanation) -> String {
 #[test]
 fn every_kind_of_verdict_is_told() {
     let rules = "operator.allow =free.example; operator.deny op.example; allow my.example; deny =not.example";
-    let malware = "# one\nmal.example\n198.51.100.7";
+    let malware = "# one\nmal.example\n198.51.100.7\n203.0.113.0/24\n203.0.113.0/28";
     for (profile, qname, records, expected, says) in [
         ("default", "x.invalid", None, "allow local-data - -:- - - -", "special name"),
         ("default", "a.example", None, "allow forward - -:- - - -", "no rule speaks about it"),
@@ -97,8 +97,16 @@ fn every_kind_of_verdict_is_told() {
             "default",
             "a.example",
             Some("A 198.51.100.7"),
-            "block security malware malware:- - 198.51.100.7 15",
+            "block security malware malware:3 198.51.100.7 198.51.100.7 15",
             "because it leads to 198.51.100.7",
+        ),
+        // The narrowest network is told.
+        (
+            "default",
+            "a.example",
+            Some("A 203.0.113.9"),
+            "block security malware malware:5 203.0.113.0/28 203.0.113.9 15",
+            "because it leads to 203.0.113.9",
         ),
         ("default", "a.example", Some("A 10.0.0.1"), "block security - -:- - 10.0.0.1 15", "private address"),
     ] {

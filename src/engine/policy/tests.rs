@@ -230,6 +230,8 @@ fn every_name_and_address_of_an_answer_is_judged() {
         ("A 192.0.2.1; A 198.51.100.7", "block security malware address -> 198.51.100.7"),
         ("AAAA 2001:db8:bad::1", "block security malware address -> 2001:db8:bad::1"),
         ("AAAA 2001:db8::1", "deliver"),
+        ("AAAA ::ffff:198.51.100.7", "block security malware address -> ::ffff:198.51.100.7"),
+        ("HTTPS . ::ffff:198.51.100.7", "block security malware address -> ::ffff:198.51.100.7"),
         ("A 203.0.113.9", "block category gambling address -> 203.0.113.9"),
         ("HTTPS . 192.0.2.1 198.51.100.7", "block security malware address -> 198.51.100.7"),
         ("HTTPS . 2001:db8:bad::1", "block security malware address -> 2001:db8:bad::1"),

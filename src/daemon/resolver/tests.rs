@@ -1,0 +1,148 @@
+//! What the resolver says at once, and that each query is counted once however it ends. Nothing here meets a network.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::*;
+use crate::daemon::reload::Loader;
+use crate::engine::query::{RecordType, Transport};
+
+const CONFIG: &str = r#"
+node_name = "n1"
+
+[listen]
+dns = ["127.0.0.1:0"]
+admin = "off"
+
+[access]
+allow = ["127.0.0.0/8", "192.0.2.0/24"]
+strangers = "STRANGERS"
+
+[[upstream]]
+zones = ["example.com"]
+servers = ["127.0.0.1:9"]
+
+[operator]
+deny = ["blocked.example.com"]
+
+[profile.dropping]
+inherit = "default"
+block_response = "drop"
+
+[client.dropped]
+networks = ["192.0.2.77/32"]
+profile = "dropping"
+"#;
+
+fn resolver(strangers: &str) -> Arc<Resolver> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lachan.toml");
+    std::fs::write(&file, CONFIG.replace("STRANGERS", strangers)).unwrap();
+    let loaded = Loader::new(Some(file)).load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+    Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())))
+}
+
+/// A query with these flags; `class` as a number.
+fn message(flags: u16, qname: &str, qtype: RecordType, class: u16) -> Vec<u8> {
+    let mut message = vec![0x4c, 0x43];
+    message.extend_from_slice(&flags.to_be_bytes());
+    message.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+    message.extend_from_slice(Name::from_text(qname).unwrap().as_wire());
+    message.extend_from_slice(&qtype.0.to_be_bytes());
+    message.extend_from_slice(&class.to_be_bytes());
+    message
+}
+
+fn from(source: &str) -> Origin {
+    Origin { source: SocketAddr::new(source.parse().unwrap(), 4_000), local: None, transport: Transport::Udp }
+}
+
+/// The code, `silence` or `pending` (given up at once).
+fn begun(resolver: &Arc<Resolver>, message: &[u8], source: &str) -> String {
+    match resolver.begin(message, from(source)) {
+        Begun::Silence => "silence".into(),
+        Begun::Answer(bytes) => {
+            assert_eq!(bytes[..2], message[..2]);
+            Rcode(u16::from(bytes[3] & 0xf)).as_str().into()
+        }
+        Begun::Pending(pending) => {
+            pending.shed();
+            "pending".into()
+        }
+    }
+}
+
+fn outcomes(resolver: &Resolver) -> Vec<(&'static str, u64)> {
+    resolver.metrics.outcomes().into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[tokio::test]
+async fn each_message_has_one_end_and_is_counted_once() {
+    const RD: u16 = 0x0100;
+    let (a, txt, any) = (RecordType::A, RecordType::TXT, RecordType::ANY);
+    for (what, message, source, expected, outcome) in [
+        ("forwarded", message(RD, "www.example.com", a, 1), "127.0.0.1", "pending", Some("dropped")),
+        ("blocked", message(RD, "blocked.example.com", a, 1), "127.0.0.1", "NXDOMAIN", Some("blocked")),
+        // I14: neither RD=0 nor another type is a way round.
+        ("blocked, RD=0", message(0, "blocked.example.com", a, 1), "127.0.0.1", "NXDOMAIN", Some("blocked")),
+        ("blocked, ANY", message(RD, "blocked.example.com", any, 1), "127.0.0.1", "NXDOMAIN", Some("blocked")),
+        ("dropped by its profile", message(RD, "blocked.example.com", a, 1), "192.0.2.77", "silence", Some("blocked")),
+        ("local", message(RD, "localhost", a, 1), "127.0.0.1", "NOERROR", Some("local")),
+        ("local, RD=0", message(0, "localhost", a, 1), "127.0.0.1", "NOERROR", Some("local")),
+        ("rewritten, RD=0", message(0, "www.google.com", a, 1), "127.0.0.1", "pending", Some("dropped")),
+        ("RD=0", message(0, "www.example.com", a, 1), "127.0.0.1", "REFUSED", Some("refused")),
+        ("ANY", message(RD, "www.example.com", any, 1), "127.0.0.1", "NOERROR", Some("local")),
+        ("no server for it", message(RD, "www.example.org", a, 1), "127.0.0.1", "SERVFAIL", Some("failed")),
+        ("transfer", message(RD, "example.com", RecordType::AXFR, 1), "127.0.0.1", "REFUSED", Some("refused")),
+        ("notify", message(0x2000, "example.com", a, 1), "127.0.0.1", "NOTIMP", Some("refused")),
+        ("no question", message(RD, "example.com", a, 1)[..12].to_vec(), "127.0.0.1", "FORMERR", Some("refused")),
+        ("version", message(RD, "version.bind", txt, 3), "127.0.0.1", "NOERROR", Some("local")),
+        ("id", message(RD, "id.server", txt, 3), "127.0.0.1", "NOERROR", Some("local")),
+        // Only this machine is told.
+        ("version, from afar", message(RD, "version.bind", txt, 3), "192.0.2.1", "REFUSED", Some("refused")),
+        ("class HS", message(RD, "www.example.com", a, 4), "127.0.0.1", "REFUSED", Some("refused")),
+        ("stranger", message(RD, "www.example.com", a, 1), "198.51.100.1", "REFUSED", Some("stranger")),
+        (
+            "stranger's nonsense",
+            message(RD, "x.example", a, 1)[..13].to_vec(),
+            "198.51.100.1",
+            "REFUSED",
+            Some("stranger"),
+        ),
+        // Packets, not queries.
+        ("response", message(0x8180, "www.example.com", a, 1), "127.0.0.1", "silence", None),
+        ("stranger's response", message(0x8180, "www.example.com", a, 1), "198.51.100.1", "silence", None),
+        ("runt", vec![0x4c, 0x43, 1], "127.0.0.1", "silence", None),
+    ] {
+        let resolver = resolver("refuse");
+        assert_eq!(begun(&resolver, &message, source), expected, "{what}");
+        assert_eq!(outcomes(&resolver), outcome.map(|o| (o, 1)).into_iter().collect::<Vec<_>>(), "{what}");
+        let ignored = resolver.metrics.packets_ignored.with_label_values(&["udp"]).get();
+        assert_eq!(ignored, u64::from(outcome.is_none()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_may_be_told_nothing() {
+    let resolver = resolver("drop");
+    let message = message(0x0100, "www.example.com", RecordType::A, 1);
+    assert_eq!(begun(&resolver, &message, "198.51.100.1"), "silence");
+    assert_eq!(outcomes(&resolver), [("stranger", 1)]);
+}
+
+#[tokio::test]
+async fn a_query_that_nobody_waits_for_any_more_is_counted_too() {
+    let resolver = resolver("refuse");
+    let Begun::Pending(pending) =
+        resolver.begin(&message(0x0100, "www.example.com", RecordType::A, 1), from("127.0.0.1"))
+    else {
+        panic!("it needs upstream")
+    };
+    drop(pending);
+    assert_eq!(outcomes(&resolver), [("abandoned", 1)]);
+}
+
+#[tokio::test]
+async fn the_canary_proves_that_filtering_works() {
+    assert!(resolver("refuse").canary_is_blocked());
+}
