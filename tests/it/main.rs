@@ -5,3 +5,13 @@ mod fuzz_replay;
 mod list_suites;
 mod safe_search_suite;
 mod shared;
+
+mod harness;
+mod matrix;
+mod namespace;
+mod process;
+mod programs;
+mod protocol;
+mod reload_under_load;
+mod scenarios;
+mod tidy;
