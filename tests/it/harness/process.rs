@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 
@@ -79,10 +78,6 @@ impl Served {
             .find_map(|word| word.strip_prefix("http://")?.strip_suffix("/metrics")?.parse().ok())
             .unwrap_or_else(|| panic!("no admin listener: {banner}"));
         Served { v4: find(SocketAddr::is_ipv4), v6: find(SocketAddr::is_ipv6), admin, banner, child, directory }
-    }
-
-    pub fn at(&self, v6: bool) -> SocketAddr {
-        if v6 { self.v6 } else { self.v4 }
     }
 
     pub fn config(&self) -> String {
@@ -186,9 +181,4 @@ fn read_banner(child: &mut Child) -> String {
     }
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     text
-}
-
-/// A path as an argument.
-pub fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary paths are UTF-8")
 }
