@@ -79,10 +79,10 @@ fn a_broken_list_keeps_its_last_good_version_and_says_why() {
 }
 
 #[test]
-fn a_file_that_changes_is_taken_up_without_a_signal() {
+fn a_file_is_taken_up_without_a_signal_even_where_something_always_changes() {
     let (_upstream, served) = serve(ZONE, "one.example\n");
     assert_eq!(rcode(&served, "two.example"), 0);
-    // The watch begins beside the first answers; writing again is what an editor does too.
+    // The watch begins beside the first answers, so the file is written more than once.
     wait_for("the watched list to be read", || {
         served.write("mine.txt", "one.example\ntwo.example\n");
         (rcode(&served, "two.example") == 3).then_some(())
