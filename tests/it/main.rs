@@ -6,6 +6,7 @@ mod list_suites;
 mod safe_search_suite;
 mod shared;
 
+mod forwarding;
 mod harness;
 mod matrix;
 mod namespace;

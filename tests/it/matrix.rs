@@ -6,21 +6,8 @@ use crate::harness::client::{Ask, Told};
 use crate::harness::resolver::{Files, InProcess, with_upstream};
 use crate::harness::upstream::Upstream;
 
-const TYPES: [T; 13] = [
-    T::A,
-    T::AAAA,
-    T::HTTPS,
-    T::SVCB,
-    T::MX,
-    T::TXT,
-    T::NS,
-    T::SOA,
-    T::CAA,
-    T::SRV,
-    T::PTR,
-    T::ANY,
-    T::Unknown(65280),
-];
+const TYPES: [T; 13] =
+    [T::A, T::AAAA, T::HTTPS, T::SVCB, T::MX, T::TXT, T::NS, T::SOA, T::CAA, T::SRV, T::PTR, T::ANY, T::Unknown(65280)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flags {
@@ -63,7 +50,7 @@ fn no_detour_weakens_a_verdict() {
     let files = Files { config: with_upstream(config, upstream.v4), files: &[("mine.txt", "bad.example\n")] };
     let resolver = InProcess::start(&files);
     let mut wrong = Vec::new();
-    let mut asked = 0;
+    let mut asked = 0_u64;
     for name in [BLOCKED, BLOCKED_TARGET, REWRITTEN, LOCAL, ALLOWED] {
         for qtype in TYPES {
             for flags in FLAGS {
@@ -86,6 +73,9 @@ fn no_detour_weakens_a_verdict() {
     }
     assert_eq!(asked, 5 * 13 * 4 * 4);
     assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
+    // I5: each ends in exactly one outcome, and each is counted once.
+    assert_eq!(resolver.metric_sum("lachan_queries_total"), asked);
+    assert_eq!(resolver.metric_sum("lachan_responses_total"), asked);
     // What is blocked by its own name, or local, never went upstream.
     for qtype in TYPES {
         for name in [BLOCKED, LOCAL] {

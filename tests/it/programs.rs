@@ -110,7 +110,12 @@ fn knot_upstream_is_told_faithfully() {
     for (name, qtype, rcode, answers) in [
         ("www.example.test", T::A, 0, vec!["www.example.test A 192.0.2.1"]),
         ("www.example.test", T::AAAA, 0, vec!["www.example.test AAAA 2001:db8::1"]),
-        ("alias.example.test", T::A, 0, vec!["alias.example.test CNAME www.example.test", "www.example.test A 192.0.2.1"]),
+        (
+            "alias.example.test",
+            T::A,
+            0,
+            vec!["alias.example.test CNAME www.example.test", "www.example.test A 192.0.2.1"],
+        ),
         ("mail.example.test", T::MX, 0, vec!["mail.example.test MX 10 www.example.test"]),
         ("www.example.test", T::MX, 0, vec![]),
         ("nothing.example.test", T::A, 3, vec![]),
@@ -119,7 +124,11 @@ fn knot_upstream_is_told_faithfully() {
     ] {
         for (server, tcp) in [(served.v4, false), (served.v4, true), (served.v6, false), (served.v6, true)] {
             let told = Ask { tcp, ..Ask::new(name, qtype) }.send(server);
-            assert_eq!((told.rcode(), told.answers()), (rcode, answers.iter().map(ToString::to_string).collect()), "{name} {qtype}");
+            assert_eq!(
+                (told.rcode(), told.answers()),
+                (rcode, answers.iter().map(ToString::to_string).collect()),
+                "{name} {qtype}"
+            );
             let blocked = name.starts_with("cover") || name.starts_with("bad");
             assert_eq!(told.ede().first().map(|e| e.0), blocked.then_some(15), "{name} {qtype}");
         }

@@ -161,10 +161,13 @@ fn one_tcp_connection_answers_in_the_order_that_answers_are_ready() {
     let mut connection = Ask::new("localhost", RecordType::A).connect(resolver.v4);
     // All in one write, as a pipelining client does.
     queries.iter().for_each(|query| connection.send(query));
-    let ids: Vec<[u8; 2]> = queries.iter().map(|_| {
-        let reply = connection.receive().expect("every question of a connection is answered");
-        [reply[0], reply[1]]
-    }).collect();
+    let ids: Vec<[u8; 2]> = queries
+        .iter()
+        .map(|_| {
+            let reply = connection.receive().expect("every question of a connection is answered");
+            [reply[0], reply[1]]
+        })
+        .collect();
     let id = |at: usize| [queries[at][0], queries[at][1]];
     assert_eq!(ids.last(), Some(&id(0)), "the slow one is last");
     for at in 1..names.len() {

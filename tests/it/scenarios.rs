@@ -89,9 +89,8 @@ fn start(zone: &str, config: &str, files: &[(String, String)]) -> Stage {
 }
 
 fn complete(config: &str, upstream: &Upstream) -> String {
-    let config = config
-        .replace("{upstream}", &upstream.v4.to_string())
-        .replace("{upstream6}", &upstream.v6.to_string());
+    let config =
+        config.replace("{upstream}", &upstream.v4.to_string()).replace("{upstream6}", &upstream.v6.to_string());
     if config.contains("[[upstream]]") {
         return format!("{config}\n[listen]\ndns = [\"127.0.0.1:0\", \"[::1]:0\"]\nadmin = \"off\"\n");
     }
@@ -209,7 +208,13 @@ fn rcode(word: &str) -> Option<u16> {
 
 fn describe(told: &Told) -> String {
     let ede = told.ede();
-    format!("rcode {} {} answers {:?} soa {:?} ede {ede:?}", told.rcode(), told.message.metadata.flags(), told.answers(), told.soa())
+    format!(
+        "rcode {} {} answers {:?} soa {:?} ede {ede:?}",
+        told.rcode(),
+        told.message.metadata.flags(),
+        told.answers(),
+        told.soa()
+    )
 }
 
 fn upstream(stage: &mut Stage, body: &str) -> Result<(), String> {

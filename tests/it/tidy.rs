@@ -266,7 +266,10 @@ fn nothing_names_the_machine_it_was_written_on() {
     let extensions = ["rs", "toml", "md", "txt", "csv", "service", "sh"];
     let mut files: Vec<PathBuf> =
         folders.iter().flat_map(|f| extensions.iter().flat_map(move |e| files_below(&root().join(f), e))).collect();
-    files.extend(["README.md", "README.vi.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", ".ci/run"].map(|f| root().join(f)));
+    files.extend(
+        ["README.md", "README.vi.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml", ".ci/run"]
+            .map(|f| root().join(f)),
+    );
     // Put together here, so that this file does not hold them itself.
     let words = [["/wo", "rk/"], ["/ho", "me/"], ["/ro", "ot/"], ["/tmp", "/w"]].map(|parts| parts.concat());
     for path in files {

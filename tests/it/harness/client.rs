@@ -123,8 +123,7 @@ impl Ask {
     }
 
     fn local(&self, server: SocketAddr) -> SocketAddr {
-        let any: IpAddr =
-            if server.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let any: IpAddr = if server.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
         SocketAddr::new(self.from.unwrap_or(any), 0)
     }
 
@@ -185,8 +184,12 @@ impl Told {
 
 /// `owner TYPE data`, names without their last dot.
 pub fn show(record: &Record) -> String {
-    let data: Vec<String> =
-        record.data.to_string().split(' ').map(|word| if word == "." { word } else { word.trim_end_matches('.') }.to_owned()).collect();
+    let data: Vec<String> = record
+        .data
+        .to_string()
+        .split(' ')
+        .map(|word| if word == "." { word } else { word.trim_end_matches('.') }.to_owned())
+        .collect();
     format!("{} {} {}", plain(&record.name), record.record_type(), data.join(" "))
 }
 
@@ -199,10 +202,21 @@ pub struct Connection(TcpStream);
 
 impl Connection {
     pub fn send(&mut self, message: &[u8]) {
-        let len = u16::try_from(message.len()).unwrap();
-        self.0.write_all(&[&len.to_be_bytes(), message].concat()).unwrap();
+        assert!(self.try_send(message), "the other side has closed");
     }
 
+    /// As [`send`](Connection::send); `false` when the other side has closed.
+    pub fn try_send(&mut self, message: &[u8]) -> bool {
+        let len = u16::try_from(message.len()).unwrap();
+        self.0.write_all(&[&len.to_be_bytes(), message].concat()).is_ok()
+    }
+
+    /// The octets below the messages.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.0
+    }
+
+    /// The next message; `None` when the other side has closed.
     pub fn receive(&mut self) -> Option<Vec<u8>> {
         let mut len = [0; 2];
         self.0.read_exact(&mut len).ok()?;

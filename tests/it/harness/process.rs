@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::resolver::{Files, config_path, replace, write_files};
+use crate::harness::resolver::{Files, config_path, metric_sum, replace, write_files};
 use crate::harness::{PATIENCE, wait_for};
 
 /// A served process. Killed when dropped.
@@ -130,9 +130,7 @@ impl Served {
 
     /// The sum over a metric's series.
     pub fn metric_sum(&self, name: &str) -> u64 {
-        let text = self.get("/metrics");
-        let series = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-        series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        metric_sum(&self.get("/metrics"), name)
     }
 
     pub fn exited(&mut self) -> Option<ExitStatus> {

@@ -43,8 +43,7 @@ impl InProcess {
         let own = bound.addresses();
         let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
         let took = Duration::ZERO;
-        let reloader =
-            Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own.clone(), took));
+        let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own.clone(), took));
         bound.serve(&resolver, &CancellationToken::new(), &TaskTracker::new()).unwrap();
         let [v4, v6] = own[..] else { panic!("one address of each family: {own:?}") };
         drop(inside);
@@ -56,6 +55,11 @@ impl InProcess {
         if v6 { self.v6 } else { self.v4 }
     }
 
+    /// The sum over a metric's series.
+    pub fn metric_sum(&self, name: &str) -> u64 {
+        metric_sum(&self.resolver.metrics.encode(), name)
+    }
+
     pub fn write(&self, file: &str, text: &str) {
         replace(&self.directory.path().join(file), text);
     }
@@ -64,6 +68,12 @@ impl InProcess {
         let _inside = self.runtime.enter();
         self.reloader.reload()
     }
+}
+
+/// The sum over the series of a counter on a page of metrics.
+pub fn metric_sum(page: &str, name: &str) -> u64 {
+    let series = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// One address of each family, on free ports, no admin listener, and this upstream for everything.

@@ -22,7 +22,8 @@ fn rcode(served: &Served, name: &str) -> u16 {
 #[test]
 fn the_banner_says_what_runs() {
     let (upstream, served) = serve(ZONE, "one.example\n");
-    for part in ["Lá Chắn", "1 rules in 1 lists", "SafeSearch for ", &upstream.v4.to_string(), &served.v6.to_string()] {
+    for part in ["Lá Chắn", "1 rules in 1 lists", "SafeSearch for ", &upstream.v4.to_string(), &served.v6.to_string()]
+    {
         assert!(served.banner.contains(part), "no {part:?} in:\n{}", served.banner);
     }
     assert_eq!((rcode(&served, "one.example"), rcode(&served, "two.example")), (3, 0));
@@ -112,7 +113,9 @@ fn sigterm_answers_what_is_in_flight_and_ends() {
     let (upstream, mut served) = serve(zone, "one.example\n");
     let asking: Vec<_> = [(served.v4, false), (served.v6, true)]
         .map(|(server, tcp)| {
-            std::thread::spawn(move || Ask { tcp, dnssec_ok: tcp, ..Ask::new("slow.example", RecordType::A) }.send(server).answers())
+            std::thread::spawn(move || {
+                Ask { tcp, dnssec_ok: tcp, ..Ask::new("slow.example", RecordType::A) }.send(server).answers()
+            })
         })
         .into();
     // Two keys, for DO differs, so upstream sees both.
