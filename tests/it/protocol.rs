@@ -170,8 +170,8 @@ fn one_tcp_connection_answers_in_the_order_that_answers_are_ready() {
         .collect();
     let id = |at: usize| [queries[at][0], queries[at][1]];
     assert_eq!(ids.last(), Some(&id(0)), "the slow one is last");
-    for at in 1..names.len() {
-        assert!(ids.contains(&id(at)), "{}", names[at]);
+    for (at, name) in names.iter().enumerate() {
+        assert!(ids.contains(&id(at)), "{name}");
     }
 }
 

@@ -135,8 +135,9 @@ fn ask(stage: &Stage, line: &str) -> Result<(), String> {
             continue;
         }
         let told = ask.send(server);
-        for difference in differences(&ask, &told, expected) {
-            return Err(format!("{line}\n    {difference}\n    tcp={tcp} v6={v6} {}", describe(&told)));
+        let wrong = differences(&ask, &told, expected);
+        if !wrong.is_empty() {
+            return Err(format!("{line}\n    {}\n    tcp={tcp} v6={v6} {}", wrong.join("; "), describe(&told)));
         }
     }
     Ok(())
