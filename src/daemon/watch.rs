@@ -17,6 +17,8 @@ use crate::daemon::reload::Reloader;
 
 /// A change is taken up once nothing else changed for so long: one `cp` of three files is one reload.
 const QUIET: Duration = Duration::from_millis(300);
+/// A directory in which something always changes must not put a change off for ever.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Even without an event the files are looked at so often: a network file system sends none.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -51,7 +53,9 @@ pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = stop.cancelled() => return,
         }
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {}
+        let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {} };
+        // Either way something changed; what decides is below.
+        let _ = tokio::time::timeout(QUIET_WAIT_MAX, quiet).await;
         let now = stamps(&files);
         if now == before {
             continue;

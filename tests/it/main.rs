@@ -1,13 +1,22 @@
 //! Integration tests: one binary, so that they build once. Each file is about one side of the resolver.
 
 mod built_in;
-mod fuzz_replay;
-mod list_suites;
-mod safe_search_suite;
-mod shared;
-
 mod codec;
+mod forwarding;
+mod fuzz_replay;
+mod harness;
 mod lab;
+mod list_suites;
+mod matrix;
+mod namespace;
 mod odd_packets;
 mod packet_corpora;
+mod process;
+mod programs;
+mod protocol;
+mod reload_under_load;
+mod safe_search_suite;
+mod scenarios;
+mod shared;
+mod tidy;
 mod upstream_faults;

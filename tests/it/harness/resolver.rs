@@ -1,0 +1,101 @@
+//! The resolver in process: a configuration in a temporary directory, real listeners, and reload by hand.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lachan::daemon::listener;
+use lachan::daemon::reload::{Loaded, Loader, ReloadStatus, Reloader};
+use lachan::daemon::resolver::Resolver;
+use lachan::daemon::telemetry::Metrics;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Answers until dropped.
+pub struct InProcess {
+    pub v4: SocketAddr,
+    pub v6: SocketAddr,
+    pub resolver: Arc<Resolver>,
+    pub reloader: Arc<Reloader>,
+    pub directory: TempDir,
+    runtime: Runtime,
+}
+
+/// A configuration and the files beside it.
+pub struct Files<'a> {
+    pub config: String,
+    pub files: &'a [(&'a str, &'a str)],
+}
+
+impl InProcess {
+    pub fn start(files: &Files<'_>) -> InProcess {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let inside = runtime.enter();
+        let directory = tempfile::tempdir().unwrap();
+        write_files(directory.path(), files);
+        let mut loader = Loader::new(Some(config_path(directory.path())));
+        let Loaded { generation, settings, notes } =
+            loader.load(None, None, |_, _| {}).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+        let bound = listener::bind(&settings.dns).unwrap();
+        let own = bound.addresses();
+        let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
+        let took = Duration::ZERO;
+        let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own.clone(), took));
+        bound.serve(&resolver, &CancellationToken::new(), &TaskTracker::new()).unwrap();
+        let [v4, v6] = own[..] else { panic!("one address of each family: {own:?}") };
+        drop(inside);
+        InProcess { v4, v6, resolver, reloader, directory, runtime }
+    }
+
+    /// The address of one family.
+    pub fn at(&self, v6: bool) -> SocketAddr {
+        if v6 { self.v6 } else { self.v4 }
+    }
+
+    /// The sum over a metric's series.
+    pub fn metric_sum(&self, name: &str) -> u64 {
+        metric_sum(&self.resolver.metrics.encode(), name)
+    }
+
+    pub fn write(&self, file: &str, text: &str) {
+        replace(&self.directory.path().join(file), text);
+    }
+
+    pub fn reload(&self) -> ReloadStatus {
+        let _inside = self.runtime.enter();
+        self.reloader.reload()
+    }
+}
+
+/// The sum over the series of a counter on a page of metrics.
+pub fn metric_sum(page: &str, name: &str) -> u64 {
+    let series = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// One address of each family, on free ports, no admin listener, and this upstream for everything.
+pub fn with_upstream(config: &str, upstream: SocketAddr) -> String {
+    let listen = "[listen]\ndns = [\"127.0.0.1:0\", \"[::1]:0\"]\nadmin = \"off\"\n";
+    format!("{config}\n{listen}\n[[upstream]]\nservers = [\"{upstream}\"]\n")
+}
+
+pub fn config_path(directory: &Path) -> PathBuf {
+    directory.join("lachan.toml")
+}
+
+pub fn write_files(directory: &Path, files: &Files<'_>) {
+    for (name, text) in files.files {
+        replace(&directory.join(name), text);
+    }
+    replace(&config_path(directory), &files.config);
+}
+
+/// A new file in the old one's place, as a careful program writes it.
+pub fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(&new, path).unwrap();
+}

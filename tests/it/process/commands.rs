@@ -1,0 +1,194 @@
+//! The commands, as a person types them: what they print and how they end.
+
+use serde_json::Value;
+
+use super::serve;
+use crate::harness::process::{Ran, lachan, ran, run};
+use crate::harness::resolver::{Files, config_path, write_files};
+use crate::harness::upstream::Upstream;
+
+const ZONE: &str = "one.example. 300 IN A 192.0.2.1\ntwo.example. 300 IN A 192.0.2.2\n\
+                    cover.example. 300 IN CNAME www.one.example.\nwww.one.example. 300 IN A 192.0.2.3\n\
+                    forcesafesearch.google.com. 300 IN A 192.0.2.4\n";
+const LIST: &str = "# a list of our own\n\none.example\n";
+
+fn json(told: &Ran) -> Value {
+    assert_eq!(told.code, 0, "{told:?}");
+    serde_json::from_str(&told.stdout).unwrap_or_else(|why| panic!("{why}: {}", told.stdout))
+}
+
+#[test]
+fn check_tells_every_mistake_with_its_line() {
+    let text = r#"time_zone = "Asia/Hanoi"
+
+[listen]
+dns = ["127.0.0.1"]
+
+[cache]
+sise = "64 MiB"
+
+[list.adult]
+category = "adutl"
+file = "builtin:adult"
+
+[profile.default]
+youtube = "strikt"
+
+[client.one]
+networks = ["10.0.0.0/33"]
+profile = "school"
+"#;
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &Files { config: text.to_owned(), files: &[] });
+    let config = config_path(directory.path()).to_str().unwrap().to_owned();
+    let told = run(&["check", "-c", &config]);
+    assert_eq!(told.code, 1, "{told:?}");
+    for (line, part) in [
+        (1, "Asia/Hanoi"),
+        (4, "127.0.0.1:53"),
+        (7, "size"),
+        (10, "adult"),
+        (14, "strict"),
+        (17, "10.0.0.0/33"),
+        (18, "school"),
+    ] {
+        let place = format!("lachan.toml:{line}:");
+        let found = told.stdout.lines().find(|l| l.contains(&place));
+        assert!(found.is_some_and(|l| l.contains(part)), "no {place} … {part} in:\n{}", told.stdout);
+    }
+    assert!(told.stdout.contains("7 errors"), "{}", told.stdout);
+}
+
+#[test]
+fn check_is_content_with_what_is_good() {
+    let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n||two.example^$important\n");
+    let told = run(&["check", "-c", &served.config()]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.stdout.contains(": good ("), "{}", told.stdout);
+    assert!(told.stdout.contains("line 2"), "what made no rule is shown: {}", told.stdout);
+    let missing = run(&["check", "-c", "missing.toml"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stdout.contains("missing.toml"), "{}", missing.stdout);
+}
+
+#[test]
+fn explain_names_list_file_and_line() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    let config = served.config();
+    let online = json(&served.command(&["explain", "www.one.example", "--json"]));
+    let offline = json(&run(&["explain", "www.one.example", "--json", "--offline", "-c", &config]));
+    for told in [&online, &offline] {
+        for (key, value) in [
+            ("name", "www.one.example"),
+            ("type", "A"),
+            ("profile", "default"),
+            ("verdict", "block"),
+            ("rung", "security"),
+            ("category", "malware"),
+            ("list", "mine"),
+            ("rule", "one.example"),
+        ] {
+            assert_eq!(told[key], value, "{key} of {told}");
+        }
+        assert_eq!((told["line"].as_u64(), told["ede"].as_u64()), (Some(3), Some(15)), "{told}");
+        assert!(told["file"].as_str().unwrap().ends_with("mine.txt"), "{told}");
+        assert!(!told["tried"].as_array().unwrap().is_empty(), "{told}");
+    }
+
+    let target = json(&served.command(&["explain", "cover.example", "--json"]));
+    assert_eq!((target["verdict"].as_str(), target["target"].as_str()), (Some("block"), Some("www.one.example")));
+    let clean = json(&served.command(&["explain", "https://two.example/page?x=1", "--json", "--type", "AAAA"]));
+    assert_eq!((clean["verdict"].as_str(), clean["type"].as_str()), (Some("allow"), Some("AAAA")));
+    assert_eq!(clean.get("list"), None, "what does not apply is absent");
+    let search = json(&served.command(&["explain", "www.google.com.vn", "--json"]));
+    assert_eq!(
+        (search["verdict"].as_str(), search["target"].as_str()),
+        (Some("rewrite"), Some("forcesafesearch.google.com"))
+    );
+}
+
+#[test]
+fn explain_speaks_to_people() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    let told = served.command(&["explain", "one.example"]);
+    assert_eq!(told.code, 0);
+    let first = told.stdout.lines().next().unwrap();
+    assert!(first.contains("one.example") && first.ends_with('.'), "one plain sentence first: {first}");
+    assert!(told.stdout.contains("mine.txt:3"), "{}", told.stdout);
+    assert!(told.stdout.contains("to change this:"), "{}", told.stdout);
+    let admin = served.admin.to_string();
+    let vietnamese = ran(lachan(&["explain", "one.example", "--admin", &admin]).env("LANG", "vi_VN.UTF-8"));
+    assert!(vietnamese.stdout.contains("muốn thay đổi:"), "{}", vietnamese.stdout);
+}
+
+#[test]
+fn usage_and_no_daemon_have_codes_of_their_own() {
+    let upstream = Upstream::start(ZONE);
+    // A port that was free a moment ago: nobody answers there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (arguments, code) in [
+        (&["explain", "two.example", "--admin", &closed][..], 3),
+        (&["lists", "status", "--admin", &closed], 3),
+        (&["safesearch", "test", "--admin", &closed], 3),
+        // A node whose resolver says nothing must not draw traffic.
+        (&["healthcheck", "--admin", &closed], 1),
+        (&["explain", "bad..name", "--admin", &closed], 2),
+        (&["explain", "two.example", "--type", "NONSENSE", "--admin", &closed], 2),
+        (&["explain"], 2),
+        (&["nonsense"], 2),
+        (&["version"], 0),
+        (&["--version"], 0),
+        (&["--help"], 0),
+    ] {
+        let told = run(arguments);
+        assert_eq!(told.code, code, "{arguments:?}: {told:?}");
+        assert!(!told.stdout.is_empty() || !told.stderr.is_empty(), "{arguments:?} says nothing");
+    }
+    let version = run(&["version"]);
+    assert_eq!(version.stdout.trim(), concat!("lachan ", env!("CARGO_PKG_VERSION")));
+    drop(upstream);
+}
+
+#[test]
+fn healthcheck_tells_serve_from_degraded() {
+    let (upstream, served) = serve(ZONE, LIST);
+    let told = served.command(&["healthcheck"]);
+    assert_eq!((told.code, told.stdout.trim()), (0, "ready"));
+    drop(upstream);
+    // Nobody answers any more: the first failures make the server down, and the node degraded, not gone.
+    let degraded = crate::harness::wait_for("a degraded state", || {
+        use crate::harness::client::Ask;
+        use hickory_proto::rr::RecordType;
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(Ask::new(&format!("n{n}.example"), RecordType::A).send(served.v4).rcode(), 2);
+        let told = served.command(&["healthcheck"]);
+        (told.code == 3).then_some(told)
+    });
+    assert!(degraded.stdout.starts_with("degraded"), "{degraded:?}");
+    let blocked = crate::harness::client::Ask::new("one.example", hickory_proto::rr::RecordType::A);
+    assert_eq!(blocked.send(served.v6).rcode(), 3, "blocks go on");
+}
+
+#[test]
+fn lists_status_shows_each_list() {
+    let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n");
+    let told = served.command(&["lists", "status"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let row = told.stdout.lines().find(|line| line.starts_with("mine ")).expect("a row for the list");
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(words[..5], ["mine", "malware", "1", "1", "domains"], "{row}");
+    let lists = json(&served.command(&["lists", "status", "--json"]));
+    assert_eq!(lists[0]["rules"], 1);
+}
+
+#[test]
+fn safesearch_test_passes_with_and_without_an_upstream() {
+    let (upstream, served) = serve(ZONE, LIST);
+    let told = served.command(&["safesearch", "test"]);
+    let rows = |told: &Ran| told.stdout.lines().filter(|line| line.starts_with("google")).count();
+    assert!(rows(&told) >= 1, "{}", told.stdout);
+    let google = told.stdout.lines().find(|line| line.starts_with("google")).unwrap();
+    assert_eq!(google.matches("pass").count(), 4, "{google}");
+    drop(upstream);
+}

@@ -1,0 +1,20 @@
+//! The built binary as a process: what an operator sees of it.
+
+mod commands;
+mod lifetime;
+mod wildcard;
+
+use crate::harness::process::{Served, with_upstream};
+use crate::harness::resolver::Files;
+use crate::harness::upstream::Upstream;
+
+/// A process over a zone, with one malware list `mine.txt`.
+fn serve(zone: &str, list: &str) -> (Upstream, Served) {
+    let upstream = Upstream::start(zone);
+    let served = Served::start(&Files { config: config(&upstream), files: &[("mine.txt", list)] });
+    (upstream, served)
+}
+
+fn config(upstream: &Upstream) -> String {
+    with_upstream("[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n", upstream.v4)
+}
