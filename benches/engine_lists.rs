@@ -1,8 +1,9 @@
 //! How long does a list of a million names take to read and compile, and how long one look-up in it?
 //!
 //! Speed of light: reading touches each octet of the text once (a few GB/s); a look-up waits for two or three cache
-//! lines per label that some rule's depth lets it ask for. The list is `LACHAN_BENCH_LIST`, one name a line; without it
-//! a million names are made up.
+//! lines per label that some rule's depth lets it ask for. `names` says which list it is.
+
+mod names;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,32 +14,9 @@ use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, Index, public_suffix};
 use lachan::engine::name::Name;
 use lachan::engine::verdict::ListId;
+use names::{Lcg, list_text};
 
-const NAMES: usize = 1_000_000;
 const ASKED: usize = 100_000;
-
-/// A small generator, so that every run reads and asks the same.
-struct Lcg(u64);
-
-impl Lcg {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-}
-
-fn list_text() -> Vec<u8> {
-    if let Some(path) = std::env::var_os("LACHAN_BENCH_LIST") {
-        return std::fs::read(path).expect("LACHAN_BENCH_LIST names a file");
-    }
-    let mut random = Lcg(1);
-    let mut text = String::new();
-    for i in 0..NAMES {
-        let top = ["com", "net", "org", "vn", "com.vn", "xyz"][random.next() as usize % 6];
-        text.push_str(&format!("www{}.site-{i:x}{:x}.{top}\n", random.next() % 9, random.next() % 65_536));
-    }
-    text.into_bytes()
-}
 
 fn read(text: &[u8]) -> RuleSet {
     parse(text, ParseOptions { format: Format::Auto, bare_reach: None }).expect("the list is good")
