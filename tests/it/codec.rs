@@ -321,8 +321,9 @@ proptest! {
             octets[at] = value;
         }
         let (Ok(answer), Ok(theirs)) = (Answer::from_wire(&octets, &question), Message::from_vec(&octets)) else { return Ok(()) };
-        let seen: Vec<_> = answer.addresses().collect();
-        let targets: Vec<Name> = answer.target_names().collect();
+        let sections = [Section::Answer, Section::Authority, Section::Additional];
+        let seen: Vec<_> = sections.into_iter().flat_map(|section| answer.addresses(section)).collect();
+        let targets: Vec<Name> = answer.target_names(Section::Answer).collect();
         for record in theirs.all_sections() {
             let address = match &record.data {
                 RData::A(A(v4)) => Some((*v4).into()),
@@ -421,7 +422,7 @@ fn addresses_of_hints_are_those_the_oracle_wrote() {
     let question =
         Question { qname: Name::from_text("a.example").unwrap(), qtype: RecordType::HTTPS, qclass: CLASS_IN };
     let answer = Answer::from_wire(&message.to_vec().unwrap(), &question).unwrap();
-    let addresses: Vec<_> = answer.addresses().collect();
+    let addresses: Vec<_> = answer.addresses(Section::Answer).collect();
     assert_eq!(addresses, [v4.into(), v4.into(), std::net::IpAddr::from(v6)]);
-    assert_eq!(answer.target_names().count(), 0);
+    assert_eq!(answer.target_names(Section::Answer).count(), 0);
 }

@@ -233,8 +233,8 @@ fn targets_and_addresses_come_in_order_and_from_their_own_places() {
         ("DNAME d.example; CNAME e.example", "d.example e.example", ""),
         ("HTTPS svc.example 192.0.2.1 2001:db8::1", "svc.example", "192.0.2.1 2001:db8::1"),
         ("HTTPS . 192.0.2.1; SVCB alias.example", "alias.example", "192.0.2.1"),
-        // Targets are the answer section's; addresses are everybody's.
-        ("TXT x; +A 192.0.2.9; +AAAA 2001:db8::9; +CNAME z.example", "", "192.0.2.9 2001:db8::9"),
+        // Another section's are asked for apart.
+        ("TXT x; +A 192.0.2.9; +AAAA 2001:db8::9; +CNAME z.example", "", ""),
         ("NS ns.example; TXT 192.0.2.1", "", ""),
     ] {
         let answer = answer("a.example", Rcode::NOERROR, records);
@@ -242,4 +242,7 @@ fn targets_and_addresses_come_in_order_and_from_their_own_places() {
         assert_eq!(text(answer.target_names(Section::Answer).map(|n| n.to_string()).collect()), targets, "{records}");
         assert_eq!(text(answer.addresses(Section::Answer).map(|a| a.to_string()).collect()), addresses, "{records}");
     }
+    let glue = answer("a.example", Rcode::NOERROR, "TXT x; +A 192.0.2.9; +CNAME z.example");
+    assert_eq!(glue.target_names(Section::Additional).collect::<Vec<_>>(), [name("z.example")]);
+    assert_eq!(glue.addresses(Section::Additional).count(), 1);
 }
