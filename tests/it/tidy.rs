@@ -44,7 +44,8 @@ fn sources() -> Vec<Source> {
         .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
             let shown = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-            let is_test = shown.ends_with("/tests.rs") || shown.contains("/tests/");
+            let is_test =
+                shown.ends_with("/tests.rs") || shown.ends_with("/test_support.rs") || shown.contains("/tests/");
             Source { path: shown, code: without_tests(&without_words(&text)), text, is_test }
         })
         .collect();
