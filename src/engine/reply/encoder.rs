@@ -160,6 +160,10 @@ impl Encoder {
         opt.extend_from_slice(&[(response.rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
         opt.extend_from_slice(&[0, 0]);
         let options_at = opt.len();
+        // The reason before the node's name: it is what a person needs when not both fit.
+        for ede in response.ede {
+            put_option(opt, &mut room, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
+        }
         if edns.nsid && !response.nsid.is_empty() {
             put_option(opt, &mut room, 3, &[response.nsid]);
         }
@@ -167,9 +171,6 @@ impl Encoder {
             // RFC 7828 §3.1: units of 100 ms.
             let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
             put_option(opt, &mut room, 11, &[&tenths.to_be_bytes()]);
-        }
-        for ede in response.ede {
-            put_option(opt, &mut room, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
         }
         let len = (opt.len() - options_at) as u16;
         opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
@@ -362,12 +363,12 @@ mod tests {
         let ede = [EdeText { code: EdeCode::BLOCKED, text: &long }; 5];
         let short = Name::from_text("a.example").unwrap();
         for (qname, transport, payload, nsid, codes) in [
-            (&short, Transport::Udp, 1232, 255, &[3, 15, 15, 15, 15, 15][..]),
-            (&short, Transport::Tcp, 512, 255, &[3, 11, 15, 15, 15, 15, 15]),
-            (&short, Transport::Udp, 512, 255, &[3, 15, 15, 15]),
+            (&short, Transport::Udp, 1232, 255, &[15, 15, 15, 15, 15, 3][..]),
+            (&short, Transport::Tcp, 512, 255, &[15, 15, 15, 15, 15, 3, 11]),
+            (&short, Transport::Udp, 512, 255, &[15, 15, 15, 15, 15]),
             (&longest(), Transport::Udp, 512, 255, &[15, 15, 15]),
-            (&longest(), Transport::Udp, 0, 10, &[3, 15, 15, 15]),
-            (&longest(), Transport::Tcp, 0, 10, &[3, 11, 15, 15, 15, 15, 15]),
+            (&longest(), Transport::Udp, 0, 10, &[15, 15, 15, 3]),
+            (&longest(), Transport::Tcp, 0, 10, &[15, 15, 15, 15, 15, 3, 11]),
         ] {
             let query = query(qname.clone(), Some(edns(payload)));
             let nsid = vec![b'n'; nsid];
