@@ -20,6 +20,6 @@ pub mod reply;
 pub mod safe_search;
 pub mod snapshot;
 #[cfg(test)]
-pub mod test_support;
+mod test_support;
 pub mod upstream;
 pub mod verdict;

@@ -37,6 +37,8 @@ pub enum NameError {
     Cut,
     #[error("a compression pointer does not point backwards")]
     Pointer,
+    #[error("the name has more than {LABELS_MAX} compression pointers")]
+    TooManyPointers,
     #[error("label type {0:#04x} is unknown")]
     LabelType(u8),
 }
@@ -194,6 +196,7 @@ pub fn read_labels(
     let mut at = at;
     let mut len = 0;
     let mut next = None;
+    let mut pointers = 0;
     // RFC 1035 §4.1.4: a pointer refers to a *prior* occurrence; demanding that each is below the last ends every loop.
     let mut lowest = at;
     loop {
@@ -218,6 +221,11 @@ pub fn read_labels(
                 let target = usize::from(octet & 0x3f) << 8 | usize::from(low);
                 if target >= lowest {
                     return Err(NameError::Pointer);
+                }
+                // Pointers to pointers shorten nothing; without this, thousands of names could each walk thousands.
+                pointers += 1;
+                if pointers > LABELS_MAX {
+                    return Err(NameError::TooManyPointers);
                 }
                 next.get_or_insert(at + 2);
                 lowest = target;
@@ -432,5 +440,18 @@ mod tests {
         assert_eq!(Name::read(&[0xc0, 2, 0xc0, 0], 0).unwrap_err(), NameError::Pointer);
         assert_eq!(Name::read(&[0xc0], 0).unwrap_err(), NameError::Cut);
         assert_eq!(Name::read(&[0x41, 1, 0], 0).unwrap_err(), NameError::LabelType(0x41));
+    }
+
+    #[test]
+    fn a_name_follows_no_more_pointers_than_it_may_have_labels() {
+        // The root at 0, then pointers from 1 on, each to the one before it.
+        let mut message = vec![0];
+        for i in 0..LABELS_MAX + 1 {
+            let target = if i == 0 { 0 } else { 2 * i - 1 };
+            message.extend_from_slice(&(0xc000 | target as u16).to_be_bytes());
+        }
+        let last = message.len() - 2;
+        assert_eq!(Name::read(&message, last - 2), Ok((Name::ROOT, last)));
+        assert_eq!(Name::read(&message, last), Err(NameError::TooManyPointers));
     }
 }
