@@ -206,7 +206,8 @@ fn answer(c: &mut Criterion) {
     let message = packet(&listed[0]);
     let blocked = query::read(&message, Header::peek(&message).expect("a query")).expect("a good query");
     let QueryVerdict::Block(verdict) = decide(&generation, client, &listed[0]) else { panic!("a listed name") };
-    let encode = || reply::block(snapshot, client.profile, &blocked, origin(), &verdict).expect("NXDOMAIN is not silent");
+    let encode =
+        || reply::block(snapshot, client.profile, &blocked, origin(), &verdict).expect("NXDOMAIN is not silent");
     let again = Answer::from_wire(&encode().0, &blocked.question).expect("what we write can be read");
     assert_eq!((again.rcode, again.section(Section::Authority).count(), again.ede.len()), (Rcode::NXDOMAIN, 1, 1));
     group.bench_function("write_block", |b| b.iter(|| black_box(encode()).0.len()));
@@ -226,7 +227,9 @@ fn cache(c: &mut Criterion) {
     assert_eq!(shard.len(), keys.len());
     let absent: Vec<Key> = (200_000..300_000).map(key).collect();
     let mut group = c.benchmark_group("cache");
-    for (what, asked, found) in [("hit_cold", &keys[..], true), ("hit_hot", &keys[..100], true), ("miss", &absent, false)] {
+    for (what, asked, found) in
+        [("hit_cold", &keys[..], true), ("hit_hot", &keys[..100], true), ("miss", &absent, false)]
+    {
         assert!(asked.iter().all(|key| shard.get(key, now).is_some() == found), "{what}");
         let mut at = 0;
         group.bench_function(what, |b| {
