@@ -115,17 +115,17 @@ impl Served {
         assert!(told.success(), "kill {signal} {pid}");
     }
 
-    /// Tells it to read everything again and waits until it has: how that went.
-    pub fn reload(&self) -> Value {
-        let before = self.status()["last_reload"].clone();
-        // The time is told in seconds, so the counter is what shows that it happened.
+    /// Tells it to read everything again and waits until it has, with this result: what it says about it.
+    ///
+    /// The watch over the files may reload beside us, with what it read before the last change; ours comes after it.
+    pub fn reload(&self, result: &str) -> Value {
         let count = || self.metric_sum("lachan_reload_total");
-        let counted = count();
+        let before = count();
         self.signal("-HUP");
-        wait_for("a reload", || (count() > counted).then_some(()));
-        let after = self.status()["last_reload"].clone();
-        assert!(after["at"].as_u64() >= before["at"].as_u64());
-        after
+        wait_for(&format!("a reload that is {result}"), || {
+            let reload = self.status()["last_reload"].clone();
+            (count() > before && reload["result"] == result).then_some(reload)
+        })
     }
 
     /// The sum over a metric's series.
