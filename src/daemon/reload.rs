@@ -232,8 +232,9 @@ impl Reloader {
                 ReloadStatus { result: "failed", errors, ..status_at(started, notes) }
             }
         };
-        self.resolver.metrics.reload.with_label_values(&[status.result]).inc();
+        // The status first: whoever sees the counter move finds the reload it counts.
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status.clone();
+        self.resolver.metrics.reload.with_label_values(&[status.result]).inc();
         status
     }
 

@@ -8,6 +8,7 @@ use hickory_proto::rr::RecordType;
 use crate::harness::client::Ask;
 use crate::harness::resolver::{Files, InProcess, with_upstream};
 use crate::harness::upstream::Upstream;
+use crate::harness::wait_for;
 
 #[test]
 fn identical_questions_in_flight_share_one_exchange_and_each_client_its_own_verdict() {
@@ -44,6 +45,32 @@ fn identical_questions_in_flight_share_one_exchange_and_each_client_its_own_verd
 }
 
 #[test]
+fn a_lost_upstream_leaves_stale_answers_which_policy_still_judges() {
+    let upstream = Upstream::start(
+        "short.example. 1 IN A 192.0.2.1\ncover.example. 1 IN CNAME listed.example.\nlisted.example. 1 IN A 192.0.2.2\n",
+    );
+    let config = "[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n";
+    let files = Files { config: with_upstream(config, upstream.v4), files: &[("mine.txt", "other.example\n")] };
+    let resolver = InProcess::start(&files);
+    let ask = |name: &str| Ask::new(name, RecordType::A).send(resolver.v4);
+    for name in ["short.example", "cover.example"] {
+        assert_eq!((ask(name).rcode(), ask(name).ede()), (0, vec![]), "{name}");
+    }
+    drop(upstream);
+    let stale = wait_for("the answer to be stale", || Some(ask("short.example")).filter(|told| !told.ede().is_empty()));
+    assert_eq!((stale.rcode(), stale.ede()[0].0), (0, 3), "RFC 8914: Stale Answer");
+    assert_eq!(stale.answers(), ["short.example A 192.0.2.1"]);
+    assert_eq!(stale.message.answers[0].ttl, 30, "RFC 8767 §4");
+    // Nothing was cached of this one.
+    assert_eq!(ask("never.example").rcode(), 2);
+
+    resolver.write("mine.txt", "listed.example\n");
+    assert_eq!(resolver.reload().result, "ok");
+    let judged = ask("cover.example");
+    assert_eq!((judged.rcode(), judged.ede()[0].0, judged.answers()), (3, 15, vec![]));
+}
+
+#[test]
 fn one_client_cannot_take_all_tcp_connections() {
     let upstream = Upstream::start("one.example. 300 IN A 192.0.2.1\n");
     let resolver = InProcess::start(&Files { config: with_upstream("", upstream.v4), files: &[] });
@@ -61,7 +88,7 @@ fn one_client_cannot_take_all_tcp_connections() {
     assert_eq!(Ask { tcp: false, ..ask.clone() }.send(resolver.v4).rcode(), 0);
     assert_eq!(ask.send(resolver.v6).rcode(), 0);
     drop(open);
-    crate::harness::wait_for("a place to be free again", || {
+    wait_for("a place to be free again", || {
         let mut again = ask.connect(resolver.v4);
         again.try_send(&ask.encode()).then(|| again.receive())?
     });

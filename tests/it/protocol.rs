@@ -176,6 +176,27 @@ fn one_tcp_connection_answers_in_the_order_that_answers_are_ready() {
 }
 
 #[test]
+fn a_question_by_tcp_may_come_octet_by_octet() {
+    use std::io::Write;
+    let (_upstream, resolver) = start();
+    let ask = Ask::new("www.example", RecordType::A);
+    for server in [resolver.v4, resolver.v6] {
+        let mut connection = ask.connect(server);
+        for _ in 0..2 {
+            let query = ask.encode();
+            let framed = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
+            connection.stream().set_nodelay(true).unwrap();
+            framed.iter().for_each(|octet| connection.stream().write_all(&[*octet]).unwrap());
+            let reply = connection.receive().expect("it is answered when it is whole");
+            assert_eq!((&reply[..2], reply[3] & 0xf), (&query[..2], 0));
+        }
+        // Less than a header: whoever sends that does not follow the framing, and what comes next cannot be trusted.
+        assert!(connection.try_send(&[0; 11]));
+        assert_eq!(connection.receive(), None, "the connection is closed");
+    }
+}
+
+#[test]
 fn client_subnet_and_identity_do_not_go_upstream() {
     use hickory_proto::rr::rdata::opt::EdnsOption;
     let (upstream, resolver) = start();

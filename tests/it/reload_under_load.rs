@@ -80,6 +80,24 @@ fn a_hundred_reloads_lose_nothing_and_mix_nothing() {
     assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) > 0), "both generations answered: {seen:?}");
 }
 
+#[test]
+fn an_open_connection_is_answered_by_the_generation_in_force() {
+    let upstream = Upstream::start(ZONE);
+    let files = [("odd.txt", "one.example\n"), ("even.txt", "two.example\n")];
+    let resolver = InProcess::start(&Files { config: config(upstream.v4, true), files: &files });
+    let ask = |name: &str| Ask::new(name, RecordType::A).encode();
+    let mut connection = Ask::new("localhost", RecordType::A).connect(resolver.v4);
+    let mut blocked = |name: &str| {
+        let reply = connection.exchange(&ask(name));
+        let message = Message::from_vec(&reply).unwrap();
+        crate::harness::client::Told { message, bytes: reply }.ede().first().map(|e| e.0) == Some(15)
+    };
+    assert!(blocked("one.example") && !blocked("two.example"), "the first generation");
+    resolver.write("lachan.toml", &config(upstream.v4, false));
+    assert_eq!(resolver.reload().result, "ok");
+    assert!(!blocked("one.example") && blocked("two.example"), "the second, on the same connection");
+}
+
 fn judge(name: &str, reply: &[u8], seen: &[AtomicUsize; 2]) {
     let message = Message::from_vec(reply).unwrap();
     let told = crate::harness::client::Told { message, bytes: reply.to_vec() };

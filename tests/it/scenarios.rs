@@ -172,7 +172,11 @@ fn differences(ask: &Ask, told: &Told, expected: &str) -> Vec<String> {
             Some(("ede", code)) => is(told.ede().first().map(|e| e.0) == code.parse().ok(), word),
             Some(("soa", "none")) => is(told.soa().is_none(), word),
             Some(("soa", soa)) => {
-                is(told.soa().map(|(owner, ttl, _)| format!("{owner}/{ttl}")) == Some(soa.to_owned()), word);
+                is(
+                    told.soa().map(|(owner, ttl, _)| format!("{}/{ttl}", owner.to_ascii_lowercase()))
+                        == Some(soa.to_owned()),
+                    word,
+                );
             }
             Some(("max_ttl", max)) => {
                 let max = max.parse::<u32>().unwrap();

@@ -172,6 +172,8 @@ fn arrows_go_one_way() {
         ("built_in", &["crate::config", "crate::daemon", "crate::cli"]),
     ];
     for source in sources().iter().filter(|s| !s.is_test) {
+        // One path a `use`: braces right after the root would hide what is searched for here and below.
+        assert_none(found(source, &["crate::{", "std::{"]), "a `use` names the room it enters");
         for (room, forbidden) in rules {
             if source.room() == *room {
                 assert_none(found(source, forbidden), "main → cli → daemon → config → engine");

@@ -194,7 +194,7 @@ pub fn show(record: &Record) -> String {
 }
 
 fn plain(name: &Name) -> String {
-    name.to_string().trim_end_matches('.').to_owned()
+    name.to_ascii().trim_end_matches('.').to_owned()
 }
 
 /// One TCP connection.

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::harness::resolver::{Files, config_path, metric_sum, replace, write_files};
 use crate::harness::{PATIENCE, wait_for};
@@ -20,6 +21,8 @@ pub struct Served {
     /// What it said at start, up to the lines to try.
     pub banner: String,
     pub directory: TempDir,
+    /// What it logs, beside the configuration's directory so that the watch does not see it.
+    log: NamedTempFile,
 }
 
 /// What a command printed and how it ended.
@@ -67,9 +70,10 @@ impl Served {
     /// Starts with the configuration that the directory holds.
     pub fn start_in(directory: TempDir) -> Served {
         let config = config_path(directory.path());
+        let log = NamedTempFile::new().unwrap();
         let mut command = lachan(&["serve", "-c", config.to_str().unwrap()]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let banner = read_banner(&mut child);
+        let mut child = command.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
+        let banner = read_banner(&mut child, log.path());
         let words = || banner.split(|c: char| c.is_whitespace() || c == ',');
         let find = |is: fn(&SocketAddr) -> bool| {
             words().filter_map(|word| word.parse().ok()).find(is).unwrap_or_else(|| panic!("no address: {banner}"))
@@ -77,7 +81,7 @@ impl Served {
         let admin = words()
             .find_map(|word| word.strip_prefix("http://")?.strip_suffix("/metrics")?.parse().ok())
             .unwrap_or_else(|| panic!("no admin listener: {banner}"));
-        Served { v4: find(SocketAddr::is_ipv4), v6: find(SocketAddr::is_ipv6), admin, banner, child, directory }
+        Served { v4: find(SocketAddr::is_ipv4), v6: find(SocketAddr::is_ipv6), admin, banner, child, directory, log }
     }
 
     pub fn config(&self) -> String {
@@ -109,23 +113,30 @@ impl Served {
         body.to_owned()
     }
 
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(told.success(), "kill {signal} {pid}");
     }
 
-    /// Tells it to read everything again and waits until it has: how that went.
-    pub fn reload(&self) -> Value {
-        let before = self.status()["last_reload"].clone();
-        // The time is told in seconds, so the counter is what shows that it happened.
+    /// Tells it to read everything again and waits until it has, with this result: what it says about it.
+    ///
+    /// The watch over the files may reload beside us, with what it read before the last change; ours comes after it.
+    pub fn reload(&self, result: &str) -> Value {
         let count = || self.metric_sum("lachan_reload_total");
-        let counted = count();
+        let before = count();
         self.signal("-HUP");
-        wait_for("a reload", || (count() > counted).then_some(()));
-        let after = self.status()["last_reload"].clone();
-        assert!(after["at"].as_u64() >= before["at"].as_u64());
-        after
+        wait_for(&format!("a reload that is {result}"), || {
+            if count() == before {
+                return None;
+            }
+            Some(self.status()["last_reload"].clone()).filter(|reload| reload["result"] == result)
+        })
     }
 
     /// The sum over a metric's series.
@@ -154,9 +165,8 @@ impl Drop for Served {
 }
 
 /// Everything up to "Try:", or why it did not start.
-fn read_banner(child: &mut Child) -> String {
+fn read_banner(child: &mut Child, log: &Path) -> String {
     let stdout = child.stdout.take().expect("stdout is piped");
-    let mut stderr = child.stderr.take().expect("stderr is piped");
     let (lines, banner) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -171,12 +181,9 @@ fn read_banner(child: &mut Child) -> String {
             Ok(line) => text = text + &line + "\n",
             Err(_) => {
                 let _ = child.kill();
-                let mut why = String::new();
-                let _ = stderr.read_to_string(&mut why);
-                panic!("it did not start: {text}{why}");
+                panic!("it did not start: {text}{}", std::fs::read_to_string(log).unwrap());
             }
         }
     }
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     text
 }

@@ -2,7 +2,7 @@
 //!
 //! The zone is a zone file. Lines that begin with `;!` tell how a name behaves, for every type:
 //!
-//!     ;! NAME delay=MS | silent | rcode=NAME | ede=CODE | ad
+//!     ;! NAME delay=MS | silent | rcode=NAME | ede=CODE | ad | dname=OWNER>TARGET
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, ResponseCode};
+use hickory_proto::rr::rdata::NULL;
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordSet, RecordType, RrKey};
+use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::Parser;
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
@@ -50,13 +52,15 @@ struct Zone {
     behaviours: HashMap<LowerName, Vec<Behaviour>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Behaviour {
     Delay(Duration),
     Silent,
     Rcode(ResponseCode),
     Ede(u16),
     Authentic,
+    /// This DNAME alone, without the CNAME that belongs beside it.
+    Dname(Name, Name),
 }
 
 struct Handler {
@@ -181,6 +185,10 @@ impl Behaviour {
             None if word == "ad" => Behaviour::Authentic,
             Some(("delay", ms)) => Behaviour::Delay(Duration::from_millis(ms.parse().unwrap())),
             Some(("ede", code)) => Behaviour::Ede(code.parse().unwrap()),
+            Some(("dname", names)) => {
+                let (owner, target) = names.split_once('>').expect("a DNAME has owner and target");
+                Behaviour::Dname(Name::from_ascii(owner).unwrap(), Name::from_ascii(target).unwrap())
+            }
             Some(("rcode", "SERVFAIL")) => Behaviour::Rcode(ResponseCode::ServFail),
             Some(("rcode", "REFUSED")) => Behaviour::Rcode(ResponseCode::Refused),
             _ => panic!("an upstream cannot do {word:?}"),
@@ -225,6 +233,12 @@ impl RequestHandler for Handler {
                         let octets = [&code.to_be_bytes()[..], b"upstream says so"].concat();
                         edns.options_mut().insert(EdnsOption::Unknown(15, octets));
                     }
+                }
+                Behaviour::Dname(owner, target) => {
+                    let rdata = NULL::with(target.to_bytes().unwrap());
+                    let data = RData::Unknown { code: RecordType::Unknown(39), rdata };
+                    made = Made { rcode: ResponseCode::NoError, answers: vec![], authorities: vec![] };
+                    made.answers.push(Record::from_rdata(owner, 300, data));
                 }
                 Behaviour::Authentic => metadata.authentic_data = true,
             }

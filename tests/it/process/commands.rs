@@ -1,11 +1,14 @@
 //! The commands, as a person types them: what they print and how they end.
 
+use hickory_proto::rr::RecordType;
 use serde_json::Value;
 
 use super::serve;
-use crate::harness::process::{Ran, lachan, ran, run};
+use crate::harness::client::Ask;
+use crate::harness::process::{Ran, Served, lachan, ran, run, with_upstream};
 use crate::harness::resolver::{Files, config_path, write_files};
 use crate::harness::upstream::Upstream;
+use crate::harness::wait_for;
 
 const ZONE: &str = "one.example. 300 IN A 192.0.2.1\ntwo.example. 300 IN A 192.0.2.2\n\
                     cover.example. 300 IN CNAME www.one.example.\nwww.one.example. 300 IN A 192.0.2.3\n\
@@ -122,6 +125,49 @@ fn explain_speaks_to_people() {
 }
 
 #[test]
+fn explain_says_what_clients_get() {
+    let upstream = Upstream::start(ZONE);
+    let config = "[operator]\nallow = [\"ok.one.example\"]\n[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n\
+                  [list.games]\ncategory = \"games\"\nfile = \"games.txt\"\n\
+                  [profile.default]\nblock = [\"adult\"]\ndeny = [\"denied.example\"]\n\
+                  [profile.school]\nblock = [\"games\"]\nyoutube = \"strict\"\nblock_response = \"nodata\"\n\
+                  allow = [\"ok.two.example\", \"one.example\"]\n\
+                  [client.school]\nnetworks = [\"127.0.0.8\"]\nprofile = \"school\"\n";
+    let files = [("mine.txt", LIST), ("games.txt", "two.example\n")];
+    let served = Served::start(&Files { config: with_upstream(config, upstream.v4), files: &files });
+    let mut seen = std::collections::BTreeMap::<String, usize>::new();
+    for name in [
+        "one.example",
+        "ok.one.example",
+        "two.example",
+        "ok.two.example",
+        "cover.example",
+        "denied.example",
+        "www.google.com",
+        "www.youtube.com",
+        "localhost",
+        "adult.block.lachan.example",
+        "games.block.lachan.example",
+        "canary.block.lachan.example",
+        "use-application-dns.net",
+    ] {
+        for client in ["127.0.0.1", "127.0.0.8"] {
+            let told = json(&served.command(&["explain", name, "--json", "--client", client]));
+            let verdict = told["verdict"].as_str().unwrap();
+            let got = Ask { from: Some(client.parse().unwrap()), ..Ask::new(name, RecordType::A) }.send(served.v4);
+            let ede = got.ede().first().map(|(code, _)| u64::from(*code));
+            assert_eq!(told["ede"].as_u64(), ede, "{name} for {client}: {told}");
+            assert_eq!(verdict == "block", ede.is_some(), "{name} for {client}: {told}");
+            let cname = got.answers().first().is_some_and(|record| record.starts_with(&format!("{name} CNAME ")));
+            assert_eq!(verdict == "rewrite", cname && name != "cover.example", "{name} for {client}: {told}");
+            *seen.entry(format!("{verdict} {}", told["rung"].as_str().unwrap())).or_default() += 1;
+        }
+    }
+    // The table is worth something only while it holds every way to end.
+    assert!(seen.len() >= 8, "{seen:?}");
+}
+
+#[test]
 fn usage_and_no_daemon_have_codes_of_their_own() {
     let upstream = Upstream::start(ZONE);
     // A port that was free a moment ago: nobody answers there.
@@ -156,9 +202,7 @@ fn healthcheck_tells_serve_from_degraded() {
     assert_eq!((told.code, told.stdout.trim()), (0, "ready"));
     drop(upstream);
     // Nobody answers any more: the first failures make the server down, and the node degraded, not gone.
-    let degraded = crate::harness::wait_for("a degraded state", || {
-        use crate::harness::client::Ask;
-        use hickory_proto::rr::RecordType;
+    let degraded = wait_for("a degraded state", || {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(Ask::new(&format!("n{n}.example"), RecordType::A).send(served.v4).rcode(), 2);
@@ -166,7 +210,7 @@ fn healthcheck_tells_serve_from_degraded() {
         (told.code == 3).then_some(told)
     });
     assert!(degraded.stdout.starts_with("degraded"), "{degraded:?}");
-    let blocked = crate::harness::client::Ask::new("one.example", hickory_proto::rr::RecordType::A);
+    let blocked = Ask::new("one.example", RecordType::A);
     assert_eq!(blocked.send(served.v6).rcode(), 3, "blocks go on");
 }
 

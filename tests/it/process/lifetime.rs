@@ -36,19 +36,18 @@ fn sighup_puts_a_new_line_in_force_and_a_broken_configuration_changes_nothing() 
     assert_eq!(served.status()["generation"], 1);
 
     served.write("mine.txt", "one.example\ntwo.example\n");
-    let reload = served.reload();
-    assert_eq!(reload["result"], "ok");
+    served.reload("ok");
     assert_eq!((rcode(&served, "one.example"), rcode(&served, "two.example")), (3, 3));
-    let generation = served.status()["generation"].as_u64().unwrap();
-    assert!(generation >= 2, "{generation}");
 
     served.write("lachan.toml", &config(&upstream).replace("category =", "categroy ="));
-    let reload = served.reload();
-    assert_eq!(reload["result"], "failed");
+    let reload = served.reload("failed");
     let errors = reload["errors"].to_string();
     for part in ["lachan.toml:2", "categroy", "category"] {
         assert!(errors.contains(part), "no {part:?} in {errors}");
     }
+    let generation = served.status()["generation"].as_u64().unwrap();
+    assert!(generation >= 2, "{generation}");
+    served.reload("failed");
     assert_eq!(served.status()["generation"], generation, "nothing changed");
     assert_eq!((rcode(&served, "one.example"), rcode(&served, "two.example")), (3, 3));
     let told = served.command(&["lists", "status"]);
@@ -56,15 +55,14 @@ fn sighup_puts_a_new_line_in_force_and_a_broken_configuration_changes_nothing() 
     assert!(told.stdout.contains("categroy"), "{}", told.stdout);
 
     served.write("lachan.toml", &config(&upstream));
-    assert_eq!(served.reload()["result"], "ok");
+    served.reload("ok");
 }
 
 #[test]
 fn a_broken_list_keeps_its_last_good_version_and_says_why() {
     let (_upstream, served) = serve(ZONE, "one.example\n");
     served.write("mine.txt", "<!DOCTYPE html>\n<html><body>Service Unavailable</body></html>\n");
-    let reload = served.reload();
-    assert_eq!(reload["result"], "partial");
+    let reload = served.reload("partial");
     let errors = reload["errors"].to_string();
     for part in ["mine", "mine.txt", "last good version"] {
         assert!(errors.contains(part), "no {part:?} in {errors}");
@@ -75,7 +73,7 @@ fn a_broken_list_keeps_its_last_good_version_and_says_why() {
     assert!(told.stdout.contains("last good version"), "{}", told.stdout);
 
     std::fs::remove_file(served.directory.path().join("mine.txt")).unwrap();
-    assert_eq!(served.reload()["result"], "partial");
+    served.reload("partial");
     assert_eq!(rcode(&served, "one.example"), 3);
 }
 

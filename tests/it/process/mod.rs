@@ -1,5 +1,6 @@
 //! The built binary as a process: what an operator sees of it.
 
+mod admin;
 mod commands;
 mod lifetime;
 mod wildcard;
