@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::engine::answer;
 use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step, classify};
+use crate::engine::name::Name;
 use crate::engine::policy::Permit;
 use crate::engine::query::Question;
 use crate::engine::upstream::{
@@ -165,6 +166,17 @@ impl Forwarder {
     /// How each server does, in the order of [`ServerIdx`].
     pub fn status(&self) -> Vec<ServerStatus> {
         self.upstreams.iter().map(|upstream| upstream.status()).collect()
+    }
+
+    /// Whether every server for names in general is in back-off, whatever its tier. Without a zone `.`, whether all are.
+    pub fn root_group_is_lost(&self) -> bool {
+        let mut servers: Vec<ServerIdx> = match self.routes.group_for(&Name::ROOT) {
+            Some(root) => self.routes.group(root).tiers.iter().flatten().map(|member| member.server).collect(),
+            None => (0..self.upstreams.len() as u32).map(ServerIdx).collect(),
+        };
+        let count = servers.len();
+        servers.retain(|server| !self.upstream(*server).is_up());
+        count > 0 && servers.len() == count
     }
 
     /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first

@@ -178,6 +178,33 @@ async fn names_that_take_long_put_no_server_in_back_off() {
     }
 }
 
+#[tokio::test]
+async fn the_root_group_is_lost_when_all_its_tiers_are_in_back_off() {
+    let (closed, other) = (fake::closed_port().await, fake::closed_port().await);
+    let good = udp(Log::default(), |query| answer(query, 2)).await;
+    let of = |address| vec![server(UpstreamTransport::Udp, address, None)];
+    let zone = Name::from_text("school.test").unwrap();
+    let own = |address| UpstreamTable { zones: vec![zone.clone()], ..table(1, of(address)) };
+    for (case, tables, lost) in [
+        ("one tier answers", vec![table(1, of(closed)), table(2, of(good))], false),
+        ("both tiers are gone", vec![table(1, of(closed)), table(2, of(other))], true),
+        ("another zone answers", vec![table(1, of(closed)), own(good)], true),
+        ("no root, its server answers", vec![own(good)], false),
+        ("no root, its server is gone", vec![own(closed)], true),
+        ("nobody", vec![], false),
+    ] {
+        let forwarder = forwarder_of(&tables, ForwarderOptions::default());
+        assert!(!forwarder.root_group_is_lost(), "{case}: at first");
+        let root = forwarder.routes().group_for(&Name::ROOT).or(forwarder.routes().group_for(&zone));
+        for i in 0..3 {
+            let Some(group) = root else { break };
+            let deadline = Instant::now() + Duration::from_millis(4_500);
+            let _ = forwarder.ask(&leave(), group, &ask(&format!("n{i}.school.test")), deadline).await;
+        }
+        assert_eq!(forwarder.root_group_is_lost(), lost, "{case}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_silent_is_left_alone_and_later_tried_again() {
     let log = Log::default();

@@ -262,6 +262,10 @@ impl Upstream {
         self.change(|state| state.health.on_overtaken(elapsed));
     }
 
+    pub fn is_up(&self) -> bool {
+        self.lock().health.is_up()
+    }
+
     pub fn standing(&self, now: Instant, may_probe: bool) -> (Standing, Option<Duration>) {
         let mut state = self.lock();
         (state.health.standing(now, may_probe), state.health.rtt())
