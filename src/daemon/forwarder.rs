@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
 use tokio::time::Instant;
 
-use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, SendId, Step, classify};
+use crate::engine::answer;
+use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step, classify};
+use crate::engine::name::Name;
 use crate::engine::policy::Permit;
 use crate::engine::query::Question;
 use crate::engine::upstream::{
@@ -64,8 +66,7 @@ pub struct Ask {
 /// The answer, as upstream sent it.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// The whole message. QR is 1 and the question is ours but for its case; the id is of no meaning.
-    pub bytes: Vec<u8>,
+    pub answer: answer::Answer,
     pub server: ServerIdx,
     /// AD of the message may reach a client.
     pub trust_ad: bool,
@@ -79,7 +80,7 @@ pub enum Failure {
     Timeout,
     AllFailed {
         /// The last server's own SERVFAIL, REFUSED or the like, so that its code and EDE can reach the client.
-        last: Option<Vec<u8>>,
+        last: Option<answer::Answer>,
     },
     NoServers,
     /// Only our own addresses are left to ask.
@@ -167,27 +168,39 @@ impl Forwarder {
         self.upstreams.iter().map(|upstream| upstream.status()).collect()
     }
 
+    /// Whether every server for names in general is in back-off, whatever its tier. Without a zone `.`, whether all are.
+    pub fn root_group_is_lost(&self) -> bool {
+        let mut servers: Vec<ServerIdx> = match self.routes.group_for(&Name::ROOT) {
+            Some(root) => self.routes.group(root).tiers.iter().flatten().map(|member| member.server).collect(),
+            None => (0..self.upstreams.len() as u32).map(ServerIdx).collect(),
+        };
+        let count = servers.len();
+        servers.retain(|server| !self.upstream(*server).is_up());
+        count > 0 && servers.len() == count
+    }
+
     /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first
     /// acceptable answer or the deadline. Nothing is asked without leave (I4). Dropping the future takes the question back.
     pub async fn ask(&self, _leave: &Permit, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
         let mut exchange = Exchange::new(self.candidates(group), deadline.into_std());
         self.hedges.on_question();
+        let shared_ask = Arc::new(ask.clone());
         let mut in_flight = FuturesUnordered::new();
         let mut heard = Heard::default();
         loop {
             let now = Instant::now();
             match exchange.poll(now.into_std(), &self.hedges) {
                 Step::Send { send, server, channel, edns, cause } => {
-                    let upstream = self.upstream(server);
+                    let (upstream, ask) = (Arc::clone(self.upstream(server)), Arc::clone(&shared_ask));
                     upstream.on_sent(cause == Cause::Hedge);
                     in_flight.push(async move {
-                        let outcome = upstream.ask(ask, channel, edns, deadline).await;
+                        let outcome = upstream.ask(&ask, channel, edns, deadline).await;
                         (send, edns, outcome)
                     });
                 }
                 Step::Late { server, .. } => {
                     self.hedges.on_failure();
-                    self.upstream(server).on_late(now.into_std());
+                    self.upstream(server).on_late();
                 }
                 Step::WaitUntil(at) => {
                     tokio::select! {
@@ -199,12 +212,16 @@ impl Forwarder {
                     }
                 }
                 Step::Done(send) => {
-                    let answered = heard.good.expect("`learn` keeps the answer it calls good");
+                    let (answer, rtt) = heard.good.expect("`learn` keeps the answer it calls good");
                     self.overtaken(&exchange, send, now);
                     let (server, trust_ad) = (exchange.server_of(send), exchange.trusts_ad(send));
-                    return Ok(Reply { bytes: answered.bytes, server, trust_ad, rtt: answered.rtt });
+                    self.await_silent(exchange, shared_ask, in_flight, now);
+                    return Ok(Reply { answer, server, trust_ad, rtt });
                 }
-                Step::GiveUp(why) => return Err(heard.failure(why)),
+                Step::GiveUp(why) => {
+                    self.await_silent(exchange, shared_ask, in_flight, now);
+                    return Err(heard.failure(why));
+                }
             }
         }
     }
@@ -235,25 +252,64 @@ impl Forwarder {
         let upstream = self.upstream(exchange.server_of(send));
         match outcome {
             Ok(answered) => {
-                let answer = classify(&answered.bytes, &ask.question, answered.rcode, edns);
-                upstream.on_answer(answer, &ask.question.qname, answered.rtt, now);
-                exchange.on_answer(send, answer);
-                match answer {
-                    Answer::Good => heard.good = heard.good.take().or(Some(answered)),
-                    Answer::Bad => heard.last_bad = Some(answered.bytes),
-                    Answer::Truncated | Answer::EdnsRefused | Answer::Mismatch => {}
+                let (worth, answer) = classify(&answered.bytes, &ask.question, edns);
+                upstream.on_answer(worth, &ask.question.qname, answered.rtt, now);
+                exchange.on_answer(send, worth);
+                match worth {
+                    Answer::Good => heard.good = heard.good.take().or(answer.map(|answer| (answer, answered.rtt))),
+                    Answer::Bad => heard.last_bad = answer,
+                    Answer::Truncated | Answer::EdnsRefused | Answer::Mismatch | Answer::Malformed => {}
                 }
-                if matches!(answer, Answer::Bad | Answer::Mismatch) {
+                if matches!(worth, Answer::Bad | Answer::Mismatch | Answer::Malformed) {
                     self.hedges.on_failure();
                 }
             }
             Err(broken) => {
                 heard.has_loop |= broken == Broken::Loop;
                 self.hedges.on_failure();
-                upstream.on_broken(&broken, now);
+                upstream.on_broken(&broken, &ask.question.qname, now);
                 exchange.on_failure(send);
             }
         }
+    }
+
+    /// The question is over; servers that have said nothing to it are listened to until they had [`STAGE_PATIENCE`], and
+    /// only then is their silence held against them: slow is not dead.
+    fn await_silent(
+        &self,
+        exchange: Exchange,
+        ask: Arc<Ask>,
+        mut in_flight: impl Stream<Item = (SendId, bool, Result<Answered, Broken>)> + Send + Unpin + 'static,
+        now: Instant,
+    ) {
+        let end = |sent_at| Instant::from_std(sent_at) + STAGE_PATIENCE;
+        let mut silent: Vec<(ServerIdx, Arc<Upstream>, std::time::Instant)> =
+            exchange.silent().map(|(server, sent_at)| (server, Arc::clone(self.upstream(server)), sent_at)).collect();
+        silent.retain(|(_, upstream, sent_at)| {
+            let is_over = end(*sent_at) <= now;
+            if is_over {
+                upstream.on_silence(*sent_at, now.into_std());
+            }
+            !is_over
+        });
+        let Some(until) = silent.iter().map(|(.., sent_at)| end(*sent_at)).max() else { return };
+        tokio::spawn(async move {
+            while let Ok(Some((send, edns, outcome))) = tokio::time::timeout_at(until, in_flight.next()).await {
+                let of = exchange.server_of(send);
+                let Some(at) = silent.iter().position(|(server, ..)| *server == of) else { continue };
+                let (_, upstream, _) = silent.swap_remove(at);
+                let (qname, now) = (&ask.question.qname, Instant::now().into_std());
+                match outcome {
+                    Ok(answered) => {
+                        let (worth, _) = classify(&answered.bytes, &ask.question, edns);
+                        upstream.on_answer(worth, qname, answered.rtt, now);
+                    }
+                    Err(broken) => upstream.on_broken(&broken, qname, now),
+                }
+            }
+            let now = Instant::now().into_std();
+            silent.iter().for_each(|(_, upstream, sent_at)| upstream.on_silence(*sent_at, now));
+        });
     }
 
     /// Servers still waited for when another answered have been slow for this long, at least.
@@ -281,8 +337,8 @@ fn check(server: &Server, own: &OwnAddresses) -> Result<(), String> {
 /// What has come in for one question so far.
 #[derive(Default)]
 struct Heard {
-    good: Option<Answered>,
-    last_bad: Option<Vec<u8>>,
+    good: Option<(answer::Answer, Duration)>,
+    last_bad: Option<answer::Answer>,
     has_loop: bool,
 }
 

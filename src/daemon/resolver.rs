@@ -303,10 +303,13 @@ impl Resolver {
         ask: Ask,
         deadline: Instant,
     ) -> Fetched {
-        let question = ask.question.clone();
-        let (bytes, trust_ad) = match generation.forwarder.ask(permit, group, &ask, deadline).await {
-            Ok(Reply { bytes, trust_ad, .. }) => (Some(bytes), trust_ad),
-            Err(Failure::AllFailed { last }) => (last, false),
+        let (answer, trust_ad) = match generation.forwarder.ask(permit, group, &ask, deadline).await {
+            Ok(Reply { answer, trust_ad, .. }) => (Arc::new(answer), trust_ad),
+            Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(answer), false),
+            Err(Failure::AllFailed { last: None }) => {
+                self.cache.put(key, Arc::new(failure(EdeCode::NETWORK_ERROR)), false, Duration::ZERO);
+                return Fetched::Unreachable;
+            }
             Err(Failure::Timeout) => {
                 self.cache.put(key, Arc::new(failure(EdeCode::NO_REACHABLE_AUTHORITY)), false, Duration::ZERO);
                 return Fetched::TimedOut;
@@ -314,18 +317,8 @@ impl Resolver {
             Err(Failure::NoServers) => return Fetched::Unreachable,
             Err(Failure::Loop) => return Fetched::Loop,
         };
-        let stale = generation.snapshot.cache.serve_stale;
-        match bytes.map(|bytes| Answer::from_wire(&bytes, &question)) {
-            Some(Ok(answer)) => {
-                let answer = Arc::new(answer);
-                self.cache.put(key, Arc::clone(&answer), trust_ad, stale);
-                Fetched::Answer { answer, trust_ad }
-            }
-            Some(Err(_)) | None => {
-                self.cache.put(key, Arc::new(failure(EdeCode::NETWORK_ERROR)), false, Duration::ZERO);
-                Fetched::Unreachable
-            }
-        }
+        self.cache.put(key, Arc::clone(&answer), trust_ad, generation.snapshot.cache.serve_stale);
+        Fetched::Answer { answer, trust_ad }
     }
 
     fn prefetch(self: &Arc<Self>, generation: &Arc<Generation>, key: &Key, group: GroupId, query: &Query) {

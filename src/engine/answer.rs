@@ -339,6 +339,8 @@ impl Reader<'_> {
         if rtype == RecordType::OPT {
             out.answer.rcode = Rcode(out.answer.rcode.0 | ((ttl >> 24) as u16) << 4);
             read_ede(rdata, out);
+        } else if class != CLASS_IN && section == Section::Additional {
+            // TSIG and the like: nothing that an answer needs.
         } else {
             if class != CLASS_IN {
                 return Err(AnswerError::Class(class));

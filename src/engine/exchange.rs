@@ -2,24 +2,32 @@
 //!
 //! Pure: outcomes and `now` go in, steps come out; sockets and timers are the daemon's. A try whose patience has run out
 //! is not thrown away: the next server is asked, and whichever answers first wins, for a resolver that looks up a cold
-//! name is slow but not dead.
+//! name is slow but not dead. A later stage (the next tier, then the enclosing zone) is for when this one is down or
+//! has failed at the question; slowness alone opens it only after [`STAGE_PATIENCE`].
 //!
 //! ```text
 //!                    ┌── Truncated → Send (TCP, same server) ──┐
 //!                    ├── EdnsRefused → Send (no EDNS, same) ───┤
 //!   Send ──→ Wait ───┼── Bad, Failed ──→ Send (next server) ───┼──→ Wait …
-//!             │  │   ├── patience out: Late → Send (next) ─────┘
+//!             │  │   ├── patience out: Late → Send (next, same ──┤
+//!             │  │   │                  stage; else again) ─────┤
+//!             │  │   ├── whole stage late: Send (next stage) ────┘
 //!             │  │   └── slow: Send (hedge, same tier)
 //!             │  └── Good, also of a late try ──→ Done
 //!             └── nobody left to ask and nobody to wait for, or the deadline ──→ GiveUp
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::engine::answer;
 use crate::engine::limits::{UPSTREAM_RETRIES_MAX, UPSTREAM_TRIES_MAX};
 use crate::engine::name::Name;
 use crate::engine::query::Question;
 use crate::engine::upstream::{Candidate, HedgeBudget, ServerIdx, Standing};
+
+/// When every server of a stage is late, the next stage is asked this long after the stage's first message. Three
+/// stages that are silent have their turns within a question's whole time; a stage known to be down costs nothing.
+pub const STAGE_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// One message sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +98,8 @@ pub enum Answer {
     Bad,
     /// Not an answer to our question.
     Mismatch,
+    /// An answer to our question that cannot be read.
+    Malformed,
 }
 
 /// A message and what has become of it.
@@ -110,7 +120,19 @@ enum SentState {
     },
     /// Waited for long enough to ask the next; may still answer.
     Late,
-    Ended,
+    /// Answered well, or in a way that a follow-up mends.
+    Answered,
+    /// Answered badly or broken off.
+    Failed,
+}
+
+impl SentState {
+    fn is_open(self) -> bool {
+        match self {
+            SentState::Waiting { .. } | SentState::Late => true,
+            SentState::Answered | SentState::Failed => false,
+        }
+    }
 }
 
 /// One question on its way through the servers of its group.
@@ -149,7 +171,7 @@ impl Exchange {
     /// The answer to a message came. Its worth is [`classify`]'s.
     pub fn on_answer(&mut self, send: SendId, answer: Answer) {
         let sent = &mut self.sent[usize::from(send.0)];
-        sent.state = SentState::Ended;
+        sent.state = SentState::Answered;
         let (candidate, channel, edns) = (sent.candidate, sent.channel, sent.edns);
         match answer {
             Answer::Good => self.done = self.done.or(Some(send)),
@@ -157,13 +179,15 @@ impl Exchange {
                 self.follow_up = Some((candidate, Channel::Tcp, edns));
             }
             Answer::EdnsRefused if edns => self.follow_up = Some((candidate, channel, false)),
-            Answer::Truncated | Answer::EdnsRefused | Answer::Bad | Answer::Mismatch => {}
+            Answer::Truncated | Answer::EdnsRefused | Answer::Bad | Answer::Mismatch | Answer::Malformed => {
+                sent.state = SentState::Failed;
+            }
         }
     }
 
     /// A message could not be sent or its connection broke.
     pub fn on_failure(&mut self, send: SendId) {
-        self.sent[usize::from(send.0)].state = SentState::Ended;
+        self.sent[usize::from(send.0)].state = SentState::Failed;
     }
 
     /// The next step. To be called until it says to wait, and again after every outcome and when the time has come.
@@ -180,22 +204,43 @@ impl Exchange {
         if let Some(step) = self.find_late(now) {
             return step;
         }
-        if let Some(patience_ends) = self.waiting_until() {
-            return self.wait_or_hedge(patience_ends, now, hedges);
+        let stage_opens = self.next_stage_opens(now);
+        let is_open = stage_opens.is_some_and(|at| at <= now);
+        match self.waiting_until() {
+            Some(patience_ends) if !is_open => {
+                let until = stage_opens.map_or(patience_ends, |at| at.min(patience_ends));
+                return self.wait_or_hedge(until, now, hedges);
+            }
+            Some(_) | None => {}
         }
-        if let Some(candidate) = self.next_turn() {
+        if let Some(candidate) = self.next_turn(stage_opens.is_some() && !is_open) {
             return self.send(candidate, Channel::Configured, true, Cause::Turn, now);
         }
-        if self.sent.iter().any(|sent| sent.state == SentState::Late) {
-            return Step::WaitUntil(self.deadline);
+        if self.sent.iter().any(|sent| sent.state.is_open()) {
+            return Step::WaitUntil(stage_opens.map_or(self.deadline, |at| at.min(self.deadline)));
         }
         self.give_up()
     }
 
     /// Messages that nobody has answered yet, with the time they were sent: another server has overtaken these.
     pub fn unanswered(&self) -> impl Iterator<Item = (ServerIdx, Instant)> {
-        let open = self.sent.iter().filter(|sent| sent.state != SentState::Ended);
+        let open = self.sent.iter().filter(|sent| sent.state.is_open());
         open.map(|sent| (self.candidates[sent.candidate].server, sent.sent_at))
+    }
+
+    /// The first message to each server whose patience has run out and that has said nothing at all: it may be dead.
+    pub fn silent(&self) -> impl Iterator<Item = (ServerIdx, Instant)> {
+        (0..self.candidates.len()).filter_map(|candidate| {
+            let at = self.sent.iter().position(|sent| sent.candidate == candidate)?;
+            let mut messages = self.of(candidate);
+            let is_silent =
+                messages.clone().any(|sent| sent.state == SentState::Late) && messages.all(|sent| sent.state.is_open());
+            is_silent.then(|| (self.candidates[candidate].server, self.sent[at].sent_at))
+        })
+    }
+
+    fn of(&self, candidate: usize) -> impl Iterator<Item = &Sent> + Clone {
+        self.sent.iter().filter(move |sent| sent.candidate == candidate)
     }
 
     /// Whether AD of the answer to this message may reach a client.
@@ -214,7 +259,7 @@ impl Exchange {
     fn give_up(&self) -> Step {
         Step::GiveUp(if self.candidates.is_empty() {
             GiveUp::NoServers
-        } else if self.has_timed_out || self.sent.iter().any(|sent| sent.state != SentState::Ended) {
+        } else if self.has_timed_out || self.sent.iter().any(|sent| sent.state.is_open()) {
             GiveUp::Timeout
         } else {
             GiveUp::AllFailed
@@ -222,7 +267,7 @@ impl Exchange {
     }
 
     fn send(&mut self, candidate: usize, channel: Channel, edns: bool, cause: Cause, now: Instant) -> Step {
-        let times = self.sent.iter().filter(|sent| sent.candidate == candidate).count() as u32;
+        let times = self.of(candidate).count() as u32;
         let patience = match cause {
             // Asked again after silence: twice as patient each time.
             Cause::Turn => self.candidates[candidate].patience() * 2_u32.pow(times),
@@ -251,13 +296,13 @@ impl Exchange {
     fn waiting_until(&self) -> Option<Instant> {
         let ends = self.sent.iter().filter_map(|sent| match sent.state {
             SentState::Waiting { patience_ends } => Some(patience_ends),
-            SentState::Late | SentState::Ended => None,
+            SentState::Late | SentState::Answered | SentState::Failed => None,
         });
         ends.min()
     }
 
-    fn wait_or_hedge(&mut self, patience_ends: Instant, now: Instant, hedges: &HedgeBudget) -> Step {
-        let wait_until = patience_ends.min(self.deadline);
+    fn wait_or_hedge(&mut self, until: Instant, now: Instant, hedges: &HedgeBudget) -> Step {
+        let wait_until = until.min(self.deadline);
         let Some((hedge_at, candidate)) = self.hedge() else {
             return Step::WaitUntil(wait_until);
         };
@@ -287,12 +332,47 @@ impl Exchange {
         Some((sent.sent_at + slow.hedge_after()?, candidate))
     }
 
-    /// Whose turn it is: everybody once, then, while few were sent, those again who kept silent.
-    fn next_turn(&mut self) -> Option<usize> {
+    /// When the next server may be asked, if it is of a later stage than all those waited for. `None`: it is not, or not
+    /// before one of these is late or has failed.
+    fn next_stage_opens(&self, now: Instant) -> Option<Instant> {
+        let next = self.candidates.get(self.next).filter(|_| self.tries < UPSTREAM_TRIES_MAX)?;
+        let is_waited_for = |sent: &Sent| matches!(sent.state, SentState::Waiting { .. });
+        let mut waited_for = self.sent.iter().filter(|sent| is_waited_for(sent));
+        if waited_for.any(|sent| self.candidates[sent.candidate].stage >= next.stage) {
+            return None;
+        }
+        let before = self.candidates.iter().enumerate().filter(|(_, candidate)| candidate.stage < next.stage);
+        before.map(|(i, _)| self.is_through(i, now)).try_fold(now, |at, through| Some(at.max(through?)))
+    }
+
+    /// From when on a server no longer keeps a later stage from being asked; `None` while its patience runs.
+    fn is_through(&self, candidate: usize, now: Instant) -> Option<Instant> {
+        let has = |state: SentState| self.of(candidate).any(|sent| sent.state == state);
+        let is_waited_for = self.of(candidate).any(|sent| sent.state.is_open());
+        if has(SentState::Failed) || !is_waited_for {
+            return Some(now);
+        }
+        if !has(SentState::Late) {
+            return None;
+        }
+        match self.candidates[candidate].standing {
+            Standing::Up => {
+                let stage = self.candidates[candidate].stage;
+                let first = self.sent.iter().find(|sent| self.candidates[sent.candidate].stage == stage)?;
+                Some((first.sent_at + STAGE_PATIENCE).max(now))
+            }
+            // It was down before: one patience is enough.
+            Standing::Probe | Standing::Down => Some(now),
+        }
+    }
+
+    /// Whose turn it is: everybody once, then, while few were sent, those again who kept silent. While the next stage is
+    /// not open yet, those of this one again, once.
+    fn next_turn(&mut self, must_stay: bool) -> Option<usize> {
         if self.tries >= UPSTREAM_TRIES_MAX {
             return None;
         }
-        if self.next < self.candidates.len() {
+        if self.next < self.candidates.len() && !must_stay {
             self.next += 1;
             return Some(self.next - 1);
         }
@@ -300,37 +380,44 @@ impl Exchange {
             return None;
         }
         let is_silent = |i: &usize| {
-            let mut sent = self.sent.iter().filter(|sent| sent.candidate == *i).peekable();
+            let mut sent = self.of(*i).peekable();
             sent.peek().is_some() && sent.all(|sent| sent.state == SentState::Late)
         };
-        let times = |i: &usize| self.sent.iter().filter(|sent| sent.candidate == *i).count();
-        (0..self.candidates.len()).filter(is_silent).min_by_key(times)
+        let times = |i: &usize| self.of(*i).count();
+        let again = (0..self.candidates.len()).filter(is_silent).min_by_key(times)?;
+        (!must_stay || times(&again) < 2).then_some(again)
     }
 }
 
-/// What a reply is worth. `rcode` is the whole one, the EDNS part included; `edns` whether the question had an OPT.
-pub fn classify(reply: &[u8], question: &Question, rcode: u16, edns: bool) -> Answer {
+/// What a reply is worth and, where it is an answer, good or bad, what it says. `edns`: whether the question had an OPT.
+pub fn classify(reply: &[u8], question: &Question, edns: bool) -> (Answer, Option<answer::Answer>) {
     const QR: u8 = 0x80;
     const TC: u8 = 0x02;
-    let Some(header) = reply.first_chunk::<12>() else { return Answer::Mismatch };
+    let Some(header) = reply.first_chunk::<12>() else { return (Answer::Mismatch, None) };
     if header[2] & QR == 0 {
-        return Answer::Mismatch;
+        return (Answer::Mismatch, None);
     }
-    let is_edns_refusal = edns && matches!(rcode, 1 | 4 | 16);
+    let is_edns_refusal = |rcode: u16| edns && matches!(rcode, 1 | 4 | 16);
+    let refuses_edns = is_edns_refusal(u16::from(header[3] & 0x0f));
     match u16::from_be_bytes([header[4], header[5]]) {
         1 if asks(reply, question) => {}
         // Old servers refuse what they cannot parse with a bare header.
-        0 if is_edns_refusal => return Answer::EdnsRefused,
-        _ => return Answer::Mismatch,
+        0 if refuses_edns => return (Answer::EdnsRefused, None),
+        _ => return (Answer::Mismatch, None),
     }
+    // Neither needs to be whole.
     if header[2] & TC != 0 {
-        return Answer::Truncated;
+        return (Answer::Truncated, None);
     }
-    match rcode {
+    if refuses_edns {
+        return (Answer::EdnsRefused, None);
+    }
+    let Ok(answer) = answer::Answer::from_wire(reply, question) else { return (Answer::Malformed, None) };
+    match answer.rcode.0 {
         // RFC 6672 §2.2: YXDOMAIN (6) answers for a DNAME that makes the name too long.
-        0 | 3 | 6 => Answer::Good,
-        _ if is_edns_refusal => Answer::EdnsRefused,
-        _ => Answer::Bad,
+        0 | 3 | 6 => (Answer::Good, Some(answer)),
+        rcode if is_edns_refusal(rcode) => (Answer::EdnsRefused, None),
+        _ => (Answer::Bad, Some(answer)),
     }
 }
 
@@ -516,11 +603,58 @@ mod tests {
                 "both silent",
                 three(),
                 200,
-                vec![Silent, Silent, good(5)],
-                "0 → 0, 70 → 1 hedge, 400 late 0, 470 late 1, 470 → 2, 475 done 2",
+                vec![Silent, Silent, Silent, Silent, good(5)],
+                "0 → 0, 70 → 1 hedge, 400 late 0, 470 late 1, 470 → 0, 1270 late 0, 1270 → 1, 1500 → 2, 1505 done 2",
             ),
         ] {
             assert_eq!(play(candidates, &budget(questions), &script).join(", "), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_later_stage_is_asked_only_when_this_one_is_down_or_failed_or_late_as_a_whole() {
+        use Answer::{Bad, Malformed};
+        use Does::Answer as Is;
+        let lone = || vec![candidate(0, 0, 10), candidate(1, 1, 10)];
+        let with = |standing: Standing| {
+            let mut candidates = lone();
+            candidates[0].standing = standing;
+            candidates
+        };
+        let mut down_last = with(Standing::Down);
+        down_last.rotate_left(1);
+        let all_down = lone().into_iter().map(|c| Candidate { standing: Standing::Down, ..c }).collect();
+        let stages = vec![candidate(0, 0, 10), candidate(1, 1, 10), candidate(2, 2, 10)];
+        for (case, candidates, script, expected) in [
+            ("slow", lone(), vec![good(600)], "0 → 0, 400 late 0, 400 → 0, 600 done 0"),
+            ("slower", lone(), vec![good(1_499), Silent], "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1499 done 0"),
+            ("a lost datagram", lone(), vec![Silent, good(5)], "0 → 0, 400 late 0, 400 → 0, 405 done 0"),
+            (
+                "silent",
+                lone(),
+                vec![Silent, Silent, good(5)],
+                "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1500 → 1, 1505 done 1",
+            ),
+            ("SERVFAIL", lone(), vec![Is(5, Bad), good(5)], "0 → 0, 5 → 1, 10 done 1"),
+            ("malformed", lone(), vec![Is(5, Malformed), good(5)], "0 → 0, 5 → 1, 10 done 1"),
+            (
+                "late, then SERVFAIL",
+                lone(),
+                vec![Is(600, Bad), Silent, good(5)],
+                "0 → 0, 400 late 0, 400 → 0, 600 → 1, 605 done 1",
+            ),
+            ("a probe in vain", with(Standing::Probe), vec![Silent, good(5)], "0 → 0, 400 late 0, 400 → 1, 405 done 1"),
+            ("down", down_last.clone(), vec![good(5)], "0 → 1, 5 done 1"),
+            ("down, the other silent", down_last, vec![Silent, good(5)], "0 → 1, 400 late 1, 400 → 0, 405 done 0"),
+            ("all down", all_down, vec![Silent, good(5)], "0 → 0, 400 late 0, 400 → 1, 405 done 1"),
+            (
+                "two stages silent",
+                stages,
+                vec![Silent, Silent, Silent, Silent, good(5)],
+                "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1500 → 1, 1900 late 1, 1900 → 1, 2700 late 1, 3000 → 2, 3005 done 2",
+            ),
+        ] {
+            assert_eq!(play(candidates, &budget(0), &script).join(", "), expected, "{case}");
         }
     }
 
@@ -534,6 +668,13 @@ mod tests {
         exchange.on_answer(send, Answer::Good);
         assert_eq!(exchange.poll(start + 75 * MS, &hedges), Step::Done(send));
         assert_eq!(exchange.unanswered().collect::<Vec<_>>(), [(ServerIdx(0), start)]);
+        assert_eq!(exchange.silent().count(), 0, "its patience runs");
+        let mut exchange = Exchange::new(three(), start + 4_500 * MS);
+        let Step::Send { send, .. } = exchange.poll(start, &hedges) else { panic!("a turn") };
+        assert!(matches!(exchange.poll(start + 400 * MS, &hedges), Step::Late { .. }));
+        assert_eq!(exchange.silent().collect::<Vec<_>>(), [(ServerIdx(0), start)]);
+        exchange.on_answer(send, Answer::Bad);
+        assert_eq!(exchange.silent().count(), 0);
     }
 
     #[test]
@@ -546,28 +687,44 @@ mod tests {
         };
         const OURS: &[u8] = b"\x03wWw\x07eXample\x03cOm\0";
         const OTHER: &[u8] = b"\x03www\x07example\x03net\0";
+        // One record, in the section whose count stands at `count_at`.
+        let with = |flags: [u8; 2], count_at: usize, record: &[u8]| -> Vec<u8> {
+            let mut reply = [&message(flags, OURS, 1), record].concat();
+            reply[count_at] = 1;
+            reply
+        };
         let bare = |rcode: u8| vec![0, 0, 0x80, rcode, 0, 0, 0, 0, 0, 0, 0, 0];
-        for (case, reply, rcode, edns, expected) in [
-            ("NOERROR", message([0x81, 0x80], OURS, 1), 0, true, Answer::Good),
-            ("NXDOMAIN", message([0x81, 0x83], OURS, 1), 3, true, Answer::Good),
-            ("YXDOMAIN", message([0x81, 0x86], OURS, 1), 6, true, Answer::Good),
-            ("SERVFAIL", message([0x81, 0x82], OURS, 1), 2, true, Answer::Bad),
-            ("REFUSED", message([0x81, 0x85], OURS, 1), 5, true, Answer::Bad),
-            ("FORMERR to EDNS", message([0x81, 0x81], OURS, 1), 1, true, Answer::EdnsRefused),
-            ("BADVERS", message([0x81, 0x80], OURS, 1), 16, true, Answer::EdnsRefused),
-            ("FORMERR without EDNS", message([0x81, 0x81], OURS, 1), 1, false, Answer::Bad),
-            ("truncated", message([0x83, 0x80], OURS, 1), 0, true, Answer::Truncated),
-            ("QR=0", message([0x01, 0x80], OURS, 1), 0, true, Answer::Mismatch),
-            ("another name", message([0x81, 0x80], OTHER, 1), 0, true, Answer::Mismatch),
-            ("another type", message([0x81, 0x80], OURS, 28), 0, true, Answer::Mismatch),
-            ("no question", bare(0), 0, true, Answer::Mismatch),
-            ("no question, NXDOMAIN", bare(3), 3, true, Answer::Mismatch),
-            ("no question, FORMERR to EDNS", bare(1), 1, true, Answer::EdnsRefused),
-            ("no question, FORMERR without EDNS", bare(1), 1, false, Answer::Mismatch),
-            ("cut", message([0x81, 0x80], OURS, 1)[..20].to_vec(), 0, true, Answer::Mismatch),
-            ("runt", vec![0, 0, 0x80], 0, true, Answer::Mismatch),
+        for (case, reply, edns, expected) in [
+            ("NOERROR", message([0x81, 0x80], OURS, 1), true, Answer::Good),
+            ("NXDOMAIN", message([0x81, 0x83], OURS, 1), true, Answer::Good),
+            ("YXDOMAIN", message([0x81, 0x86], OURS, 1), true, Answer::Good),
+            ("SERVFAIL", message([0x81, 0x82], OURS, 1), true, Answer::Bad),
+            ("REFUSED", message([0x81, 0x85], OURS, 1), true, Answer::Bad),
+            ("FORMERR to EDNS", message([0x81, 0x81], OURS, 1), true, Answer::EdnsRefused),
+            ("BADVERS", with([0x81, 0x80], 11, b"\0\0\x29\x04\xd0\x01\0\0\0\0\0"), true, Answer::EdnsRefused),
+            ("unknown data", with([0x81, 0x80], 7, b"\xc0\x0c\x01\x01\0\x01\0\0\0\x09\0\x02\0\0"), true, Answer::Good),
+            ("TSIG", with([0x81, 0x80], 11, b"\0\0\xfa\0\xff\0\0\0\0\0\0"), true, Answer::Good),
+            ("another class", with([0x81, 0x80], 7, b"\0\0\x10\0\x03\0\0\0\0\0\0"), true, Answer::Malformed),
+            (
+                "a broken record",
+                with([0x81, 0x80], 7, b"\xc0\x0c\0\x01\0\x01\0\0\0\x09\0\x02\0\0"),
+                true,
+                Answer::Malformed,
+            ),
+            ("a cut record, truncated", with([0x83, 0x80], 7, b"\xc0\x0c\0"), true, Answer::Truncated),
+            ("FORMERR without EDNS", message([0x81, 0x81], OURS, 1), false, Answer::Bad),
+            ("truncated", message([0x83, 0x80], OURS, 1), true, Answer::Truncated),
+            ("QR=0", message([0x01, 0x80], OURS, 1), true, Answer::Mismatch),
+            ("another name", message([0x81, 0x80], OTHER, 1), true, Answer::Mismatch),
+            ("another type", message([0x81, 0x80], OURS, 28), true, Answer::Mismatch),
+            ("no question", bare(0), true, Answer::Mismatch),
+            ("no question, NXDOMAIN", bare(3), true, Answer::Mismatch),
+            ("no question, FORMERR to EDNS", bare(1), true, Answer::EdnsRefused),
+            ("no question, FORMERR without EDNS", bare(1), false, Answer::Mismatch),
+            ("cut", message([0x81, 0x80], OURS, 1)[..20].to_vec(), true, Answer::Mismatch),
+            ("runt", vec![0, 0, 0x80], true, Answer::Mismatch),
         ] {
-            assert_eq!(classify(&reply, &question, rcode, edns), expected, "{case}");
+            assert_eq!(classify(&reply, &question, edns).0, expected, "{case}");
         }
     }
 }

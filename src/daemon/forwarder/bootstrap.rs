@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::Message;
-use hickory_proto::rr::RData;
 use tokio::time::Instant;
 
 use super::Ask;
 use super::once::Once;
 use super::system::{self, OwnAddresses};
 use super::upstream::{Answered, Upstream};
+use crate::engine::answer::{Section, address};
 use crate::engine::exchange::{Answer, Channel, classify};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
@@ -90,7 +89,7 @@ impl Bootstrap {
             match tokio::time::timeout_at(deadline, asking).await {
                 Ok(Ok(answered)) => match addresses_of(&answered, &ask.question) {
                     Some(addresses) => return Ok(addresses),
-                    None => last = format!("{} answered with code {}", server.server(), answered.rcode),
+                    None => last = format!("{} gave no answer", server.server()),
                 },
                 Ok(Err(broken)) => last = format!("{}: {broken:?}", server.server()),
                 Err(_) => last = format!("{}: no answer within {} ms", server.server(), PATIENCE.as_millis()),
@@ -101,16 +100,9 @@ impl Bootstrap {
 }
 
 fn addresses_of(answered: &Answered, question: &Question) -> Option<Vec<(IpAddr, u32)>> {
-    if classify(&answered.bytes, question, answered.rcode, true) != Answer::Good {
-        return None;
-    }
-    let message = Message::from_vec(&answered.bytes).ok()?;
-    let address = |data: &RData| match data {
-        RData::A(a) => Some(IpAddr::V4(a.0)),
-        RData::AAAA(a) => Some(IpAddr::V6(a.0)),
-        _ => None,
-    };
-    Some(message.answers.iter().filter_map(|record| Some((address(&record.data)?, record.ttl))).collect())
+    let (Answer::Good, Some(answer)) = classify(&answered.bytes, question, true) else { return None };
+    let records = answer.section(Section::Answer);
+    Some(records.filter_map(|record| Some((address(record.rtype, record.rdata)?, record.ttl))).collect())
 }
 
 /// What a name resolved to.

@@ -63,6 +63,11 @@ impl Pool {
                     lease.on_answer();
                     return Ok((response, started.elapsed()));
                 }
+                // Only over HTTPS and QUIC: on a stream of messages hickory-net passes over what it cannot read.
+                Err(error @ NetError::Proto(_)) => {
+                    lease.on_answer();
+                    return Err(Broken::Reply(error.to_string()));
+                }
                 Err(error) if is_about_reply(&error) => return Err(Broken::Network(error.to_string())),
                 // `Busy` too: that is what hickory-net says when the connection's task has ended.
                 Err(error) => {
@@ -116,7 +121,7 @@ impl Pool {
 
 /// An HTTP status, a message that cannot be read: the connection itself is sound.
 fn is_about_reply(error: &NetError) -> bool {
-    matches!(error, NetError::Msg(_) | NetError::Proto(_) | NetError::ParseInt(_) | NetError::Decode(_))
+    matches!(error, NetError::Msg(_) | NetError::ParseInt(_) | NetError::Decode(_))
 }
 
 /// One question's share of a connection.

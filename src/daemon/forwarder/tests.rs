@@ -52,7 +52,7 @@ async fn send(forwarder: &Forwarder, qname: &str) -> Result<Reply, Failure> {
 
 /// The last octet of the address in an answer: our fakes sign their answers with it.
 fn signed(reply: &Reply) -> u8 {
-    *reply.bytes.last().unwrap()
+    *reply.answer.records().last().unwrap().rdata.last().unwrap()
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn when_all_fail_the_last_answer_is_kept() {
     let bad = udp(Log::default(), |query| Behaviour::Rcode(5).apply(query)).await;
     let failure = send(&plain(&[bad]), "www.example.com").await.unwrap_err();
     let Failure::AllFailed { last: Some(last) } = failure else { panic!("{failure:?}") };
-    assert_eq!(last[3] & 0x0f, 5);
+    assert_eq!(last.rcode.0, 5);
     assert_eq!(send(&plain(&[]), "a.example").await.unwrap_err(), Failure::NoServers);
 }
 
@@ -129,6 +129,82 @@ async fn silence_makes_the_next_one_answer_and_ends_in_time() {
     }
 }
 
+#[tokio::test]
+async fn a_name_that_cannot_be_read_is_asked_elsewhere_and_blames_no_server() {
+    for behaviour in [Behaviour::Malformed, Behaviour::ShortAddress] {
+        let bad = udp(Log::default(), move |query| behaviour.apply(query)).await;
+        let good = udp(Log::default(), |query| answer(query, 2)).await;
+        let servers = |address| vec![server(UpstreamTransport::Udp, address, None)];
+        let forwarder = forwarder_of(&[table(1, servers(bad)), table(2, servers(good))], ForwarderOptions::default());
+        for _ in 0..20 {
+            assert_eq!(signed(&send(&forwarder, "www.example.com").await.unwrap()), 2, "{behaviour:?}");
+        }
+        let status = &forwarder.status()[0];
+        assert_eq!((status.queries, status.errors, status.is_up), (20, 20, true), "{behaviour:?}");
+        let alone = plain(&[bad]);
+        for i in 0..16 {
+            assert_eq!(send(&alone, &format!("n{i}.example")).await.unwrap_err(), Failure::AllFailed { last: None });
+        }
+        assert!(!alone.status()[0].is_up, "{behaviour:?}: many names are the server's fault");
+    }
+}
+
+#[tokio::test]
+async fn data_of_a_record_is_not_ours_to_like() {
+    // CAA with neither flags nor tag worth the name.
+    let upstream = udp(Log::default(), |query| Behaviour::OddCaa.apply(query)).await;
+    let reply = send(&plain(&[upstream]), "www.example.com").await.unwrap();
+    assert_eq!(reply.answer.records().next().unwrap().rdata, [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_take_long_put_no_server_in_back_off() {
+    // Longer than its patience; alone, and beside one that is at once there.
+    let slow = fake::udp_after(Duration::from_millis(1_200), 1).await;
+    let fast = udp(Log::default(), |query| answer(query, 2)).await;
+    for servers in [vec![slow], vec![slow, fast]] {
+        let forwarder = Arc::new(plain(&servers));
+        let questions = (0..6).map(|i| {
+            let forwarder = Arc::clone(&forwarder);
+            tokio::spawn(async move { send(&forwarder, &format!("n{i}.example")).await })
+        });
+        for question in questions.collect::<Vec<_>>() {
+            question.await.unwrap().unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let status = &forwarder.status()[0];
+        assert!(status.timeouts > 0);
+        assert_eq!((status.is_up, status.failures_in_a_row), (true, 0), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_root_group_is_lost_when_all_its_tiers_are_in_back_off() {
+    let (closed, other) = (fake::closed_port().await, fake::closed_port().await);
+    let good = udp(Log::default(), |query| answer(query, 2)).await;
+    let of = |address| vec![server(UpstreamTransport::Udp, address, None)];
+    let zone = Name::from_text("school.test").unwrap();
+    let own = |address| UpstreamTable { zones: vec![zone.clone()], ..table(1, of(address)) };
+    for (case, tables, lost) in [
+        ("one tier answers", vec![table(1, of(closed)), table(2, of(good))], false),
+        ("both tiers are gone", vec![table(1, of(closed)), table(2, of(other))], true),
+        ("another zone answers", vec![table(1, of(closed)), own(good)], true),
+        ("no root, its server answers", vec![own(good)], false),
+        ("no root, its server is gone", vec![own(closed)], true),
+        ("nobody", vec![], false),
+    ] {
+        let forwarder = forwarder_of(&tables, ForwarderOptions::default());
+        assert!(!forwarder.root_group_is_lost(), "{case}: at first");
+        let root = forwarder.routes().group_for(&Name::ROOT).or(forwarder.routes().group_for(&zone));
+        for i in 0..3 {
+            let Some(group) = root else { break };
+            let deadline = Instant::now() + Duration::from_millis(4_500);
+            let _ = forwarder.ask(&leave(), group, &ask(&format!("n{i}.school.test")), deadline).await;
+        }
+        assert_eq!(forwarder.root_group_is_lost(), lost, "{case}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_silent_is_left_alone_and_later_tried_again() {
     let log = Log::default();
@@ -139,11 +215,11 @@ async fn a_server_that_stays_silent_is_left_alone_and_later_tried_again() {
     for i in 0..10 {
         assert_eq!(signed(&send(&forwarder, &format!("n{i}.example")).await.unwrap()), 2);
     }
-    assert_eq!(log.queries().len(), 3);
+    assert_eq!(log.queries().len(), 4, "three questions, the first of them twice before it went to the next tier");
     assert!(!forwarder.status()[0].is_up);
     tokio::time::advance(Duration::from_millis(1_001)).await;
     send(&forwarder, "probe.example").await.unwrap();
-    assert_eq!(log.queries().len(), 4, "one question probes");
+    assert_eq!(log.queries().len(), 5, "one question probes");
     // A new generation keeps what was learnt.
     let routes = Arc::clone(forwarder.routes());
     let next = Forwarder::new(routes, ForwarderOptions::default(), Some(&forwarder)).unwrap();

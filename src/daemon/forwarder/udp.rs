@@ -1,14 +1,15 @@
 //! One question over UDP: hickory-net's client with a socket, a port and an id for itself.
 //!
 //! Our provider connects that socket: the kernel then drops what others send, and a port that nobody listens on is an
-//! error at once instead of a time-out.
+//! error at once instead of a time-out. It also takes replies to our question out before hickory-proto reads them, which
+//! refuses whole messages for one record it knows better.
 
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,20 +26,22 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::engine::name::Name;
+
 /// A peer that vanished without a word is noticed after about twice this.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// A reply with an empty question section, which hickory-net would wait past.
+/// A reply to our question, or with an empty question section, as it came. An error to hickory-net, which would read it.
 #[derive(Debug)]
-pub struct BareReply(pub Vec<u8>);
+pub struct RawReply(pub Vec<u8>);
 
-impl fmt::Display for BareReply {
+impl fmt::Display for RawReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reply has no question")
+        write!(f, "a reply of {} octets", self.0.len())
     }
 }
 
-impl std::error::Error for BareReply {}
+impl std::error::Error for RawReply {}
 
 /// Sends one datagram and waits for its reply: source, id and question checked.
 pub async fn ask(
@@ -91,7 +94,7 @@ impl RuntimeProvider for Provider {
         Box::pin(async move {
             let socket = UdpSocket::bind(local).await?;
             socket.connect(server).await?;
-            Ok(ConnectedUdp { socket, server, id: AtomicU16::new(0) })
+            Ok(ConnectedUdp { socket, server, query: OnceLock::new() })
         })
     }
 
@@ -104,8 +107,8 @@ impl RuntimeProvider for Provider {
 pub struct ConnectedUdp {
     socket: UdpSocket,
     server: SocketAddr,
-    /// Of the question sent.
-    id: AtomicU16,
+    /// The message sent.
+    query: OnceLock<Vec<u8>>,
 }
 
 impl DnsUdpSocket for ConnectedUdp {
@@ -137,23 +140,35 @@ impl DnsUdpSocket for ConnectedUdp {
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], _server: SocketAddr) -> Poll<io::Result<usize>> {
-        if let Some(id) = buf.first_chunk() {
-            self.id.store(u16::from_be_bytes(*id), Ordering::Relaxed);
-        }
+        self.query.get_or_init(|| buf.to_vec());
         self.socket.poll_send(cx, buf)
     }
 }
 
 impl ConnectedUdp {
     fn check(&self, datagram: &[u8]) -> io::Result<(usize, SocketAddr)> {
-        if is_bare_reply(datagram, self.id.load(Ordering::Relaxed)) {
-            return Err(io::Error::other(BareReply(datagram.to_vec())));
+        if self.query.get().is_some_and(|query| is_reply(datagram, query)) {
+            return Err(io::Error::other(RawReply(datagram.to_vec())));
         }
         Ok((datagram.len(), self.server))
     }
 }
 
-fn is_bare_reply(datagram: &[u8], id: u16) -> bool {
+/// Whether id, QR and question say that the datagram answers our query. RFC 5452 §9.1.
+fn is_reply(datagram: &[u8], query: &[u8]) -> bool {
     let Some(header) = datagram.first_chunk::<12>() else { return false };
-    header[..2] == id.to_be_bytes() && header[2] & 0x80 != 0 && header[4..6] == [0, 0]
+    if header[..2] != query[..2] || header[2] & 0x80 == 0 {
+        return false;
+    }
+    match header[4..6] {
+        [0, 0] => true,
+        [0, 1] => question(datagram).is_some_and(|of_reply| question(query) == Some(of_reply)),
+        _ => false,
+    }
+}
+
+/// Name, type and class of the first question.
+fn question(message: &[u8]) -> Option<(Name, &[u8])> {
+    let (qname, at) = Name::read(message, 12).ok()?;
+    Some((qname, message.get(at..at + 4)?))
 }

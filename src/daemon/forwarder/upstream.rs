@@ -16,7 +16,7 @@ use super::once::Once;
 use super::pool::Pool;
 use super::system::OwnAddresses;
 use super::tls::Tls;
-use super::udp::{self, BareReply, Provider};
+use super::udp::{self, Provider, RawReply};
 use crate::engine::exchange::{Answer, Channel};
 use crate::engine::limits::UPSTREAM_UDP_IN_FLIGHT_MAX;
 use crate::engine::name::Name;
@@ -28,8 +28,6 @@ const ERROR_CHARS_MAX: usize = 200;
 /// A message that came back, not judged yet.
 pub struct Answered {
     pub bytes: Vec<u8>,
-    /// The whole code, the EDNS part included.
-    pub rcode: u16,
     pub rtt: Duration,
 }
 
@@ -41,6 +39,8 @@ pub enum Broken {
     /// The server's address is ours.
     Loop,
     Network(String),
+    /// Something came that is no DNS message to us: the server is there, the name is bad.
+    Reply(String),
 }
 
 /// How one server does, for people and metrics.
@@ -63,7 +63,7 @@ pub struct ServerStatus {
     pub refusals: u64,
     /// Times it was waited for in vain until the next server's turn; it may still have answered.
     pub timeouts: u64,
-    /// Network errors and replies to another question.
+    /// Network errors, replies to another question and replies that cannot be read.
     pub errors: u64,
     pub hedges: u64,
     /// Messages not sent because a bound of ours was reached.
@@ -181,8 +181,9 @@ impl Upstream {
         match outcome {
             Ok(response) => Ok(Answered::new(response, rtt)),
             Err(error) if is_out_of_files(&error) => Err(Broken::Busy),
-            Err(error) => match bare_reply(&error) {
-                Some(bytes) => Ok(Answered { rcode: u16::from(bytes[3] & 0x0f), bytes: bytes.to_vec(), rtt }),
+            Err(error @ NetError::Proto(_)) => Err(Broken::Reply(error.to_string())),
+            Err(error) => match raw_reply(&error) {
+                Some(bytes) => Ok(Answered { bytes: bytes.to_vec(), rtt }),
                 None => {
                     self.location.advance();
                     Err(Broken::Network(error.to_string()))
@@ -200,9 +201,14 @@ impl Upstream {
         }
     }
 
-    pub fn on_late(&self, now: Instant) {
+    /// Its patience has run out. Whether that counts against it is [`Upstream::on_silence`]'s.
+    pub fn on_late(&self) {
         count(&self.counters.timeouts);
-        self.change(|state| state.health.on_failure(now));
+    }
+
+    /// A question sent then was never answered.
+    pub fn on_silence(&self, sent_at: Instant, now: Instant) {
+        self.change(|state| state.health.on_silence(sent_at, now));
     }
 
     pub fn on_answer(&self, answer: Answer, qname: &Name, rtt: Duration, now: Instant) {
@@ -212,13 +218,17 @@ impl Upstream {
                     count(&self.counters.answers);
                 }
                 self.change(|state| {
-                    state.health.on_answer(rtt);
+                    state.health.on_answer(rtt, now);
                     state.last_error = None;
                 });
             }
             Answer::Bad => {
                 count(&self.counters.refusals);
-                self.change(|state| state.health.on_lame(qname, rtt, now));
+                self.change(|state| state.health.on_lame(qname, now));
+            }
+            Answer::Malformed => {
+                count(&self.counters.errors);
+                self.change(|state| state.health.on_lame(qname, now));
             }
             Answer::Mismatch => {
                 count(&self.counters.errors);
@@ -227,7 +237,7 @@ impl Upstream {
         }
     }
 
-    pub fn on_broken(&self, broken: &Broken, now: Instant) {
+    pub fn on_broken(&self, broken: &Broken, qname: &Name, now: Instant) {
         match broken {
             Broken::Busy => count(&self.counters.busy),
             Broken::Loop => count(&self.counters.errors),
@@ -238,11 +248,22 @@ impl Upstream {
                     state.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
                 });
             }
+            Broken::Reply(error) => {
+                count(&self.counters.errors);
+                self.change(|state| {
+                    state.health.on_lame(qname, now);
+                    state.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
+                });
+            }
         }
     }
 
     pub fn on_overtaken(&self, elapsed: Duration) {
         self.change(|state| state.health.on_overtaken(elapsed));
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.lock().health.is_up()
     }
 
     pub fn standing(&self, now: Instant, may_probe: bool) -> (Standing, Option<Duration>) {
@@ -297,8 +318,7 @@ impl Upstream {
 
 impl Answered {
     fn new(response: DnsResponse, rtt: Duration) -> Answered {
-        let rcode = u16::from(response.metadata.response_code);
-        Answered { bytes: response.into_buffer(), rcode, rtt }
+        Answered { bytes: response.into_buffer(), rtt }
     }
 }
 
@@ -324,9 +344,9 @@ fn dialect(server: &Server, tls: Option<Arc<Tls>>) -> Option<Dialect> {
     }
 }
 
-fn bare_reply(error: &NetError) -> Option<&[u8]> {
+fn raw_reply(error: &NetError) -> Option<&[u8]> {
     let NetError::Io(error) = error else { return None };
-    error.get_ref()?.downcast_ref::<BareReply>().map(|reply| reply.0.as_slice())
+    error.get_ref()?.downcast_ref::<RawReply>().map(|reply| reply.0.as_slice())
 }
 
 /// No socket left to open: our own bound (`LimitNOFILE`), not the server's fault.

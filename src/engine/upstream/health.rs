@@ -36,6 +36,8 @@ pub struct Health {
     rtt: Option<Duration>,
     /// Time-outs and network errors in a row.
     failures: u32,
+    /// When it last said anything about a question of ours.
+    heard_at: Option<Instant>,
     /// Set while `failures` has reached [`FAILURES_BEFORE_BACK_OFF`]; when it has passed, one question probes.
     back_off_until: Option<Instant>,
     /// A question is out to see whether the server is back; only its failure lengthens the back-off.
@@ -58,19 +60,21 @@ pub enum Standing {
 
 impl Health {
     /// A good answer after `rtt`.
-    pub fn on_answer(&mut self, rtt: Duration) {
-        self.on_alive(rtt);
+    pub fn on_answer(&mut self, rtt: Duration, now: Instant) {
+        self.smooth(rtt);
+        self.on_alive(now);
         self.lame_names.clear();
     }
 
-    /// SERVFAIL, REFUSED or their like for `qname` after `rtt`: the server is there, but of no use for this name.
-    pub fn on_lame(&mut self, qname: &Name, rtt: Duration, now: Instant) {
+    /// SERVFAIL, REFUSED or their like for `qname`, or an answer that cannot be read: the server is there, but of no use
+    /// for this name. How long it took is the name's fault as well, and no round trip.
+    pub fn on_lame(&mut self, qname: &Name, now: Instant) {
         let hash = name_hash(qname);
         if !self.lame_names.contains(&hash) {
             self.lame_names.push(hash);
         }
         if self.lame_names.len() < LAME_NAMES_MAX {
-            return self.on_alive(rtt);
+            return self.on_alive(now);
         }
         self.lame_names.clear();
         self.failures = self.failures.max(FAILURES_BEFORE_BACK_OFF - 1);
@@ -87,6 +91,14 @@ impl Health {
         self.is_probing = false;
         self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
         self.back_off_until = Some(now + self.back_off);
+    }
+
+    /// A question sent then was never answered. It counts only when the server said nothing to others since: three cold
+    /// names in a row are slow, not dead.
+    pub fn on_silence(&mut self, sent_at: Instant, now: Instant) {
+        if self.heard_at.is_none_or(|heard_at| heard_at < sent_at) {
+            self.on_failure(now);
+        }
     }
 
     /// Another server answered first, after this one had been waited for `elapsed`.
@@ -122,8 +134,8 @@ impl Health {
         self.back_off_until.is_none()
     }
 
-    fn on_alive(&mut self, rtt: Duration) {
-        self.smooth(rtt);
+    fn on_alive(&mut self, now: Instant) {
+        self.heard_at = Some(now);
         self.failures = 0;
         self.back_off_until = None;
         self.is_probing = false;
@@ -255,7 +267,7 @@ mod tests {
     fn back_off_grows_by_probes_and_ends_with_an_answer() {
         let start = Instant::now();
         let mut health = Health::default();
-        health.on_answer(10 * MS);
+        health.on_answer(10 * MS, Instant::now());
         for _ in 0..FAILURES_BEFORE_BACK_OFF - 1 {
             health.on_failure(start);
             assert_eq!(health.standing(start, true), Standing::Up);
@@ -277,7 +289,7 @@ mod tests {
             at += back;
         }
         assert_eq!(health.standing(at, true), Standing::Probe);
-        health.on_answer(10 * MS);
+        health.on_answer(10 * MS, Instant::now());
         assert!(health.is_up());
         assert_eq!(health.failures(), 0);
     }
@@ -297,21 +309,41 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::default();
         for _ in 0..1_000 {
-            health.on_lame(&name(0), MS, now);
+            health.on_lame(&name(0), now);
         }
         assert!(health.is_up(), "one name");
-        (1..LAME_NAMES_MAX - 1).for_each(|i| health.on_lame(&name(i), MS, now));
-        health.on_answer(MS);
-        (0..LAME_NAMES_MAX - 1).for_each(|i| health.on_lame(&name(i), MS, now));
+        (1..LAME_NAMES_MAX - 1).for_each(|i| health.on_lame(&name(i), now));
+        health.on_answer(MS, now);
+        (0..LAME_NAMES_MAX - 1).for_each(|i| health.on_lame(&name(i), now));
         assert!(health.is_up(), "a good answer in between");
-        health.on_lame(&name(99), MS, now);
+        health.on_lame(&name(99), now);
         assert!(!health.is_up());
+    }
+
+    #[test]
+    fn a_slow_servfail_is_no_round_trip() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        health.on_answer(10 * MS, now);
+        health.on_lame(&name(0), now);
+        assert_eq!(health.rtt(), Some(10 * MS));
+    }
+
+    #[test]
+    fn silence_counts_only_when_nothing_else_was_heard() {
+        let start = Instant::now();
+        for (case, heard_ms, is_up) in [("before", 99, false), ("since", 101, true)] {
+            let mut health = Health::default();
+            health.on_answer(10 * MS, start + heard_ms * MS);
+            (0..5).for_each(|_| health.on_silence(start + 100 * MS, start + 1_600 * MS));
+            assert_eq!(health.is_up(), is_up, "{case}");
+        }
     }
 
     #[test]
     fn a_server_overtaken_while_waited_for_longer_than_usual_sinks() {
         let mut health = Health::default();
-        health.on_answer(10 * MS);
+        health.on_answer(10 * MS, Instant::now());
         health.on_overtaken(5 * MS);
         assert_eq!(health.rtt(), Some(10 * MS));
         health.on_overtaken(90 * MS);

@@ -31,7 +31,7 @@ pub struct Group {
     pub fallback: Fallback,
     /// The group of the closest enclosing zone; where `Fallback::Parent` leads.
     pub parent: Option<GroupId>,
-    /// See [`Routes::key`].
+    /// See [`Routes::key`]. Holds after `new`.
     key: u64,
 }
 
@@ -60,6 +60,8 @@ impl Routes {
             let parent = if zone.is_root() { None } else { routes.group_for(&zone.parent()) };
             routes.groups[i].parent = parent;
         }
+        let keys: Vec<u64> = (0..routes.groups.len()).map(|i| routes.chain_key(GroupId(i as u32))).collect();
+        routes.groups.iter_mut().zip(keys).for_each(|(group, key)| group.key = key);
         routes
     }
 
@@ -85,11 +87,10 @@ impl Routes {
         let wants_parent = of_zone.iter().any(|table| table.fallback == Fallback::Parent);
         let fallback = if wants_parent { Fallback::Parent } else { Fallback::None };
         let id = GroupId(self.groups.len() as u32);
-        let key = group_key(&zone, &tiers, &self.servers);
         self.labels_max = self.labels_max.max(zone.label_count());
         // Zones come in the order of their octets, so `zones` stays sorted.
         self.zones.push((zone.as_wire().into(), id));
-        self.groups.push(Group { zone, tiers, fallback, parent: None, key });
+        self.groups.push(Group { zone, tiers, fallback, parent: None, key: 0 });
     }
 
     fn intern(&mut self, server: &Server) -> ServerIdx {
@@ -118,7 +119,8 @@ impl Routes {
         &self.groups[id.0 as usize]
     }
 
-    /// A number that stays the same over reloads while zone, servers and their trust do: for the keys of caches.
+    /// A number that stays the same over reloads while zone, servers and their trust do, and those of the zones it falls
+    /// back to: for the keys of caches.
     pub fn key(&self, id: GroupId) -> u64 {
         self.group(id).key
     }
@@ -144,12 +146,20 @@ impl Routes {
 
     /// The tiers a question of the group walks: its own, then those of the enclosing zones as far as `fallback` leads.
     pub fn stages(&self, id: GroupId) -> impl Iterator<Item = &[Member]> {
-        let first = Some(self.group(id));
-        let chain = std::iter::successors(first, |group| match group.fallback {
+        self.chain(id).flat_map(|group| group.tiers.iter().map(Vec::as_slice))
+    }
+
+    /// The group and those of the enclosing zones as far as `fallback` leads.
+    fn chain(&self, id: GroupId) -> impl Iterator<Item = &Group> {
+        std::iter::successors(Some(self.group(id)), |group| match group.fallback {
             Fallback::None => None,
             Fallback::Parent => group.parent.map(|parent| self.group(parent)),
-        });
-        chain.flat_map(|group| group.tiers.iter().map(Vec::as_slice))
+        })
+    }
+
+    fn chain_key(&self, id: GroupId) -> u64 {
+        let own = |group: &Group| group_key(&group.zone, &group.tiers, &self.servers);
+        self.chain(id).map(own).fold(FNV_OFFSET, |hash, key| fnv1a(hash, &key.to_be_bytes()))
     }
 }
 
@@ -261,6 +271,18 @@ mod tests {
         assert_ne!(key(&a, "edu.vn"), key(&a, "truong.local"));
         tables[1].trust_ad = true;
         assert_ne!(key(&a, "org"), key(&Routes::new(&tables), "org"));
+    }
+
+    #[test]
+    fn a_key_knows_the_zones_it_falls_back_to() {
+        let routes = |fallback, root: &str| {
+            Routes::new(&[table(&["edu.vn"], &["10.0.0.1:53"], 1, fallback), table(&["."], &[root], 1, Fallback::None)])
+        };
+        let key = |routes: Routes| routes.key(routes.group_for(&zone("edu.vn")).unwrap());
+        let (one, other) = ("192.0.2.1:53", "192.0.2.2:53");
+        assert_ne!(key(routes(Fallback::Parent, one)), key(routes(Fallback::None, one)), "turned off");
+        assert_ne!(key(routes(Fallback::Parent, one)), key(routes(Fallback::Parent, other)), "another parent");
+        assert_eq!(key(routes(Fallback::None, one)), key(routes(Fallback::None, other)), "none of its business");
     }
 
     #[test]

@@ -37,6 +37,10 @@ pub enum Behaviour {
     OtherQuestion,
     /// The owner of the record has a label of 255 octets.
     Malformed,
+    /// An address of two octets.
+    ShortAddress,
+    /// A CAA record of which hickory-proto would not have the data.
+    OddCaa,
     Truncated,
 }
 
@@ -58,6 +62,16 @@ impl Behaviour {
             }
             Behaviour::OtherQuestion => reply[13] ^= 1,
             Behaviour::Malformed => reply[question_end] = 0xff,
+            Behaviour::ShortAddress => {
+                reply[question_end + 11] = 2;
+                reply.truncate(question_end + 14);
+            }
+            Behaviour::OddCaa => {
+                reply[question_end + 2..question_end + 4].copy_from_slice(&257_u16.to_be_bytes());
+                reply[question_end + 11] = 2;
+                reply.truncate(question_end + 12);
+                reply.extend_from_slice(&[0, 0]);
+            }
             Behaviour::Truncated => {
                 reply.truncate(question_end);
                 reply[2] |= 0x02;
