@@ -82,7 +82,6 @@ pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     Client { profile: snapshot.profile_named(profile).unwrap(), configured: None }
 }
 
-#[expect(clippy::new_without_default, reason = "a test says `new` where it begins")]
 impl Setup {
     /// Profiles: `default` (adult, gambling), `school` (bypass and unsafe-search as well), `open` (nothing, security off).
     pub fn new() -> Setup {

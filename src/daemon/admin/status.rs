@@ -179,10 +179,9 @@ impl Status {
     }
 }
 
-/// Whether every upstream server is in back-off.
+/// Whether no server for names in general answers; one that serves a zone of its own is no comfort.
 pub fn upstream_is_lost(admin: &Admin) -> bool {
-    let servers = admin.resolver.cell.load().forwarder.status();
-    servers.iter().all(|s| !s.is_up)
+    admin.resolver.cell.load().forwarder.root_group_is_lost()
 }
 
 /// Gauges that follow from a state, set when somebody looks.
