@@ -258,9 +258,7 @@ async fn dns_over_https_answers_and_keeps_its_connection() {
     assert!(send(&refused, "a.example").await.is_err());
 }
 
-#[tokio::test]
-async fn dns_over_quic_answers() {
-    let identity = Identity::new(&[b"doq"]);
+async fn quic(identity: &Identity, reply: fn(&[u8]) -> Option<Vec<u8>>) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = socket.local_addr().unwrap();
     let mut server = QuicServer::with_socket_and_tls_config(socket, Arc::clone(&identity.config)).unwrap();
@@ -269,12 +267,31 @@ async fn dns_over_quic_answers() {
             tokio::spawn(async move {
                 while let Some(Ok(mut stream)) = streams.next().await {
                     let query = stream.receive_bytes().await.unwrap();
-                    stream.send_bytes(answer(&query, 5).unwrap().into()).await.unwrap();
+                    stream.send_bytes(reply(&query).unwrap().into()).await.unwrap();
                     stream.finish().await.unwrap();
                 }
             });
         }
     });
+    address
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_read_blames_neither_server_nor_connection() {
+    let identity = Identity::new(&[b"doq"]);
+    let address = quic(&identity, |query| Behaviour::ShortAddress.apply(query)).await;
+    let forwarder = encrypted(UpstreamTransport::Quic, address, "dns.test", identity.options());
+    for _ in 0..5 {
+        assert_eq!(send(&forwarder, "a.example").await.unwrap_err(), Failure::AllFailed { last: None });
+    }
+    let status = &forwarder.status()[0];
+    assert_eq!((status.errors, status.is_up, status.failures_in_a_row, status.connections), (5, true, 0, 1));
+}
+
+#[tokio::test]
+async fn dns_over_quic_answers() {
+    let identity = Identity::new(&[b"doq"]);
+    let address = quic(&identity, |query| answer(query, 5)).await;
     let forwarder = encrypted(UpstreamTransport::Quic, address, "dns.test", identity.options());
     for i in 0..3 {
         assert_eq!(signed(&send(&forwarder, &format!("n{i}.example")).await.unwrap()), 5);
