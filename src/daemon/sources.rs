@@ -4,12 +4,10 @@
 //! and only a list that never was good and is required stops a start or a reload.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::built_in;
-use crate::config::read_steady;
+use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
 use crate::engine::compile::{ListSettings, ListSource, LoadedList};
 use crate::engine::limits::LIST_FILE_OCTETS_MAX;
@@ -26,14 +24,12 @@ pub struct Sources {
 struct Good {
     source: ListSource,
     options: ParseOptions,
-    stamp: Option<Stamp>,
+    /// `None` for a list that is compiled in.
+    version: Option<Version>,
     rules: Arc<RuleSet>,
     /// Seconds since 1970.
     read_at: u64,
 }
-
-/// Tells one version of a file from another without reading it: size, mtime (seconds, nanoseconds), device, inode.
-type Stamp = (u64, i64, i64, u64, u64);
 
 /// A list that could not be read now.
 #[derive(Debug, Clone)]
@@ -52,6 +48,10 @@ pub struct Load {
     pub problems: Vec<ListProblem>,
     /// When each list was last read well, by name.
     pub read_at: HashMap<String, u64>,
+    /// The version of each list file that is loaded, by the list's name.
+    pub in_force: HashMap<String, Version>,
+    /// Every list file as it was before it was read, the broken ones too.
+    pub seen: Versions,
 }
 
 impl Sources {
@@ -62,7 +62,7 @@ impl Sources {
         self.good.retain(|name, _| lists.iter().any(|l| &l.name == name));
         for settings in lists {
             progress(&settings.name, lists.len());
-            let good = match self.refresh(settings) {
+            let good = match self.refresh(settings, &mut load.seen) {
                 Ok(good) => good,
                 Err(why) => {
                     let place = source_text(&settings.source);
@@ -81,21 +81,26 @@ impl Sources {
                 }
             };
             load.read_at.insert(settings.name.clone(), good.read_at);
+            load.in_force.extend(good.version.map(|version| (settings.name.clone(), version)));
             load.lists.push(LoadedList { settings: settings.clone(), rules: good.rules });
         }
         load
     }
 
     /// The list as it is now, from memory when nothing about it changed.
-    fn refresh(&mut self, settings: &ListSettings) -> Result<Good, String> {
-        let stamp = match &settings.source {
+    fn refresh(&mut self, settings: &ListSettings, seen: &mut Versions) -> Result<Good, String> {
+        let version = match &settings.source {
             ListSource::BuiltIn(_) => None,
-            ListSource::File(path) => Some(stamp(path).map_err(|why| why.to_string())?),
+            ListSource::File(path) => Some(Version::of_file(path)),
         };
+        if let (ListSource::File(path), Some(version)) = (&settings.source, &version) {
+            // Two lists of one file: the earlier look is the safe one.
+            seen.entry(path.clone()).or_insert_with(|| version.clone());
+        }
         if let Some(good) = self.good.get(&settings.name)
             && good.source == settings.source
             && good.options == settings.options
-            && good.stamp == stamp
+            && good.version == version
         {
             return Ok(good.clone());
         }
@@ -103,7 +108,7 @@ impl Sources {
         let good = Good {
             source: settings.source.clone(),
             options: settings.options,
-            stamp,
+            version,
             rules: Arc::new(rules),
             read_at: clock::unix_secs(),
         };
@@ -142,13 +147,10 @@ pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
     Some(String::from_utf8_lossy(text).trim().chars().take(200).collect())
 }
 
-fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let meta = std::fs::metadata(path)?;
-    Ok((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.dev(), meta.ino()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::engine::category::CategoryId;
     use crate::engine::list::Format;

@@ -9,4 +9,5 @@ mod shared;
 mod lab;
 mod odd_packets;
 mod packet_corpora;
+mod reloading;
 mod upstream_faults;
