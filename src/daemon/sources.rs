@@ -4,13 +4,14 @@
 //! and only a list that never was good and is required stops a start or a reload.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use crate::built_in;
 use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
 use crate::engine::compile::{ListSettings, ListSource, LoadedList};
-use crate::engine::limits::LIST_FILE_OCTETS_MAX;
+use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
 use crate::engine::list::{self, ParseOptions, RuleSet};
 
 /// What is remembered of every list between reloads.
@@ -137,14 +138,29 @@ pub fn source_text(source: &ListSource) -> String {
     }
 }
 
-/// The text of one line of a list, for `explain`; counted from 1.
+/// The text of one line of a list, for `explain`; counted from 1. Reads no further than that line. Blocks.
 pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
+    let before = line.checked_sub(1)?;
     let text = match source {
-        ListSource::BuiltIn(name) => built_in::starter_list(name)?.as_bytes().to_vec(),
-        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).ok()?,
+        ListSource::BuiltIn(name) => built_in::starter_list(name)?.lines().nth(before as usize)?.as_bytes().to_vec(),
+        ListSource::File(path) => {
+            // Opening a pipe would wait for somebody to write.
+            if !std::fs::metadata(path).ok()?.is_file() {
+                return None;
+            }
+            let mut lines =
+                BufReader::with_capacity(1 << 16, std::fs::File::open(path).ok()?.take(LIST_FILE_OCTETS_MAX));
+            for _ in 0..before {
+                if lines.skip_until(b'\n').ok()? == 0 {
+                    return None;
+                }
+            }
+            let mut text = Vec::new();
+            lines.take(LIST_LINE_OCTETS_MAX as u64).read_until(b'\n', &mut text).ok()?;
+            text
+        }
     };
-    let text = text.split(|&c| c == b'\n').nth(line.checked_sub(1)? as usize)?;
-    Some(String::from_utf8_lossy(text).trim().chars().take(200).collect())
+    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).trim().chars().take(200).collect())
 }
 
 #[cfg(test)]
@@ -208,5 +224,28 @@ mod tests {
         let first = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
         let second = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn one_line_is_read_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt");
+        // The line after it is no text at all and would not be read as a list.
+        std::fs::write(&path, b"# one\r\n  two.example.com \n\n\xff\0 four").unwrap();
+        let file = ListSource::File(path);
+        for (source, line, text) in [
+            (&file, 0, None),
+            (&file, 1, Some("# one")),
+            (&file, 2, Some("two.example.com")),
+            (&file, 3, Some("")),
+            (&file, 4, Some("\u{fffd}\0 four")),
+            (&file, 5, None),
+            (&ListSource::File(dir.path().to_owned()), 1, None),
+            (&ListSource::File("/nonexistent/list.txt".into()), 1, None),
+            (&ListSource::BuiltIn("nothing".into()), 1, None),
+        ] {
+            assert_eq!(line_text(source, line).as_deref(), text, "{source:?} {line}");
+        }
+        assert!(line_text(&ListSource::BuiltIn("adult".into()), 1).is_some());
     }
 }

@@ -98,7 +98,8 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
     let who = Who { client: params.client, profile: params.profile };
-    match explain::explain(&admin.resolver, &question, &type_text, &who).await {
+    let in_force = admin.reloader.status().notes.list_versions;
+    match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(told) => Json(told).into_response(),
         Err(why) => bad(why),
     }
