@@ -2,39 +2,38 @@
 //!
 //! Content is not looked at here.
 
-use std::fs::Metadata;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use super::versions::Version;
 
 /// The name of a main file, beside which `conf.d` is looked for.
 const MAIN_FILE: &str = "lachan.toml";
 /// How often a file that changes under our eyes is read again before we say so. Chosen.
 const TRIES_MAX: usize = 5;
 
-/// The file itself and, beside a `lachan.toml`, `conf.d/*.toml` in the order of their names.
-pub(super) fn all_of(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = vec![path.to_owned()];
-    if path.file_name().is_none_or(|name| name != MAIN_FILE) {
-        return Ok(files);
-    }
-    let directory = path.with_file_name("conf.d");
-    let entries = match std::fs::read_dir(&directory) {
+/// Where the parts of a configuration stand: beside a `lachan.toml`, and no other main file.
+pub(super) fn parts_directory(path: &Path) -> Option<PathBuf> {
+    path.file_name().is_some_and(|name| name == MAIN_FILE).then(|| path.with_file_name("conf.d"))
+}
+
+/// The `*.toml` of a `conf.d` in the order of their names; none when it is not there.
+pub(super) fn parts_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display()))),
     };
-    let mut more = Vec::new();
+    let mut parts = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
-            more.push(path);
+            parts.push(path);
         }
     }
-    more.sort();
-    files.extend(more);
-    Ok(files)
+    parts.sort();
+    Ok(parts)
 }
 
 /// Reads a whole file of at most `octets_max`. One that changes meanwhile (size, mtime, inode) is read again, so that no
@@ -53,15 +52,11 @@ pub fn read_steady(path: &Path, octets_max: u64) -> io::Result<Vec<u8>> {
         }
         // By its path: an editor that renames a new file into place leaves the open one as it was.
         let after = std::fs::metadata(path)?;
-        if stamp(&before) == stamp(&after) {
+        if Version::of(&before) == Version::of(&after) {
             return Ok(octets);
         }
     }
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "it keeps changing while being read"))
-}
-
-fn stamp(of: &Metadata) -> (u64, u64, u64, i64, i64) {
-    (of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec())
 }
 
 #[cfg(test)]
@@ -69,18 +64,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conf_d_is_read_beside_the_main_file_only() {
+    fn conf_d_is_looked_for_beside_the_main_file_only() {
         let directory = tempfile::tempdir().unwrap();
-        let main = directory.path().join("lachan.toml");
-        assert_eq!(all_of(&main).unwrap(), std::slice::from_ref(&main));
-        std::fs::create_dir(directory.path().join("conf.d")).unwrap();
+        let conf_d = parts_directory(&directory.path().join("lachan.toml")).unwrap();
+        assert_eq!(conf_d, directory.path().join("conf.d"));
+        assert_eq!(parts_of(&conf_d).unwrap(), [] as [PathBuf; 0]);
+        std::fs::create_dir(&conf_d).unwrap();
         for name in ["20-b.toml", "10-a.toml", "readme.txt", ".hidden.toml"] {
-            std::fs::write(directory.path().join("conf.d").join(name), "").unwrap();
+            std::fs::write(conf_d.join(name), "").unwrap();
         }
-        let names: Vec<_> = all_of(&main).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["lachan.toml", "10-a.toml", "20-b.toml"]);
-        let other = directory.path().join("other.toml");
-        assert_eq!(all_of(&other).unwrap(), std::slice::from_ref(&other));
+        assert_eq!(parts_of(&conf_d).unwrap(), [conf_d.join("10-a.toml"), conf_d.join("20-b.toml")]);
+        assert_eq!(parts_directory(&directory.path().join("other.toml")), None);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::engine::category::{Categories, Category, CategoryId, Layer};
-use crate::engine::compile::{CacheSettings, ListSettings, ListSource, Policy, ProfileSettings, Strangers};
+use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
+use crate::engine::compile::{
+    CacheSettings, CompileError, ListSettings, ListSource, PROFILES_MAX, Policy, Strangers, list_count,
+};
 use crate::engine::limits::LISTS_MAX;
 use crate::engine::list::{Format, ParseOptions, Reach};
 use crate::engine::name::Name;
@@ -31,7 +33,6 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
     let profiles = people::profiles(spec, &categories, sink);
     let clients = people::clients(&spec.clients, &profiles, sink);
     hint_empty_categories(spec, &categories, &lists, sink);
-    check_index_size(spec, &lists, &profiles, sink);
     let access = access(spec, clients.iter().flat_map(|client| client.networks.iter().copied()), sink);
     let policy = Policy {
         categories,
@@ -55,6 +56,8 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
         },
         node_name: spec.node_name.as_ref().map_or(String::new(), |name| name.value.clone()),
     };
+    check_index_size(spec, &policy, sink);
+    hint_allowed_canary(spec, sink);
     (settings, policy)
 }
 
@@ -267,19 +270,44 @@ fn hint_empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSett
     }
 }
 
-/// Lists of the file, and those that profiles, operator and test names make, share one index.
-fn check_index_size(spec: &Spec, lists: &[ListSettings], profiles: &[ProfileSettings], sink: &Sink) {
-    let own = profiles.iter().flat_map(|p| [&p.allow, &p.deny]).filter(|entries| !entries.is_empty()).count();
-    let built_in = Categories::built_in().iter().count() + spec.categories.len();
-    let count = lists.len() + own + built_in;
+/// Lists of the file, and those that profiles, operator and test names make, share one index. Counted as
+/// [`compile`](crate::engine::compile) counts, so that what is taken here fits there.
+fn check_index_size(spec: &Spec, policy: &Policy, sink: &Sink) {
+    let last_profile = spec.profiles.last().map(|p| p.name.at);
+    let last_list = spec.lists.last().map(|l| l.name.at);
+    let last_category = spec.categories.last().map(|c| c.name.at);
+    let count = list_count(policy, policy.lists.len());
     if count > LISTS_MAX
-        && let Some(last) = spec.lists.last().map(|l| l.name.at).or(spec.profiles.last().map(|p| p.name.at))
+        && let Some(last) = last_list.or(last_profile).or(last_category)
     {
-        let message = format!(
-            "{count} lists ({} [list.*], {own} of profiles, {built_in} built in), at most {LISTS_MAX}",
-            lists.len()
-        );
-        sink.error(last, message);
+        sink.error(last, CompileError::TooManyLists(count).to_string());
+    }
+    if policy.profiles.len() > PROFILES_MAX
+        && let Some(last) = last_profile
+    {
+        sink.error(last, CompileError::TooManyProfiles(policy.profiles.len()).to_string());
+    }
+}
+
+/// An allow that would reach the canary does not: whoever wrote it should not wait for it.
+fn hint_allowed_canary(spec: &Spec, sink: &Sink) {
+    for entry in spec.operator_allow.iter().flatten() {
+        let (allowed, reach) = &entry.value;
+        let is_covered = |text: &str| {
+            let name = Name::from_text(text).expect("the canary and its zone are written as names");
+            match reach {
+                Reach::Exact => name == *allowed,
+                Reach::Subtree => name.is_at_or_below(allowed),
+                Reach::Children => name != *allowed && name.is_at_or_below(allowed),
+            }
+        };
+        if is_covered(CANARY_NAME) || is_covered(TEST_ZONE) {
+            let message = format!(
+                "`allow` in [operator] covers {CANARY_NAME} or its zone, but it stays blocked: /readyz and `healthcheck` see \
+                 by it that filtering works"
+            );
+            sink.hint(entry.at, message);
+        }
     }
 }
 

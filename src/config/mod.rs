@@ -22,12 +22,14 @@ mod server;
 mod spec;
 mod tree;
 mod values;
+mod versions;
 
 #[cfg(test)]
 mod tests;
 
 pub use errors::ConfigError;
 pub use files::read_steady;
+pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
 use tree::Table;
@@ -37,7 +39,7 @@ use tree::Table;
 pub struct Config {
     pub settings: Settings,
     pub policy: Policy,
-    /// The configuration files that were read, the main one first; to be watched for changes. Empty for the embedded one.
+    /// The configuration files that were read, the main one first. Empty for the embedded one.
     pub files: Vec<PathBuf>,
     /// What is allowed but probably not meant.
     pub hints: Vec<ConfigError>,
@@ -72,7 +74,21 @@ pub fn embedded() -> Config {
 
 /// Reads a configuration file and, beside a `lachan.toml`, `conf.d/*.toml`.
 pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
-    let files = files::all_of(path).map_err(|error| vec![ConfigError::about_file(path, error.to_string())])?;
+    load_noting(path, &mut Versions::new())
+}
+
+/// [`load`], which notes what it looks at even when nothing good comes of it: a mistake is repaired in one of these.
+pub fn load_noting(path: &Path, seen: &mut Versions) -> Result<Config, Vec<ConfigError>> {
+    let mut files = vec![path.to_owned()];
+    seen.insert(path.to_owned(), Version::of_file(path));
+    if let Some(directory) = files::parts_directory(path) {
+        seen.insert(directory.clone(), Version::Parts(None));
+        let parts =
+            files::parts_of(&directory).map_err(|error| vec![ConfigError::about_file(path, error.to_string())])?;
+        seen.insert(directory, Version::of_parts(&parts));
+        seen.extend(parts.iter().map(|part| (part.clone(), Version::of_file(part))));
+        files.extend(parts);
+    }
     let mut unreadable = Vec::new();
     let mut texts = Vec::new();
     for file in &files {

@@ -389,12 +389,37 @@ fn what_is_probably_not_meant_is_a_hint() {
         ("[listen]\nadmin = \"0.0.0.0:9153\"", "whoever reaches it reads metrics and status"),
         ("[[upstream]]\nservers = [\"192.0.2.1\"]\nfallback = \"parent\"", "the root has no parent"),
         ("[client.a]\nnetworks = [\"10.0.0.0/8\", \"10.0.0.0/8\"]\nprofile = \"default\"", "names 10.0.0.0/8 twice"),
+        (
+            "[operator]\nallow = [\"lachan.example\"]",
+            "t.toml:2: `allow` in [operator] covers canary.block.lachan.example",
+        ),
+        ("[operator]\nallow = [\"*.block.lachan.example\"]", "stays blocked"),
+        ("[operator]\nallow = [\"=block.lachan.example\"]", "stays blocked"),
+        ("[operator]\nallow = [\"=canary.block.lachan.example\"]", "stays blocked"),
     ] {
         let config = good(text);
         assert_eq!(config.hints.len(), 1, "{text:?}: {:#?}", config.hints);
         assert!(config.hints[0].to_string().contains(want), "{text:?}: {}", config.hints[0]);
     }
     assert_eq!(good("[profile.a]\nblock = [\"unsafe-search\"]").hints, []);
+    assert_eq!(good("[operator]\nallow = [\"=lachan.example\", \"adult.block.lachan.example\"]").hints, []);
+}
+
+#[test]
+fn profiles_fit_as_long_as_their_entries_do() {
+    let file = |count: usize, deny: &str| -> String {
+        (0..count).map(|i| format!("[profile.p{i}]\ndeny = [{deny}]\n")).collect()
+    };
+    for (text, fits) in [
+        (file(510, ""), true),
+        (file(1_500, ""), true),
+        (file(510, "\"a.example\""), true),
+        (file(1_024, "\"a.example\""), false),
+    ] {
+        let errors = load_str("t.toml", &text, Path::new("/")).err().unwrap_or_default();
+        assert_eq!(errors.is_empty(), fits, "{errors:?}");
+        assert!(errors.iter().all(|why| why.message.contains("lists, at most 1024 (")), "{errors:?}");
+    }
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! `explain` in the running resolver: the question is judged, and if it would be forwarded, its answer too.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
+use crate::config::Version;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources;
 use crate::engine::client::Client;
+use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::Question;
@@ -14,6 +19,9 @@ use crate::engine::snapshot::Snapshot;
 
 /// How long `explain` waits for upstream before it tells of the question alone.
 const ANSWER_TIMER: Duration = Duration::from_secs(3);
+
+/// Lists may be large and disks slow: lines are looked up one at a time.
+static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 
 /// Who is asked about.
 #[derive(Debug, Clone, Default)]
@@ -40,9 +48,10 @@ impl Who {
     }
 }
 
-/// Explains with the answer looked at.
+/// Explains with the answer looked at. `in_force` is the version of each list file that is loaded, by the list's name.
 pub async fn explain(
     resolver: &Arc<Resolver>,
+    in_force: &HashMap<String, Version>,
     question: &Question,
     type_text: &str,
     who: &Who,
@@ -60,7 +69,19 @@ pub async fn explain(
             }
         }
     };
-    Ok(finish(snapshot, *told, provenance, who))
+    let line = match provenance.and_then(|at| Place::of(snapshot, &at, in_force)) {
+        Some(place) => {
+            let turn = LOOK_UPS.acquire().await.map_err(|why| why.to_string())?;
+            // The turn ends with the reading, not with the patience of whoever asked.
+            let reading = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                place.read()
+            });
+            reading.await.unwrap_or(Line::Unknown)
+        }
+        None => Line::Unknown,
+    };
+    Ok(finish(*told, line, who))
 }
 
 /// Explains by the question alone, without a running resolver.
@@ -75,17 +96,93 @@ pub fn explain_offline(
         Asked::Done(told, provenance) => (told, provenance),
         Asked::Forward(told, _) => (told, None),
     };
-    Ok(finish(snapshot, *told, provenance, who))
+    // Loaded a moment ago, for this question alone.
+    let line = provenance.and_then(|at| Place::of(snapshot, &at, &HashMap::new())).map_or(Line::Unknown, |p| p.read());
+    Ok(finish(*told, line, who))
+}
+
+/// Where a rule's text is.
+struct Place {
+    source: ListSource,
+    line: u32,
+    /// The version that the rule is from, when somebody knows.
+    version: Option<Version>,
+}
+
+/// What a file says about a rule.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Text(String),
+    /// The file is no more the one that was read.
+    Changed,
+    /// There is no file, or it cannot be read.
+    Unknown,
+}
+
+impl Place {
+    fn of(snapshot: &Snapshot, at: &Provenance, in_force: &HashMap<String, Version>) -> Option<Place> {
+        let list = snapshot.list(at.list);
+        let source = list.configured.as_ref()?.settings.source.clone();
+        Some(Place { source, line: at.line, version: in_force.get(&list.name).cloned() })
+    }
+
+    /// Blocks.
+    fn read(&self) -> Line {
+        let text = sources::line_text(&self.source, self.line);
+        // Looked at last: a file that changes under our eyes counts as changed.
+        let is_another = match (&self.source, &self.version) {
+            (ListSource::File(path), Some(version)) => Version::of_file(path) != *version,
+            (ListSource::File(_), None) | (ListSource::BuiltIn(_), _) => false,
+        };
+        match text {
+            _ if is_another => Line::Changed,
+            Some(text) => Line::Text(text),
+            None => Line::Unknown,
+        }
+    }
 }
 
 /// Puts in what only files and the caller know.
-fn finish(snapshot: &Snapshot, mut told: Explanation, provenance: Option<Provenance>, who: &Who) -> Explanation {
+fn finish(mut told: Explanation, line: Line, who: &Who) -> Explanation {
     told.client = who.client.map(|c| c.to_string());
-    if let Some(Provenance { list, line }) = provenance
-        && let Some(configured) = &snapshot.list(list).configured
-        && let Some(text) = sources::line_text(&configured.settings.source, line)
-    {
-        told.rule = Some(text);
+    match line {
+        Line::Text(text) => told.rule = Some(text),
+        // The rule stays as the index has it, in our own grammar.
+        Line::Changed => {
+            let file = told.file.as_deref().unwrap_or_default();
+            told.sentence_en
+                .push_str(&format!(" ({file} has changed since it was read; the line is the one of then.)"));
+            told.sentence_vi.push_str(&format!(" (Tệp {file} đã thay đổi sau khi được đọc; số dòng là của bản cũ.)"));
+        }
+        Line::Unknown => {}
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_another_version_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list.txt");
+        std::fs::write(&path, "||bad.example.com^\n").unwrap();
+        let version = Some(Version::of_file(&path));
+        let place = Place { source: ListSource::File(path.clone()), line: 1, version };
+        assert_eq!(place.read(), Line::Text("||bad.example.com^".into()));
+        std::fs::write(&path, "other.example.com\nmore.example.com\n").unwrap();
+        assert_eq!(place.read(), Line::Changed);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(place.read(), Line::Changed);
+        assert_eq!(Place { version: None, ..place }.read(), Line::Unknown);
+
+        let told =
+            || Explanation { rule: Some("bad.example.com".into()), file: Some("f".into()), ..Explanation::default() };
+        let changed = finish(told(), Line::Changed, &Who::default());
+        assert_eq!(changed.rule.as_deref(), Some("bad.example.com"));
+        assert!(changed.sentence_en.contains("f has changed since it was read"), "{}", changed.sentence_en);
+        let same = finish(told(), Line::Text("||bad.example.com^".into()), &Who::default());
+        assert_eq!((same.rule.as_deref(), same.sentence_en.as_str()), (Some("||bad.example.com^"), ""));
+    }
 }

@@ -6,19 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::built_in;
-use crate::config::{self, Config, ConfigError, Settings};
+use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::{ListProblem, Sources};
 use crate::daemon::telemetry::Metrics;
-use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSource, compile};
+use crate::engine::compile::{BuiltIn, CompileReport, Inputs, compile};
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::Snapshot;
+
+/// Where upstream servers come from when the configuration names none.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Makes generations from one configuration file, or from the embedded default.
 pub struct Loader {
@@ -28,6 +31,8 @@ pub struct Loader {
     built_in: BuiltIn,
     seed: HashSeed,
     generation: u64,
+    /// What the last load looked at, good or not, as it was before it was read.
+    seen: Versions,
 }
 
 /// A generation ready to go into force.
@@ -47,8 +52,8 @@ pub struct Notes {
     pub read_at: HashMap<String, u64>,
     /// Where upstream servers come from when the configuration names none.
     pub upstream_origin: Option<String>,
-    /// Configuration and list files, to be watched.
-    pub files: Vec<PathBuf>,
+    /// The version of each list file that is in force, by the list's name.
+    pub list_versions: HashMap<String, Version>,
 }
 
 /// How the last reload went; in `/api/v1/status`.
@@ -72,11 +77,16 @@ impl Loader {
         let (a, b) = octets.split_at(8);
         let half = |h: &[u8]| h.iter().fold(0, |n, &o| n << 8 | u64::from(o));
         let seed = HashSeed(half(a), half(b));
-        Loader { path, sources: Sources::default(), built_in: built_in(), seed, generation: 0 }
+        Loader { path, sources: Sources::default(), built_in: built_in(), seed, generation: 0, seen: Versions::new() }
     }
 
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// What the last load looked at, whether it was good or not: when one of these is another, it is time to load again.
+    pub fn seen(&self) -> &Versions {
+        &self.seen
     }
 
     /// Reads everything and compiles it. `own` are the addresses we answer on.
@@ -89,15 +99,21 @@ impl Loader {
         previous: Option<&Forwarder>,
         progress: impl FnMut(&str, usize),
     ) -> Result<Loaded, Vec<String>> {
+        self.seen.clear();
         let config = match &self.path {
             None => config::embedded(),
-            Some(path) => config::load(path).map_err(|errors| texts(&errors))?,
+            Some(path) => config::load_noting(path, &mut self.seen).map_err(|errors| texts(&errors))?,
         };
-        let Config { settings, mut policy, files, hints } = config;
+        let Config { settings, mut policy, files: _, hints } = config;
+        let others = settings.tls_roots.as_deref().into_iter();
+        for path in others.chain(policy.upstreams.is_empty().then_some(Path::new(RESOLV_CONF))) {
+            self.seen.insert(path.to_owned(), Version::of_file(path));
+        }
         if policy.node_name.is_empty() {
             policy.node_name = host_name();
         }
         let load = self.sources.load(&policy.lists, progress);
+        self.seen.extend(load.seen);
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
         if !fatal.is_empty() {
             return Err(fatal);
@@ -109,11 +125,6 @@ impl Loader {
         } else {
             (policy.upstreams.clone(), None)
         };
-        let lists = policy.lists.iter().filter_map(|l| match &l.source {
-            ListSource::File(path) => Some(path.clone()),
-            ListSource::BuiltIn(_) => None,
-        });
-        let files = files.into_iter().chain(lists).collect();
         let inputs = Inputs {
             generation: self.generation + 1,
             policy,
@@ -132,7 +143,7 @@ impl Loader {
             problems: load.problems,
             read_at: load.read_at,
             upstream_origin,
-            files,
+            list_versions: load.in_force,
         };
         let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
         Ok(Loaded { generation, settings, notes })
@@ -183,9 +194,13 @@ pub fn built_in() -> BuiltIn {
 pub struct Reloader {
     loader: Mutex<Loader>,
     resolver: Arc<Resolver>,
-    settings: Mutex<Settings>,
+    /// What the process started with: what needs a restart is compared with this, however many reloads were between.
+    started: Settings,
     own: Vec<std::net::SocketAddr>,
     status: Mutex<ReloadStatus>,
+    /// What the last load looked at. After a failed one also what is behind the generation in force: whichever of them
+    /// changes may be the repair. Written under the loader's lock.
+    seen: Mutex<Versions>,
 }
 
 impl Reloader {
@@ -207,31 +222,48 @@ impl Reloader {
             needs_restart: Vec::new(),
             notes,
         };
-        Reloader {
-            loader: Mutex::new(loader),
-            resolver,
-            settings: Mutex::new(settings),
-            own,
-            status: Mutex::new(status),
-        }
+        let seen = Mutex::new(loader.seen().clone());
+        Reloader { loader: Mutex::new(loader), resolver, started: settings, own, status: Mutex::new(status), seen }
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
     pub fn reload(&self) -> ReloadStatus {
-        let started = clock::now();
-        let previous = self.resolver.cell.load_full();
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_with(&mut loader)
+    }
+
+    /// Reloads when something that the last load looked at is another now. Blocks; call it off the query path.
+    pub fn reload_if_changed(&self) -> Option<ReloadStatus> {
+        // Looked at under the lock: a reload that somebody else asked for may just be taking the change up.
+        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen();
+        let now = config::look_again(&seen);
+        let changed = now.iter().find(|(path, version)| seen.get(*path) != Some(version))?;
+        tracing::info!("{} changed", changed.0.display());
+        Some(self.reload_with(&mut loader))
+    }
+
+    fn reload_with(&self, loader: &mut Loader) -> ReloadStatus {
+        let started = clock::now();
+        // The generation that this one follows; only who holds the loader may replace it.
+        let previous = self.resolver.cell.load_full();
+        let mut seen = config::look_again(&self.seen());
         let status = match loader.load(Some(&self.own), Some(&previous.forwarder), |_, _| {}) {
-            Ok(loaded) => self.put_in_force(loaded, started),
+            Ok(loaded) => {
+                seen.clear();
+                self.put_in_force(loaded, started)
+            }
             Err(errors) => {
                 for error in &errors {
                     tracing::error!("{error}");
                 }
                 tracing::error!("reload failed: generation {} stays in force", previous.snapshot.generation);
-                let notes = self.status().notes;
-                ReloadStatus { result: "failed", errors, ..status_at(started, notes) }
+                let ReloadStatus { notes, needs_restart, .. } = self.status();
+                ReloadStatus { result: "failed", errors, needs_restart, ..status_at(started, notes) }
             }
         };
+        seen.extend(loader.seen().clone());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         // The status first: whoever sees the counter move finds the reload it counts.
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status.clone();
         self.resolver.metrics.reload.with_label_values(&[status.result]).inc();
@@ -240,10 +272,7 @@ impl Reloader {
 
     fn put_in_force(&self, loaded: Loaded, started: Instant) -> ReloadStatus {
         let Loaded { generation, settings, notes } = loaded;
-        let mut current = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let needs_restart = restart_needs(&current, &settings);
-        // The addresses in use stay what they are until a restart.
-        *current = Settings { dns: current.dns.clone(), admin: current.admin, ..settings };
+        let needs_restart = restart_needs(&self.started, &settings);
         for need in &needs_restart {
             tracing::warn!("{need}");
         }
@@ -260,6 +289,11 @@ impl Reloader {
         let status = ReloadStatus { result, errors, needs_restart, ..status_at(started, notes) };
         tracing::info!(generation = number, rules, took_ms = status.took_ms, result, "reloaded");
         status
+    }
+
+    /// What the last load looked at, to be watched.
+    pub fn seen(&self) -> Versions {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn status(&self) -> ReloadStatus {
@@ -283,6 +317,7 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
     compare("[listen] dns", old.dns != new.dns);
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
+    compare("drain_timeout", old.drain_timeout != new.drain_timeout);
     needs
 }
 

@@ -1,7 +1,7 @@
 //! The process: start, signals, drain.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::daemon::admin::{self, Admin};
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
 use crate::daemon::resolver::Resolver;
@@ -61,7 +61,8 @@ pub async fn run(
     let embedded = options.config.is_none();
     let mut loader = Loader::new(options.config);
     let loading = tokio::task::spawn_blocking(move || {
-        let loaded = loader.load(None, None, progress);
+        let loaded =
+            check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None, progress));
         (loader, loaded)
     });
     let (loader, loaded) = tokio::select! {
@@ -153,6 +154,17 @@ fn raise_file_limit() {
     }
 }
 
+/// Says that an address is taken before lists are read, which may take long. Nothing stays bound: until we can answer,
+/// askers should hear at once that nobody is there, and go to their other resolver.
+fn check_addresses(config: Option<&Path>) -> Result<(), String> {
+    let config = match config {
+        None => Ok(config::embedded()),
+        Some(path) => config::load(path),
+    };
+    // What is wrong with the configuration is told by whoever loads it.
+    config.map_or(Ok(()), |config| listener::bind(&config.settings.dns).map(drop))
+}
+
 async fn reload_now(reloader: &Arc<Reloader>) {
     let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
     let reloading = Arc::clone(reloader);
@@ -185,5 +197,25 @@ async fn feed_watchdog() {
     loop {
         tick.tick().await;
         let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_in_use_is_told_before_lists_are_read() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lachan.toml");
+        let text = format!(
+            "[listen]\ndns = [\"{address}\"]\nadmin = \"off\"\n[list.a]\ncategory = \"adult\"\nfile = \"no\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let read = |list: &str, _: usize| panic!("list {list} was read");
+        let errors = run(Options { config: Some(file) }, read, |_| {}).await.unwrap_err();
+        assert!(errors[0].starts_with(&format!("cannot listen on {address}: ")), "{errors:?}");
     }
 }

@@ -4,15 +4,14 @@
 //! and only a list that never was good and is required stops a start or a reload.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use crate::built_in;
-use crate::config::read_steady;
+use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
 use crate::engine::compile::{ListSettings, ListSource, LoadedList};
-use crate::engine::limits::LIST_FILE_OCTETS_MAX;
+use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
 use crate::engine::list::{self, ParseOptions, RuleSet};
 
 /// What is remembered of every list between reloads.
@@ -26,14 +25,12 @@ pub struct Sources {
 struct Good {
     source: ListSource,
     options: ParseOptions,
-    stamp: Option<Stamp>,
+    /// `None` for a list that is compiled in.
+    version: Option<Version>,
     rules: Arc<RuleSet>,
     /// Seconds since 1970.
     read_at: u64,
 }
-
-/// Tells one version of a file from another without reading it: size, mtime (seconds, nanoseconds), device, inode.
-type Stamp = (u64, i64, i64, u64, u64);
 
 /// A list that could not be read now.
 #[derive(Debug, Clone)]
@@ -52,6 +49,10 @@ pub struct Load {
     pub problems: Vec<ListProblem>,
     /// When each list was last read well, by name.
     pub read_at: HashMap<String, u64>,
+    /// The version of each list file that is loaded, by the list's name.
+    pub in_force: HashMap<String, Version>,
+    /// Every list file as it was before it was read, the broken ones too.
+    pub seen: Versions,
 }
 
 impl Sources {
@@ -62,7 +63,7 @@ impl Sources {
         self.good.retain(|name, _| lists.iter().any(|l| &l.name == name));
         for settings in lists {
             progress(&settings.name, lists.len());
-            let good = match self.refresh(settings) {
+            let good = match self.refresh(settings, &mut load.seen) {
                 Ok(good) => good,
                 Err(why) => {
                     let place = source_text(&settings.source);
@@ -81,21 +82,26 @@ impl Sources {
                 }
             };
             load.read_at.insert(settings.name.clone(), good.read_at);
+            load.in_force.extend(good.version.map(|version| (settings.name.clone(), version)));
             load.lists.push(LoadedList { settings: settings.clone(), rules: good.rules });
         }
         load
     }
 
     /// The list as it is now, from memory when nothing about it changed.
-    fn refresh(&mut self, settings: &ListSettings) -> Result<Good, String> {
-        let stamp = match &settings.source {
+    fn refresh(&mut self, settings: &ListSettings, seen: &mut Versions) -> Result<Good, String> {
+        let version = match &settings.source {
             ListSource::BuiltIn(_) => None,
-            ListSource::File(path) => Some(stamp(path).map_err(|why| why.to_string())?),
+            ListSource::File(path) => Some(Version::of_file(path)),
         };
+        if let (ListSource::File(path), Some(version)) = (&settings.source, &version) {
+            // Two lists of one file: the earlier look is the safe one.
+            seen.entry(path.clone()).or_insert_with(|| version.clone());
+        }
         if let Some(good) = self.good.get(&settings.name)
             && good.source == settings.source
             && good.options == settings.options
-            && good.stamp == stamp
+            && good.version == version
         {
             return Ok(good.clone());
         }
@@ -103,7 +109,7 @@ impl Sources {
         let good = Good {
             source: settings.source.clone(),
             options: settings.options,
-            stamp,
+            version,
             rules: Arc::new(rules),
             read_at: clock::unix_secs(),
         };
@@ -132,23 +138,35 @@ pub fn source_text(source: &ListSource) -> String {
     }
 }
 
-/// The text of one line of a list, for `explain`; counted from 1.
+/// The text of one line of a list, for `explain`; counted from 1. Reads no further than that line. Blocks.
 pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
+    let before = line.checked_sub(1)?;
     let text = match source {
-        ListSource::BuiltIn(name) => built_in::starter_list(name)?.as_bytes().to_vec(),
-        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).ok()?,
+        ListSource::BuiltIn(name) => built_in::starter_list(name)?.lines().nth(before as usize)?.as_bytes().to_vec(),
+        ListSource::File(path) => {
+            // Opening a pipe would wait for somebody to write.
+            if !std::fs::metadata(path).ok()?.is_file() {
+                return None;
+            }
+            let mut lines =
+                BufReader::with_capacity(1 << 16, std::fs::File::open(path).ok()?.take(LIST_FILE_OCTETS_MAX));
+            for _ in 0..before {
+                if lines.skip_until(b'\n').ok()? == 0 {
+                    return None;
+                }
+            }
+            let mut text = Vec::new();
+            lines.take(LIST_LINE_OCTETS_MAX as u64).read_until(b'\n', &mut text).ok()?;
+            text
+        }
     };
-    let text = text.split(|&c| c == b'\n').nth(line.checked_sub(1)? as usize)?;
-    Some(String::from_utf8_lossy(text).trim().chars().take(200).collect())
-}
-
-fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let meta = std::fs::metadata(path)?;
-    Ok((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.dev(), meta.ino()))
+    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).trim().chars().take(200).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::engine::category::CategoryId;
     use crate::engine::list::Format;
@@ -206,5 +224,28 @@ mod tests {
         let first = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
         let second = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn one_line_is_read_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt");
+        // The line after it is no text at all and would not be read as a list.
+        std::fs::write(&path, b"# one\r\n  two.example.com \n\n\xff\0 four").unwrap();
+        let file = ListSource::File(path);
+        for (source, line, text) in [
+            (&file, 0, None),
+            (&file, 1, Some("# one")),
+            (&file, 2, Some("two.example.com")),
+            (&file, 3, Some("")),
+            (&file, 4, Some("\u{fffd}\0 four")),
+            (&file, 5, None),
+            (&ListSource::File(dir.path().to_owned()), 1, None),
+            (&ListSource::File("/nonexistent/list.txt".into()), 1, None),
+            (&ListSource::BuiltIn("nothing".into()), 1, None),
+        ] {
+            assert_eq!(line_text(source, line).as_deref(), text, "{source:?} {line}");
+        }
+        assert!(line_text(&ListSource::BuiltIn("adult".into()), 1).is_some());
     }
 }

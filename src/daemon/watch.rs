@@ -1,96 +1,198 @@
-//! Watches configuration and list files, and reloads when one of them is another than before.
+//! Watches what the last load looked at, and reloads when some of it is another than it was then.
 //!
-//! Directories are watched, because editors and configuration managers put a new file in an old one's place. Events only
-//! wake us; what decides is the files' size, time and inode.
+//! Directories are watched, because editors and configuration managers put a new file, or a new link, in an old one's
+//! place. Events only wake us; what decides is the [`Version`] of each path, compared with the one that was read.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{Version, Versions};
 use crate::daemon::reload::Reloader;
 
 /// A change is taken up once nothing else changed for so long: one `cp` of three files is one reload.
 const QUIET: Duration = Duration::from_millis(300);
-/// A directory in which something always changes must not put a change off for ever.
-const QUIET_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A change waits no longer than this for others, however busy the files are. Chosen.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// Even without an event the files are looked at so often: a network file system sends none.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
-type Stamps = HashMap<PathBuf, Option<(u64, i64, i64, u64)>>;
+/// Links that are followed on the way to one file; the kernel's own bound.
+const LINKS_MAX: usize = 40;
 
 /// Runs until `stop`.
 pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
+    // `wake` lives as long as the loop: without a watcher nobody else holds a sender.
     let (wake, mut woken) = mpsc::channel(1);
-    let handler = move |event: notify::Result<notify::Event>| {
-        // A wake-up that is already waiting stands for this one too. Reading a file is no change.
-        if event.is_ok_and(|e| !e.kind.is_access()) {
-            let _ = wake.try_send(());
-        }
-    };
-    let mut watcher = match notify::recommended_watcher(handler) {
-        Ok(watcher) => Some(watcher),
-        Err(why) => {
-            tracing::warn!("files are not watched ({why}); they are looked at every minute, and on SIGHUP");
-            None
-        }
-    };
-    let mut watched = BTreeSet::new();
-    let mut files = reloader.status().notes.files;
-    watch(&mut watcher, &mut watched, &files);
-    let mut before = stamps(&files);
+    let mut watch = Watch::new(wake.clone());
     loop {
+        // Watched first and looked at then: what changes after the look wakes us.
+        watch.follow(&reloader.seen());
+        let reloading = Arc::clone(&reloader);
+        let wait = match tokio::task::spawn_blocking(move || reloading.reload_if_changed()).await {
+            Ok(None) => LOOK_AGAIN,
+            // Files that have just joined are not watched yet.
+            Ok(Some(_)) => QUIET,
+            Err(why) => {
+                tracing::error!("a reload broke off: {why}");
+                LOOK_AGAIN
+            }
+        };
         tokio::select! {
-            event = woken.recv() => if event.is_none() {
-                // The watcher is gone; the minute's look remains.
-                tokio::time::sleep(LOOK_AGAIN).await;
-            },
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            _ = woken.recv() => settle(&mut woken).await,
+            () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
-        let quiet = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {} };
-        // Either way something changed; what decides is below.
-        let _ = tokio::time::timeout(QUIET_WAIT_MAX, quiet).await;
-        let now = stamps(&files);
-        if now == before {
-            continue;
-        }
-        before = now;
-        tracing::info!("a watched file changed");
-        let reloading = Arc::clone(&reloader);
-        let done = tokio::task::spawn_blocking(move || reloading.reload()).await;
-        if let Ok(status) = done {
-            files = status.notes.files;
-            watch(&mut watcher, &mut watched, &files);
-            // Taken after the reload: files that joined the configuration have no earlier stamp.
-            before
-                .extend(stamps(&files).into_iter().filter(|(path, _)| !before.contains_key(path)).collect::<Vec<_>>());
-            before.retain(|path, _| files.contains(path));
+    }
+}
+
+/// Waits until nothing happened for [`QUIET`], but not for ever.
+async fn settle(woken: &mut mpsc::Receiver<()>) {
+    let enough = tokio::time::sleep(SETTLE_MAX);
+    tokio::pin!(enough);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut enough => return,
+            more = tokio::time::timeout(QUIET, woken.recv()) => if more.is_err() {
+                return;
+            },
         }
     }
 }
 
-fn watch(watcher: &mut Option<notify::RecommendedWatcher>, watched: &mut BTreeSet<PathBuf>, files: &[PathBuf]) {
-    let Some(watcher) = watcher else { return };
-    for directory in files.iter().filter_map(|f| f.parent()) {
-        if watched.insert(directory.to_owned())
-            && let Err(why) = watcher.watch(directory, RecursiveMode::NonRecursive)
-        {
-            tracing::warn!("{} is not watched: {why}", directory.display());
+/// The system's watcher and what it is told to watch.
+struct Watch {
+    /// `None`: this system has none.
+    watcher: Option<RecommendedWatcher>,
+    /// Device and inode: a directory that was replaced must be watched anew.
+    directories: BTreeMap<PathBuf, (u64, u64)>,
+    interest: Arc<Mutex<Interest>>,
+}
+
+impl Watch {
+    fn new(wake: mpsc::Sender<()>) -> Watch {
+        let interest = Arc::new(Mutex::new(Interest::default()));
+        let heard = Arc::clone(&interest);
+        let handler = move |event: notify::Result<notify::Event>| {
+            let is_ours = event.is_ok_and(|event| {
+                let interest = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                // Reading a file is no change. Without a path, events were lost.
+                !event.kind.is_access() && (event.paths.is_empty() || event.paths.iter().any(|p| interest.holds(p)))
+            });
+            if is_ours {
+                // A wake-up that is already waiting stands for this one too.
+                let _ = wake.try_send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(handler)
+            .inspect_err(|why| {
+                tracing::warn!("files are not watched ({why}); they are looked at every minute, and on SIGHUP");
+            })
+            .ok();
+        Watch { watcher, directories: BTreeMap::new(), interest }
+    }
+
+    /// Watches these paths and no others. Done anew at every look: links and directories come and go.
+    fn follow(&mut self, versions: &Versions) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let interest = Interest::of(versions);
+        let wanted: BTreeMap<PathBuf, (u64, u64)> = interest
+            .directories()
+            .into_iter()
+            .filter_map(|directory| {
+                let meta = std::fs::metadata(&directory).ok()?;
+                Some((directory, (meta.dev(), meta.ino())))
+            })
+            .collect();
+        *self.interest.lock().unwrap_or_else(PoisonError::into_inner) = interest;
+        for (directory, _) in self.directories.iter().filter(|(path, id)| wanted.get(*path) != Some(*id)) {
+            // One that is gone has taken its watch along.
+            let _ = watcher.unwatch(directory);
         }
+        for (directory, _) in wanted.iter().filter(|(path, id)| self.directories.get(*path) != Some(*id)) {
+            if let Err(why) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+                tracing::warn!("{} is not watched: {why}; it is looked at every minute", directory.display());
+            }
+        }
+        self.directories = wanted;
     }
 }
 
-fn stamps(files: &[PathBuf]) -> Stamps {
-    files.iter().map(|f| (f.clone(), stamp(f))).collect()
+/// Paths whose events matter, free of links in their directories, as the watcher names them.
+#[derive(Default)]
+struct Interest {
+    /// Files, and the links on the way to them.
+    paths: BTreeSet<PathBuf>,
+    /// Directories of which every entry matters.
+    parts: BTreeSet<PathBuf>,
 }
 
-fn stamp(path: &Path) -> Option<(u64, i64, i64, u64)> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+impl Interest {
+    fn of(versions: &Versions) -> Interest {
+        let mut interest = Interest::default();
+        for (path, version) in versions {
+            let trail = trail(path);
+            if matches!(version, Version::Parts(_)) {
+                interest.parts.extend(trail.last().cloned());
+            }
+            interest.paths.extend(trail);
+        }
+        interest
+    }
+
+    /// A directory above one of ours matters too: it may have come, gone or been replaced.
+    fn holds(&self, path: &Path) -> bool {
+        self.paths.iter().any(|ours| ours.starts_with(path))
+            || path.parent().is_some_and(|directory| self.parts.contains(directory))
+    }
+
+    /// Where these paths' events are heard: their directories, or the nearest above that is there.
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let above = self.paths.iter().filter_map(|path| path.ancestors().skip(1).find(|above| above.is_dir()));
+        let parts = self.parts.iter().map(PathBuf::as_path).filter(|parts| parts.is_dir());
+        above.chain(parts).map(Path::to_owned).collect()
+    }
 }
+
+/// The links on the way to a path, each in a directory without links, and where the way ends.
+fn trail(path: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (mut trail, mut at) = (Vec::new(), PathBuf::from("/"));
+    let mut ahead: Vec<OsString> = steps(&absolute);
+    while let Some(step) = ahead.pop() {
+        match Path::new(&step).components().next() {
+            Some(Component::RootDir) => at = PathBuf::from("/"),
+            Some(Component::ParentDir) => {
+                at.pop();
+            }
+            Some(Component::Normal(name)) => {
+                let here = at.join(name);
+                match std::fs::read_link(&here) {
+                    Ok(target) if trail.len() < LINKS_MAX => {
+                        ahead.extend(steps(&target));
+                        trail.push(here);
+                    }
+                    Ok(_) | Err(_) => at = here,
+                }
+            }
+            Some(Component::CurDir | Component::Prefix(_)) | None => {}
+        }
+    }
+    trail.push(at);
+    trail
+}
+
+/// A path's components, the last one first.
+fn steps(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -164,15 +164,40 @@ pub struct CompileReport {
 /// Why inputs cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    #[error("{0} lists, at most {LISTS_MAX} (each profile counts as two)")]
+    #[error(
+        "{0} lists, at most {LISTS_MAX} (a profile's allow and deny count as one each unless empty; the rest are [list.*], \
+         a test name for each category, and the resolver's own)"
+    )]
     TooManyLists(usize),
+    #[error("{0} profiles, at most {PROFILES_MAX}")]
+    TooManyProfiles(usize),
     #[error(transparent)]
     IndexFull(#[from] IndexFull),
+}
+
+/// Profiles of one configuration: a [`ProfileId`] counts no further.
+pub const PROFILES_MAX: usize = 1 << 16;
+
+/// Our own lists that are always there: the operator's two, the two of protected names, the canary, the browsers'
+/// canaries, and the one that holds nothing.
+const OWN_LISTS: usize = 7;
+
+/// Lists that a policy takes in the index, `configured` of which are `[list.*]`.
+pub fn list_count(policy: &Policy, configured: usize) -> usize {
+    let entries = policy.profiles.iter().flat_map(|p| [&p.allow, &p.deny]).filter(|entries| !entries.is_empty());
+    OWN_LISTS + policy.categories.iter().count() + configured + entries.count()
 }
 
 /// Makes a snapshot.
 pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError> {
     let Inputs { generation, policy, lists, built_in, upstreams, seed } = inputs;
+    let count = list_count(&policy, lists.len());
+    if count > LISTS_MAX {
+        return Err(CompileError::TooManyLists(count));
+    }
+    if policy.profiles.len() > PROFILES_MAX {
+        return Err(CompileError::TooManyProfiles(policy.profiles.len()));
+    }
     let mut plan = Plan::new(seed);
     let mut report = CompileReport::default();
 
@@ -180,6 +205,8 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny)?;
     let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in))?;
     let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content)?;
+    // Every profile that allows or denies nothing shares it, so that hundreds of profiles fit into one index.
+    let empty = plan.own("empty", ListRole::Protected, &[])?;
 
     let (mut security, mut always) = (ListSet::default(), ListSet::default());
     let mut content: Vec<(CategoryId, ListId)> = Vec::new();
@@ -214,9 +241,12 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     let mut profiles = Vec::with_capacity(policy.profiles.len());
     for (i, settings) in policy.profiles.iter().enumerate() {
         let id = ProfileId(i as u16);
-        let allow =
-            plan.own(&format!("profile.{}.allow", settings.name), ListRole::ProfileAllow(id), &settings.allow)?;
-        let deny = plan.own(&format!("profile.{}.deny", settings.name), ListRole::ProfileDeny(id), &settings.deny)?;
+        let mut own = |key: &str, role: ListRole, entries: &[(Name, Reach)]| match entries {
+            [] => Ok(empty),
+            _ => plan.own(&format!("profile.{}.{key}", settings.name), role, entries),
+        };
+        let allow = own("allow", ListRole::ProfileAllow(id), &settings.allow)?;
+        let deny = own("deny", ListRole::ProfileDeny(id), &settings.deny)?;
         let mut content_mask = ListSet::default();
         for (_, list) in content.iter().filter(|(category, _)| settings.block.contains(category)) {
             content_mask.insert(*list);
@@ -238,9 +268,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
             block_response: settings.block_response,
         });
     }
-    if plan.lists.len() > LISTS_MAX {
-        return Err(CompileError::TooManyLists(plan.lists.len()));
-    }
+    assert!(plan.lists.len() <= count, "the lists were counted before they were made");
 
     let mut clients = ClientTable::default();
     for (i, client) in policy.clients.iter().enumerate() {
@@ -295,7 +323,7 @@ impl Plan {
         Plan { builder: Builder::new(seed), lists: Vec::new() }
     }
 
-    /// The next number. Numbers past the bound are never looked up: compile fails first.
+    /// The next number; compile has counted that all of them are below the bound.
     fn next_id(&self) -> ListId {
         ListId(self.lists.len() as u16)
     }
@@ -307,9 +335,7 @@ impl Plan {
         for (i, (entry, reach)) in entries.iter().enumerate() {
             rules.push(entry, *reach, Effect::List, i as u32 + 1);
         }
-        if self.lists.len() < LISTS_MAX {
-            self.builder.add(id, &rules, &|_| false)?;
-        }
+        self.builder.add(id, &rules, &|_| false)?;
         self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
         Ok(id)
     }
@@ -317,13 +343,10 @@ impl Plan {
     fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> Result<ListId, CompileError> {
         let id = self.next_id();
         let LoadedList { settings, rules } = list;
-        if self.lists.len() < LISTS_MAX {
-            let guard: &dyn Fn(&[u8]) -> bool =
-                if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
-            let spared = self.builder.add(id, &rules, guard)?;
-            if spared.count > 0 {
-                report.spared.push((settings.name.clone(), spared));
-            }
+        let guard: &dyn Fn(&[u8]) -> bool = if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
+        let spared = self.builder.add(id, &rules, guard)?;
+        if spared.count > 0 {
+            report.spared.push((settings.name.clone(), spared));
         }
         self.lists.push(List {
             name: settings.name.clone(),

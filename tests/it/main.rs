@@ -15,6 +15,7 @@ mod process;
 mod programs;
 mod protocol;
 mod reload_under_load;
+mod reloading;
 mod safe_search_suite;
 mod scenarios;
 mod shared;

@@ -1,5 +1,6 @@
 //! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/api/v1`. Loopback unless the operator says otherwise.
 
+mod host;
 mod status;
 
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
@@ -46,9 +47,11 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/safesearch", get(safe_search_json))
+        .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -98,7 +101,8 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
     let who = Who { client: params.client, profile: params.profile };
-    match explain::explain(&admin.resolver, &question, &type_text, &who).await {
+    let in_force = admin.reloader.status().notes.list_versions;
+    match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(told) => Json(told).into_response(),
         Err(why) => bad(why),
     }

@@ -52,24 +52,49 @@ fn a_deny_of_a_protected_name_is_told_with_its_place() {
     );
 }
 
+/// As many profiles, each with `deny`.
+fn with_profiles(count: usize, deny: &[&str]) -> Setup {
+    let mut setup = Setup::new();
+    let first = setup.policy.profiles[0].clone();
+    setup.policy.profiles =
+        (0..count).map(|i| ProfileSettings { name: format!("p{i}"), deny: entries(deny), ..first.clone() }).collect();
+    setup
+}
+
 #[test]
 fn more_lists_than_a_set_holds_are_refused_before_anything_is_looked_up() {
-    let with_profiles = |count: usize| {
-        let mut setup = Setup::new();
-        let first = setup.policy.profiles[0].clone();
-        setup.policy.profiles = (0..count)
-            .map(|i| ProfileSettings { name: format!("p{i}"), deny: entries(&["a.example"]), ..first.clone() })
-            .collect();
-        compile(setup.inputs()).map(|(snapshot, _)| snapshot.lists.len())
-    };
-    let own = with_profiles(1).unwrap() - 2;
-    let most = (LISTS_MAX - own) / 2;
-    assert_eq!(with_profiles(most), Ok(own + 2 * most));
-    let over = own + 2 * (most + 1);
-    let why = with_profiles(most + 1).unwrap_err();
-    assert_eq!(why, CompileError::TooManyLists(over));
-    assert_eq!(why.to_string(), format!("{over} lists, at most {LISTS_MAX} (each profile counts as two)"));
-    assert_eq!(with_profiles(2 * LISTS_MAX), Err(CompileError::TooManyLists(own + 4 * LISTS_MAX)));
+    let lists = |profiles| compile(with_profiles(profiles, &["a.example"]).inputs()).map(|made| made.0.lists.len());
+    let own = lists(1).unwrap() - 1;
+    let most = LISTS_MAX - own;
+    assert_eq!(lists(most), Ok(LISTS_MAX));
+    let why = lists(most + 1).unwrap_err();
+    assert_eq!(why, CompileError::TooManyLists(LISTS_MAX + 1));
+    assert!(why.to_string().starts_with(&format!("{} lists, at most {LISTS_MAX} (", LISTS_MAX + 1)), "{why}");
+    assert_eq!(lists(2 * LISTS_MAX), Err(CompileError::TooManyLists(own + 2 * LISTS_MAX)));
+}
+
+#[test]
+fn profiles_without_entries_take_no_lists_of_their_own() {
+    let (one, many) = (with_profiles(1, &[]).compile(), with_profiles(2 * LISTS_MAX, &[]).compile());
+    assert_eq!(one.lists.len(), many.lists.len());
+    let last = &many.profiles[2 * LISTS_MAX - 1];
+    assert_eq!((last.allow, last.deny), (one.profiles[0].allow, one.profiles[0].deny));
+    assert_eq!(many.list(last.deny).rules, 0);
+    let why = compile(with_profiles(PROFILES_MAX + 1, &[]).inputs()).unwrap_err();
+    assert_eq!(why.to_string(), "65537 profiles, at most 65536");
+}
+
+#[test]
+fn lists_are_counted_as_they_are_made() {
+    for setup in [
+        Setup::new(),
+        Setup::new().list("adult", "a.example").rules("allow a.example; operator.deny b.example"),
+        with_profiles(9, &["a.example"]),
+    ] {
+        let inputs = setup.inputs();
+        let count = list_count(&inputs.policy, inputs.lists.len());
+        assert_eq!(compile(inputs).unwrap().0.lists.len(), count);
+    }
 }
 
 #[test]
@@ -110,7 +135,8 @@ fn every_list_has_its_place_and_count() {
         ("canary", Some(1)),
         ("browser-canary", Some(1)),
         ("test-name.adult", Some(1)),
-        ("profile.school.deny", Some(0)),
+        ("profile.school.deny", None),
+        ("empty", Some(0)),
         ("nothing", None),
     ] {
         assert_eq!(count(list), rules, "{list}");

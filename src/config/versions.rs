@@ -1,0 +1,49 @@
+//! Which version of a path was read: enough to tell later, without reading, that there is another one.
+//!
+//! Always taken before the reading, so that a change during it is seen as one.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::files;
+
+/// What a path was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Version {
+    /// Not there, or out of reach.
+    Absent,
+    /// Size, mtime (seconds, nanoseconds), device, inode.
+    File(u64, i64, i64, u64, u64),
+    /// The names in a `conf.d` that count, sorted; none when it is not there, `None` when it cannot be listed.
+    Parts(Option<Vec<OsString>>),
+}
+
+/// Everything that a load looked at.
+pub type Versions = BTreeMap<PathBuf, Version>;
+
+impl Version {
+    pub fn of_file(path: &Path) -> Version {
+        std::fs::metadata(path).map_or(Version::Absent, |meta| Version::of(&meta))
+    }
+
+    pub(super) fn of(meta: &Metadata) -> Version {
+        Version::File(meta.len(), meta.mtime(), meta.mtime_nsec(), meta.dev(), meta.ino())
+    }
+
+    /// The parts that were found beside a main file.
+    pub(super) fn of_parts(parts: &[PathBuf]) -> Version {
+        Version::Parts(Some(parts.iter().filter_map(|part| part.file_name()).map(OsString::from).collect()))
+    }
+}
+
+/// The same paths as they are now.
+pub fn look_again(versions: &Versions) -> Versions {
+    let now = |path: &Path, before: &Version| match before {
+        Version::Absent | Version::File(..) => Version::of_file(path),
+        Version::Parts(_) => files::parts_of(path).map_or(Version::Parts(None), |parts| Version::of_parts(&parts)),
+    };
+    versions.iter().map(|(path, before)| (path.clone(), now(path, before))).collect()
+}
