@@ -9,10 +9,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
-use crate::engine::compile::{
-    CacheSettings, CompileError, ListSettings, ListSource, PROFILES_MAX, Policy, Strangers, list_count,
-};
-use crate::engine::limits::LISTS_MAX;
+use crate::engine::compile::{CacheSettings, CompileError, ListSettings, ListSource, Policy, Strangers, list_count};
+use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Format, ParseOptions, Reach};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Host, UpstreamTable};

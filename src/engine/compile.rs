@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
 use crate::engine::client::{Access, Client, ClientTable};
-use crate::engine::limits::LISTS_MAX;
+use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::public_suffix::is_public_suffix;
@@ -174,9 +174,6 @@ pub enum CompileError {
     #[error(transparent)]
     IndexFull(#[from] IndexFull),
 }
-
-/// Profiles of one configuration: a [`ProfileId`] counts no further.
-pub const PROFILES_MAX: usize = 1 << 16;
 
 /// Our own lists that are always there: the operator's two, the two of protected names, the canary, the browsers'
 /// canaries, and the one that holds nothing.

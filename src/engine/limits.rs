@@ -21,6 +21,8 @@ pub const EDE_TEXT_OCTETS_MAX: usize = 64;
 
 /// Lists in one index: a set of lists is a bit set of this width. Chosen; the largest installation we know has 300.
 pub const LISTS_MAX: usize = 1024;
+/// Profiles in one snapshot: their numbers are 16 bits wide.
+pub const PROFILES_MAX: usize = 1 << 16;
 /// Length of one line of a list, in octets; the longest real one found in 11.5 million is 11,782.
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
