@@ -1,7 +1,7 @@
 //! The file's shape → the engine's types: defaults filled in, names looked up, keys checked against each other.
 //!
 //! Boring on purpose: one function for each table. Profiles and clients, which refer to each other, are in
-//! [`people`](super::people).
+//! [`people`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Text → engine inputs: what the operator wrote becomes a [`Policy`] and the daemon's [`Settings`].
 //!
 //! The one idea: a configuration is either taken whole or refused with *every* mistake in it, each with its file and line.
-//! So it is read in passes that never stop — files to a [`tree`] that knows its lines, tables merged, tree to the file's
-//! shape ([`spec`]), shape to engine types ([`lower`]) — and all of them report to one sink. Lists are only named here;
+//! So it is read in passes that never stop — files to a `tree` that knows its lines, tables merged, tree to the file's
+//! shape (`spec`), shape to engine types (`lower`) — and all of them report to one sink. Lists are only named here;
 //! reading them is the daemon's.
 
 use std::net::SocketAddr;

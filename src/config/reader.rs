@@ -22,7 +22,7 @@ impl<'a> Section<'a> {
         Section { title: String::new(), at, table: Some(table), known: Vec::new(), sink }
     }
 
-    /// "`key` in [title]", for messages.
+    /// "`key` in \[title\]", for messages.
     fn name_of(&self, key: &str) -> String {
         if self.title.is_empty() { format!("`{key}`") } else { format!("`{key}` in {}", self.title) }
     }

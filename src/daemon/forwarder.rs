@@ -1,7 +1,7 @@
 //! The forwarder: questions go upstream, the first acceptable answer comes back.
 //!
 //! This file drives [`Exchange`], which decides what is sent to whom, and tells each server's health what came of it.
-//! How one message reaches one server is [`upstream`]'s and below. A forwarder belongs to one generation of routes;
+//! How one message reaches one server is `upstream`'s and below. A forwarder belongs to one generation of routes;
 //! connections and health of servers that stay are handed to the next.
 
 use std::collections::HashMap;

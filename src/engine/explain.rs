@@ -1,6 +1,6 @@
 //! "Why?" for every verdict: climbs the ladder as a query does, with the steps kept, and says it in a sentence.
 //!
-//! The same [`policy`](crate::engine::policy) decides; nothing here does.
+//! The same [`policy`] decides; nothing here does.
 
 use std::net::IpAddr;
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod commands;
+mod flood;
 mod lifetime;
 mod wildcard;
 
