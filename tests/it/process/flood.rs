@@ -8,6 +8,7 @@ use hickory_proto::rr::RecordType;
 
 use crate::harness::client::Ask;
 use crate::harness::process::{Served, with_upstream};
+use crate::harness::resolver::Files;
 use crate::harness::wait_for;
 
 /// Asks without a pause, and takes no answer, until told to stop.
@@ -24,7 +25,7 @@ fn flood(server: std::net::SocketAddr, stop: &AtomicBool) {
 #[test]
 fn a_flood_of_blocked_names_starves_neither_tcp_nor_admin_nor_sigterm() {
     let nobody = "127.0.0.1:9".parse().unwrap();
-    let mut served = Served::start(&[("lachan.toml", &with_upstream("", nobody))]);
+    let mut served = Served::start(&Files { config: with_upstream("", nobody), files: &[] });
     let (stop, server) = (AtomicBool::new(false), served.v4);
     std::thread::scope(|scope| {
         for _ in 0..2 {
