@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -106,6 +106,7 @@ pub async fn run(
             reloader: Arc::clone(&reloader),
             dns,
             started_at: clock::unix_secs(),
+            scrape: Mutex::default(),
         });
         let stop_admin = stop_admin.clone();
         tokio::spawn(async move {

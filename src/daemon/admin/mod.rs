@@ -4,7 +4,7 @@ mod host;
 mod status;
 
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -29,6 +29,8 @@ pub struct Admin {
     pub dns: Vec<SocketAddr>,
     /// Seconds since 1970.
     pub started_at: u64,
+    /// One scrape at a time: gauges are set anew for each, and a second scraper must not find half of them.
+    pub scrape: Mutex<()>,
 }
 
 /// Binds the address, so that a caller can say what is wrong with it.
@@ -55,8 +57,11 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    status::refresh_gauges(&admin);
-    let text = admin.resolver.metrics.encode();
+    let text = {
+        let _alone = admin.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        status::refresh_gauges(&admin);
+        admin.resolver.metrics.encode()
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
