@@ -58,7 +58,8 @@ fn banner(started: &Started) {
     let language = Language::of_user();
     let addresses: Vec<String> = started.dns.iter().map(ToString::to_string).collect();
     let answers = language.pick("answers on", "trả lời tại");
-    println!("Lá Chắn {} {answers} {} (UDP, TCP)", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    let transports = language.pick("UDP and TCP", "UDP và TCP");
+    println!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), addresses.join(", "));
     let row = |english: &str, vietnamese: &str, text: &str| {
         let title = language.pick(english, vietnamese);
         println!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));

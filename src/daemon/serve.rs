@@ -21,6 +21,9 @@ use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 /// Open files: one for each question in flight, one for each TCP client, and some.
 const FILES_WANTED: u64 = (QUERIES_IN_FLIGHT_MAX + TCP_CONNECTIONS_MAX + 1_000) as u64;
 
+/// With fewer, a busy hour runs out of sockets. Chosen: systemd's default hard limit is far above.
+const FILES_NEEDED: u64 = 8_192;
+
 /// What a start needs to know.
 pub struct Options {
     /// `None`: the embedded default.
@@ -149,7 +152,9 @@ pub async fn run(
 /// Every question upstream may hold a socket, and every TCP client does: the soft limit of 1,024 is soon reached.
 fn raise_file_limit() {
     match rlimit::increase_nofile_limit(FILES_WANTED) {
-        Ok(got) if got < FILES_WANTED => tracing::warn!("only {got} open files are allowed, {FILES_WANTED} are wanted"),
+        Ok(got) if got < FILES_NEEDED => {
+            tracing::warn!("only {got} open files are allowed (ulimit -n), {FILES_WANTED} are wanted");
+        }
         Ok(_) => {}
         Err(why) => tracing::warn!("the limit of open files stays as it is: {why}"),
     }

@@ -74,7 +74,6 @@ impl Builder {
         is_public_suffix: &dyn Fn(&[u8]) -> bool,
     ) -> Result<Spared, IndexFull> {
         let mut spared = Spared::default();
-        self.names.reserve(rules.names().len());
         for rule in rules.names() {
             if rule.effect == Effect::List && is_public_suffix(rule.name) {
                 spared.note(rule);
@@ -86,6 +85,11 @@ impl Builder {
             self.addresses.add(list, *rule);
         }
         Ok(spared)
+    }
+
+    /// Makes room for so many name rules in all.
+    pub fn reserve(&mut self, rules: usize) {
+        self.names.reserve(rules);
     }
 
     pub fn build(self) -> Index {
