@@ -40,11 +40,16 @@ pub(super) fn parts_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// half-written text is taken for a whole one.
 pub fn read_steady(path: &Path, octets_max: u64) -> io::Result<Vec<u8>> {
     for _ in 0..TRIES_MAX {
-        let mut file = std::fs::File::open(path)?;
-        let before = file.metadata()?;
-        if before.is_dir() {
+        // Before it is opened: opening a pipe waits for somebody to write.
+        let kind = std::fs::metadata(path)?.file_type();
+        if kind.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
         }
+        if !kind.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe or a device, not a file"));
+        }
+        let mut file = std::fs::File::open(path)?;
+        let before = file.metadata()?;
         let mut octets = Vec::new();
         file.by_ref().take(octets_max + 1).read_to_end(&mut octets)?;
         if octets.len() as u64 > octets_max {
@@ -84,7 +89,8 @@ mod tests {
         std::fs::write(&file, "12345").unwrap();
         assert_eq!(read_steady(&file, 5).unwrap(), b"12345");
         assert_eq!(read_steady(&file, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert!(read_steady(directory.path(), 5).is_err());
+        assert_eq!(read_steady(directory.path(), 5).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(read_steady(Path::new("/dev/null"), 5).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(read_steady(&directory.path().join("b"), 5).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -44,7 +44,7 @@ fn the_embedded_default_is_read_and_protects() {
         assert!(sources.contains(&ListSource::BuiltIn((*name).to_owned())), "{name}");
     }
     // The file documents the defaults, so it must not change any of them.
-    let nothing = good("");
+    let nothing = good("operator.allow = []\n");
     assert_eq!(config.settings, nothing.settings);
     assert_eq!(config.policy.profiles, nothing.policy.profiles);
     assert_eq!(config.policy.profiles, [default::default_profile(&Categories::built_in())]);
@@ -461,4 +461,12 @@ fn what_cannot_be_read_says_which_file() {
     assert!(errors[0].to_string().starts_with(&format!("{}: cannot be read: ", path.display())), "{}", errors[0]);
     std::fs::write(&path, b"# a\n# \xff\n").unwrap();
     assert_eq!(load(&path).unwrap_err()[0].to_string(), format!("{}:2: not UTF-8", path.display()));
+}
+
+#[test]
+fn an_empty_file_is_an_error_and_not_a_resolver_that_filters_nothing() {
+    for text in ["", "\n\n", "# everything is commented out\n"] {
+        let errors = load_str("t.toml", text, Path::new("/")).unwrap_err();
+        assert!(errors[0].to_string().contains("t.toml:1: it holds no setting"), "{errors:?}");
+    }
 }

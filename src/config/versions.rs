@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 
+/// A file that was written to less than so long ago, in seconds, may be half a file. Chosen: a slow copy pauses for less.
+const SETTLE_SECS: u64 = 2;
+
 /// What a path was when it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Version {
@@ -33,6 +36,17 @@ impl Version {
         Version::File(meta.len(), meta.mtime(), meta.mtime_nsec(), meta.dev(), meta.ino())
     }
 
+    /// Whether it was last written so long before `now` (seconds since 1970) that its writer has probably ended. A clock
+    /// that runs behind the file's says yes.
+    pub fn is_settled(&self, now: u64) -> bool {
+        match self {
+            Version::File(_, written, ..) => {
+                u64::try_from(*written).is_ok_and(|at| at > now || now - at >= SETTLE_SECS) || *written < 0
+            }
+            Version::Absent | Version::Parts(_) => true,
+        }
+    }
+
     /// The parts that were found beside a main file.
     pub(super) fn of_parts(parts: &[PathBuf]) -> Version {
         Version::Parts(Some(parts.iter().filter_map(|part| part.file_name()).map(OsString::from).collect()))
@@ -46,4 +60,26 @@ pub fn look_again(versions: &Versions) -> Versions {
         Version::Parts(_) => files::parts_of(path).map_or(Version::Parts(None), |parts| Version::of_parts(&parts)),
     };
     versions.iter().map(|(path, before)| (path.clone(), now(path, before))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_being_written_is_not_settled() {
+        let written = |at: i64| Version::File(1, at, 0, 1, 1);
+        for (version, now, want) in [
+            (written(100), 100, false),
+            (written(100), 101, false),
+            (written(100), 102, true),
+            (written(101), 100, true),
+            (written(-5), 100, true),
+            (written(0), 0, false),
+            (Version::Absent, 100, true),
+            (Version::Parts(None), 100, true),
+        ] {
+            assert_eq!(version.is_settled(now), want, "{version:?} at {now}");
+        }
+    }
 }

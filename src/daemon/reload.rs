@@ -13,7 +13,7 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::{ListProblem, Sources};
 use crate::daemon::telemetry::Metrics;
-use crate::engine::compile::{BuiltIn, CompileReport, Inputs, compile};
+use crate::engine::compile::{BuiltIn, CompileReport, Inputs, Policy, compile};
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::Name;
@@ -31,6 +31,8 @@ pub struct Loader {
     built_in: BuiltIn,
     seed: HashSeed,
     generation: u64,
+    /// Lists of the configuration in force.
+    lists_in_force: usize,
     /// What the last load looked at, good or not, as it was before it was read.
     seen: Versions,
 }
@@ -77,7 +79,15 @@ impl Loader {
         let (a, b) = octets.split_at(8);
         let half = |h: &[u8]| h.iter().fold(0, |n, &o| n << 8 | u64::from(o));
         let seed = HashSeed(half(a), half(b));
-        Loader { path, sources: Sources::default(), built_in: built_in(), seed, generation: 0, seen: Versions::new() }
+        Loader {
+            path,
+            sources: Sources::default(),
+            built_in: built_in(),
+            seed,
+            generation: 0,
+            lists_in_force: 0,
+            seen: Versions::new(),
+        }
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -112,6 +122,10 @@ impl Loader {
         if policy.node_name.is_empty() {
             policy.node_name = host_name();
         }
+        if previous.is_some() {
+            self.refuse_what_was_cut_off(&policy, own.unwrap_or(&settings.dns))?;
+        }
+        let list_count = policy.lists.len();
         let load = self.sources.load(&policy.lists, progress);
         self.seen.extend(load.seen);
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
@@ -138,6 +152,7 @@ impl Loader {
             ForwarderOptions { bootstrap: settings.bootstrap.clone(), ca_file: settings.tls_roots.clone(), own };
         let forwarder = Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
         self.generation += 1;
+        self.lists_in_force = list_count;
         let notes = Notes {
             hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),
             problems: load.problems,
@@ -147,6 +162,24 @@ impl Loader {
         };
         let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
         Ok(Loaded { generation, settings, notes })
+    }
+}
+
+impl Loader {
+    /// A file cut short may still read well. What only a hand would do at leisure is done by a restart.
+    fn refuse_what_was_cut_off(&self, policy: &Policy, own: &[std::net::SocketAddr]) -> Result<(), Vec<String>> {
+        let mut errors = Vec::new();
+        let path = self.path.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
+        if policy.lists.is_empty() && self.lists_in_force > 0 {
+            errors.push(format!(
+                "{path}no [list.*] is left of {}: the file may be cut short; to serve without lists, restart",
+                self.lists_in_force
+            ));
+        }
+        if let Some(address) = own.iter().find(|a| policy.upstreams.is_empty() && !a.ip().is_loopback()) {
+            errors.push(format!("{path}no [[upstream]] is left, and it answers on {address}, beyond loopback"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
 
@@ -188,6 +221,15 @@ pub fn built_in() -> BuiltIn {
         protected_content: entries(built_in::protected_content()),
         browser_canaries: entries(built_in::starter_list("canary").unwrap_or_default()),
     }
+}
+
+/// What a look at the files brought.
+#[derive(Debug)]
+pub enum Look {
+    Unchanged,
+    /// Something changed a moment ago; it may not be whole yet.
+    Unsettled,
+    Reloaded(ReloadStatus),
 }
 
 /// Reloads on request and remembers how it went.
@@ -232,15 +274,22 @@ impl Reloader {
         self.reload_with(&mut loader)
     }
 
-    /// Reloads when something that the last load looked at is another now. Blocks; call it off the query path.
-    pub fn reload_if_changed(&self) -> Option<ReloadStatus> {
+    /// Reloads when something that the last load looked at is another now, and no file is just being written; or
+    /// nevertheless, when `insist`. Blocks; call it off the query path.
+    pub fn reload_if_changed(&self, insist: bool) -> Look {
         // Looked at under the lock: a reload that somebody else asked for may just be taking the change up.
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = self.seen();
         let now = config::look_again(&seen);
-        let changed = now.iter().find(|(path, version)| seen.get(*path) != Some(version))?;
-        tracing::info!("{} changed", changed.0.display());
-        Some(self.reload_with(&mut loader))
+        let mut changed = now.iter().filter(|(path, version)| seen.get(*path) != Some(version)).peekable();
+        let Some((path, _)) = changed.peek() else { return Look::Unchanged };
+        let path = path.display().to_string();
+        let unix_now = clock::unix_secs();
+        if !insist && !changed.all(|(_, version)| version.is_settled(unix_now)) {
+            return Look::Unsettled;
+        }
+        tracing::info!("{path} changed");
+        Look::Reloaded(self.reload_with(&mut loader))
     }
 
     fn reload_with(&self, loader: &mut Loader) -> ReloadStatus {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -124,10 +125,14 @@ pub async fn run(
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
     let watchdog = tokio::spawn(feed_watchdog());
 
+    // Of its own: a file that hangs (a network file system) must not keep us from hearing SIGTERM.
+    let asked = Arc::new(Notify::new());
+    tokio::spawn(reload_when_asked(Arc::clone(&asked), reloader));
+
     let mut first_to_end = futures_util::future::select_all(listeners);
     let fault = loop {
         tokio::select! {
-            _ = hangup.recv() => reload_now(&reloader).await,
+            _ = hangup.recv() => asked.notify_one(),
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
             // A dead listener in a process that looks well would be worse than a restart.
@@ -171,13 +176,17 @@ fn check_addresses(config: Option<&Path>) -> Result<(), String> {
     config.map_or(Ok(()), |config| listener::bind(&config.settings.dns).map(drop))
 }
 
-async fn reload_now(reloader: &Arc<Reloader>) {
-    let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
-    let reloading = Arc::clone(reloader);
-    if let Err(why) = tokio::task::spawn_blocking(move || reloading.reload()).await {
-        tracing::error!("a reload broke off: {why}");
+/// One reload at a time; however often it is asked for meanwhile, one more follows.
+async fn reload_when_asked(asked: Arc<Notify>, reloader: Arc<Reloader>) {
+    loop {
+        asked.notified().await;
+        let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
+        let reloading = Arc::clone(&reloader);
+        if let Err(why) = tokio::task::spawn_blocking(move || reloading.reload()).await {
+            tracing::error!("a reload broke off: {why}");
+        }
+        let _ = sd_notify::notify(false, &[NotifyState::Ready]);
     }
-    let _ = sd_notify::notify(false, &[NotifyState::Ready]);
 }
 
 /// The default address may be taken by another instance; one that somebody asked for may not.

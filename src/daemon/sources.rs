@@ -106,6 +106,13 @@ impl Sources {
             return Ok(good.clone());
         }
         let rules = read(&settings.source, settings.options)?;
+        let before = self.good.get(&settings.name).filter(|good| good.source == settings.source);
+        if let Some(before) = before.map(|good| good.rules.rule_count()).filter(|&n| n > 0 && rules.rule_count() == 0) {
+            return Err(format!(
+                "it holds no rule any more, {before} before; to empty it on purpose take it out of the configuration, or \
+                 restart"
+            ));
+        }
         let good = Good {
             source: settings.source.clone(),
             options: settings.options,
@@ -190,7 +197,7 @@ mod tests {
         let mut sources = Sources::default();
         let lists = [settings(&path, true)];
         assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
-        for broken in ["<!doctype html><html>404</html>\n", "\0\x01\x02\x03"] {
+        for broken in ["<!doctype html><html>404</html>\n", "\0\x01\x02\x03", "", "# updated\n"] {
             std::fs::write(&path, broken).unwrap();
             let load = sources.load(&lists, |_, _| {});
             assert_eq!(load.lists[0].rules.rule_count(), 1, "{broken:?}");

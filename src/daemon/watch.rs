@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Version, Versions};
-use crate::daemon::reload::Reloader;
+use crate::daemon::reload::{Look, Reloader};
 
 /// A change is taken up once nothing else changed for so long: one `cp` of three files is one reload.
 const QUIET: Duration = Duration::from_millis(300);
 /// A change waits no longer than this for others, however busy the files are. Chosen.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// A file that is written to all the time is read at last, after so long. Chosen.
+const UNSETTLED_MAX: Duration = Duration::from_secs(30);
 /// Even without an event the files are looked at so often: a network file system sends none.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Links that are followed on the way to one file; the kernel's own bound.
@@ -31,14 +34,21 @@ pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
     // `wake` lives as long as the loop: without a watcher nobody else holds a sender.
     let (wake, mut woken) = mpsc::channel(1);
     let mut watch = Watch::new(wake.clone());
+    let mut unsettled_since = None;
     loop {
         // Watched first and looked at then: what changes after the look wakes us.
         watch.follow(&reloader.seen());
         let reloading = Arc::clone(&reloader);
-        let wait = match tokio::task::spawn_blocking(move || reloading.reload_if_changed()).await {
-            Ok(None) => LOOK_AGAIN,
+        let insist = unsettled_since.is_some_and(|since: Instant| since.elapsed() >= UNSETTLED_MAX);
+        let look = tokio::task::spawn_blocking(move || reloading.reload_if_changed(insist)).await;
+        unsettled_since = match look {
+            Ok(Look::Unsettled) => unsettled_since.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
+        let wait = match look {
+            Ok(Look::Unchanged) => LOOK_AGAIN,
             // Files that have just joined are not watched yet.
-            Ok(Some(_)) => QUIET,
+            Ok(Look::Reloaded(_) | Look::Unsettled) => QUIET,
             Err(why) => {
                 tracing::error!("a reload broke off: {why}");
                 LOOK_AGAIN

@@ -290,6 +290,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
             protected,
             protected_content,
             canary: (!always.is_empty()).then_some(always),
+            bypass,
             default_profile: ProfileId(0),
         },
         safe_search: built_in.safe_search,

@@ -130,7 +130,7 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
     let allowed = match judge(snapshot, profile, &question.qname, None, trace) {
         Judgement::Block(rung, cause) => {
             let reason = Reason { rung, cause, target: None };
-            return QueryVerdict::Block(block(profile, reason));
+            return QueryVerdict::Block(block(snapshot, profile, reason));
         }
         Judgement::Allow(rung) => Some(rung),
         Judgement::Nothing => None,
@@ -170,7 +170,7 @@ pub fn on_answer(
             let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
             AnswerVerdict::Deliver(Cleared { bare })
         }
-        SectionVerdict::Block(reason) => AnswerVerdict::Block(block(judge.profile, reason)),
+        SectionVerdict::Block(reason) => AnswerVerdict::Block(block(snapshot, judge.profile, reason)),
         SectionVerdict::TooLong => AnswerVerdict::TooLong,
     }
 }
@@ -401,10 +401,14 @@ fn rebinding_applies(snapshot: &Snapshot, permit: &Permit, question: &Question) 
         && !snapshot.rebind_allow.iter().any(|zone| question.qname.is_at_or_below(zone))
 }
 
-fn block(profile: &Profile, reason: Reason) -> Block {
+fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
     let response = match reason.cause {
         // The name is good, only this address is not: nothing but NODATA says so.
         Cause::Rebinding => BlockResponse::Nodata,
+        // Browsers and phones ask canaries and relay names to hear NXDOMAIN; silence would stall them for seconds.
+        Cause::Rule { category: Some(category), .. } if Some(category) == snapshot.masks.bypass => {
+            BlockResponse::Nxdomain
+        }
         Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } => profile.block_response,
     };
     Block { response, reason }

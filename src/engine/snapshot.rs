@@ -99,6 +99,8 @@ pub struct Masks {
     pub protected_content: ListId,
     /// The list with the canary of the built-in security list alone; `None` without a security category.
     pub canary: Option<ListSet>,
+    /// Ways round the filter: their names are NXDOMAIN whatever else a profile answers, since they are asked to hear it.
+    pub bypass: Option<CategoryId>,
     /// The default profile: its category blocks are the operator's policy (EDE 15), any other's a choice (EDE 17).
     pub default_profile: ProfileId,
 }

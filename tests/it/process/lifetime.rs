@@ -81,9 +81,9 @@ fn a_broken_list_keeps_its_last_good_version_and_says_why() {
 fn a_file_is_taken_up_without_a_signal_even_where_something_always_changes() {
     let (_upstream, served) = serve(ZONE, "one.example\n");
     assert_eq!(rcode(&served, "two.example"), 0);
-    // The watch begins beside the first answers, so the file is written more than once.
+    served.write("mine.txt", "one.example\ntwo.example\n");
     wait_for("the watched list to be read", || {
-        served.write("mine.txt", "one.example\ntwo.example\n");
+        served.write("busy.log", "something\n");
         (rcode(&served, "two.example") == 3).then_some(())
     });
 }
