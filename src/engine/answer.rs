@@ -3,6 +3,8 @@
 //! An [`Answer`] is what upstream said and nothing else (I3): decompressed once, kept in one buffer, read by policy, cache
 //! and reply. OPT becomes the `ede` list; every other record is kept as octets (RFC 3597).
 
+mod chain;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::limits::{NAME_OCTETS_MAX, NEGATIVE_TTL_SECS_MAX, POSITIVE_TTL_SECS_MAX, RECORDS_MAX};
