@@ -100,6 +100,9 @@ pub fn answer(octets: &[u8]) {
     let qtype = RecordType(u16::from_be_bytes([type_high, type_low]));
     let question = Question { qname, qtype, qclass: u16::from_be_bytes([class_high, class_low]) };
     let Ok(answer) = Answer::from_wire(octets, &question) else { return };
+    // What answers the question, also for good: nothing of that is lost when it is looked for again.
+    let kept = answer.answering(&question);
+    assert_eq!(kept.answering(&question), kept);
     // Judged as policy does, and kept as the cache does.
     for section in [Section::Answer, Section::Authority, Section::Additional] {
         answer.target_names(section).for_each(|name| assert!(!name.as_wire().is_empty()));

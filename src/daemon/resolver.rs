@@ -189,21 +189,26 @@ impl Resolver {
                 Need::Answer { permit, key, group, stale }
             }
         };
-        Begun::Pending(Box::new(Pending {
-            generation: arc_swap::Guard::into_inner(generation),
-            client,
-            query,
-            origin,
-            recorder,
-            deadline: Instant::now() + QUERY_DEADLINE,
-            need,
-        }))
+        let generation = arc_swap::Guard::into_inner(generation);
+        let deadline = Instant::now() + QUERY_DEADLINE;
+        Begun::Pending(Box::new(Pending { generation, client, query, origin, recorder, deadline, need }))
     }
 
     /// Waits for what a query needs and answers it. `None`: nothing is sent.
-    pub async fn finish(self: &Arc<Self>, pending: Pending) -> Option<Vec<u8>> {
+    pub async fn finish(self: &Arc<Self>, mut pending: Pending) -> Option<Vec<u8>> {
+        loop {
+            match self.wait(pending).await {
+                Begun::Answer(bytes) => return Some(bytes),
+                Begun::Silence => return None,
+                // Once at most: the answer leads to a SafeSearch host, and a target needs nothing more.
+                Begun::Pending(next) => pending = *next,
+            }
+        }
+    }
+
+    async fn wait(self: &Arc<Self>, pending: Pending) -> Begun {
         let Pending { generation, client, query, origin, recorder, deadline, need } = pending;
-        let begun = match need {
+        match need {
             Need::Answer { permit, key, group, stale } => {
                 let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
                 let wanted = Wanted { key, group, ask: ask_of(&query), stale, patience, deadline };
@@ -219,10 +224,6 @@ impl Resolver {
             Need::Target { permit, rewrite } => {
                 self.rewrite(&generation, client, &permit, &query, origin, recorder, &rewrite).await
             }
-        };
-        match begun {
-            Begun::Answer(bytes) => Some(bytes),
-            Begun::Silence | Begun::Pending(_) => None,
         }
     }
 
@@ -347,11 +348,11 @@ impl Resolver {
         self.find(generation, permit, Wanted { key, group, ask, stale, patience: limit, deadline }).await
     }
 
-    /// Judges an answer for this client and writes it, or the block it earned.
+    /// Judges an answer for this client and writes it, or the block it earned. Pending: it earned a rewrite.
     #[allow(clippy::too_many_arguments)]
     fn deliver(
         &self,
-        generation: &Generation,
+        generation: &Arc<Generation>,
         client: Client,
         permit: &Permit,
         query: &Query,
@@ -362,6 +363,15 @@ impl Resolver {
         let snapshot = &generation.snapshot;
         match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
             AnswerVerdict::Block(block) => self.blocked(generation, client, query, origin, recorder, &block),
+            AnswerVerdict::Rewrite(rewrite) => Begun::Pending(Box::new(Pending {
+                generation: Arc::clone(generation),
+                client,
+                query: query.clone(),
+                origin,
+                recorder,
+                deadline: Instant::now() + QUERY_DEADLINE,
+                need: Need::Target { permit: *permit, rewrite },
+            })),
             AnswerVerdict::TooLong => {
                 self.metrics.limit_hit("chain_max");
                 let bytes = reply::failure(snapshot, query, origin, NotFound::Unreachable);

@@ -15,7 +15,7 @@ use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose};
 use crate::engine::query::{CLASS_IN, Origin, Query, Question, Rcode, RecordType};
 use crate::engine::reply::{self, NotFound, TargetAnswer};
 use crate::engine::safe_search::Rule;
-use crate::engine::verdict::Rewrite;
+use crate::engine::verdict::{Rewrite, Shape};
 
 impl Resolver {
     /// Answers a rewritten question.
@@ -32,7 +32,7 @@ impl Resolver {
     ) -> Begun {
         let snapshot = &generation.snapshot;
         let rule = &*rewrite.rule;
-        let wanted = wanted_type(rule, query.question.qtype);
+        let wanted = wanted_type(rewrite.shape, query.question.qtype);
         let found =
             match wanted {
                 None => None,
@@ -53,11 +53,16 @@ impl Resolver {
                         let (ttl, stale) = found.ttl_rule(u32::MAX);
                         TargetAnswer::Resolved { answer: &found.answer, ttl, stale, cleared }
                     }
-                    // No list may take the safe search away, not even by a name that its target leads to.
-                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong if has_static(rule, wanted) => {
+                    // No list may take the safe search away, not even by a name that its target leads to; and a target
+                    // that leads back to a host it stands for is not followed a second time.
+                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong | AnswerVerdict::Rewrite(_)
+                        if has_static(rule, wanted) =>
+                    {
                         TargetAnswer::Static
                     }
-                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong => TargetAnswer::NoData,
+                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong | AnswerVerdict::Rewrite(_) => {
+                        TargetAnswer::NoData
+                    }
                 }
             }
             _ if has_static(rule, wanted) => TargetAnswer::Static,
@@ -67,25 +72,25 @@ impl Resolver {
                 TargetAnswer::NoData
             }
             (Some(Err(why)), _) => {
-                let engine = snapshot.safe_search.engine_name(rewrite.engine);
+                let engine = snapshot.safe_search.engine_name(rule.engine);
                 let bytes = reply::failure(snapshot, query, origin, *why);
                 let rcode = Some(Rcode::SERVFAIL);
                 recorder.record(Some(&query.question), Outcome::Failed, rcode, None, Some(engine));
                 return Begun::Answer(bytes);
             }
         };
-        let bytes = reply::rewrite(snapshot, query, origin, rule, target);
-        let engine = snapshot.safe_search.engine_name(rewrite.engine);
+        let bytes = reply::rewrite(snapshot, query, origin, rewrite, target);
+        let engine = snapshot.safe_search.engine_name(rule.engine);
         recorder.record(Some(&query.question), Outcome::Rewritten, Some(Rcode::NOERROR), None, Some(engine));
         Begun::Answer(bytes)
     }
 }
 
-/// What is asked of the target: nothing for ANY under a CNAME, nor for SVCB types at an apex, which get NODATA.
-fn wanted_type(rule: &Rule, qtype: RecordType) -> Option<RecordType> {
-    match (qtype, rule.apex) {
-        (RecordType::A | RecordType::AAAA, _) | (_, false) if qtype != RecordType::ANY => Some(qtype),
-        (RecordType::ANY, true) => Some(RecordType::A),
+/// What is asked of the target: nothing for ANY under a CNAME, nor for SVCB types under an own name, which get NODATA.
+fn wanted_type(shape: Shape, qtype: RecordType) -> Option<RecordType> {
+    match (qtype, shape) {
+        (RecordType::A | RecordType::AAAA, _) | (_, Shape::Cname) if qtype != RecordType::ANY => Some(qtype),
+        (RecordType::ANY, Shape::OwnName) => Some(RecordType::A),
         _ => None,
     }
 }

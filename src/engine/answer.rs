@@ -3,6 +3,8 @@
 //! An [`Answer`] is what upstream said and nothing else (I3): decompressed once, kept in one buffer, read by policy, cache
 //! and reply. OPT becomes the `ede` list; every other record is kept as octets (RFC 3597).
 
+mod chain;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::limits::{NAME_OCTETS_MAX, NEGATIVE_TTL_SECS_MAX, POSITIVE_TTL_SECS_MAX, RECORDS_MAX};
@@ -165,17 +167,25 @@ impl Answer {
         negative.min(positive.unwrap_or(u32::MAX)).min(NEGATIVE_TTL_SECS_MAX)
     }
 
-    /// Names that a section leads to: CNAME and DNAME targets, SVCB and HTTPS target names. In order of appearance.
-    pub fn target_names(&self, section: Section) -> impl Iterator<Item = Name> + '_ {
-        self.section(section).filter_map(|r| match r.rtype {
-            RecordType::CNAME | RecordType::DNAME => Name::from_wire(r.rdata).ok(),
-            RecordType::SVCB | RecordType::HTTPS => {
-                let (target, _) = Name::read(r.rdata, 2).ok()?;
+    /// Names that a section leads to, each with the type that leads there: CNAME and DNAME targets, SVCB and HTTPS target
+    /// names. In order of appearance.
+    pub fn targets(&self, section: Section) -> impl Iterator<Item = (RecordType, Name)> + '_ {
+        self.section(section).filter_map(|r| {
+            let target = match r.rtype {
+                RecordType::CNAME | RecordType::DNAME => Name::from_wire(r.rdata).ok(),
                 // RFC 9460 §2.5: "." stands for the owner itself, which has been judged.
-                (!target.is_root()).then_some(target)
-            }
-            _ => None,
+                RecordType::SVCB | RecordType::HTTPS => {
+                    Name::read(r.rdata, 2).ok().map(|(target, _)| target).filter(|target| !target.is_root())
+                }
+                _ => None,
+            };
+            Some((r.rtype, target?))
         })
+    }
+
+    /// As [`Answer::targets`], the names alone.
+    pub fn target_names(&self, section: Section) -> impl Iterator<Item = Name> + '_ {
+        self.targets(section).map(|(_, target)| target)
     }
 
     /// Every address that a section gives: A, AAAA, and the hints of SVCB and HTTPS.

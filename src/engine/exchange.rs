@@ -413,6 +413,7 @@ pub fn classify(reply: &[u8], question: &Question, edns: bool) -> (Answer, Optio
         return (Answer::EdnsRefused, None);
     }
     let Ok(answer) = answer::Answer::from_wire(reply, question) else { return (Answer::Malformed, None) };
+    let answer = answer.answering(question);
     match answer.rcode.0 {
         // RFC 6672 §2.2: YXDOMAIN (6) answers for a DNAME that makes the name too long.
         0 | 3 | 6 => (Answer::Good, Some(answer)),

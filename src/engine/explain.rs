@@ -107,7 +107,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told, provenance)
         }
         QueryVerdict::Rewrite(rewrite, _) => {
-            fill_rewrite(snapshot, &mut told, &rewrite.rule);
+            fill_rewrite(snapshot, &mut told, &rewrite.rule, None);
             Asked::Done(told, None)
         }
         QueryVerdict::Allow(permit) => {
@@ -138,6 +138,12 @@ pub fn judge_answer(
             told.sentence_vi = format!("{} dẫn qua quá nhiều tên khác.", told.name);
             told.change_en = "nothing here can: whoever keeps that name must make its chain shorter.".into();
             told.change_vi = "không thay đổi được ở đây: bên quản lý tên này phải rút ngắn chuỗi tên.".into();
+            (told, None)
+        }
+        AnswerVerdict::Rewrite(rewrite) => {
+            // An allow rule that was told of does not decide this.
+            (told.list, told.rule) = (None, None);
+            fill_rewrite(snapshot, &mut told, &rewrite.rule, Some(&rewrite.rule.host));
             (told, None)
         }
         AnswerVerdict::Deliver(_) => (told, None),
@@ -197,13 +203,16 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
     }
 }
 
-fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule) {
+/// `leads_to`: the engine's host, when it was not the question itself.
+fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_to: Option<&Name>) {
+    let (leads_en, leads_vi) = leads_to.map(leads).unwrap_or_default();
     let engine = snapshot.safe_search.engine_name(rule.engine);
     told.verdict = "rewrite";
     told.rung = Rung::SafeSearch.as_str();
     told.target = Some(rule.target.to_string());
-    told.sentence_en = format!("{} is sent to {}, the safe search of {engine}.", told.name, rule.target);
-    told.sentence_vi = format!("{} được chuyển tới {}, tìm kiếm an toàn của {engine}.", told.name, rule.target);
+    told.sentence_en = format!("{} is sent to {}, the safe search of {engine}{leads_en}.", told.name, rule.target);
+    told.sentence_vi =
+        format!("{} được chuyển tới {}, tìm kiếm an toàn của {engine}{leads_vi}.", told.name, rule.target);
     let profile = &told.profile;
     told.change_en = format!("set safe_search (or youtube) in [profile.{profile}]; allow rules do not switch it off.");
     told.change_vi = format!("đổi safe_search (hoặc youtube) trong [profile.{profile}]; luật cho phép không tắt được.");
@@ -269,10 +278,7 @@ fn sentence(
     list: Option<ListId>,
 ) {
     let name = &told.name;
-    let (leads_en, leads_vi) = match &told.target {
-        Some(target) => (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}")),
-        None => (String::new(), String::new()),
-    };
+    let (leads_en, leads_vi) = told.target.as_ref().map(leads).unwrap_or_default();
     let rung = block.reason.rung;
     (told.sentence_en, told.sentence_vi) = match (&block.reason.cause, titles) {
         (Cause::Rebinding, _) => (
@@ -328,6 +334,11 @@ fn sentence(
             ),
         ),
     };
+}
+
+/// Why a name is treated as another: the end of a sentence, in English and Vietnamese.
+fn leads(target: impl std::fmt::Display) -> (String, String) {
+    (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}"))
 }
 
 /// Line and reach of the list's rule at `owner`.

@@ -74,6 +74,9 @@ pub const UPSTREAM_TRIES_MAX: usize = 8;
 pub const UPSTREAM_RETRIES_MAX: usize = 4;
 /// Questions in flight to one server over UDP, each with a socket of its own; a further one goes to the next server.
 pub const UPSTREAM_UDP_IN_FLIGHT_MAX: usize = 4_096;
+/// Octets of an upstream's UDP reply that are read, which are more than we ask for: some servers do not keep to that. What
+/// is longer still is asked for over TCP. As much as EDNS ever had as a common default (RFC 6891 §6.2.5).
+pub const UPSTREAM_UDP_REPLY_OCTETS_MAX: usize = 4_096;
 /// Questions in flight on one stream connection: hickory-net looks at each of them whenever it is polled.
 pub const UPSTREAM_CONNECTION_IN_FLIGHT_MAX: usize = 256;
 /// Connections to one server; a further one is opened only when the others are busy.

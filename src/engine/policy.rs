@@ -18,7 +18,9 @@ use crate::engine::name::Name;
 use crate::engine::query::{Question, RecordType};
 use crate::engine::safe_search;
 use crate::engine::snapshot::{ListRole, Profile, Snapshot};
-use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Rewrite, Rung, Target};
+use crate::engine::verdict::{
+    Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Rewrite, Rung, Shape, Target,
+};
 
 /// Leave to ask upstream about one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub enum QueryVerdict {
 pub enum AnswerVerdict {
     Deliver(Cleared),
     Block(Block),
+    /// SafeSearch: a name of the chain is a search engine's host, so the whole answer is what that host's would be.
+    Rewrite(Rewrite),
     /// The chain is longer than policy walks: SERVFAIL (I8).
     TooLong,
 }
@@ -141,14 +145,15 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
         && let Some(rule) = snapshot.safe_search.rule(&question.qname, profile.safe_search, profile.youtube)
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
-        let rewrite = Rewrite { engine: rule.engine, rule: Arc::clone(rule) };
+        let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
+        let rewrite = Rewrite { rule: Arc::clone(rule), shape };
         return QueryVerdict::Rewrite(rewrite, permit);
     }
     trace.step(Rung::SafeSearch, || Step::Nothing);
     QueryVerdict::Allow(permit)
 }
 
-/// Judges an answer: rungs 2 to 6 again for every name and address in it, on cache hits too.
+/// Judges an answer: rungs 2 to 7 again for every name and address in it, on cache hits too.
 ///
 /// `question` is the client's own, so that a zone with servers of its own may hold private addresses.
 pub fn on_answer(
@@ -166,6 +171,9 @@ pub fn on_answer(
     };
     match judge.section(answer, Section::Answer) {
         SectionVerdict::Clean => {
+            if let Some(rewrite) = judge.rewrite(question, answer) {
+                return AnswerVerdict::Rewrite(rewrite);
+            }
             // Glue that leads astray is no reason to withhold what was asked for.
             let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
             AnswerVerdict::Deliver(Cleared { bare })
@@ -204,6 +212,24 @@ impl AnswerJudge<'_> {
         }
         let reason = answer.addresses(section).find_map(|address| self.address(address));
         reason.map_or(SectionVerdict::Clean, SectionVerdict::Block)
+    }
+
+    /// Rung 7 for the names that the question leads to. As for the question itself, no allow rule turns it off.
+    fn rewrite(&self, question: &Question, answer: &Answer) -> Option<Rewrite> {
+        if !safe_search::rewrites_type(question.qtype) {
+            return None;
+        }
+        answer.targets(Section::Answer).find_map(|(rtype, name)| {
+            // What a DNAME makes of the question's name is the CNAME beside it; its own target is no name of the chain.
+            if rtype == RecordType::DNAME {
+                return None;
+            }
+            let rule = self.snapshot.safe_search.rule(&name, self.profile.safe_search, self.profile.youtube)?;
+            // An alias stays one. A service may be at an apex; and a target that leads back is not made an alias of itself.
+            let is_alias = rtype == RecordType::CNAME && rule.target != question.qname;
+            let shape = if is_alias { Shape::Cname } else { Shape::OwnName };
+            Some(Rewrite { rule: Arc::clone(rule), shape })
+        })
     }
 
     fn address(&self, address: IpAddr) -> Option<Reason> {

@@ -217,15 +217,14 @@ impl Rcode {
 /// or does not hold exactly one question (RFC 9619), BADVERS for EDNS above 0 (RFC 6891 §6.1.3).
 pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
     let mut refusal = Refusal { header, rcode: Rcode::FORMERR, question: None, edns: None };
+    let whole = read_sections(&mut Reader { message, at: Header::LEN }, &mut refusal);
     if header.opcode() != 0 {
         refusal.rcode = Rcode::NOTIMP;
+        // What stands there is another opcode's; only its OPT is everybody's.
+        refusal.question = None;
         return Err(Box::new(refusal));
     }
-    let mut reader = Reader { message, at: Header::LEN };
-    match read_sections(&mut reader, &mut refusal) {
-        Some(()) => {}
-        None => return Err(Box::new(refusal)),
-    }
+    let Some(()) = whole else { return Err(Box::new(refusal)) };
     if refusal.edns.is_some_and(|e| e.version > 0) {
         refusal.rcode = Rcode::BADVERS;
         return Err(Box::new(refusal));
@@ -259,17 +258,17 @@ fn meta_type_refusal(qtype: RecordType) -> Option<Rcode> {
     }
 }
 
-/// Fills `out` with the question and the OPT; `None` at the first thing that cannot be.
+/// Fills `out` with the question and the OPT; `None` at the first thing that cannot be, and for any number of questions
+/// but one. The OPT stays in `out` also then: RFC 6891 §7 wants one back wherever one was sent.
 fn read_sections(reader: &mut Reader<'_>, out: &mut Refusal) -> Option<()> {
     let counts: [u16; 4] =
         std::array::from_fn(|i| u16::from_be_bytes([reader.message[4 + 2 * i], reader.message[5 + 2 * i]]));
     // RFC 9619 §4: more than one question is FORMERR. None is too: we have nothing to say without one.
-    if counts[0] != 1 {
-        return None;
+    let is_one = counts[0] == 1;
+    for _ in 0..counts[0] {
+        let question = reader.question()?;
+        out.question = is_one.then_some(question);
     }
-    let (question, spelling) = reader.question()?;
-    out.question = Some((question, spelling));
-    let mut edns = None;
     for (section, &count) in counts[1..].iter().enumerate() {
         for _ in 0..count {
             let record = reader.record()?;
@@ -277,14 +276,14 @@ fn read_sections(reader: &mut Reader<'_>, out: &mut Refusal) -> Option<()> {
                 continue;
             }
             // RFC 6891 §6.1.1: one OPT, in the additional section, owned by the root.
-            if section != 2 || edns.is_some() || !record.root_owner {
+            if section != 2 || out.edns.is_some() || !record.root_owner {
+                out.edns = None;
                 return None;
             }
-            edns = Some(read_opt(&record)?);
+            out.edns = Some(read_opt(&record)?);
         }
     }
-    out.edns = edns;
-    Some(())
+    is_one.then_some(())
 }
 
 fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
@@ -384,6 +383,43 @@ mod tests {
     fn runts_and_responses_are_not_answered() {
         for silent in ["", "12", "1234010000010000000000", "123481000001000000000000"] {
             assert_eq!(Header::peek(&hex(silent)), None, "{silent}");
+        }
+    }
+
+    #[test]
+    fn a_refused_message_gets_its_opt_back_if_it_can_be_read() {
+        let opt = "0000290400000080000000";
+        for (what, message, rcode, has_opt) in [
+            ("opcode status", format!("123411000001000000000001{QUESTION}{opt}"), Rcode::NOTIMP, true),
+            (
+                "notify with an SOA",
+                format!("123421000001000100000001{QUESTION}c00c0006000100000000000100{opt}"),
+                Rcode::NOTIMP,
+                true,
+            ),
+            ("opcode without a question", format!("123431000000000000000001{opt}"), Rcode::NOTIMP, true),
+            ("opcode, cut", format!("123411000001000000000001{QUESTION}{}", &opt[..20]), Rcode::NOTIMP, false),
+            ("no question", format!("123401000000000000000001{opt}"), Rcode::FORMERR, true),
+            ("two questions", format!("123401000002000000000001{QUESTION}{QUESTION}{opt}"), Rcode::FORMERR, true),
+            ("a question cut", format!("123401000002000000000001{QUESTION}026f"), Rcode::FORMERR, false),
+            ("cut behind it", format!("123401000001000000000002{QUESTION}{opt}00"), Rcode::FORMERR, true),
+            ("cut before it", format!("123401000001000100000001{QUESTION}c00c00"), Rcode::FORMERR, false),
+            // RFC 6891 §6.1.1: neither of two is the one.
+            ("two OPTs", format!("123401000001000000000002{QUESTION}{opt}{opt}"), Rcode::FORMERR, false),
+            ("OPT in authority", format!("123401000001000000010000{QUESTION}{opt}"), Rcode::FORMERR, false),
+            (
+                "one of them in authority",
+                format!("123401000001000000010001{QUESTION}{opt}{opt}"),
+                Rcode::FORMERR,
+                false,
+            ),
+            ("a meta type", format!("123401000001000000000001{}00fa0001{opt}", &QUESTION[..34]), Rcode::FORMERR, true),
+        ] {
+            let message = hex(&message);
+            let refusal = read(&message, Header::peek(&message).unwrap()).unwrap_err();
+            assert_eq!((refusal.rcode, refusal.edns.is_some()), (rcode, has_opt), "{what}");
+            assert!(refusal.edns.is_none_or(|edns| edns.dnssec_ok && edns.udp_payload == 1024), "{what}");
+            assert!(refusal.rcode != Rcode::NOTIMP || refusal.question.is_none(), "{what}");
         }
     }
 

@@ -113,8 +113,18 @@ pub struct Block {
 /// A SafeSearch rewrite. Shared with the table: cloning it copies one pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {
-    pub engine: EngineId,
     pub rule: Arc<crate::engine::safe_search::Rule>,
+    pub shape: Shape,
+}
+
+/// How a rewrite is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// The question's name becomes an alias of the target.
+    Cname,
+    /// The target's addresses go under the question's own name and every other type gets NODATA: at a zone's apex a CNAME
+    /// would hide MX and NS in caches behind us (RFC 1034 §3.6.2).
+    OwnName,
 }
 
 /// Index of a search engine in the SafeSearch table.

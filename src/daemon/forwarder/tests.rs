@@ -153,7 +153,10 @@ async fn a_name_that_cannot_be_read_is_asked_elsewhere_and_blames_no_server() {
 async fn data_of_a_record_is_not_ours_to_like() {
     // CAA with neither flags nor tag worth the name.
     let upstream = udp(Log::default(), |query| Behaviour::OddCaa.apply(query)).await;
-    let reply = send(&plain(&[upstream]), "www.example.com").await.unwrap();
+    let mut asked = ask("www.example.com");
+    asked.question.qtype = RecordType::CAA;
+    let deadline = Instant::now() + Duration::from_millis(4_500);
+    let reply = plain(&[upstream]).ask(&leave(), GroupId(0), &asked, deadline).await.unwrap();
     assert_eq!(reply.answer.records().next().unwrap().rdata, [0, 0]);
 }
 

@@ -1,8 +1,8 @@
 //! One question over UDP: hickory-net's client with a socket, a port and an id for itself.
 //!
 //! Our provider connects that socket: the kernel then drops what others send, and a port that nobody listens on is an
-//! error at once instead of a time-out. It also takes replies to our question out before hickory-proto reads them, which
-//! refuses whole messages for one record it knows better.
+//! error at once instead of a time-out. It also takes replies to our question out before hickory-net does, which would cut
+//! them to the size that we advertised and refuse whole messages for one record that it knows better.
 
 use std::fmt;
 use std::future::Future;
@@ -26,10 +26,16 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::engine::limits::UPSTREAM_UDP_REPLY_OCTETS_MAX;
 use crate::engine::name::Name;
 
 /// A peer that vanished without a word is noticed after about twice this.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// One octet more than a reply may have, so that a longer one is known.
+const ROOM: usize = UPSTREAM_UDP_REPLY_OCTETS_MAX + 1;
+/// TC, in a header's third octet.
+const TC: u8 = 0x02;
 
 /// A reply to our question, or with an empty question section, as it came. An error to hickory-net, which would read it.
 #[derive(Debug)]
@@ -115,9 +121,10 @@ impl DnsUdpSocket for ConnectedUdp {
     type Time = TokioTime;
 
     fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let mut buf = ReadBuf::new(buf);
-        ready!(self.socket.poll_recv(cx, &mut buf))?;
-        Poll::Ready(self.check(buf.filled()))
+        let mut octets = [0; ROOM];
+        let mut datagram = ReadBuf::new(&mut octets);
+        ready!(self.socket.poll_recv(cx, &mut datagram))?;
+        Poll::Ready(self.check(datagram.filled(), buf))
     }
 
     /// Also awake to errors: a refusal alone (ICMP port unreachable) does not make a socket readable.
@@ -134,8 +141,12 @@ impl DnsUdpSocket for ConnectedUdp {
     {
         Box::pin(async move {
             let wake = Interest::READABLE | Interest::ERROR;
-            let len = self.socket.async_io(wake, || (&*SockRef::from(&self.socket)).read(buf)).await?;
-            self.check(&buf[..len])
+            let read = || {
+                let mut datagram = [0; ROOM];
+                let len = (&*SockRef::from(&self.socket)).read(&mut datagram)?;
+                self.check(&datagram[..len], buf)
+            };
+            self.socket.async_io(wake, read).await
         })
     }
 
@@ -146,11 +157,19 @@ impl DnsUdpSocket for ConnectedUdp {
 }
 
 impl ConnectedUdp {
-    fn check(&self, datagram: &[u8]) -> io::Result<(usize, SocketAddr)> {
+    /// A reply to our question is an error, for us; anything else goes on into `buf`, as far as it fits.
+    fn check(&self, datagram: &[u8], buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         if self.query.get().is_some_and(|query| is_reply(datagram, query)) {
-            return Err(io::Error::other(RawReply(datagram.to_vec())));
+            let mut reply = datagram.to_vec();
+            if reply.len() == ROOM {
+                // Cut by us: as if the server had said so, it is asked over TCP.
+                reply[2] |= TC;
+            }
+            return Err(io::Error::other(RawReply(reply)));
         }
-        Ok((datagram.len(), self.server))
+        let len = datagram.len().min(buf.len());
+        buf[..len].copy_from_slice(&datagram[..len]);
+        Ok((len, self.server))
     }
 }
 

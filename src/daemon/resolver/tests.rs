@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::daemon::reload::Loader;
+use crate::engine::answer::Section;
 use crate::engine::query::{RecordType, Transport};
 
 const CONFIG: &str = r#"
@@ -140,6 +141,46 @@ async fn a_query_that_nobody_waits_for_any_more_is_counted_too() {
     };
     drop(pending);
     assert_eq!(outcomes(&resolver), [("abandoned", 1)]);
+}
+
+#[tokio::test]
+async fn a_cached_alias_of_a_search_engine_waits_for_its_safe_host_and_is_counted_as_rewritten() {
+    let resolver = resolver("refuse");
+    let name = |text| Name::from_text(text).unwrap();
+    let question = Question { qname: name("search.example.com"), qtype: RecordType::A, qclass: CLASS_IN };
+    let mut alias = crate::engine::answer::AnswerBuilder::new(Rcode::NOERROR);
+    let (from_name, to_name) = (question.qname.as_wire(), name("www.google.com"));
+    alias.push(Section::Answer, from_name, RecordType::CNAME, 300, to_name.as_wire());
+    alias.push(Section::Answer, to_name.as_wire(), RecordType::A, 300, &[192, 0, 2, 66]);
+    let routes = Arc::clone(&resolver.cell.load().snapshot.routes);
+    let key = Key::new(&question, false, false, routes.key(routes.group_for(&question.qname).unwrap()));
+    resolver.cache.put(key, Arc::new(alias.finish()), false, Duration::ZERO);
+
+    let message = message(0x0100, "search.example.com", RecordType::A, 1);
+    let Begun::Pending(pending) = resolver.begin(&message, from("127.0.0.1")) else {
+        panic!("its target is not known")
+    };
+    let told = Answer::from_wire(&resolver.finish(*pending).await.unwrap(), &question).unwrap();
+    // Nobody can be asked for the target here, so the table's own addresses stand in.
+    let records: Vec<_> = told.section(Section::Answer).map(|r| (r.rtype, r.rdata.to_vec())).collect();
+    let safe = name("forcesafesearch.google.com").as_wire().to_vec();
+    assert_eq!(records, [(RecordType::CNAME, safe), (RecordType::A, vec![216, 239, 38, 120])]);
+    assert_eq!(outcomes(&resolver), [("rewritten", 1)]);
+    assert_eq!(resolver.metrics.cache_hits.get(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_message_gets_its_opt_back() {
+    let resolver = resolver("refuse");
+    for (flags, questions, rcode) in [(0x2100, 1, Rcode::NOTIMP), (0x0100, 0, Rcode::FORMERR)] {
+        let mut message = message(flags, "example.com", RecordType::A, 1);
+        message.truncate(if questions == 0 { 12 } else { message.len() });
+        (message[5], message[11]) = (questions, 1);
+        message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+        let Begun::Answer(told) = resolver.begin(&message, from("127.0.0.1")) else { panic!("{rcode:?}") };
+        assert_eq!((told.len(), told[11], told[3] & 0xf), (12 + 11, 1, rcode.0 as u8), "the header and the OPT");
+        assert_eq!(told[12..15], [0, 0, 41]);
+    }
 }
 
 #[tokio::test]

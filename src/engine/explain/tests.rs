@@ -108,6 +108,13 @@ fn every_kind_of_verdict_is_told() {
             "block security malware malware:5 203.0.113.0/28 203.0.113.9 15",
             "because it leads to 203.0.113.9",
         ),
+        (
+            "default",
+            "a.example",
+            Some("CNAME www.search.example"),
+            "rewrite safe-search - -:- - safe.search.example -",
+            "because it leads to www.search.example",
+        ),
         ("default", "a.example", Some("A 10.0.0.1"), "block security - -:- - 10.0.0.1 15", "private address"),
     ] {
         let mut setup = Setup::new().rules(rules).list("malware", malware);

@@ -41,7 +41,11 @@ fn asked(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordType) -> 
 }
 
 fn answered(snapshot: &Snapshot, profile: &str, qname: &str, records: &str) -> String {
-    let (client, question) = (client(snapshot, profile), question(qname, RecordType::A));
+    answered_type(snapshot, profile, qname, RecordType::A, records)
+}
+
+fn answered_type(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordType, records: &str) -> String {
+    let (client, question) = (client(snapshot, profile), question(qname, qtype));
     let QueryVerdict::Allow(permit) = on_query(snapshot, client, &question, &mut ()) else {
         panic!("{qname} is not even asked for")
     };
@@ -51,6 +55,9 @@ fn answered(snapshot: &Snapshot, profile: &str, qname: &str, records: &str) -> S
         AnswerVerdict::Deliver(_) => "deliver".into(),
         AnswerVerdict::TooLong => "too long".into(),
         AnswerVerdict::Block(block) => block_text(snapshot, &block),
+        AnswerVerdict::Rewrite(Rewrite { rule, shape }) => {
+            format!("rewrite {} -> {} {shape:?}", rule.host, rule.target)
+        }
     }
 }
 
@@ -312,6 +319,75 @@ fn a_chain_longer_than_policy_walks_is_not_delivered() {
     let chain = |len: usize| (0..len).map(|i| format!("CNAME n{i}.example")).collect::<Vec<_>>().join("; ");
     assert_eq!(answered(&snapshot, "default", "www.example.com", &chain(CHAIN_MAX)), "deliver");
     assert_eq!(answered(&snapshot, "default", "www.example.com", &chain(CHAIN_MAX + 1)), "too long");
+}
+
+#[test]
+fn an_answer_that_leads_to_a_search_engine_is_rewritten_as_its_host_is() {
+    use RecordType as T;
+    let (host, apex) =
+        ("rewrite www.search.example -> safe.search.example", "rewrite search.example -> safe.search.example");
+    for (rules, profile, qname, qtype, records, expected) in [
+        ("", "default", "a.example", T::A, "CNAME www.search.example; A 192.0.2.9", format!("{host} Cname")),
+        ("", "default", "a.example", T::AAAA, "CNAME b.example; CNAME www.search.example", format!("{host} Cname")),
+        ("", "default", "a.example", T::HTTPS, "CNAME www.search.example; HTTPS .", format!("{host} Cname")),
+        // A CNAME may lead to an apex, for nothing else is at an alias.
+        ("", "default", "a.example", T::A, "CNAME search.example; A 192.0.2.9", format!("{apex} Cname")),
+        // A service may be at an apex itself.
+        ("", "default", "a.example", T::HTTPS, "HTTPS www.search.example 192.0.2.9", format!("{host} OwnName")),
+        ("", "default", "a.example", T::SVCB, "SVCB www.search.example", format!("{host} OwnName")),
+        // Never a CNAME of a name to itself.
+        (
+            "",
+            "default",
+            "safe.search.example",
+            T::A,
+            "CNAME www.search.example; A 192.0.2.9",
+            format!("{host} OwnName"),
+        ),
+        // What does not lead a browser to a search passes, and so does what is only near.
+        ("", "default", "a.example", T::MX, "CNAME www.search.example", "deliver".into()),
+        ("", "default", "a.example", T::A, "CNAME mail.search.example; A 192.0.2.9", "deliver".into()),
+        ("", "default", "a.example", T::A, "DNAME www.search.example; CNAME a.www.search.example", "deliver".into()),
+        ("", "default", "a.example", T::A, "A 192.0.2.9; +CNAME www.search.example", "deliver".into()),
+        // The profile's own switches decide, and no allow rule does.
+        ("", "open", "a.example", T::A, "CNAME www.search.example", "deliver".into()),
+        ("", "default", "a.example", T::A, "CNAME www.video.example", "deliver".into()),
+        (
+            "",
+            "school",
+            "a.example",
+            T::A,
+            "CNAME www.video.example",
+            "rewrite www.video.example -> moderate.video.example Cname".into(),
+        ),
+        ("operator.allow a.example", "default", "a.example", T::A, "CNAME www.search.example", format!("{host} Cname")),
+        ("allow www.search.example", "default", "a.example", T::A, "CNAME www.search.example", format!("{host} Cname")),
+        // Rungs 2 to 6 come first.
+        (
+            "adult b.example",
+            "default",
+            "a.example",
+            T::A,
+            "CNAME www.search.example; CNAME b.example",
+            "block category adult b.example -> b.example".into(),
+        ),
+        (
+            "",
+            "school",
+            "a.example",
+            T::A,
+            "CNAME www.raw.example",
+            "block category unsafe-search unsafe www.raw.example -> www.raw.example".into(),
+        ),
+        ("", "default", "a.example", T::A, "CNAME www.raw.example", "deliver".into()),
+    ] {
+        let snapshot = Setup::new().rules(rules).compile();
+        assert_eq!(
+            answered_type(&snapshot, profile, qname, qtype, records),
+            expected,
+            "{profile} {qname} {qtype:?} {records}"
+        );
+    }
 }
 
 #[test]

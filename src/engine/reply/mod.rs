@@ -12,9 +12,8 @@ use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
 use crate::engine::query::{Header, Origin, Query, Rcode, RecordType, Refusal};
-use crate::engine::safe_search::Rule;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId};
+use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId, Rewrite, Shape};
 
 use encoder::{EdeText, Response, TtlRule};
 
@@ -159,14 +158,21 @@ pub enum TargetAnswer<'a> {
     NoData,
 }
 
-/// Writes a SafeSearch rewrite: the engine's CNAME and the target's records; an apex host gets the addresses under its
-/// own name instead, because a CNAME there would hide its MX and NS in caches behind us.
-pub fn rewrite(snapshot: &Snapshot, query: &Query, origin: Origin, rule: &Rule, target: TargetAnswer<'_>) -> Vec<u8> {
+/// Writes a SafeSearch rewrite: the engine's CNAME and the target's records, or the addresses under the question's name.
+pub fn rewrite(
+    snapshot: &Snapshot,
+    query: &Query,
+    origin: Origin,
+    rewrite: &Rewrite,
+    target: TargetAnswer<'_>,
+) -> Vec<u8> {
+    let rule = &rewrite.rule;
+    let own_name = rewrite.shape == Shape::OwnName;
     let qtype = query.question.qtype;
     let owner = query.question.qname.as_wire();
     let mut made = AnswerBuilder::new(Rcode::NOERROR);
-    let address_owner = if rule.apex { owner } else { rule.target.as_wire() };
-    if !rule.apex {
+    let address_owner = if own_name { owner } else { rule.target.as_wire() };
+    if !own_name {
         made.push(Section::Answer, owner, RecordType::CNAME, SAFE_SEARCH_TTL_SECS, rule.target.as_wire());
     }
     let before = made.len();
@@ -178,7 +184,7 @@ pub fn rewrite(snapshot: &Snapshot, query: &Query, origin: Origin, rule: &Rule, 
             }
             for record in answer.section(Section::Answer) {
                 let ttl = ttl.apply(record.ttl).min(SAFE_SEARCH_TTL_SECS);
-                if !rule.apex {
+                if !own_name {
                     made.push(Section::Answer, record.owner, record.rtype, ttl, record.rdata);
                 } else if record.rtype == qtype || (qtype == RecordType::ANY && record.rtype == RecordType::A) {
                     made.push(Section::Answer, owner, record.rtype, ttl, record.rdata);
@@ -195,8 +201,8 @@ pub fn rewrite(snapshot: &Snapshot, query: &Query, origin: Origin, rule: &Rule, 
         TargetAnswer::NoData => {}
     }
     // ANY of a host with a CNAME is answered by the CNAME alone: one RRset is enough (RFC 8482 §4.1).
-    if made.len() == before && (rule.apex || qtype != RecordType::ANY) {
-        let soa = if rule.apex { &query.question.qname } else { &rule.target };
+    if made.len() == before && (own_name || qtype != RecordType::ANY) {
+        let soa = if own_name { &query.question.qname } else { &rule.target };
         push_soa(&mut made, soa, SAFE_SEARCH_STATIC_TTL_SECS);
     }
     write_made(snapshot, query, origin, &made.finish(), ede)

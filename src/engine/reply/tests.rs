@@ -261,8 +261,8 @@ fn a_rewrite_is_a_cname_and_at_an_apex_plain_addresses() {
     ] {
         let snapshot = Setup::new().compile();
         let query = edns_query(qname, qtype);
-        let (rule, found) = (
-            rule_for(&snapshot, &query.question),
+        let (wanted, found) = (
+            rewrite_of(&snapshot, &query.question),
             target.map(|t| made_answer("safe.search.example", Rcode::NOERROR, t)),
         );
         let told = match &found {
@@ -274,7 +274,7 @@ fn a_rewrite_is_a_cname_and_at_an_apex_plain_addresses() {
             },
             None => TargetAnswer::NoData,
         };
-        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &rule, told));
+        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &wanted, told));
         assert_eq!(text, expected, "{qname} {qtype:?}");
     }
 }
@@ -297,15 +297,15 @@ fn the_tables_own_addresses_stand_in_for_a_lost_target() {
         ("search.example", RecordType::ANY, "NOERROR | search.example 1 30 192.0.2.1 | "),
     ] {
         let query = edns_query(qname, qtype);
-        let rule = rule_for(&snapshot, &query.question);
-        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &rule, TargetAnswer::Static));
+        let wanted = rewrite_of(&snapshot, &query.question);
+        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &wanted, TargetAnswer::Static));
         assert_eq!(text, expected, "{qname} {qtype:?}");
     }
 }
 
-fn rule_for(snapshot: &Snapshot, question: &Question) -> std::sync::Arc<Rule> {
+fn rewrite_of(snapshot: &Snapshot, question: &Question) -> Rewrite {
     match on_query(snapshot, client(snapshot, "default"), question, &mut ()) {
-        QueryVerdict::Rewrite(rewrite, _) => rewrite.rule,
+        QueryVerdict::Rewrite(rewrite, _) => rewrite,
         other => panic!("{other:?}"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The zone is a zone file. Lines that begin with `;!` tell how a name behaves, for every type:
 //!
-//!     ;! NAME delay=MS | silent | rcode=NAME | ede=CODE | ad | dname=OWNER>TARGET
+//!     ;! NAME delay=MS | silent | rcode=NAME | ede=CODE | ad | dname=OWNER>TARGET | stray=OWNER>ADDRESS
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata, ResponseCode};
-use hickory_proto::rr::rdata::NULL;
 use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::rdata::{A, NULL};
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordSet, RecordType, RrKey};
 use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::Parser;
@@ -61,6 +61,8 @@ enum Behaviour {
     Authentic,
     /// This DNAME alone, without the CNAME that belongs beside it.
     Dname(Name, Name),
+    /// This address in front of the answer, whoever asked.
+    Stray(Name, Ipv4Addr),
 }
 
 struct Handler {
@@ -189,6 +191,10 @@ impl Behaviour {
                 let (owner, target) = names.split_once('>').expect("a DNAME has owner and target");
                 Behaviour::Dname(Name::from_ascii(owner).unwrap(), Name::from_ascii(target).unwrap())
             }
+            Some(("stray", record)) => {
+                let (owner, address) = record.split_once('>').expect("an address has an owner");
+                Behaviour::Stray(Name::from_ascii(owner).unwrap(), address.parse().unwrap())
+            }
             Some(("rcode", "SERVFAIL")) => Behaviour::Rcode(ResponseCode::ServFail),
             Some(("rcode", "REFUSED")) => Behaviour::Rcode(ResponseCode::Refused),
             _ => panic!("an upstream cannot do {word:?}"),
@@ -239,6 +245,9 @@ impl RequestHandler for Handler {
                     let data = RData::Unknown { code: RecordType::Unknown(39), rdata };
                     made = Made { rcode: ResponseCode::NoError, answers: vec![], authorities: vec![] };
                     made.answers.push(Record::from_rdata(owner, 300, data));
+                }
+                Behaviour::Stray(owner, address) => {
+                    made.answers.insert(0, Record::from_rdata(owner, 300, RData::A(A(address))));
                 }
                 Behaviour::Authentic => metadata.authentic_data = true,
             }

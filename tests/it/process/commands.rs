@@ -12,7 +12,8 @@ use crate::harness::wait_for;
 
 const ZONE: &str = "one.example. 300 IN A 192.0.2.1\ntwo.example. 300 IN A 192.0.2.2\n\
                     cover.example. 300 IN CNAME www.one.example.\nwww.one.example. 300 IN A 192.0.2.3\n\
-                    forcesafesearch.google.com. 300 IN A 192.0.2.4\n";
+                    forcesafesearch.google.com. 300 IN A 192.0.2.4\n\
+                    search.example. 300 IN CNAME www.google.com.\nwww.google.com. 300 IN A 192.0.2.5\n";
 const LIST: &str = "# a list of our own\n\none.example\n";
 
 fn json(told: &Ran) -> Value {
@@ -144,6 +145,7 @@ fn explain_says_what_clients_get() {
         "cover.example",
         "denied.example",
         "www.google.com",
+        "search.example",
         "www.youtube.com",
         "localhost",
         "adult.block.lachan.example",

@@ -42,6 +42,8 @@ pub enum Behaviour {
     /// A CAA record of which hickory-proto would not have the data.
     OddCaa,
     Truncated,
+    /// At least so many octets of addresses, without TC.
+    Long(usize),
 }
 
 impl Behaviour {
@@ -76,6 +78,15 @@ impl Behaviour {
                 reply.truncate(question_end);
                 reply[2] |= 0x02;
                 reply[6..8].copy_from_slice(&[0, 0]);
+            }
+            Behaviour::Long(octets) => {
+                let mut count = 1_u16;
+                while reply.len() < octets {
+                    count += 1;
+                    let [high, low] = count.to_be_bytes();
+                    reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 127, 1, high, low]);
+                }
+                reply[6..8].copy_from_slice(&count.to_be_bytes());
             }
         }
         Some(reply)

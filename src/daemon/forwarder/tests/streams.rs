@@ -44,14 +44,45 @@ fn tcp(listener: TcpListener, log: Log, per_connection: usize) -> SocketAddr {
     address
 }
 
-#[tokio::test]
-async fn a_truncated_answer_is_fetched_over_tcp_from_the_same_server() {
-    let (listener, socket) = loop {
+/// A port for both TCP and UDP.
+async fn both() -> (TcpListener, UdpSocket) {
+    loop {
         let listener = listener().await;
         if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
-            break (listener, socket);
+            return (listener, socket);
         }
-    };
+    }
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_we_asked_for_is_taken_or_fetched_over_tcp() {
+    use crate::engine::limits::UPSTREAM_UDP_REPLY_OCTETS_MAX as MAX;
+    // In steps of a record's 16 octets, of which the question leaves one step for the header.
+    let question = 12 + "big.example.com".len() + 2 + 4;
+    let (last, next) = (MAX - (MAX - question) % 16, MAX + 1);
+    for (octets, records) in
+        [(600, None), (1_232, None), (2_000, None), (last, None), (next, Some(1)), (20_000, Some(1))]
+    {
+        let (listener, socket) = both().await;
+        let address = fake::serve(socket, Log::default(), move |query| Behaviour::Long(octets).apply(query));
+        tcp(listener, Log::default(), usize::MAX);
+        let forwarder = super::plain(&[address]);
+        let reply = send(&forwarder, "big.example.com").await.unwrap();
+        let expected = records.unwrap_or((octets - question).div_ceil(16));
+        assert_eq!(reply.answer.records().len(), expected, "{octets} octets");
+        let status = &forwarder.status()[0];
+        let by_tcp = usize::from(records.is_some());
+        assert_eq!(
+            (status.queries, status.errors, status.connections),
+            (1 + by_tcp as u64, 0, by_tcp),
+            "{octets} octets"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_fetched_over_tcp_from_the_same_server() {
+    let (listener, socket) = both().await;
     let connections = Log::default();
     let address = fake::serve(socket, Log::default(), |query| Behaviour::Truncated.apply(query));
     tcp(listener, connections.clone(), usize::MAX);
