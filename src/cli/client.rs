@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::config;
+use crate::cli::{CANNOT_TELL, NO};
+use crate::config::{self, ConfigError};
 
 /// How long the running resolver may take to say anything.
 const ANSWER_TIMER: Duration = Duration::from_secs(10);
@@ -14,6 +15,8 @@ const ANSWER_TIMER: Duration = Duration::from_secs(10);
 /// Why nothing was learnt.
 #[derive(Debug)]
 pub enum Trouble {
+    /// The configuration does not say whom to ask.
+    NoAddress(String),
     /// Nobody answers there.
     NoDaemon(String),
     /// It answered with an error of its own.
@@ -23,12 +26,24 @@ pub enum Trouble {
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::NoDaemon(why) | Trouble::Refused(why) => f.write_str(why),
+            Trouble::NoAddress(why) | Trouble::NoDaemon(why) | Trouble::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Trouble {
+    /// What a command ends with that cannot go on without an answer.
+    pub fn code(&self) -> u8 {
+        match self {
+            Trouble::NoAddress(_) | Trouble::NoDaemon(_) => CANNOT_TELL,
+            Trouble::Refused(_) => NO,
         }
     }
 }
 
 /// The admin address: as given, else the configuration's. A wildcard is asked on loopback.
+///
+/// A broken file is no reason to ask elsewhere: another resolver may answer at the default address.
 pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result<SocketAddr, Trouble> {
     let address = match given {
         Some(address) => Some(address),
@@ -36,8 +51,7 @@ pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result
             None => config::embedded().settings.admin,
             Some(path) => match config::load(path) {
                 Ok(config) => config.settings.admin,
-                // A broken file does not hide a running resolver: it started from a good one.
-                Err(_) => config::embedded().settings.admin,
+                Err(errors) => return Err(Trouble::NoAddress(unreadable(&errors))),
             },
         },
     };
@@ -48,6 +62,19 @@ pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
     Ok(address)
+}
+
+/// The first mistake, how many there are, and how to do without the file.
+fn unreadable(errors: &[ConfigError]) -> String {
+    let first = errors.first().map(ToString::to_string).unwrap_or_default();
+    let more = match errors.len() {
+        0 | 1 => String::new(),
+        2 => " (and 1 more error; `lachan check` tells it)".to_owned(),
+        count => format!(" (and {} more errors; `lachan check` tells them)", count - 1),
+    };
+    format!(
+        "the configuration does not tell whom to ask: {first}{more}\n--admin ADDR:PORT asks a running resolver without it"
+    )
 }
 
 /// Status code and body of `path`.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::{CANNOT_TELL, ExplainArgs, NO, YES};
+use crate::cli::{ExplainArgs, NO, YES};
 use crate::daemon::admin::parse_type;
 use crate::daemon::explain::{Who, explain_offline};
 use crate::daemon::reload::Loader;
@@ -60,9 +60,9 @@ fn online(
     type_text: &str,
     args: &ExplainArgs,
 ) -> Result<serde_json::Value, (u8, String)> {
-    let cannot = |trouble: Trouble| match trouble {
-        Trouble::NoDaemon(why) => (CANNOT_TELL, format!("{why}\n(--offline explains without it)")),
-        Trouble::Refused(why) => (NO, why),
+    let cannot = |trouble: Trouble| match &trouble {
+        Trouble::NoDaemon(why) => (trouble.code(), format!("{why}\n(--offline explains without it)")),
+        Trouble::NoAddress(why) | Trouble::Refused(why) => (trouble.code(), why.clone()),
     };
     let address = client::admin_address(args.admin.admin, config).map_err(cannot)?;
     let (name, client) = (qname.to_string(), args.client.map(|c| c.to_string()));

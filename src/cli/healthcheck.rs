@@ -1,8 +1,9 @@
-//! `healthcheck`: what a load balancer or an anycast daemon runs. 0 serve, 1 withdraw, 3 degraded.
+//! `healthcheck`: what a load balancer or an anycast daemon runs. 0 serve, 1 withdraw, 3 degraded or
+//! unknown, because the configuration does not say whom to ask.
 
 use std::path::Path;
 
-use crate::cli::client;
+use crate::cli::client::{self, Trouble};
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 
 pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
@@ -19,6 +20,11 @@ pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
         Ok((_, body)) => {
             print!("{body}");
             NO
+        }
+        // Nobody was asked, so nothing is known about the node.
+        Err(why @ Trouble::NoAddress(_)) => {
+            println!("cannot tell: {why}");
+            CANNOT_TELL
         }
         // A node whose resolver says nothing must not draw traffic.
         Err(why) => {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::cli::client::{self, Trouble};
-use crate::cli::{CANNOT_TELL, ListsStatusArgs, NO, YES};
+use crate::cli::client;
+use crate::cli::{ListsStatusArgs, NO, YES};
 use crate::daemon::admin::{ListStatus, Status};
 
 pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
@@ -13,10 +13,7 @@ pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
         Ok(status) => status,
         Err(trouble) => {
             eprintln!("lachan: {trouble}");
-            return match trouble {
-                Trouble::NoDaemon(_) => CANNOT_TELL,
-                Trouble::Refused(_) => NO,
-            };
+            return trouble.code();
         }
     };
     if args.json {

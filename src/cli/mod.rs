@@ -73,7 +73,7 @@ enum Command {
         #[command(subcommand)]
         command: SafesearchCommand,
     },
-    /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost)
+    /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost) or when the configuration names no address
     Healthcheck(AdminArgs),
     /// The version
     Version,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use crate::cli::client::{self, Trouble};
+use crate::cli::client;
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 use crate::daemon::admin::{SearchHost, Status};
 
@@ -26,10 +26,7 @@ pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
         Ok(told) => told,
         Err(trouble) => {
             eprintln!("lachan: {trouble}");
-            return match trouble {
-                Trouble::NoDaemon(_) => CANNOT_TELL,
-                Trouble::Refused(_) => NO,
-            };
+            return trouble.code();
         }
     };
     let Some(server) = status.dns.iter().find_map(|a| a.parse().ok()).map(reachable) else {

@@ -236,3 +236,27 @@ fn safesearch_test_passes_with_and_without_an_upstream() {
     assert_eq!(google.matches("pass").count(), 4, "{google}");
     drop(upstream);
 }
+
+#[test]
+fn a_broken_configuration_asks_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &Files { config: "[listen]\nadmn = \"off\"\n[cash]\n".into(), files: &[] });
+    let broken = config_path(directory.path()).to_str().unwrap().to_owned();
+    for (config, names) in
+        [(broken.as_str(), "lachan.toml:2: unknown key `admn`"), ("gone.toml", "gone.toml: cannot be read")]
+    {
+        for command in
+            [&["explain", "two.example"][..], &["lists", "status"], &["safesearch", "test"], &["healthcheck"]]
+        {
+            let told = run(&[command, &["-c", config]].concat());
+            assert_eq!(told.code, 3, "{command:?}: {told:?}");
+            let said = format!("{}{}", told.stdout, told.stderr);
+            assert!(said.contains(names) && said.contains("--admin"), "{command:?}: {said}");
+        }
+    }
+    // With an address the file does not matter.
+    let (_upstream, served) = serve(ZONE, LIST);
+    let told = served.command(&["explain", "two.example", "-c", &broken]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(served.command(&["healthcheck", "-c", "gone.toml"]).code, 0);
+}
