@@ -17,10 +17,13 @@ use crate::engine::upstream::{Fallback, Host, UpstreamTable};
 
 use super::errors::{Sink, Spanned, suggestion};
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
-use super::{Settings, default, people, values};
+use super::{ListFile, Settings, default, people, values};
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
 const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
+
+/// What a starter list's name stands behind.
+const BUILT_IN: &str = "builtin:";
 
 /// Turns a specification into what daemon and engine take. Whatever is wrong goes to `sink`; the result counts only if
 /// nothing did.
@@ -226,18 +229,42 @@ fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSet
     Some(ListSettings {
         name: name.clone(),
         category: category?,
-        options: ParseOptions {
-            format: spec.format.as_ref().map_or(Format::Auto, |format| format.value),
-            bare_reach: spec.reach.as_ref().map(|reach| reach.value),
-        },
+        options: parse_options(spec),
         source: source?,
-        required: spec.required.unwrap_or(true),
+        required: is_required(spec),
         obey_public_suffixes: spec.obey_public_suffixes.as_ref().is_some_and(|obey| obey.value),
     })
 }
 
+fn parse_options(spec: &ListSpec) -> ParseOptions {
+    ParseOptions {
+        format: spec.format.as_ref().map_or(Format::Auto, |format| format.value),
+        bare_reach: spec.reach.as_ref().map(|reach| reach.value),
+    }
+}
+
+fn is_required(spec: &ListSpec) -> bool {
+    spec.required.unwrap_or(true)
+}
+
+/// The files that lists name, whether or not the rest of their tables is sound. Starter lists are none.
+pub(super) fn list_files(spec: &Spec, sink: &Sink) -> Vec<ListFile> {
+    let named = spec.lists.iter().filter_map(|list| Some((list, list.file.as_ref()?)));
+    named
+        .filter(|(_, file)| !file.value.starts_with(BUILT_IN))
+        .map(|(list, file)| ListFile {
+            list: list.name.value.clone(),
+            source: ListSource::File(absolute(file, sink)),
+            options: parse_options(list),
+            required: is_required(list),
+            file: sink.file(list.name.at).to_owned(),
+            line: list.name.at.line,
+        })
+        .collect()
+}
+
 fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource> {
-    let Some(built_in) = file.value.strip_prefix("builtin:") else {
+    let Some(built_in) = file.value.strip_prefix(BUILT_IN) else {
         return Some(ListSource::File(absolute(file, sink)));
     };
     if !default::BUILT_IN_LISTS.contains(&built_in) {

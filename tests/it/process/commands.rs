@@ -63,6 +63,51 @@ profile = "school"
 }
 
 #[test]
+fn check_tells_broken_lists_together_with_other_mistakes() {
+    let text = "[cache]\nsise = \"64 MiB\"\n\n[list.gone]\ncategory = \"adult\"\nfile = \"gone.txt\"\n\n\
+                [list.page]\ncategory = \"adutl\"\nfile = \"page.txt\"\n\n\
+                [list.spare]\ncategory = \"adult\"\nfile = \"spare.txt\"\nrequired = false\n";
+    let directory = tempfile::tempdir().unwrap();
+    write_files(
+        directory.path(),
+        &Files { config: text.to_owned(), files: &[("page.txt", "<!DOCTYPE html>\n<html></html>\n")] },
+    );
+    let config = config_path(directory.path()).to_str().unwrap().to_owned();
+    let check = || {
+        let told = run(&["check", "-c", &config]);
+        assert_eq!(told.code, 1, "{told:?}");
+        told.stdout
+    };
+    let has = |said: &str, parts: &[&str]| {
+        let found = said.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no line with {parts:?} in:\n{said}");
+    };
+    let said = check();
+    has(&said, &["lachan.toml:2:", "sise"]);
+    has(&said, &["lachan.toml:4:", "`gone`", "gone.txt", "No such file"]);
+    has(&said, &["lachan.toml:8:", "`page`", "web page"]);
+    has(&said, &["lachan.toml:9:", "adutl"]);
+    has(&said, &["4 errors"]);
+
+    // Without other mistakes too, and what stands upstream is looked at all the same.
+    let lists = text.replace("sise", "size").replace("adutl", "adult");
+    std::fs::write(&config, format!("upstream_ca_file = \"ca.pem\"\n{lists}")).unwrap();
+    let said = check();
+    has(&said, &["lachan.toml:5:", "`gone`"]);
+    has(&said, &["lachan.toml:9:", "`page`"]);
+    has(&said, &["ca.pem"]);
+    has(&said, &["3 errors"]);
+
+    // Parts that cannot be listed hide nothing else.
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(directory.path().join("conf.d"), "not a directory").unwrap();
+    let said = check();
+    has(&said, &["lachan.toml:", "conf.d"]);
+    has(&said, &["lachan.toml:2:", "sise"]);
+    has(&said, &["lachan.toml:4:", "`gone`"]);
+}
+
+#[test]
 fn check_is_content_with_what_is_good() {
     let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n||two.example^$important\n");
     let told = run(&["check", "-c", &served.config()]);
