@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::language::Language;
+use crate::cli::out::say;
 use crate::cli::{NO, YES};
 use crate::config::{self, Config, ListFile};
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
@@ -18,16 +19,16 @@ pub fn run(config: Option<&Path>) -> u8 {
         Ok((loaded, list_files)) => {
             print_hints(&loaded, &list_files);
             let rules = rule_count(&loaded.generation.snapshot);
-            println!("{shown}: {}", language.pick(&format!("good ({rules} rules)"), &format!("hợp lệ ({rules} luật)")));
+            say!("{shown}: {}", language.pick(&format!("good ({rules} rules)"), &format!("hợp lệ ({rules} luật)")));
             YES
         }
         Err(errors) => {
             for error in &errors {
-                println!("{error}");
+                say!("{error}");
             }
             let count = errors.len();
             let english = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-            println!("{shown}: {}", language.pick(&english, &format!("{count} lỗi")));
+            say!("{shown}: {}", language.pick(&english, &format!("{count} lỗi")));
             NO
         }
     }
@@ -83,7 +84,7 @@ fn forwarder_error(config: &Config) -> Option<String> {
 
 fn print_hints(loaded: &Loaded, list_files: &[ListFile]) {
     for hint in &loaded.notes.hints {
-        println!("hint: {hint}");
+        say!("hint: {hint}");
     }
     // A starter list is compiled in: nobody here can mend it.
     for file in list_files {
@@ -94,17 +95,17 @@ fn print_hints(loaded: &Loaded, list_files: &[ListFile]) {
             let skipped: u32 = report.skipped.iter().map(|(_, count)| count).sum();
             if skipped > 0 {
                 let message = format!("list `{}`: {skipped} of {} lines made no rule", file.list, report.lines);
-                println!("hint: {}", file.say(message));
+                say!("hint: {}", file.say(message));
                 for line in report.shown.iter().take(3) {
-                    println!("      line {}: {}: {}", line.line, line.reason, line.text);
+                    say!("      line {}: {}: {}", line.line, line.reason, line.text);
                 }
             }
         }
     }
     for problem in &loaded.notes.problems {
         match list_files.iter().find(|file| file.list == problem.list) {
-            Some(file) => println!("hint: {}", file.say(problem.message.clone())),
-            None => println!("hint: {}", problem.message),
+            Some(file) => say!("hint: {}", file.say(problem.message.clone())),
+            None => say!("hint: {}", problem.message),
         }
     }
 }

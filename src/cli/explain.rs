@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
+use crate::cli::out::{complain, say};
 use crate::cli::{ExplainArgs, NO, YES};
 use crate::daemon::admin::parse_type;
 use crate::daemon::explain::{Who, explain_offline};
@@ -16,12 +17,12 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     let qname = match Name::from_text(host) {
         Ok(qname) => qname,
         Err(why) => {
-            eprintln!("lachan: {host:?} is no name: {why}");
+            complain!("lachan: {host:?} is no name: {why}");
             return 2;
         }
     };
     let Some(qtype) = parse_type(&args.qtype) else {
-        eprintln!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or TYPE65", args.qtype);
+        complain!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or TYPE65", args.qtype);
         return 2;
     };
     let type_text = args.qtype.to_ascii_uppercase();
@@ -33,14 +34,14 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     match told {
         Ok(told) => {
             if args.json {
-                println!("{told}");
+                say!("{told}");
             } else {
                 print_told(&told, args.offline);
             }
             YES
         }
         Err((code, why)) => {
-            eprintln!("lachan: {why}");
+            complain!("lachan: {why}");
             code
         }
     }
@@ -88,8 +89,8 @@ fn offline(
 fn print_told(told: &serde_json::Value, offline: bool) {
     let language = Language::of_user();
     let text = |key: &str| told.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-    println!("{}", language.pick(&text("sentence_en"), &text("sentence_vi")));
-    println!();
+    say!("{}", language.pick(&text("sentence_en"), &text("sentence_vi")));
+    say!("");
     let line = told.get("line").and_then(serde_json::Value::as_u64);
     let file = match (text("file"), line) {
         (file, Some(line)) if !file.is_empty() => format!("{file}:{line}"),
@@ -112,7 +113,7 @@ fn print_told(told: &serde_json::Value, offline: bool) {
         if !value.is_empty() {
             // Padded by characters: Vietnamese titles have more octets than columns.
             let title = language.pick(title_en, title_vi);
-            println!("  {title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
+            say!("  {title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
         }
     }
     let steps: Vec<String> = told
@@ -126,17 +127,17 @@ fn print_told(told: &serde_json::Value, offline: bool) {
         })
         .collect();
     let title = language.pick("tried", "đã xét");
-    println!("  {title}{} {}", " ".repeat(10_usize.saturating_sub(title.chars().count())), steps.join(" → "));
+    say!("  {title}{} {}", " ".repeat(10_usize.saturating_sub(title.chars().count())), steps.join(" → "));
     if offline {
         let note = language.pick(
             "(offline: the names and addresses of the answer were not looked at)",
             "(ngoại tuyến: chưa xét các tên và địa chỉ trong câu trả lời)",
         );
-        println!("  {note}");
+        say!("  {note}");
     }
-    println!();
+    say!("");
     let lead = language.pick("to change this:", "muốn thay đổi:");
-    println!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
+    say!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
 }
 
 #[cfg(test)]

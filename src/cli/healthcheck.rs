@@ -4,31 +4,32 @@
 use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
+use crate::cli::out::say;
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 
 pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
     let asked = client::admin_address(args.admin, config).and_then(|address| client::get(address, "/readyz", &[]));
     match asked {
         Ok((200, body)) if body.starts_with("degraded") => {
-            print!("{body}");
+            say!("{}", body.trim_end());
             CANNOT_TELL
         }
         Ok((200, body)) => {
-            print!("{body}");
+            say!("{}", body.trim_end());
             YES
         }
         Ok((_, body)) => {
-            print!("{body}");
+            say!("{}", body.trim_end());
             NO
         }
         // Nobody was asked, so nothing is known about the node.
         Err(why @ Trouble::NoAddress(_)) => {
-            println!("cannot tell: {why}");
+            say!("cannot tell: {why}");
             CANNOT_TELL
         }
         // A node whose resolver says nothing must not draw traffic.
         Err(why) => {
-            println!("withdraw: {why}");
+            say!("withdraw: {why}");
             NO
         }
     }

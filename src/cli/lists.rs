@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cli::client;
+use crate::cli::out::{complain, say};
 use crate::cli::{ListsStatusArgs, NO, YES};
 use crate::daemon::admin::{ListStatus, Status};
 
@@ -12,14 +13,14 @@ pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
     let status = match asked {
         Ok(status) => status,
         Err(trouble) => {
-            eprintln!("lachan: {trouble}");
+            complain!("lachan: {trouble}");
             return trouble.code();
         }
     };
     if args.json {
         match serde_json::to_string_pretty(&status.lists) {
-            Ok(json) => println!("{json}"),
-            Err(why) => eprintln!("lachan: {why}"),
+            Ok(json) => say!("{json}"),
+            Err(why) => complain!("lachan: {why}"),
         }
     } else {
         print_status(&status);
@@ -29,17 +30,22 @@ pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
 }
 
 fn print_status(status: &Status) {
-    println!("generation {}, {} rules, last reload: {}", status.generation, status.rules, status.last_reload.result);
+    say!("generation {}, {} rules, last reload: {}", status.generation, status.rules, status.last_reload.result);
     for error in &status.last_reload.errors {
-        println!("  error: {error}");
+        say!("  error: {error}");
     }
-    println!("{:<24} {:<14} {:>10} {:>9}  {:<8} source", "list", "category", "rules", "skipped", "format");
+    say!("{:<24} {:<14} {:>10} {:>9}  {:<8} source", "list", "category", "rules", "skipped", "format");
     for list in &status.lists {
         let skipped: u32 = list.skipped.values().sum();
         let format = list.format.as_deref().unwrap_or("-");
-        println!(
+        say!(
             "{:<24} {:<14} {:>10} {:>9}  {:<8} {}",
-            list.name, list.category, list.rules, skipped, format, list.source
+            list.name,
+            list.category,
+            list.rules,
+            skipped,
+            format,
+            list.source
         );
         print_skipped(list);
     }
@@ -47,14 +53,14 @@ fn print_status(status: &Status) {
 
 fn print_skipped(list: &ListStatus) {
     if let Some(error) = &list.error {
-        println!("    error: {error}");
+        say!("    error: {error}");
     }
     if list.skipped.is_empty() {
         return;
     }
     let reasons: Vec<String> = list.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    println!("    skipped: {}", reasons.join(", "));
+    say!("    skipped: {}", reasons.join(", "));
     for line in list.skipped_shown.iter().take(3) {
-        println!("      line {line}");
+        say!("      line {line}");
     }
 }

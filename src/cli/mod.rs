@@ -8,6 +8,7 @@ mod explain;
 mod healthcheck;
 mod language;
 mod lists;
+mod out;
 mod safesearch;
 mod serve;
 
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use out::say;
 
 /// Yes; done.
 pub const YES: u8 = 0;
@@ -144,11 +147,11 @@ pub fn main() -> ExitCode {
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
-            println!("lachan {}", env!("CARGO_PKG_VERSION"));
+            say!("lachan {}", env!("CARGO_PKG_VERSION"));
             YES
         }
     };
-    ExitCode::from(code)
+    ExitCode::from(if code == YES && !out::is_whole() { NO } else { code })
 }
 
 fn default_config() -> Option<PathBuf> {

@@ -8,6 +8,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::cli::client;
+use crate::cli::out::{complain, say};
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 use crate::daemon::admin::{SearchHost, Status};
 
@@ -25,30 +26,27 @@ pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
     let (status, hosts) = match asked {
         Ok(told) => told,
         Err(trouble) => {
-            eprintln!("lachan: {trouble}");
+            complain!("lachan: {trouble}");
             return trouble.code();
         }
     };
     let Some(server) = status.dns.iter().find_map(|a| a.parse().ok()).map(reachable) else {
-        eprintln!("lachan: the running resolver names no DNS address");
+        complain!("lachan: the running resolver names no DNS address");
         return CANNOT_TELL;
     };
     if hosts.is_empty() {
-        println!("SafeSearch is off in the default profile (safe_search = false).");
+        say!("SafeSearch is off in the default profile (safe_search = false).");
         return NO;
     }
     let mut failed = 0;
-    println!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", "engine", "host", "A", "AAAA", "HTTPS", "ANY");
+    say!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", "engine", "host", "A", "AAAA", "HTTPS", "ANY");
     for host in &hosts {
         let results: Vec<Result<(), String>> = TYPES.iter().map(|&qtype| judge(server, host, qtype)).collect();
         let shown: Vec<&str> = results.iter().map(|r| if r.is_ok() { "pass" } else { "FAIL" }).collect();
-        println!(
-            "{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}",
-            host.engine, host.host, shown[0], shown[1], shown[2], shown[3]
-        );
+        say!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", host.engine, host.host, shown[0], shown[1], shown[2], shown[3]);
         for (qtype, result) in TYPES.iter().zip(&results) {
             if let Err(why) = result {
-                println!("    {qtype}: {why}");
+                say!("    {qtype}: {why}");
                 failed += 1;
             }
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::language::Language;
+use crate::cli::out::{complain, say};
 use crate::cli::{NO, YES};
 use crate::daemon::serve::{Options, Started, run as serve};
 use crate::daemon::telemetry::log;
@@ -15,7 +16,7 @@ pub fn run(config: Option<PathBuf>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
-            eprintln!("lachan: cannot start: {why}");
+            complain!("lachan: cannot start: {why}");
             return NO;
         }
     };
@@ -36,9 +37,9 @@ pub fn run(config: Option<PathBuf>) -> u8 {
         Ok(()) => YES,
         Err(errors) => {
             for error in &errors {
-                eprintln!("lachan: {error}");
+                complain!("lachan: {error}");
             }
-            eprintln!("lachan: not started ({} {})", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+            complain!("lachan: not started ({} {})", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
             NO
         }
     }
@@ -59,10 +60,10 @@ fn banner(started: &Started) {
     let addresses: Vec<String> = started.dns.iter().map(ToString::to_string).collect();
     let answers = language.pick("answers on", "trả lời tại");
     let transports = language.pick("UDP and TCP", "UDP và TCP");
-    println!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    say!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), addresses.join(", "));
     let row = |english: &str, vietnamese: &str, text: &str| {
         let title = language.pick(english, vietnamese);
-        println!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));
+        say!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));
     };
     if started.embedded {
         let built_in = "built in (no file found; -c FILE for your own)";
@@ -99,12 +100,12 @@ fn banner(started: &Started) {
         ip if ip.is_ipv4() => "127.0.0.1".to_owned(),
         _ => "::1".to_owned(),
     };
-    println!("{}", language.pick("Try:", "Thử:"));
+    say!("{}", language.pick("Try:", "Thử:"));
     for (name, english, vietnamese) in [
         ("adult.block.lachan.example", "a harmless name that is blocked", "tên vô hại, bị chặn để thử"),
         ("www.google.com.vn", "SafeSearch", "tìm kiếm an toàn"),
         ("vnexpress.net", "a clean name", "tên sạch"),
     ] {
-        println!("  dig @{at} -p {} {name:<28} {}", first.port(), language.pick(english, vietnamese));
+        say!("  dig @{at} -p {} {name:<28} {}", first.port(), language.pick(english, vietnamese));
     }
 }

@@ -305,3 +305,48 @@ fn a_broken_configuration_asks_nobody_else() {
     assert_eq!(told.code, 0, "{told:?}");
     assert_eq!(served.command(&["healthcheck", "-c", "gone.toml"]).code, 0);
 }
+
+#[test]
+fn nobody_listening_is_no_reason_to_panic() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    let (admin, config) = (served.admin.to_string(), served.config());
+    for (arguments, code) in [
+        (&["lists", "status", "--admin", &admin][..], 0),
+        (&["explain", "one.example", "--admin", &admin], 0),
+        (&["explain", "one.example", "--json", "--admin", &admin], 0),
+        (&["safesearch", "test", "--admin", &admin], 1),
+        (&["healthcheck", "--admin", &admin], 0),
+        (&["check", "-c", &config], 0),
+        (&["check", "-c", "gone.toml"], 1),
+        (&["explain", "bad..name", "--admin", &admin], 2),
+        (&["nonsense"], 2),
+        (&["version"], 0),
+        (&["--version"], 0),
+        (&["--help"], 0),
+        (&["help", "explain"], 0),
+    ] {
+        // Each stream's other end is closed before the first word, the other one is read.
+        for is_stdout in [true, false] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = lachan(arguments);
+            let told = match is_stdout {
+                true => command.stdout(writer).stderr(std::process::Stdio::piped()).spawn(),
+                false => command.stderr(writer).stdout(std::process::Stdio::piped()).spawn(),
+            };
+            let told = told.unwrap().wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&told.stderr);
+            assert!(!said.contains("panic"), "{arguments:?}: {said}");
+            assert_eq!(told.status.code(), Some(code), "{arguments:?}, stdout {is_stdout}: {said}");
+        }
+    }
+}
+
+#[test]
+fn words_that_cannot_be_written_are_missed() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = lachan(&["version"]);
+    let told = command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("cannot write to standard output"), "{told:?}");
+}
