@@ -1,31 +1,37 @@
 //! `explain`: one plain sentence first, the facts, and how to change it.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::out::{complain, say};
-use crate::cli::{ExplainArgs, NO, YES};
-use crate::daemon::admin::parse_type;
+use crate::cli::{ExplainArgs, NO, USAGE, YES};
+use crate::daemon::admin::{parse_type, type_name};
 use crate::daemon::explain::{Who, explain_offline};
 use crate::daemon::reload::Loader;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question};
 
 pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
+    let language = Language::of_user();
     let host = host_of(&args.name);
+    if let Some(address) = address_of(host) {
+        complain!("lachan: {}", language.pick(&about_address_en(address), &about_address_vi(address)));
+        return USAGE;
+    }
     let qname = match Name::from_text(host) {
         Ok(qname) => qname,
         Err(why) => {
             complain!("lachan: {host:?} is no name: {why}");
-            return 2;
+            return USAGE;
         }
     };
     let Some(qtype) = parse_type(&args.qtype) else {
-        complain!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or TYPE65", args.qtype);
-        return 2;
+        complain!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or a number, such as 65", args.qtype);
+        return USAGE;
     };
-    let type_text = args.qtype.to_ascii_uppercase();
+    let type_text = type_name(qtype);
     let told = if args.offline {
         offline(config, &Question { qname, qtype, qclass: CLASS_IN }, &type_text, args)
     } else {
@@ -47,12 +53,40 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     }
 }
 
-/// `https://example.com:8443/path` → `example.com`; anything else as it is.
+/// `https://me@example.com:8443/path` → `example.com`, and so with any part left out; `[::1]:53` → `::1`.
 fn host_of(text: &str) -> &str {
-    let Some((_, rest)) = text.split_once("://") else { return text.split('/').next().unwrap_or(text) };
+    let text = text.trim();
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = authority.rsplit('@').next().unwrap_or(authority);
-    host.split(':').next().unwrap_or(host)
+    if let Some((inside, _)) = host.strip_prefix('[').and_then(|h| h.split_once(']')) {
+        return inside;
+    }
+    match host.rsplit_once(':') {
+        // An IPv6 address without brackets has no port.
+        Some((name, port)) if !name.contains(':') && port.bytes().all(|c| c.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
+}
+
+/// The address that stands where a name is expected; its zone (`fe80::1%eth0`) does not matter.
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.split('%').next().unwrap_or(host).parse().ok()
+}
+
+fn about_address_en(address: IpAddr) -> String {
+    format!(
+        "{address} is an address, not a name: whoever types it asks no resolver, so DNS filtering never sees it; a firewall \
+         does. (A list may hold addresses: then a name that leads there is blocked. Explain that name.)"
+    )
+}
+
+fn about_address_vi(address: IpAddr) -> String {
+    format!(
+        "{address} là địa chỉ, không phải tên miền: người gõ địa chỉ không hỏi máy phân giải nào, nên lọc DNS không thấy \
+         được; việc này là của tường lửa. (Danh sách có thể chứa địa chỉ: khi đó tên dẫn tới địa chỉ ấy bị chặn. Hãy hỏi tên đó.)"
+    )
 }
 
 fn online(
@@ -150,9 +184,30 @@ mod tests {
             ("example.com", "example.com"),
             ("https://example.com/a?b#c", "example.com"),
             ("http://user@example.com:8080", "example.com"),
+            ("http://user:word@example.com:8080/p", "example.com"),
             ("example.com/path", "example.com"),
+            ("example.com?q", "example.com"),
+            ("example.com:443", "example.com"),
+            ("//example.com/x", "example.com"),
+            (" example.com ", "example.com"),
+            ("192.0.2.1:53", "192.0.2.1"),
+            ("https://192.0.2.1/x", "192.0.2.1"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("https://[2001:db8::1]:8443/x", "2001:db8::1"),
+            ("mailto:me@example.com", "example.com"),
+            ("a:b", "a:b"),
         ] {
             assert_eq!(host_of(text), host, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_known_from_a_name() {
+        for (host, is_address) in
+            [("192.0.2.1", true), ("::1", true), ("fe80::1%eth0", true), ("example.com", false), ("192.0.2", false)]
+        {
+            assert_eq!(address_of(host).is_some(), is_address, "{host}");
         }
     }
 }

@@ -24,6 +24,8 @@ use out::say;
 pub const YES: u8 = 0;
 /// No; it failed.
 pub const NO: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
 /// Cannot tell: no daemon, no answer.
 pub const CANNOT_TELL: u8 = 3;
 
@@ -116,7 +118,7 @@ struct ExplainArgs {
     /// A name or a URL
     #[arg(value_name = "NAME|URL")]
     name: String,
-    /// Query type: A, AAAA, HTTPS, TYPE65 …
+    /// Query type: A, AAAA, HTTPS, TYPE65, 65 …
     #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
     qtype: String,
     /// As this client would be answered

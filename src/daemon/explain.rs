@@ -46,6 +46,11 @@ impl Who {
         }
         Ok(client)
     }
+
+    /// What a client that may not ask gets. Nobody in particular may.
+    fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
+        explain::judge_source(snapshot, self.client?, question, type_text)
+    }
 }
 
 /// Explains with the answer looked at. `in_force` is the version of each list file that is loaded, by the list's name.
@@ -59,6 +64,9 @@ pub async fn explain(
     let generation = resolver.cell.load_full();
     let snapshot = &generation.snapshot;
     let client = who.resolve(snapshot)?;
+    if let Some(told) = who.judge_source(snapshot, question, type_text) {
+        return Ok(finish(*told, Line::Unknown, who));
+    }
     let (told, provenance) = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told, provenance) => (told, provenance),
         Asked::Forward(told, permit) => {
@@ -92,6 +100,9 @@ pub fn explain_offline(
     who: &Who,
 ) -> Result<Explanation, String> {
     let client = who.resolve(snapshot)?;
+    if let Some(told) = who.judge_source(snapshot, question, type_text) {
+        return Ok(finish(*told, Line::Unknown, who));
+    }
     let (told, provenance) = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told, provenance) => (told, provenance),
         Asked::Forward(told, _) => (told, None),

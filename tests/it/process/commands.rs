@@ -213,6 +213,46 @@ fn explain_says_what_clients_get() {
 }
 
 #[test]
+fn explain_says_who_may_not_ask() {
+    for (strangers, verdict, ede, says) in
+        [("refuse", "block", Some(18), "gets REFUSED"), ("drop", "drop", None, "gets no answer")]
+    {
+        let upstream = Upstream::start(ZONE);
+        let config = format!("[access]\nallow = [\"127.0.0.0/8\"]\nstrangers = \"{strangers}\"\n");
+        let served = Served::start(&Files { config: with_upstream(&config, upstream.v4), files: &[] });
+        let config = served.config();
+        let arguments = ["explain", "two.example", "--client", "192.0.2.7"];
+        let online = json(&served.command(&[&arguments[..], &["--json"]].concat()));
+        let offline = json(&run(&[&arguments[..], &["--json", "--offline", "-c", &config]].concat()));
+        for told in [&online, &offline] {
+            assert_eq!((told["verdict"].as_str(), told["rung"].as_str()), (Some(verdict), Some("access")), "{told}");
+            assert_eq!((told["client"].as_str(), told["ede"].as_u64()), (Some("192.0.2.7"), ede), "{told}");
+        }
+        let told = served.command(&arguments).stdout;
+        assert!(told.starts_with("192.0.2.7 may not ask") && told.contains(says), "{told}");
+        assert!(told.contains("[access] allow"), "{told}");
+        let inside = json(&served.command(&["explain", "two.example", "--client", "127.0.0.9", "--json"]));
+        assert_eq!(inside["verdict"], "allow");
+    }
+}
+
+#[test]
+fn explain_takes_what_stands_in_an_address_bar() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    for text in ["one.example:443", "//one.example/x", "http://me@one.example:8080/p", "ONE.example."] {
+        assert_eq!(json(&served.command(&["explain", text, "--json"]))["name"], "one.example", "{text}");
+    }
+    for text in ["192.0.2.1", "[::1]", "https://192.0.2.1/x", "192.0.2.1:53", "2001:db8::1"] {
+        let told = served.command(&["explain", text]);
+        assert_eq!(told.code, 2, "{text}: {told:?}");
+        assert!(told.stderr.contains("is an address, not a name"), "{text}: {told:?}");
+    }
+    for qtype in ["65", "TYPE65", "https"] {
+        assert_eq!(json(&served.command(&["explain", "one.example", "-t", qtype, "--json"]))["type"], "HTTPS");
+    }
+}
+
+#[test]
 fn usage_and_no_daemon_have_codes_of_their_own() {
     let upstream = Upstream::start(ZONE);
     // A port that was free a moment ago: nobody answers there.
