@@ -13,6 +13,7 @@ use crate::daemon::sources;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
+use crate::engine::list;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::Question;
 use crate::engine::snapshot::Snapshot;
@@ -157,7 +158,7 @@ impl Place {
 fn finish(mut told: Explanation, line: Line, who: &Who) -> Explanation {
     told.client = who.client.map(|c| c.to_string());
     match line {
-        Line::Text(text) => told.rule = Some(text),
+        Line::Text(text) => told.rule = Some(list::shown(text.as_bytes())),
         // The rule stays as the index has it, in our own grammar.
         Line::Changed => {
             let file = told.file.as_deref().unwrap_or_default();
