@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cli::language::Language;
+use crate::cli::language::{Language, count_of};
 use crate::cli::out::say;
 use crate::cli::{NO, YES};
 use crate::config::{self, Config, ListFile};
@@ -14,12 +14,14 @@ use crate::engine::upstream::Routes;
 
 pub fn run(config: Option<&Path>) -> u8 {
     let language = Language::of_user();
-    let shown = config.map_or("the built-in configuration".to_owned(), |path| path.display().to_string());
+    let built_in = language.pick("the built-in configuration", "cấu hình có sẵn");
+    let shown = config.map_or(built_in.to_owned(), |path| path.display().to_string());
     match examine(config) {
         Ok((loaded, list_files)) => {
-            print_hints(&loaded, &list_files);
+            print_hints(&loaded, &list_files, language);
             let rules = rule_count(&loaded.generation.snapshot);
-            say!("{shown}: {}", language.pick(&format!("good ({rules} rules)"), &format!("hợp lệ ({rules} luật)")));
+            let english = format!("good ({})", count_of(rules, "rule"));
+            say!("{shown}: {}", language.pick(&english, &format!("hợp lệ ({rules} luật)")));
             YES
         }
         Err(errors) => {
@@ -27,8 +29,7 @@ pub fn run(config: Option<&Path>) -> u8 {
                 say!("{error}");
             }
             let count = errors.len();
-            let english = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-            say!("{shown}: {}", language.pick(&english, &format!("{count} lỗi")));
+            say!("{shown}: {}", language.pick(&count_of(count, "error"), &format!("{count} lỗi")));
             NO
         }
     }
@@ -82,9 +83,10 @@ fn forwarder_error(config: &Config) -> Option<String> {
     Forwarder::new(Arc::new(Routes::new(&config.policy.upstreams)), options, None).err()
 }
 
-fn print_hints(loaded: &Loaded, list_files: &[ListFile]) {
+fn print_hints(loaded: &Loaded, list_files: &[ListFile], language: Language) {
+    let title = language.pick("hint", "lưu ý");
     for hint in &loaded.notes.hints {
-        say!("hint: {hint}");
+        say!("{title}: {hint}");
     }
     // A starter list is compiled in: nobody here can mend it.
     for file in list_files {
@@ -94,18 +96,21 @@ fn print_hints(loaded: &Loaded, list_files: &[ListFile]) {
         {
             let skipped: u32 = report.skipped.iter().map(|(_, count)| count).sum();
             if skipped > 0 {
-                let message = format!("list `{}`: {skipped} of {} lines made no rule", file.list, report.lines);
-                say!("hint: {}", file.say(message));
+                let (list, lines) = (&file.list, report.lines);
+                let english = format!("list `{list}`: {skipped} of {lines} lines made no rule");
+                let vietnamese = format!("danh sách `{list}`: {skipped} trong {lines} dòng không thành luật");
+                say!("{title}: {}", file.say(language.pick(&english, &vietnamese).to_owned()));
                 for line in report.shown.iter().take(3) {
-                    say!("      line {}: {}: {}", line.line, line.reason, line.text);
+                    let word = language.pick("line", "dòng");
+                    say!("      {word} {}: {}: {}", line.line, line.reason, line.text);
                 }
             }
         }
     }
     for problem in &loaded.notes.problems {
         match list_files.iter().find(|file| file.list == problem.list) {
-            Some(file) => say!("hint: {}", file.say(problem.message.clone())),
-            None => say!("hint: {}", problem.message),
+            Some(file) => say!("{title}: {}", file.say(problem.message.clone())),
+            None => say!("{title}: {}", problem.message),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::cli::language::{Language, count_of};
 use crate::cli::{CANNOT_TELL, NO};
 use crate::config::{self, ConfigError};
 
@@ -56,7 +57,11 @@ pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result
         },
     };
     let Some(mut address) = address else {
-        return Err(Trouble::NoDaemon("the configuration has no admin listener ([listen] admin = \"off\")".into()));
+        let why = Language::of_user().pick(
+            "the configuration has no admin listener ([listen] admin = \"off\")",
+            "cấu hình không mở cổng quản trị ([listen] admin = \"off\")",
+        );
+        return Err(Trouble::NoDaemon(why.into()));
     };
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
@@ -66,23 +71,34 @@ pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result
 
 /// The first mistake, how many there are, and how to do without the file.
 fn unreadable(errors: &[ConfigError]) -> String {
+    let language = Language::of_user();
     let first = errors.first().map(ToString::to_string).unwrap_or_default();
-    let more = match errors.len() {
-        0 | 1 => String::new(),
-        2 => " (and 1 more error; `lachan check` tells it)".to_owned(),
-        count => format!(" (and {} more errors; `lachan check` tells them)", count - 1),
+    let others = errors.len().saturating_sub(1);
+    let more = match (others, language) {
+        (0, _) => String::new(),
+        (_, Language::English) => format!(" (and {}; see `lachan check`)", count_of(others, "more error")),
+        (_, Language::Vietnamese) => format!(" (và {others} lỗi nữa; xem `lachan check`)"),
     };
-    format!(
-        "the configuration does not tell whom to ask: {first}{more}\n--admin ADDR:PORT asks a running resolver without it"
-    )
+    let lead = language
+        .pick("the configuration does not tell whom to ask", "cấu hình không cho biết phải hỏi chương trình nào");
+    let way_out = language.pick(
+        "--admin ADDR:PORT asks a running resolver without it",
+        "dùng --admin ĐỊA_CHỈ:CỔNG để hỏi chương trình đang chạy mà không cần cấu hình",
+    );
+    format!("{lead}: {first}{more}\n{way_out}")
 }
 
 /// Status code and body of `path`.
 pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u16, String), Trouble> {
     let unreachable = |why: &dyn std::fmt::Display| {
-        Trouble::NoDaemon(format!(
+        let english = format!(
             "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
-        ))
+        );
+        let vietnamese = format!(
+            "không có chương trình nào trả lời tại http://{address}{path}: {why}; `lachan serve` có đang chạy, với [listen] \
+             admin này không?"
+        );
+        Trouble::NoDaemon(Language::of_user().pick(&english, &vietnamese).to_owned())
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| unreachable(&why))?;

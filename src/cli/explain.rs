@@ -95,8 +95,10 @@ fn online(
     type_text: &str,
     args: &ExplainArgs,
 ) -> Result<serde_json::Value, (u8, String)> {
+    let without_it = Language::of_user()
+        .pick("(--offline explains without it)", "(--offline: trả lời mà không cần chương trình đang chạy)");
     let cannot = |trouble: Trouble| match &trouble {
-        Trouble::NoDaemon(why) => (trouble.code(), format!("{why}\n(--offline explains without it)")),
+        Trouble::NoDaemon(why) => (trouble.code(), format!("{why}\n{without_it}")),
         Trouble::NoAddress(why) | Trouble::Refused(why) => (trouble.code(), why.clone()),
     };
     let address = client::admin_address(args.admin.admin, config).map_err(cannot)?;

@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
+use crate::cli::language::Language;
 use crate::cli::out::say;
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 
 pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
+    let language = Language::of_user();
     let asked = client::admin_address(args.admin, config).and_then(|address| client::get(address, "/readyz", &[]));
     match asked {
         Ok((200, body)) if body.starts_with("degraded") => {
@@ -24,12 +26,12 @@ pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
         }
         // Nobody was asked, so nothing is known about the node.
         Err(why @ Trouble::NoAddress(_)) => {
-            say!("cannot tell: {why}");
+            say!("{}: {why}", language.pick("cannot tell", "không rõ"));
             CANNOT_TELL
         }
         // A node whose resolver says nothing must not draw traffic.
         Err(why) => {
-            say!("withdraw: {why}");
+            say!("{}: {why}", language.pick("withdraw", "rút khỏi phục vụ"));
             NO
         }
     }

@@ -8,6 +8,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::cli::client;
+use crate::cli::language::Language;
 use crate::cli::out::{complain, say};
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 use crate::daemon::admin::{SearchHost, Status};
@@ -35,7 +36,14 @@ pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
         return CANNOT_TELL;
     };
     if hosts.is_empty() {
-        say!("SafeSearch is off in the default profile (safe_search = false).");
+        let language = Language::of_user();
+        say!(
+            "{}",
+            language.pick(
+                "SafeSearch is off in the default profile (safe_search = false).",
+                "Tìm kiếm an toàn đang tắt trong hồ sơ mặc định (safe_search = false)."
+            )
+        );
         return NO;
     }
     let mut failed = 0;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::language::Language;
+use crate::cli::language::{Language, count_of};
 use crate::cli::out::{complain, say};
 use crate::cli::{NO, YES};
 use crate::daemon::serve::{Options, Started, run as serve};
@@ -39,7 +39,9 @@ pub fn run(config: Option<PathBuf>) -> u8 {
             for error in &errors {
                 complain!("lachan: {error}");
             }
-            complain!("lachan: not started ({} {})", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+            let count = errors.len();
+            let english = format!("not started ({})", count_of(count, "error"));
+            complain!("lachan: {}", Language::of_user().pick(&english, &format!("không khởi động được ({count} lỗi)")));
             NO
         }
     }
@@ -75,10 +77,13 @@ fn banner(started: &Started) {
     }
     let (rules, lists, profiles, hosts) = (started.rules, started.lists, started.profiles, started.search_hosts);
     let filtering = match language {
-        Language::English => {
-            let plural = if profiles == 1 { "" } else { "s" };
-            format!("{rules} rules in {lists} lists, {profiles} profile{plural}; SafeSearch for {hosts} hosts")
-        }
+        Language::English => format!(
+            "{} in {}, {}; SafeSearch for {}",
+            count_of(rules, "rule"),
+            count_of(lists, "list"),
+            count_of(profiles, "profile"),
+            count_of(hosts, "host")
+        ),
         Language::Vietnamese => {
             format!("{rules} luật trong {lists} danh sách, {profiles} hồ sơ; tìm kiếm an toàn cho {hosts} tên máy")
         }

@@ -390,3 +390,45 @@ fn words_that_cannot_be_written_are_missed() {
     assert_eq!(told.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&told.stderr).contains("cannot write to standard output"), "{told:?}");
 }
+
+#[test]
+fn help_examples_stand_in_columns() {
+    for arguments in [&["--help"][..], &["explain", "--help"]] {
+        let told = run(arguments).stdout;
+        let (_, examples) = told.split_once("Examples:\n").expect("there are examples");
+        let columns: Vec<usize> = examples
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .filter_map(|line| {
+                let (command, words) = line.trim_start().split_once("  ")?;
+                Some(command.len() + words.len() - words.trim_start().len())
+            })
+            .collect();
+        assert!(columns.len() > 2 && columns.iter().all(|c| *c == columns[0]), "{columns:?}:\n{examples}");
+    }
+}
+
+#[test]
+fn one_rule_is_not_called_rules() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    assert!(served.banner.contains("1 rule in 1 list, 1 profile;"), "{}", served.banner);
+    assert!(served.command(&["lists", "status"]).stdout.contains(", 1 rule, "));
+    assert!(run(&["check", "-c", &served.config()]).stdout.contains("good (1 rule)"));
+}
+
+#[test]
+fn lists_and_check_speak_vietnamese_too() {
+    let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n");
+    let (admin, config) = (served.admin.to_string(), served.config());
+    for (arguments, words) in [
+        (&["lists", "status", "--admin", &admin][..], &["lần nạp gần nhất", "bỏ qua"][..]),
+        (&["check", "-c", &config], &["lưu ý: ", "hợp lệ (1 luật)"]),
+        (&["explain", "192.0.2.1", "--admin", &admin], &["là địa chỉ"]),
+        (&["explain", "two.example", "-c", "gone.toml"], &["cấu hình không cho biết"]),
+        (&["healthcheck", "-c", "gone.toml"], &["không rõ: "]),
+    ] {
+        let told = ran(lachan(arguments).env("LANG", "vi_VN.UTF-8"));
+        let said = format!("{}{}", told.stdout, told.stderr);
+        assert!(words.iter().all(|word| said.contains(word)), "{arguments:?}: {said}");
+    }
+}
