@@ -13,7 +13,7 @@ use crate::engine::compile::{CacheSettings, CompileError, ListSettings, ListSour
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Format, ParseOptions, Reach};
 use crate::engine::name::Name;
-use crate::engine::upstream::{Fallback, Host, UpstreamTable};
+use crate::engine::upstream::{Fallback, UpstreamTable};
 
 use super::errors::{Sink, Spanned, suggestion};
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
@@ -147,9 +147,8 @@ fn upstream(spec: &UpstreamSpec, listen: &[SocketAddr], sink: &Sink) -> Upstream
         }
     }
     for server in &spec.servers {
-        if let Host::Address(address) = server.value.host
-            && listen.iter().any(|&own| is_ourselves(address, own))
-        {
+        let addresses = server.value.host.known_addresses();
+        if let Some(address) = addresses.iter().find(|address| listen.iter().any(|&own| is_ourselves(**address, own))) {
             sink.error(server.at, format!("upstream {address} is this resolver itself: `dns` in [listen] holds it"));
         }
     }

@@ -178,6 +178,14 @@ fn one_mistake_one_message() {
         ),
         ("[[upstream]]\nservers = [\"127.0.0.1:5354\"]", "t.toml:2: upstream 127.0.0.1:5354 is this resolver itself"),
         (
+            "[[upstream]]\nservers = [\"udp://localhost:5354\"]",
+            "t.toml:2: upstream 127.0.0.1:5354 is this resolver itself",
+        ),
+        (
+            "[listen]\ndns = [\"[::1]:53\"]\n[[upstream]]\nservers = [\"tcp://a.localhost\"]",
+            "upstream [::1]:53 is this",
+        ),
+        (
             "[listen]\ndns = [\"0.0.0.0:53\"]\n[[upstream]]\nservers = [\"tcp://127.0.0.1\"]",
             "t.toml:4: upstream 127.0.0.1:53 is this resolver itself",
         ),
