@@ -16,6 +16,7 @@ use crate::engine::list::ParseOptions;
 pub mod default;
 mod errors;
 mod files;
+mod hints;
 mod lower;
 mod people;
 mod reader;
