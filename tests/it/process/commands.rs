@@ -320,6 +320,14 @@ fn safesearch_test_passes_with_and_without_an_upstream() {
     let google = told.stdout.lines().find(|line| line.starts_with("google")).unwrap();
     assert_eq!(google.matches("pass").count(), 4, "{google}");
     drop(upstream);
+    // Google's addresses are in the table, those of others are not: that is said.
+    let told = served.command(&["safesearch", "test"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    let google = told.stdout.lines().find(|line| line.starts_with("google")).unwrap();
+    assert_eq!(google.matches("pass").count(), 4, "{google}");
+    let last = told.stdout.lines().last().unwrap();
+    assert!(last.contains("brave, duckduckgo, ecosia, pixabay, qwant"), "{last}");
+    assert!(last.contains("No upstream") && !last.contains("google") && !last.contains("bing"), "{last}");
 }
 
 #[test]
