@@ -1,46 +1,116 @@
 //! `check`: every mistake of a configuration and its lists, at once, with file and line.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::cli::language::Language;
+use crate::cli::language::{Language, count_of};
+use crate::cli::out::say;
 use crate::cli::{NO, YES};
-use crate::daemon::reload::{Loader, rule_count};
+use crate::config::{self, Config, ListFile};
+use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
+use crate::daemon::reload::{Loaded, Loader, rule_count};
+use crate::daemon::sources;
+use crate::engine::upstream::Routes;
 
 pub fn run(config: Option<&Path>) -> u8 {
     let language = Language::of_user();
-    let mut loader = Loader::new(config.map(Path::to_owned));
-    let shown = config.map_or("the built-in configuration".to_owned(), |path| path.display().to_string());
-    match loader.load(None, None, |_, _| {}) {
-        Ok(loaded) => {
-            for hint in &loaded.notes.hints {
-                println!("hint: {hint}");
-            }
-            let snapshot = &loaded.generation.snapshot;
-            for list in &snapshot.lists {
-                let Some(configured) = &list.configured else { continue };
-                let skipped: u32 = configured.report.skipped.iter().map(|(_, count)| count).sum();
-                if skipped > 0 {
-                    println!("hint: list `{}`: {skipped} of {} lines made no rule", list.name, configured.report.lines);
-                    for line in configured.report.shown.iter().take(3) {
-                        println!("      line {}: {}: {}", line.line, line.reason, line.text);
-                    }
-                }
-            }
-            for problem in &loaded.notes.problems {
-                println!("hint: {}", problem.message);
-            }
-            let rules = rule_count(snapshot);
-            println!("{shown}: {}", language.pick(&format!("good ({rules} rules)"), &format!("hợp lệ ({rules} luật)")));
+    let built_in = language.pick("the built-in configuration", "cấu hình có sẵn");
+    let shown = config.map_or(built_in.to_owned(), |path| path.display().to_string());
+    match examine(config) {
+        Ok((loaded, list_files)) => {
+            print_hints(&loaded, &list_files, language);
+            let rules = rule_count(&loaded.generation.snapshot);
+            let english = format!("good ({})", count_of(rules, "rule"));
+            say!("{shown}: {}", language.pick(&english, &format!("hợp lệ ({rules} luật)")));
             YES
         }
         Err(errors) => {
             for error in &errors {
-                println!("{error}");
+                say!("{error}");
             }
             let count = errors.len();
-            let english = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-            println!("{shown}: {}", language.pick(&english, &format!("{count} lỗi")));
+            say!("{shown}: {}", language.pick(&count_of(count, "error"), &format!("{count} lỗi")));
             NO
+        }
+    }
+}
+
+/// Loads as a start would. What stops it is told together with what it would have stopped for next.
+fn examine(path: Option<&Path>) -> Result<(Loaded, Vec<ListFile>), Vec<String>> {
+    let (config, list_files) = match path {
+        None => (Ok(config::embedded()), Vec::new()),
+        Some(path) => {
+            let examined = config::examine(path);
+            (examined.config, examined.list_files)
+        }
+    };
+    let config = config.map_err(|errors| {
+        let errors = errors.iter().map(ToString::to_string);
+        errors.chain(list_errors(&list_files)).collect::<Vec<_>>()
+    })?;
+    match Loader::new(path.map(Path::to_owned)).load(None, None, |_, _| {}) {
+        Ok(loaded) => Ok((loaded, list_files)),
+        Err(errors) => {
+            // A list without a good version is what loading stops for first, and it does not know where the list is named.
+            let mut placed = list_errors(&list_files);
+            if placed.is_empty() {
+                return Err(errors);
+            }
+            placed.extend(forwarder_error(&config));
+            Err(placed)
+        }
+    }
+}
+
+/// Required lists that cannot be read, each said at its table.
+fn list_errors(list_files: &[ListFile]) -> Vec<String> {
+    let errors = list_files.iter().filter(|list| list.required).filter_map(|list| {
+        let why = sources::read(&list.source, list.options).err()?;
+        let source = sources::source_text(&list.source);
+        Some(list.say(format!("list `{}` ({source}): {why}", list.list)).to_string())
+    });
+    errors.collect()
+}
+
+/// What is wrong with certificates and upstream servers, beyond what their text shows.
+fn forwarder_error(config: &Config) -> Option<String> {
+    let settings = &config.settings;
+    let options = ForwarderOptions {
+        bootstrap: settings.bootstrap.clone(),
+        ca_file: settings.tls_roots.clone(),
+        own: settings.dns.clone(),
+    };
+    Forwarder::new(Arc::new(Routes::new(&config.policy.upstreams)), options, None).err()
+}
+
+fn print_hints(loaded: &Loaded, list_files: &[ListFile], language: Language) {
+    let title = language.pick("hint", "lưu ý");
+    for hint in &loaded.notes.hints {
+        say!("{title}: {hint}");
+    }
+    // A starter list is compiled in: nobody here can mend it.
+    for file in list_files {
+        let lists = loaded.generation.snapshot.lists.iter();
+        for report in
+            lists.filter(|list| list.name == file.list).filter_map(|list| Some(&list.configured.as_ref()?.report))
+        {
+            let skipped: u32 = report.skipped.iter().map(|(_, count)| count).sum();
+            if skipped > 0 {
+                let (list, lines) = (&file.list, report.lines);
+                let english = format!("list `{list}`: {skipped} of {lines} lines made no rule");
+                let vietnamese = format!("danh sách `{list}`: {skipped} trong {lines} dòng không thành luật");
+                say!("{title}: {}", file.say(language.pick(&english, &vietnamese).to_owned()));
+                for line in report.shown.iter().take(3) {
+                    let word = language.pick("line", "dòng");
+                    say!("      {word} {}: {}: {}", line.line, line.reason, line.text);
+                }
+            }
+        }
+    }
+    for problem in &loaded.notes.problems {
+        match list_files.iter().find(|file| file.list == problem.list) {
+            Some(file) => say!("{title}: {}", file.say(problem.message.clone())),
+            None => say!("{title}: {}", problem.message),
         }
     }
 }

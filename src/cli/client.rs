@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::config;
+use crate::cli::language::{Language, count_of};
+use crate::cli::{CANNOT_TELL, NO};
+use crate::config::{self, ConfigError};
 
 /// How long the running resolver may take to say anything.
 const ANSWER_TIMER: Duration = Duration::from_secs(10);
@@ -14,6 +16,8 @@ const ANSWER_TIMER: Duration = Duration::from_secs(10);
 /// Why nothing was learnt.
 #[derive(Debug)]
 pub enum Trouble {
+    /// The configuration does not say whom to ask.
+    NoAddress(String),
     /// Nobody answers there.
     NoDaemon(String),
     /// It answered with an error of its own.
@@ -23,12 +27,24 @@ pub enum Trouble {
 impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::NoDaemon(why) | Trouble::Refused(why) => f.write_str(why),
+            Trouble::NoAddress(why) | Trouble::NoDaemon(why) | Trouble::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Trouble {
+    /// What a command ends with that cannot go on without an answer.
+    pub fn code(&self) -> u8 {
+        match self {
+            Trouble::NoAddress(_) | Trouble::NoDaemon(_) => CANNOT_TELL,
+            Trouble::Refused(_) => NO,
         }
     }
 }
 
 /// The admin address: as given, else the configuration's. A wildcard is asked on loopback.
+///
+/// A broken file is no reason to ask elsewhere: another resolver may answer at the default address.
 pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result<SocketAddr, Trouble> {
     let address = match given {
         Some(address) => Some(address),
@@ -36,13 +52,16 @@ pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result
             None => config::embedded().settings.admin,
             Some(path) => match config::load(path) {
                 Ok(config) => config.settings.admin,
-                // A broken file does not hide a running resolver: it started from a good one.
-                Err(_) => config::embedded().settings.admin,
+                Err(errors) => return Err(Trouble::NoAddress(unreadable(&errors))),
             },
         },
     };
     let Some(mut address) = address else {
-        return Err(Trouble::NoDaemon("the configuration has no admin listener ([listen] admin = \"off\")".into()));
+        let why = Language::of_user().pick(
+            "the configuration has no admin listener ([listen] admin = \"off\")",
+            "cấu hình không mở cổng quản trị ([listen] admin = \"off\")",
+        );
+        return Err(Trouble::NoDaemon(why.into()));
     };
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
@@ -50,12 +69,36 @@ pub fn admin_address(given: Option<SocketAddr>, config: Option<&Path>) -> Result
     Ok(address)
 }
 
+/// The first mistake, how many there are, and how to do without the file.
+fn unreadable(errors: &[ConfigError]) -> String {
+    let language = Language::of_user();
+    let first = errors.first().map(ToString::to_string).unwrap_or_default();
+    let others = errors.len().saturating_sub(1);
+    let more = match (others, language) {
+        (0, _) => String::new(),
+        (_, Language::English) => format!(" (and {}; see `lachan check`)", count_of(others, "more error")),
+        (_, Language::Vietnamese) => format!(" (và {others} lỗi nữa; xem `lachan check`)"),
+    };
+    let lead = language
+        .pick("the configuration does not tell whom to ask", "cấu hình không cho biết phải hỏi chương trình nào");
+    let way_out = language.pick(
+        "--admin ADDR:PORT asks a running resolver without it",
+        "dùng --admin ĐỊA_CHỈ:CỔNG để hỏi chương trình đang chạy mà không cần cấu hình",
+    );
+    format!("{lead}: {first}{more}\n{way_out}")
+}
+
 /// Status code and body of `path`.
 pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u16, String), Trouble> {
     let unreachable = |why: &dyn std::fmt::Display| {
-        Trouble::NoDaemon(format!(
+        let english = format!(
             "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
-        ))
+        );
+        let vietnamese = format!(
+            "không có chương trình nào trả lời tại http://{address}{path}: {why}; `lachan serve` có đang chạy, với [listen] \
+             admin này không?"
+        );
+        Trouble::NoDaemon(Language::of_user().pick(&english, &vietnamese).to_owned())
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| unreachable(&why))?;

@@ -1,30 +1,37 @@
 //! `explain`: one plain sentence first, the facts, and how to change it.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::{CANNOT_TELL, ExplainArgs, NO, YES};
-use crate::daemon::admin::parse_type;
+use crate::cli::out::{complain, say};
+use crate::cli::{ExplainArgs, NO, USAGE, YES};
+use crate::daemon::admin::{parse_type, type_name};
 use crate::daemon::explain::{Who, explain_offline};
 use crate::daemon::reload::Loader;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question};
 
 pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
+    let language = Language::of_user();
     let host = host_of(&args.name);
+    if let Some(address) = address_of(host) {
+        complain!("lachan: {}", language.pick(&about_address_en(address), &about_address_vi(address)));
+        return USAGE;
+    }
     let qname = match Name::from_text(host) {
         Ok(qname) => qname,
         Err(why) => {
-            eprintln!("lachan: {host:?} is no name: {why}");
-            return 2;
+            complain!("lachan: {host:?} is no name: {why}");
+            return USAGE;
         }
     };
     let Some(qtype) = parse_type(&args.qtype) else {
-        eprintln!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or TYPE65", args.qtype);
-        return 2;
+        complain!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or a number, such as 65", args.qtype);
+        return USAGE;
     };
-    let type_text = args.qtype.to_ascii_uppercase();
+    let type_text = type_name(qtype);
     let told = if args.offline {
         offline(config, &Question { qname, qtype, qclass: CLASS_IN }, &type_text, args)
     } else {
@@ -33,25 +40,53 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     match told {
         Ok(told) => {
             if args.json {
-                println!("{told}");
+                say!("{told}");
             } else {
                 print_told(&told, args.offline);
             }
             YES
         }
         Err((code, why)) => {
-            eprintln!("lachan: {why}");
+            complain!("lachan: {why}");
             code
         }
     }
 }
 
-/// `https://example.com:8443/path` → `example.com`; anything else as it is.
+/// `https://me@example.com:8443/path` → `example.com`, and so with any part left out; `[::1]:53` → `::1`.
 fn host_of(text: &str) -> &str {
-    let Some((_, rest)) = text.split_once("://") else { return text.split('/').next().unwrap_or(text) };
+    let text = text.trim();
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = authority.rsplit('@').next().unwrap_or(authority);
-    host.split(':').next().unwrap_or(host)
+    if let Some((inside, _)) = host.strip_prefix('[').and_then(|h| h.split_once(']')) {
+        return inside;
+    }
+    match host.rsplit_once(':') {
+        // An IPv6 address without brackets has no port.
+        Some((name, port)) if !name.contains(':') && port.bytes().all(|c| c.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
+}
+
+/// The address that stands where a name is expected; its zone (`fe80::1%eth0`) does not matter.
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.split('%').next().unwrap_or(host).parse().ok()
+}
+
+fn about_address_en(address: IpAddr) -> String {
+    format!(
+        "{address} is an address, not a name: whoever types it asks no resolver, so DNS filtering never sees it; a firewall \
+         does. (A list may hold addresses: then a name that leads there is blocked. Explain that name.)"
+    )
+}
+
+fn about_address_vi(address: IpAddr) -> String {
+    format!(
+        "{address} là địa chỉ, không phải tên miền: người gõ địa chỉ không hỏi máy phân giải nào, nên lọc DNS không thấy \
+         được; việc này là của tường lửa. (Danh sách có thể chứa địa chỉ: khi đó tên dẫn tới địa chỉ ấy bị chặn. Hãy hỏi tên đó.)"
+    )
 }
 
 fn online(
@@ -60,9 +95,11 @@ fn online(
     type_text: &str,
     args: &ExplainArgs,
 ) -> Result<serde_json::Value, (u8, String)> {
-    let cannot = |trouble: Trouble| match trouble {
-        Trouble::NoDaemon(why) => (CANNOT_TELL, format!("{why}\n(--offline explains without it)")),
-        Trouble::Refused(why) => (NO, why),
+    let without_it = Language::of_user()
+        .pick("(--offline explains without it)", "(--offline: trả lời mà không cần chương trình đang chạy)");
+    let cannot = |trouble: Trouble| match &trouble {
+        Trouble::NoDaemon(why) => (trouble.code(), format!("{why}\n{without_it}")),
+        Trouble::NoAddress(why) | Trouble::Refused(why) => (trouble.code(), why.clone()),
     };
     let address = client::admin_address(args.admin.admin, config).map_err(cannot)?;
     let (name, client) = (qname.to_string(), args.client.map(|c| c.to_string()));
@@ -88,8 +125,8 @@ fn offline(
 fn print_told(told: &serde_json::Value, offline: bool) {
     let language = Language::of_user();
     let text = |key: &str| told.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-    println!("{}", language.pick(&text("sentence_en"), &text("sentence_vi")));
-    println!();
+    say!("{}", language.pick(&text("sentence_en"), &text("sentence_vi")));
+    say!("");
     let line = told.get("line").and_then(serde_json::Value::as_u64);
     let file = match (text("file"), line) {
         (file, Some(line)) if !file.is_empty() => format!("{file}:{line}"),
@@ -112,7 +149,7 @@ fn print_told(told: &serde_json::Value, offline: bool) {
         if !value.is_empty() {
             // Padded by characters: Vietnamese titles have more octets than columns.
             let title = language.pick(title_en, title_vi);
-            println!("  {title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
+            say!("  {title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
         }
     }
     let steps: Vec<String> = told
@@ -126,17 +163,17 @@ fn print_told(told: &serde_json::Value, offline: bool) {
         })
         .collect();
     let title = language.pick("tried", "đã xét");
-    println!("  {title}{} {}", " ".repeat(10_usize.saturating_sub(title.chars().count())), steps.join(" → "));
+    say!("  {title}{} {}", " ".repeat(10_usize.saturating_sub(title.chars().count())), steps.join(" → "));
     if offline {
         let note = language.pick(
             "(offline: the names and addresses of the answer were not looked at)",
             "(ngoại tuyến: chưa xét các tên và địa chỉ trong câu trả lời)",
         );
-        println!("  {note}");
+        say!("  {note}");
     }
-    println!();
+    say!("");
     let lead = language.pick("to change this:", "muốn thay đổi:");
-    println!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
+    say!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
 }
 
 #[cfg(test)]
@@ -149,9 +186,30 @@ mod tests {
             ("example.com", "example.com"),
             ("https://example.com/a?b#c", "example.com"),
             ("http://user@example.com:8080", "example.com"),
+            ("http://user:word@example.com:8080/p", "example.com"),
             ("example.com/path", "example.com"),
+            ("example.com?q", "example.com"),
+            ("example.com:443", "example.com"),
+            ("//example.com/x", "example.com"),
+            (" example.com ", "example.com"),
+            ("192.0.2.1:53", "192.0.2.1"),
+            ("https://192.0.2.1/x", "192.0.2.1"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("https://[2001:db8::1]:8443/x", "2001:db8::1"),
+            ("mailto:me@example.com", "example.com"),
+            ("a:b", "a:b"),
         ] {
             assert_eq!(host_of(text), host, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_known_from_a_name() {
+        for (host, is_address) in
+            [("192.0.2.1", true), ("::1", true), ("fe80::1%eth0", true), ("example.com", false), ("192.0.2", false)]
+        {
+            assert_eq!(address_of(host).is_some(), is_address, "{host}");
         }
     }
 }

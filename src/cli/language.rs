@@ -28,9 +28,19 @@ impl Language {
     }
 }
 
+/// English: "1 rule", "2 rules". Vietnamese words have no plural.
+pub fn count_of(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|n| count_of(n, "rule")), ["0 rules", "1 rule", "2 rules"]);
+    }
 
     #[test]
     fn the_locale_decides() {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use crate::cli::client::{self, Trouble};
-use crate::cli::{CANNOT_TELL, ListsStatusArgs, NO, YES};
+use crate::cli::client;
+use crate::cli::language::{Language, count_of};
+use crate::cli::out::{complain, say};
+use crate::cli::{ListsStatusArgs, NO, YES};
 use crate::daemon::admin::{ListStatus, Status};
 
 pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
@@ -12,17 +14,14 @@ pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
     let status = match asked {
         Ok(status) => status,
         Err(trouble) => {
-            eprintln!("lachan: {trouble}");
-            return match trouble {
-                Trouble::NoDaemon(_) => CANNOT_TELL,
-                Trouble::Refused(_) => NO,
-            };
+            complain!("lachan: {trouble}");
+            return trouble.code();
         }
     };
     if args.json {
         match serde_json::to_string_pretty(&status.lists) {
-            Ok(json) => println!("{json}"),
-            Err(why) => eprintln!("lachan: {why}"),
+            Ok(json) => say!("{json}"),
+            Err(why) => complain!("lachan: {why}"),
         }
     } else {
         print_status(&status);
@@ -32,32 +31,48 @@ pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
 }
 
 fn print_status(status: &Status) {
-    println!("generation {}, {} rules, last reload: {}", status.generation, status.rules, status.last_reload.result);
-    for error in &status.last_reload.errors {
-        println!("  error: {error}");
+    let language = Language::of_user();
+    let (generation, reload) = (status.generation, &status.last_reload);
+    let english =
+        format!("generation {generation}, {}, last reload: {}", count_of(status.rules, "rule"), reload.result);
+    let vietnamese = format!("thế hệ {generation}, {} luật, lần nạp gần nhất: {}", status.rules, reload.result);
+    say!("{}", language.pick(&english, &vietnamese));
+    let error = language.pick("error", "lỗi");
+    for why in &reload.errors {
+        say!("  {error}: {why}");
     }
-    println!("{:<24} {:<14} {:>10} {:>9}  {:<8} source", "list", "category", "rules", "skipped", "format");
+    let titles = match language {
+        Language::English => ["list", "category", "rules", "skipped", "format", "source"],
+        Language::Vietnamese => ["danh sách", "loại", "luật", "bỏ qua", "dạng", "nguồn"],
+    };
+    let [list, category, rules, skipped, format, source] = titles;
+    say!("{list:<24} {category:<14} {rules:>10} {skipped:>9}  {format:<8} {source}");
     for list in &status.lists {
         let skipped: u32 = list.skipped.values().sum();
         let format = list.format.as_deref().unwrap_or("-");
-        println!(
+        say!(
             "{:<24} {:<14} {:>10} {:>9}  {:<8} {}",
-            list.name, list.category, list.rules, skipped, format, list.source
+            list.name,
+            list.category,
+            list.rules,
+            skipped,
+            format,
+            list.source
         );
-        print_skipped(list);
+        print_skipped(list, language);
     }
 }
 
-fn print_skipped(list: &ListStatus) {
+fn print_skipped(list: &ListStatus, language: Language) {
     if let Some(error) = &list.error {
-        println!("    error: {error}");
+        say!("    {}: {error}", language.pick("error", "lỗi"));
     }
     if list.skipped.is_empty() {
         return;
     }
     let reasons: Vec<String> = list.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    println!("    skipped: {}", reasons.join(", "));
+    say!("    {}: {}", language.pick("skipped", "bỏ qua"), reasons.join(", "));
     for line in list.skipped_shown.iter().take(3) {
-        println!("      line {line}");
+        say!("      {} {line}", language.pick("line", "dòng"));
     }
 }

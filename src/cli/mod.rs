@@ -8,6 +8,7 @@ mod explain;
 mod healthcheck;
 mod language;
 mod lists;
+mod out;
 mod safesearch;
 mod serve;
 
@@ -17,15 +18,39 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use out::say;
+
 /// Yes; done.
 pub const YES: u8 = 0;
 /// No; it failed.
 pub const NO: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
 /// Cannot tell: no daemon, no answer.
 pub const CANNOT_TELL: u8 = 3;
 
 /// Where the configuration is when nothing says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/lachan/lachan.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  lachan                                              start with the built-in defaults on 127.0.0.1:5354
+  lachan -c /etc/lachan/lachan.toml                   start with a configuration
+  lachan check -c lachan.toml                         find every mistake in it
+  lachan explain www.example.com                      why is (or isn't) a name blocked?
+  lachan explain www.example.com -c lachan.toml       the same, asking the resolver of this configuration
+  lachan safesearch test                              is every search engine safe?
+  dig @127.0.0.1 -p 5354 adult.block.lachan.example   a harmless name that is blocked
+
+Exit codes: 0 yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer, no address to ask).";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  lachan explain www.pornhub.com
+  lachan explain https://zalo.me/pc --client 10.20.0.7         as this client would be answered
+  lachan explain example.com --profile school --type AAAA      as this profile would be answered
+  lachan explain example.com --json                            for scripts
+  lachan explain example.com --offline -c lachan.toml          compile the configuration here instead of asking";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -35,12 +60,7 @@ const DEFAULT_CONFIG: &str = "/etc/lachan/lachan.toml";
     long_about = "Lá Chắn (\"shield\") is a DNS resolver for schools and telecom operators. It forwards questions, blocks \
                   harmful names, forces SafeSearch, and tells people why.\n\nMáy phân giải tên miền lọc nội dung xấu độc \
                   cho trường học và nhà mạng.",
-    after_help = "Examples:\n  lachan                                       start with the built-in defaults on \
-                  127.0.0.1:5354\n  lachan -c /etc/lachan/lachan.toml            start with a configuration\n  lachan check \
-                  -c lachan.toml                 find every mistake in it\n  lachan explain www.example.com               \
-                  why is (or isn't) a name blocked?\n  lachan explain example.com --profile school --type AAAA --json\n  \
-                  dig @127.0.0.1 -p 5354 adult.block.lachan.example   a harmless name that is blocked\n\nExit codes: 0 \
-                  yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer)."
+    after_help = EXAMPLES
 )]
 struct Cli {
     /// Configuration file [default: $LACHAN_CONFIG, else /etc/lachan/lachan.toml when it is there, else built in]
@@ -57,11 +77,7 @@ enum Command {
     /// Read a configuration and its lists and report every mistake with file and line
     Check,
     /// Say why a name is blocked, rewritten or allowed
-    #[command(
-        after_help = "Examples:\n  lachan explain www.pornhub.com\n  lachan explain https://zalo.me/pc --client \
-                            10.20.0.7\n  lachan explain example.com --profile school --json\n  lachan explain example.com \
-                            --offline -c lachan.toml   compile the configuration here instead of asking the daemon"
-    )]
+    #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
     /// The lists in force
     Lists {
@@ -73,7 +89,7 @@ enum Command {
         #[command(subcommand)]
         command: SafesearchCommand,
     },
-    /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost)
+    /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost) or unknown
     Healthcheck(AdminArgs),
     /// The version
     Version,
@@ -113,7 +129,7 @@ struct ExplainArgs {
     /// A name or a URL
     #[arg(value_name = "NAME|URL")]
     name: String,
-    /// Query type: A, AAAA, HTTPS, TYPE65 …
+    /// Query type: A, AAAA, HTTPS, TYPE65, 65 …
     #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
     qtype: String,
     /// As this client would be answered
@@ -144,11 +160,11 @@ pub fn main() -> ExitCode {
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
-            println!("lachan {}", env!("CARGO_PKG_VERSION"));
+            say!("lachan {}", env!("CARGO_PKG_VERSION"));
             YES
         }
     };
-    ExitCode::from(code)
+    ExitCode::from(if code == YES && !out::is_whole() { NO } else { code })
 }
 
 fn default_config() -> Option<PathBuf> {

@@ -7,12 +7,17 @@ use std::time::Duration;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use crate::cli::client::{self, Trouble};
+use crate::cli::client;
+use crate::cli::language::Language;
+use crate::cli::out::{complain, say};
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 use crate::daemon::admin::{SearchHost, Status};
 
 /// A question takes at most 500 ms for its target, and a little.
 const ANSWER_TIMER: Duration = Duration::from_secs(3);
+
+/// What a question gets whose target nobody knows the addresses of.
+const NO_TARGET: &str = "SERVFAIL";
 
 const TYPES: [RecordType; 4] = [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::ANY];
 
@@ -25,36 +30,54 @@ pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
     let (status, hosts) = match asked {
         Ok(told) => told,
         Err(trouble) => {
-            eprintln!("lachan: {trouble}");
-            return match trouble {
-                Trouble::NoDaemon(_) => CANNOT_TELL,
-                Trouble::Refused(_) => NO,
-            };
+            complain!("lachan: {trouble}");
+            return trouble.code();
         }
     };
     let Some(server) = status.dns.iter().find_map(|a| a.parse().ok()).map(reachable) else {
-        eprintln!("lachan: the running resolver names no DNS address");
+        complain!("lachan: the running resolver names no DNS address");
         return CANNOT_TELL;
     };
+    let language = Language::of_user();
     if hosts.is_empty() {
-        println!("SafeSearch is off in the default profile (safe_search = false).");
+        say!(
+            "{}",
+            language.pick(
+                "SafeSearch is off in the default profile (safe_search = false).",
+                "Tìm kiếm an toàn đang tắt trong hồ sơ mặc định (safe_search = false)."
+            )
+        );
         return NO;
     }
     let mut failed = 0;
-    println!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", "engine", "host", "A", "AAAA", "HTTPS", "ANY");
+    let mut unreachable: Vec<&str> = Vec::new();
+    say!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", "engine", "host", "A", "AAAA", "HTTPS", "ANY");
     for host in &hosts {
         let results: Vec<Result<(), String>> = TYPES.iter().map(|&qtype| judge(server, host, qtype)).collect();
         let shown: Vec<&str> = results.iter().map(|r| if r.is_ok() { "pass" } else { "FAIL" }).collect();
-        println!(
-            "{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}",
-            host.engine, host.host, shown[0], shown[1], shown[2], shown[3]
-        );
+        say!("{:<12} {:<26} {:>5} {:>6} {:>6} {:>6}", host.engine, host.host, shown[0], shown[1], shown[2], shown[3]);
         for (qtype, result) in TYPES.iter().zip(&results) {
             if let Err(why) = result {
-                println!("    {qtype}: {why}");
+                say!("    {qtype}: {why}");
                 failed += 1;
             }
         }
+        let is_lost = results.iter().any(|result| result.as_ref().is_err_and(|why| why.starts_with(NO_TARGET)));
+        if is_lost && host.addresses.is_empty() && !unreachable.contains(&host.engine.as_str()) {
+            unreachable.push(&host.engine);
+        }
+    }
+    if !unreachable.is_empty() {
+        let engines = unreachable.join(", ");
+        let english = format!(
+            "No upstream server says where the safe hosts of {engines} are, and they have no fixed addresses: these engines \
+             answer SERVFAIL, never unfiltered."
+        );
+        let vietnamese = format!(
+            "Không máy chủ phía trên nào cho biết máy chủ an toàn của {engines} ở đâu, và các máy chủ này không có địa chỉ cố \
+             định: các công cụ này trả lời SERVFAIL, không bao giờ bỏ lọc."
+        );
+        say!("{}", language.pick(&english, &vietnamese));
     }
     if failed == 0 { YES } else { NO }
 }
@@ -71,7 +94,10 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 fn judge(server: SocketAddr, host: &SearchHost, qtype: RecordType) -> Result<(), String> {
     let answer = ask(server, &host.host, qtype)?;
     if answer.metadata.response_code != ResponseCode::NoError {
-        return Err(format!("{} instead of an answer", answer.metadata.response_code));
+        return Err(match answer.metadata.response_code {
+            ResponseCode::ServFail => format!("{NO_TARGET} instead of an answer"),
+            code => format!("{code} instead of an answer"),
+        });
     }
     let target = Name::from_ascii(format!("{}.", host.target)).map_err(|why| why.to_string())?;
     let first_cname = answer.answers.iter().find_map(|r| match &r.data {

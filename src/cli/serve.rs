@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::language::Language;
+use crate::cli::language::{Language, count_of};
+use crate::cli::out::{complain, say};
 use crate::cli::{NO, YES};
 use crate::daemon::serve::{Options, Started, run as serve};
 use crate::daemon::telemetry::log;
@@ -15,7 +16,7 @@ pub fn run(config: Option<PathBuf>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => {
-            eprintln!("lachan: cannot start: {why}");
+            complain!("lachan: cannot start: {why}");
             return NO;
         }
     };
@@ -36,9 +37,11 @@ pub fn run(config: Option<PathBuf>) -> u8 {
         Ok(()) => YES,
         Err(errors) => {
             for error in &errors {
-                eprintln!("lachan: {error}");
+                complain!("lachan: {error}");
             }
-            eprintln!("lachan: not started ({} {})", errors.len(), if errors.len() == 1 { "error" } else { "errors" });
+            let count = errors.len();
+            let english = format!("not started ({})", count_of(count, "error"));
+            complain!("lachan: {}", Language::of_user().pick(&english, &format!("không khởi động được ({count} lỗi)")));
             NO
         }
     }
@@ -59,10 +62,10 @@ fn banner(started: &Started) {
     let addresses: Vec<String> = started.dns.iter().map(ToString::to_string).collect();
     let answers = language.pick("answers on", "trả lời tại");
     let transports = language.pick("UDP and TCP", "UDP và TCP");
-    println!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    say!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), addresses.join(", "));
     let row = |english: &str, vietnamese: &str, text: &str| {
         let title = language.pick(english, vietnamese);
-        println!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));
+        say!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));
     };
     if started.embedded {
         let built_in = "built in (no file found; -c FILE for your own)";
@@ -74,10 +77,13 @@ fn banner(started: &Started) {
     }
     let (rules, lists, profiles, hosts) = (started.rules, started.lists, started.profiles, started.search_hosts);
     let filtering = match language {
-        Language::English => {
-            let plural = if profiles == 1 { "" } else { "s" };
-            format!("{rules} rules in {lists} lists, {profiles} profile{plural}; SafeSearch for {hosts} hosts")
-        }
+        Language::English => format!(
+            "{} in {}, {}; SafeSearch for {}",
+            count_of(rules, "rule"),
+            count_of(lists, "list"),
+            count_of(profiles, "profile"),
+            count_of(hosts, "host")
+        ),
         Language::Vietnamese => {
             format!("{rules} luật trong {lists} danh sách, {profiles} hồ sơ; tìm kiếm an toàn cho {hosts} tên máy")
         }
@@ -99,12 +105,12 @@ fn banner(started: &Started) {
         ip if ip.is_ipv4() => "127.0.0.1".to_owned(),
         _ => "::1".to_owned(),
     };
-    println!("{}", language.pick("Try:", "Thử:"));
+    say!("{}", language.pick("Try:", "Thử:"));
     for (name, english, vietnamese) in [
         ("adult.block.lachan.example", "a harmless name that is blocked", "tên vô hại, bị chặn để thử"),
         ("www.google.com.vn", "SafeSearch", "tìm kiếm an toàn"),
         ("vnexpress.net", "a clean name", "tên sạch"),
     ] {
-        println!("  dig @{at} -p {} {name:<28} {}", first.port(), language.pick(english, vietnamese));
+        say!("  dig @{at} -p {} {name:<28} {}", first.port(), language.pick(english, vietnamese));
     }
 }

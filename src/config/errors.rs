@@ -82,11 +82,16 @@ impl Sink {
 
     /// A place for use inside a message: `conf.d/a.toml:4`.
     pub fn show(&self, at: Place) -> String {
-        format!("{}:{}", self.files[at.file].0, at.line)
+        format!("{}:{}", self.file(at), at.line)
+    }
+
+    /// The name of a place's file, as shown to people.
+    pub fn file(&self, at: Place) -> &str {
+        &self.files[at.file].0
     }
 
     fn at(&self, at: Place, message: String) -> ConfigError {
-        let file = self.files[at.file].0.clone();
+        let file = self.file(at).to_owned();
         ConfigError { file, line: Some(at.line), column: Some(at.column), message }
     }
 

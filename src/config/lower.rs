@@ -1,26 +1,29 @@
 //! The file's shape → the engine's types: defaults filled in, names looked up, keys checked against each other.
 //!
 //! Boring on purpose: one function for each table. Profiles and clients, which refer to each other, are in
-//! [`people`].
+//! [`people`]; what is allowed but surely not meant is [`hints`]'.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
+use crate::engine::category::{Categories, Category, CategoryId, Layer};
 use crate::engine::compile::{CacheSettings, CompileError, ListSettings, ListSource, Policy, Strangers, list_count};
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Format, ParseOptions, Reach};
 use crate::engine::name::Name;
-use crate::engine::upstream::{Fallback, Host, UpstreamTable};
+use crate::engine::upstream::{Fallback, UpstreamTable};
 
 use super::errors::{Sink, Spanned, suggestion};
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
-use super::{Settings, default, people, values};
+use super::{ListFile, Settings, default, hints, people, values};
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
 const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
+
+/// What a starter list's name stands behind.
+const BUILT_IN: &str = "builtin:";
 
 /// Turns a specification into what daemon and engine take. Whatever is wrong goes to `sink`; the result counts only if
 /// nothing did.
@@ -30,7 +33,7 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
     let lists = lists(&spec.lists, &categories, sink);
     let profiles = people::profiles(spec, &categories, sink);
     let clients = people::clients(&spec.clients, &profiles, sink);
-    hint_empty_categories(spec, &categories, &lists, sink);
+    hints::find(spec, &settings.dns, &categories, &lists, sink);
     let access = access(spec, clients.iter().flat_map(|client| client.networks.iter().copied()), sink);
     let policy = Policy {
         categories,
@@ -55,7 +58,6 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
         node_name: spec.node_name.as_ref().map_or(String::new(), |name| name.value.clone()),
     };
     check_index_size(spec, &policy, sink);
-    hint_allowed_canary(spec, sink);
     (settings, policy)
 }
 
@@ -144,9 +146,8 @@ fn upstream(spec: &UpstreamSpec, listen: &[SocketAddr], sink: &Sink) -> Upstream
         }
     }
     for server in &spec.servers {
-        if let Host::Address(address) = server.value.host
-            && listen.iter().any(|&own| is_ourselves(address, own))
-        {
+        let addresses = server.value.host.known_addresses();
+        if let Some(address) = addresses.iter().find(|address| listen.iter().any(|&own| is_ourselves(**address, own))) {
             sink.error(server.at, format!("upstream {address} is this resolver itself: `dns` in [listen] holds it"));
         }
     }
@@ -169,7 +170,7 @@ fn upstream(spec: &UpstreamSpec, listen: &[SocketAddr], sink: &Sink) -> Upstream
 
 /// Whether a question sent to `server` would arrive at our own listener `own`. The machine's other addresses are unknown
 /// here; a loop through those is found at run time.
-fn is_ourselves(server: SocketAddr, own: SocketAddr) -> bool {
+pub(super) fn is_ourselves(server: SocketAddr, own: SocketAddr) -> bool {
     let (ip, own_ip) = (server.ip().to_canonical(), own.ip());
     let wildcard = match own_ip {
         IpAddr::V4(v4) => v4.is_unspecified() && ip.is_ipv4(),
@@ -226,18 +227,42 @@ fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSet
     Some(ListSettings {
         name: name.clone(),
         category: category?,
-        options: ParseOptions {
-            format: spec.format.as_ref().map_or(Format::Auto, |format| format.value),
-            bare_reach: spec.reach.as_ref().map(|reach| reach.value),
-        },
+        options: parse_options(spec),
         source: source?,
-        required: spec.required.unwrap_or(true),
+        required: is_required(spec),
         obey_public_suffixes: spec.obey_public_suffixes.as_ref().is_some_and(|obey| obey.value),
     })
 }
 
+fn parse_options(spec: &ListSpec) -> ParseOptions {
+    ParseOptions {
+        format: spec.format.as_ref().map_or(Format::Auto, |format| format.value),
+        bare_reach: spec.reach.as_ref().map(|reach| reach.value),
+    }
+}
+
+fn is_required(spec: &ListSpec) -> bool {
+    spec.required.unwrap_or(true)
+}
+
+/// The files that lists name, whether or not the rest of their tables is sound. Starter lists are none.
+pub(super) fn list_files(spec: &Spec, sink: &Sink) -> Vec<ListFile> {
+    let named = spec.lists.iter().filter_map(|list| Some((list, list.file.as_ref()?)));
+    named
+        .filter(|(_, file)| !file.value.starts_with(BUILT_IN))
+        .map(|(list, file)| ListFile {
+            list: list.name.value.clone(),
+            source: ListSource::File(absolute(file, sink)),
+            options: parse_options(list),
+            required: is_required(list),
+            file: sink.file(list.name.at).to_owned(),
+            line: list.name.at.line,
+        })
+        .collect()
+}
+
 fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource> {
-    let Some(built_in) = file.value.strip_prefix("builtin:") else {
+    let Some(built_in) = file.value.strip_prefix(BUILT_IN) else {
         return Some(ListSource::File(absolute(file, sink)));
     };
     if !default::BUILT_IN_LISTS.contains(&built_in) {
@@ -246,26 +271,6 @@ fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource>
         return None;
     }
     Some(ListSource::BuiltIn(built_in.to_owned()))
-}
-
-/// A category that is blocked but that no list has blocks nothing; somebody should know.
-fn hint_empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSettings], sink: &Sink) {
-    for profile in &spec.profiles {
-        for name in profile.block.iter().flatten() {
-            // Its rules are the SafeSearch table's.
-            if name.value == "unsafe-search" {
-                continue;
-            }
-            if let Some(id) = categories.id(&name.value)
-                && categories.get(id).layer == Layer::Content
-                && !lists.iter().any(|list| list.category == id)
-            {
-                let profile = &profile.name.value;
-                let message = format!("[profile.{profile}] blocks `{}`, but no [list.*] has this category", name.value);
-                sink.hint(name.at, message);
-            }
-        }
-    }
 }
 
 /// Lists of the file, and those that profiles, operator and test names make, share one index. Counted as
@@ -284,28 +289,6 @@ fn check_index_size(spec: &Spec, policy: &Policy, sink: &Sink) {
         && let Some(last) = last_profile
     {
         sink.error(last, CompileError::TooManyProfiles(policy.profiles.len()).to_string());
-    }
-}
-
-/// An allow that would reach the canary does not: whoever wrote it should not wait for it.
-fn hint_allowed_canary(spec: &Spec, sink: &Sink) {
-    for entry in spec.operator_allow.iter().flatten() {
-        let (allowed, reach) = &entry.value;
-        let is_covered = |text: &str| {
-            let name = Name::from_text(text).expect("the canary and its zone are written as names");
-            match reach {
-                Reach::Exact => name == *allowed,
-                Reach::Subtree => name.is_at_or_below(allowed),
-                Reach::Children => name != *allowed && name.is_at_or_below(allowed),
-            }
-        };
-        if is_covered(CANARY_NAME) || is_covered(TEST_ZONE) {
-            let message = format!(
-                "`allow` in [operator] covers {CANARY_NAME} or its zone, but it stays blocked: /readyz and `healthcheck` see \
-                 by it that filtering works"
-            );
-            sink.hint(entry.at, message);
-        }
     }
 }
 

@@ -9,12 +9,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::compile::Policy;
+use crate::engine::compile::{ListSource, Policy};
 use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
+use crate::engine::list::ParseOptions;
 
 pub mod default;
 mod errors;
 mod files;
+mod hints;
 mod lower;
 mod people;
 mod reader;
@@ -74,22 +76,59 @@ pub fn embedded() -> Config {
 
 /// Reads a configuration file and, beside a `lachan.toml`, `conf.d/*.toml`.
 pub fn load(path: &Path) -> Result<Config, Vec<ConfigError>> {
-    load_noting(path, &mut Versions::new())
+    examine(path).config
 }
 
 /// [`load`], which notes what it looks at even when nothing good comes of it: a mistake is repaired in one of these.
 pub fn load_noting(path: &Path, seen: &mut Versions) -> Result<Config, Vec<ConfigError>> {
+    examine_noting(path, seen).config
+}
+
+/// What a configuration says, for whoever goes on where a start would stop.
+pub struct Examined {
+    pub config: Result<Config, Vec<ConfigError>>,
+    /// The list files it names, whatever else is wrong with it.
+    pub list_files: Vec<ListFile>,
+}
+
+/// A file that a `[list.*]` names.
+pub struct ListFile {
+    pub list: String,
+    pub source: ListSource,
+    pub options: ParseOptions,
+    pub required: bool,
+    /// Where the table stands.
+    file: String,
+    line: u32,
+}
+
+impl ListFile {
+    /// Something about this list, said at its table.
+    pub fn say(&self, message: String) -> ConfigError {
+        ConfigError { file: self.file.clone(), line: Some(self.line), column: None, message }
+    }
+}
+
+/// [`load`], and which list files are named.
+pub fn examine(path: &Path) -> Examined {
+    examine_noting(path, &mut Versions::new())
+}
+
+fn examine_noting(path: &Path, seen: &mut Versions) -> Examined {
     let mut files = vec![path.to_owned()];
+    let mut unreadable = Vec::new();
     seen.insert(path.to_owned(), Version::of_file(path));
     if let Some(directory) = files::parts_directory(path) {
         seen.insert(directory.clone(), Version::Parts(None));
-        let parts =
-            files::parts_of(&directory).map_err(|error| vec![ConfigError::about_file(path, error.to_string())])?;
-        seen.insert(directory, Version::of_parts(&parts));
-        seen.extend(parts.iter().map(|part| (part.clone(), Version::of_file(part))));
-        files.extend(parts);
+        match files::parts_of(&directory) {
+            Ok(parts) => {
+                seen.insert(directory, Version::of_parts(&parts));
+                seen.extend(parts.iter().map(|part| (part.clone(), Version::of_file(part))));
+                files.extend(parts);
+            }
+            Err(error) => unreadable.push(ConfigError::about_file(path, error.to_string())),
+        }
     }
-    let mut unreadable = Vec::new();
     let mut texts = Vec::new();
     for file in &files {
         match read_text(file) {
@@ -97,12 +136,12 @@ pub fn load_noting(path: &Path, seen: &mut Versions) -> Result<Config, Vec<Confi
             Err(error) => unreadable.push(error),
         }
     }
-    if unreadable.is_empty() { read(&texts, files) } else { Err(unreadable) }
+    read(&texts, files, unreadable)
 }
 
 /// Reads a configuration from text. `name` is what messages call it; relative paths start from `base`.
 pub fn load_str(name: &str, text: &str, base: &Path) -> Result<Config, Vec<ConfigError>> {
-    read(&[(name.to_owned(), text.to_owned(), base.to_owned())], Vec::new())
+    read(&[(name.to_owned(), text.to_owned(), base.to_owned())], Vec::new(), Vec::new()).config
 }
 
 fn read_text(file: &Path) -> Result<String, ConfigError> {
@@ -121,16 +160,17 @@ fn base_of(file: &Path) -> PathBuf {
     std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
 }
 
-/// Name, text and base directory of each file → the configuration they make together.
-fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>) -> Result<Config, Vec<ConfigError>> {
+/// Name, text and base directory of each file → the configuration they make together. `unreadable` is what could not be
+/// read of it.
+fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>, unreadable: Vec<ConfigError>) -> Examined {
     let mut sink = Sink::default();
     let numbers: Vec<usize> = texts.iter().map(|(name, _, base)| sink.add_file(name.clone(), base.clone())).collect();
     let mut all = Table::default();
-    let mut well_formed = true;
+    let mut is_whole = unreadable.is_empty();
     for (&number, (_, text, _)) in numbers.iter().zip(texts) {
         match tree::parse(text, number, &sink) {
             Some(table) => all.merge(table, "", &sink),
-            None => well_formed = false,
+            None => is_whole = false,
         }
     }
     let top = Place { file: 0, line: 1, column: 1 };
@@ -139,12 +179,14 @@ fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>) -> Result<Conf
         sink.error(top, "it holds no setting; without -c the built-in configuration is served");
     }
     let spec = spec::read(&all, top, &sink);
-    // What a file's syntax error hides would look undeclared, so references are checked only without one.
-    let lowered = well_formed.then(|| lower::lower(&spec, &sink));
-    match (lowered, sink.into_parts()) {
+    let list_files = lower::list_files(&spec, &sink);
+    // What a missing part or a syntax error hides would look undeclared, so references are checked only without one.
+    let lowered = is_whole.then(|| lower::lower(&spec, &sink));
+    let config = match (lowered, sink.into_parts()) {
         (Some((settings, policy)), (errors, hints)) if errors.is_empty() => {
             Ok(Config { settings, policy, files, hints })
         }
-        (_, (errors, _)) => Err(errors),
-    }
+        (_, (errors, _)) => Err(unreadable.into_iter().chain(errors).collect()),
+    };
+    Examined { config, list_files }
 }

@@ -45,6 +45,8 @@ pub(super) struct Spec {
     pub time_zone: Option<Spanned<String>>,
     pub listen_dns: Option<Vec<Spanned<SocketAddr>>>,
     pub admin: Option<Spanned<Admin>>,
+    /// Where `[access]` stands.
+    pub access_at: Place,
     pub access_allow: Option<Vec<Spanned<IpNet>>>,
     pub strangers: Option<Spanned<Strangers>>,
     /// `None`: there is no `[[upstream]]`.
@@ -152,6 +154,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
     let mut access = top.section("access");
     let access_allow = access.strings("allow", values::network);
     let strangers = access.choice("strangers", &[("refuse", Strangers::Refuse), ("drop", Strangers::Drop)]);
+    let access_at = access.at;
     access.finish(TOP_LEVEL);
 
     let mut cache = top.section("cache");
@@ -183,6 +186,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         time_zone: top.string("time_zone", values::time_zone),
         listen_dns,
         admin,
+        access_at,
         access_allow,
         strangers,
         upstreams: top.repeated_sections("upstream").map(|all| all.into_iter().map(upstream).collect()),

@@ -178,6 +178,14 @@ fn one_mistake_one_message() {
         ),
         ("[[upstream]]\nservers = [\"127.0.0.1:5354\"]", "t.toml:2: upstream 127.0.0.1:5354 is this resolver itself"),
         (
+            "[[upstream]]\nservers = [\"udp://localhost:5354\"]",
+            "t.toml:2: upstream 127.0.0.1:5354 is this resolver itself",
+        ),
+        (
+            "[listen]\ndns = [\"[::1]:53\"]\n[[upstream]]\nservers = [\"tcp://a.localhost\"]",
+            "upstream [::1]:53 is this",
+        ),
+        (
             "[listen]\ndns = [\"0.0.0.0:53\"]\n[[upstream]]\nservers = [\"tcp://127.0.0.1\"]",
             "t.toml:4: upstream 127.0.0.1:53 is this resolver itself",
         ),
@@ -396,12 +404,53 @@ fn what_is_probably_not_meant_is_a_hint() {
         ("[operator]\nallow = [\"*.block.lachan.example\"]", "stays blocked"),
         ("[operator]\nallow = [\"=block.lachan.example\"]", "stays blocked"),
         ("[operator]\nallow = [\"=canary.block.lachan.example\"]", "stays blocked"),
+        (
+            "[listen]\ndns = [\"0.0.0.0:53\",\n\"127.0.0.1:53\"]\n[[upstream]]\nservers = [\"192.0.2.1\"]",
+            "t.toml:3: `dns` in [listen] holds 127.0.0.1:53 and 0.0.0.0:53 (t.toml:2): the second will find its address in use",
+        ),
+        (
+            "[listen]\ndns = [\"0.0.0.0:53\"]\nadmin = \"127.0.0.1:53\"\n[[upstream]]\nservers = [\"192.0.2.1\"]",
+            "t.toml:3: `admin` in [listen] is 127.0.0.1:53, but `dns` holds 0.0.0.0:53",
+        ),
+        ("[access]\nallow = []", "t.toml:1: `allow` in [access] is empty and there is no [client.*]: nobody may ask"),
+        (
+            "[listen]\ndns = [\"0.0.0.0:53\"]\n[access]\nallow = [\"127.0.0.1\"]\n[[upstream]]\nservers = [\"192.0.2.1\"]",
+            "t.toml:3: it listens on 0.0.0.0:53, but [access] lets nobody beyond this machine ask",
+        ),
+        (
+            "[[upstream]]\nservers = [\"192.0.2.1\",\n\"udp://192.0.2.1\"]",
+            "t.toml:3: `servers` names udp://192.0.2.1 twice",
+        ),
+        ("[[upstream]]\nservers = [\"192.0.2.1:853\"]", "udp://192.0.2.1:853: this port is usually that of tls"),
+        ("[[upstream]]\nservers = [\"tls://192.0.2.1:53\"]", "tls://192.0.2.1:53: this port is usually that of udp"),
+        ("bootstrap = [\"127.0.0.1:5354\"]", "`bootstrap` holds 127.0.0.1:5354, which is this resolver itself"),
+        (
+            "rebind_allow = [\"lan.example\"]",
+            "t.toml:1: `rebind_allow` spares names from `rebind_protection`, which is off",
+        ),
+        ("[page]\nv4 = \"192.0.2.80\"", "t.toml:2: [page] is sent to nobody"),
+        (
+            "[list.a]\ncategory = \"adult\"\nfile = \"x\"\n[list.b]\ncategory = \"adult\"\nfile = \"x\"",
+            "t.toml:4: [list.b] has file and category of [list.a] (t.toml:1)",
+        ),
+        (
+            "[profile.default]\nblock = []\nallow = [\"a.example\"]\ndeny = [\"a.example\"]",
+            "t.toml:3: [profile.default] allows a.example and denies it (t.toml:4): at a tie, allow wins",
+        ),
+        ("[operator]\nallow = [\"*.com\"]", "t.toml:2: `allow` in [operator] takes in every name below `com`"),
     ] {
         let config = good(text);
         assert_eq!(config.hints.len(), 1, "{text:?}: {:#?}", config.hints);
         assert!(config.hints[0].to_string().contains(want), "{text:?}: {}", config.hints[0]);
     }
     assert_eq!(good("[profile.a]\nblock = [\"unsafe-search\"]").hints, []);
+    for text in [
+        "[listen]\ndns = [\"0.0.0.0:53\", \"[::]:53\"]\n[[upstream]]\nservers = [\"192.0.2.1\"]",
+        "[listen]\ndns = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n[[upstream]]\nservers = [\"192.0.2.1\", \"tcp://192.0.2.1\"]",
+        "[[upstream]]\nservers = [\"tls://192.0.2.1:443\", \"https://192.0.2.1:8443\", \"quic://192.0.2.1:853\"]",
+    ] {
+        assert_eq!(good(text).hints, [], "{text:?}");
+    }
     assert_eq!(good("[operator]\nallow = [\"=lachan.example\", \"adult.block.lachan.example\"]").hints, []);
 }
 

@@ -87,8 +87,13 @@ pub(super) fn parse(text: &str, file: usize, sink: &Sink) -> Option<Table> {
     match Document::parse(text) {
         Ok(document) => Some(table(document.as_table(), lines.place(0), &lines)),
         Err(error) => {
-            let at = lines.place(error.span().map_or(0, |span| span.start));
-            sink.error(at, format!("not valid TOML: {}", error.message().trim().replace('\n', ", ")));
+            let span = error.span().unwrap_or_default();
+            let at = lines.place(span.start);
+            let message = error.message().trim().replace('\n', ", ");
+            // The parser points at the key and does not name it.
+            let key =
+                text.get(span).filter(|_| message == "duplicate key").map_or(String::new(), |k| format!(" `{k}`"));
+            sink.error(at, format!("not valid TOML: {message}{key}"));
             None
         }
     }
@@ -217,6 +222,18 @@ mod tests {
             let (_, errors) = read(&[text]);
             assert_eq!(errors.len(), 1, "{text:?}: {errors:?}");
             assert!(errors[0].starts_with(&format!("0.toml:{line}: not valid TOML: ")), "{text:?}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_key_is_named() {
+        for (text, key) in [
+            ("a = 1\nb.c = 1\na = 2\n", "`a`"),
+            ("[list.x]\nfile = \"a\"\nfile = \"b\"\n", "`file`"),
+            ("[list.x]\n[list.x]\n", "`x`"),
+        ] {
+            let (_, errors) = read(&[text]);
+            assert!(errors[0].contains("duplicate key") && errors[0].contains(key), "{text:?}: {errors:?}");
         }
     }
 }

@@ -193,6 +193,52 @@ pub(super) fn check_category_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What people in Việt Nam call their time, lower case and without spaces and the like; the database has one name for it.
+const VIET_NAM: &[&str] = &[
+    "hanoi",
+    "hànội",
+    "saigon",
+    "sàigòn",
+    "hochiminh",
+    "hồchíminh",
+    "hochiminhcity",
+    "tphcm",
+    "hcm",
+    "hcmc",
+    "vietnam",
+    "việtnam",
+    "vn",
+    "danang",
+    "đànẵng",
+    "haiphong",
+    "hảiphòng",
+    "cantho",
+    "cầnthơ",
+    "hue",
+    "huế",
+    "ict",
+    "utc+7",
+    "utc+07",
+    "utc+0700",
+    "gmt+7",
+    "gmt+07",
+    "gmt+0700",
+    "+7",
+    "+07",
+    "+0700",
+];
+const VIET_NAM_ZONE: &str = "Asia/Ho_Chi_Minh";
+
+/// The zone that somebody probably means who wrote `text`: a place of this country, else the nearest spelling.
+fn zone_meant<'a>(text: &str, all: &'a [String]) -> &'a str {
+    let place = text.rsplit('/').next().unwrap_or(text);
+    let folded: String = place.chars().filter(|c| !" _.:".contains(*c)).flat_map(char::to_lowercase).collect();
+    if VIET_NAM.contains(&folded.as_str()) {
+        return VIET_NAM_ZONE;
+    }
+    nearest(text, all.iter().map(String::as_str)).unwrap_or(VIET_NAM_ZONE)
+}
+
 /// A time zone of the IANA database.
 pub(super) fn time_zone(text: &str) -> Result<String, String> {
     let database = jiff::tz::db();
@@ -200,7 +246,7 @@ pub(super) fn time_zone(text: &str) -> Result<String, String> {
         return Ok(zone.iana_name().unwrap_or(text).to_owned());
     }
     let all: Vec<String> = database.available().map(|name| name.to_string()).collect();
-    let near = nearest(text, all.iter().map(String::as_str)).unwrap_or("Asia/Ho_Chi_Minh");
+    let near = zone_meant(text, &all);
     Err(format!("{text:?} is no time zone of the IANA database; did you mean {near:?}?"))
 }
 
@@ -289,6 +335,26 @@ mod tests {
         assert_eq!(time_zone("Asia/Ho_Chi_Minh").as_deref(), Ok("Asia/Ho_Chi_Minh"));
         assert_eq!(time_zone("UTC").as_deref(), Ok("UTC"));
         assert!(time_zone("Asia/Ho_Chi_Min").unwrap_err().contains("did you mean \"Asia/Ho_Chi_Minh\"?"));
+        for text in [
+            "Asia/Hanoi",
+            "Hanoi",
+            "Hà Nội",
+            "Asia/Ha_Noi",
+            "Saigon",
+            "Ho Chi Minh",
+            "Asia/HoChiMinh",
+            "TP.HCM",
+            "Vietnam",
+            "Asia/Da_Nang",
+            "+07",
+            "UTC+7",
+            "GMT+07:00",
+        ] {
+            let why = time_zone(text).unwrap_err();
+            assert!(why.contains("did you mean \"Asia/Ho_Chi_Minh\"?"), "{why}");
+        }
+        assert!(time_zone("Asia/Bankok").unwrap_err().contains("Asia/Bangkok"));
+        assert!(!time_zone("UTC-7").unwrap_err().contains("Ho_Chi_Minh"));
         assert!(time_zone("").is_err());
     }
 }

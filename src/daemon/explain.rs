@@ -13,6 +13,7 @@ use crate::daemon::sources;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
+use crate::engine::list;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::Question;
 use crate::engine::snapshot::Snapshot;
@@ -46,6 +47,11 @@ impl Who {
         }
         Ok(client)
     }
+
+    /// What a client that may not ask gets. Nobody in particular may.
+    fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
+        explain::judge_source(snapshot, self.client?, question, type_text)
+    }
 }
 
 /// Explains with the answer looked at. `in_force` is the version of each list file that is loaded, by the list's name.
@@ -59,6 +65,9 @@ pub async fn explain(
     let generation = resolver.cell.load_full();
     let snapshot = &generation.snapshot;
     let client = who.resolve(snapshot)?;
+    if let Some(told) = who.judge_source(snapshot, question, type_text) {
+        return Ok(finish(*told, Line::Unknown, who));
+    }
     let (told, provenance) = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told, provenance) => (told, provenance),
         Asked::Forward(told, permit) => {
@@ -92,6 +101,9 @@ pub fn explain_offline(
     who: &Who,
 ) -> Result<Explanation, String> {
     let client = who.resolve(snapshot)?;
+    if let Some(told) = who.judge_source(snapshot, question, type_text) {
+        return Ok(finish(*told, Line::Unknown, who));
+    }
     let (told, provenance) = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told, provenance) => (told, provenance),
         Asked::Forward(told, _) => (told, None),
@@ -146,7 +158,7 @@ impl Place {
 fn finish(mut told: Explanation, line: Line, who: &Who) -> Explanation {
     told.client = who.client.map(|c| c.to_string());
     match line {
-        Line::Text(text) => told.rule = Some(text),
+        Line::Text(text) => told.rule = Some(list::shown(text.as_bytes())),
         // The rule stays as the index has it, in our own grammar.
         Line::Changed => {
             let file = told.file.as_deref().unwrap_or_default();

@@ -323,10 +323,11 @@ impl Forwarder {
 }
 
 fn check(server: &Server, own: &OwnAddresses) -> Result<(), String> {
-    let Host::Address(address) = &server.host else { return Ok(()) };
-    if own.contains(*address) {
+    // Where another name leads is known only when it is asked for; each message is looked at then.
+    if server.host.known_addresses().iter().any(|address| own.contains(*address)) {
         return Err(format!("upstream {server} is this resolver itself"));
     }
+    let Host::Address(address) = &server.host else { return Ok(()) };
     // hickory-net uses one text as the certificate's name and as HTTP's authority, where brackets differ.
     if server.transport == UpstreamTransport::Https && address.is_ipv6() && server.tls_name.is_none() {
         return Err(format!("upstream {server}: add the name of its certificate after `#`"));
@@ -361,7 +362,7 @@ fn build(routes: &Routes, shared: &Shared, keep: impl Fn(&Server) -> Option<Arc<
     let new = |server: &Server, bootstrap: Option<Arc<Bootstrap>>| {
         Arc::new(Upstream::new(server.clone(), shared.tls.clone(), shared.own.clone(), bootstrap))
     };
-    let by_address = |server: &Server| matches!(server.host, Host::Address(_));
+    let by_address = |server: &Server| !server.host.known_addresses().is_empty();
     let mut built: Vec<Option<Arc<Upstream>>> = routes
         .servers()
         .iter()

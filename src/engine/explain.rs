@@ -18,6 +18,10 @@ use crate::engine::safe_search::Rule;
 use crate::engine::snapshot::{ListRole, Snapshot};
 use crate::engine::verdict::{Block, Cause, EdeCode, ListId, Rung, Target};
 
+mod access;
+
+pub use access::judge_source;
+
 /// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
 #[derive(Debug, Clone, Serialize, Default)]
 pub struct Explanation {

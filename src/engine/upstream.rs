@@ -5,7 +5,7 @@
 //! is the daemon's.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::engine::name::Name;
 
@@ -64,6 +64,25 @@ impl UpstreamTransport {
 pub enum Host {
     Address(SocketAddr),
     Name(Name, u16),
+}
+
+impl Host {
+    /// The addresses that are known without asking anybody: the one given, and loopback for `localhost`; none for any other
+    /// name.
+    pub fn known_addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Host::Address(address) => vec![*address],
+            // RFC 6761 §6.3: such names are loopback, and no DNS server is asked for them.
+            Host::Name(name, port) if is_localhost(name) => {
+                vec![(Ipv4Addr::LOCALHOST, *port).into(), (Ipv6Addr::LOCALHOST, *port).into()]
+            }
+            Host::Name(..) => Vec::new(),
+        }
+    }
+}
+
+fn is_localhost(name: &Name) -> bool {
+    name.is_at_or_below(&Name::from_text("localhost").expect("a constant that is a name"))
 }
 
 /// One server as configured: `tls://192.0.2.2#dns.example`.

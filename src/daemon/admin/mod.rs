@@ -98,8 +98,9 @@ struct ExplainParams {
 
 async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<ExplainParams>) -> Response {
     let bad = |why: String| (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": why }))).into_response();
-    let type_text = params.qtype.unwrap_or_else(|| "A".into()).to_ascii_uppercase();
-    let Some(qtype) = parse_type(&type_text) else { return bad(format!("unknown type `{type_text}`")) };
+    let asked = params.qtype.as_deref().unwrap_or("A");
+    let Some(qtype) = parse_type(asked) else { return bad(format!("unknown type `{asked}`")) };
+    let type_text = type_name(qtype);
     let qname = match Name::from_text(&params.name) {
         Ok(qname) => qname,
         Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
@@ -113,26 +114,61 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
     }
 }
 
-/// A type as people write it: `AAAA`, `TYPE65`.
+/// Types that people write by name.
+const TYPES: &[(&str, RecordType)] = &[
+    ("A", RecordType::A),
+    ("AAAA", RecordType::AAAA),
+    ("ANY", RecordType::ANY),
+    ("CAA", RecordType::CAA),
+    ("CNAME", RecordType::CNAME),
+    ("DNSKEY", RecordType::DNSKEY),
+    ("DS", RecordType::DS),
+    ("HTTPS", RecordType::HTTPS),
+    ("MX", RecordType::MX),
+    ("NS", RecordType::NS),
+    ("PTR", RecordType::PTR),
+    ("SOA", RecordType::SOA),
+    ("SRV", RecordType::SRV),
+    ("SVCB", RecordType::SVCB),
+    ("TXT", RecordType::TXT),
+];
+
+/// A type as people write it: `AAAA`, `TYPE28`, `28`.
 pub fn parse_type(text: &str) -> Option<RecordType> {
-    let known = [
-        ("A", RecordType::A),
-        ("AAAA", RecordType::AAAA),
-        ("ANY", RecordType::ANY),
-        ("CAA", RecordType::CAA),
-        ("CNAME", RecordType::CNAME),
-        ("DNSKEY", RecordType::DNSKEY),
-        ("DS", RecordType::DS),
-        ("HTTPS", RecordType::HTTPS),
-        ("MX", RecordType::MX),
-        ("NS", RecordType::NS),
-        ("PTR", RecordType::PTR),
-        ("SOA", RecordType::SOA),
-        ("SRV", RecordType::SRV),
-        ("SVCB", RecordType::SVCB),
-        ("TXT", RecordType::TXT),
-    ];
     let text = text.to_ascii_uppercase();
-    let named = known.iter().find(|(name, _)| *name == text).map(|&(_, rtype)| rtype);
-    named.or_else(|| text.strip_prefix("TYPE")?.parse().ok().map(RecordType))
+    if let Some(&(_, rtype)) = TYPES.iter().find(|(name, _)| *name == text) {
+        return Some(rtype);
+    }
+    let digits = text.strip_prefix("TYPE").unwrap_or(&text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+    is_number.then(|| digits.parse().ok().map(RecordType)).flatten()
+}
+
+/// A type's name; RFC 3597 §5 for one that has none here.
+pub fn type_name(rtype: RecordType) -> String {
+    let known = TYPES.iter().find(|(_, known)| *known == rtype);
+    known.map_or_else(|| format!("TYPE{}", rtype.0), |(name, _)| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_read_by_name_and_by_number() {
+        for (text, name) in [
+            ("aaaa", Some("AAAA")),
+            ("HTTPS", Some("HTTPS")),
+            ("65", Some("HTTPS")),
+            ("TYPE65", Some("HTTPS")),
+            ("type99", Some("TYPE99")),
+            ("TYPE", None),
+            ("+65", None),
+            ("65536", None),
+            ("NONSENSE", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_type(text).map(type_name).as_deref(), name, "{text}");
+        }
+    }
 }

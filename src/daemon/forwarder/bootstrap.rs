@@ -136,15 +136,16 @@ struct NameState {
 
 impl Location {
     pub fn new(host: &Host, bootstrap: Option<Arc<Bootstrap>>) -> Location {
+        let known = host.known_addresses();
         match host {
-            Host::Address(address) => Location::Fixed(Arc::new([*address])),
-            Host::Name(name, port) => Location::Named(Box::new(Named {
+            Host::Name(name, port) if known.is_empty() => Location::Named(Box::new(Named {
                 name: name.clone(),
                 port: *port,
                 bootstrap: bootstrap.expect("a server with a host name is built with a bootstrap"),
                 state: Mutex::default(),
                 chosen: AtomicUsize::new(0),
             })),
+            Host::Name(..) | Host::Address(_) => Location::Fixed(known.into()),
         }
     }
 

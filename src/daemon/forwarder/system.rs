@@ -32,6 +32,15 @@ impl OwnAddresses {
                     || own.ip().is_unspecified() && own.is_ipv4() == ip.is_ipv4() && is_local(ip))
         })
     }
+
+    /// Those of a server's addresses that are not ours; `None` when all are.
+    pub fn others(&self, addresses: Arc<[SocketAddr]>) -> Option<Arc<[SocketAddr]>> {
+        if !addresses.iter().any(|address| self.contains(*address)) {
+            return Some(addresses);
+        }
+        let others: Arc<[SocketAddr]> = addresses.iter().copied().filter(|address| !self.contains(*address)).collect();
+        (!others.is_empty()).then_some(others)
+    }
 }
 
 /// An address is this machine's when the kernel would reach it from itself. Connecting a UDP socket sends nothing;
@@ -124,6 +133,15 @@ mod tests {
         ] {
             assert_eq!(own.contains(address.parse().unwrap()), is_own, "{address}");
         }
+    }
+
+    #[test]
+    fn of_a_name_with_one_address_of_ours_the_others_are_asked() {
+        let own = OwnAddresses::new(vec!["127.0.0.1:5354".parse().unwrap()]);
+        let of = |text: &[&str]| -> Arc<[SocketAddr]> { text.iter().map(|a| a.parse().unwrap()).collect() };
+        assert_eq!(own.others(of(&["127.0.0.1:5354", "[::1]:5354"])), Some(of(&["[::1]:5354"])));
+        assert_eq!(own.others(of(&["192.0.2.1:5354"])), Some(of(&["192.0.2.1:5354"])));
+        assert_eq!(own.others(of(&["127.0.0.1:5354"])), None);
     }
 
     #[test]

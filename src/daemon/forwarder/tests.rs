@@ -331,10 +331,54 @@ async fn host_names_are_resolved_by_bootstrap_and_never_by_ourselves() {
     assert_eq!(log.queries().len(), 2, "A and AAAA, once");
     let own = vec![SocketAddr::from(([127, 0, 0, 1], upstream.port()))];
     let looping = forwarder_of(&[table(1, vec![named])], ForwarderOptions { own: own.clone(), ..options });
-    assert_eq!(send(&looping, "www.example.com").await.unwrap_err(), Failure::Loop);
+    for _ in 0..5 {
+        assert_eq!(send(&looping, "www.example.com").await.unwrap_err(), Failure::Loop);
+    }
+    let status = &looping.status()[0];
+    assert!(!status.is_up && looping.root_group_is_lost(), "a server that is ourselves is no server");
+    assert!(status.last_error.as_ref().unwrap().contains("this resolver itself"), "{status:?}");
     let routes = Routes::new(&[table(1, vec![server(UpstreamTransport::Udp, own[0], None)])]);
     let refused = Forwarder::new(Arc::new(routes), ForwarderOptions { own, ..Default::default() }, None);
     assert!(refused.err().unwrap().contains("is this resolver itself"));
+}
+
+#[tokio::test]
+async fn localhost_is_loopback_and_refused_when_it_is_ourselves() {
+    let upstream = udp(Log::default(), |query| answer(query, 1)).await;
+    let host = Host::Name(Name::from_text("localhost").unwrap(), upstream.port());
+    let named = Server { host, ..server(UpstreamTransport::Udp, upstream, None) };
+    // Nobody is asked what it means.
+    let bootstrap = vec![fake::closed_port().await];
+    let options = ForwarderOptions { bootstrap, ..ForwarderOptions::default() };
+    let forwarder = forwarder_of(&[table(1, vec![named.clone()])], options.clone());
+    assert_eq!(signed(&send(&forwarder, "www.example.com").await.unwrap()), 1);
+    let routes = Arc::new(Routes::new(&[table(1, vec![named])]));
+    let refused = Forwarder::new(routes, ForwarderOptions { own: vec![upstream], ..options }, None);
+    assert!(refused.err().unwrap().contains("is this resolver itself"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_has_an_error_that_says_so() {
+    let silent = udp(Log::default(), |_| None).await;
+    let forwarder = plain(&[silent]);
+    for n in 0..5 {
+        assert_eq!(send(&forwarder, &format!("n{n}.example")).await.unwrap_err(), Failure::Timeout);
+    }
+    let status = &forwarder.status()[0];
+    assert!(!status.is_up);
+    let error = status.last_error.as_ref().unwrap();
+    assert!(error.starts_with("no answer within ") && error.ends_with(" ms"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_bad_server_does_is_told() {
+    for behaviour in [Behaviour::Rcode(2), Behaviour::Malformed] {
+        let bad = udp(Log::default(), move |query| behaviour.apply(query)).await;
+        let forwarder = plain(&[bad]);
+        assert!(send(&forwarder, "www.example.com").await.is_err(), "{behaviour:?}");
+        let status = &forwarder.status()[0];
+        assert!(status.last_error.as_ref().is_some_and(|error| error.starts_with("it answers ")), "{status:?}");
+    }
 }
 
 #[tokio::test]

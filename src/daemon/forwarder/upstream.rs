@@ -17,7 +17,7 @@ use super::pool::Pool;
 use super::system::OwnAddresses;
 use super::tls::Tls;
 use super::udp::{self, Provider, RawReply};
-use crate::engine::exchange::{Answer, Channel};
+use crate::engine::exchange::{Answer, Channel, STAGE_PATIENCE};
 use crate::engine::limits::UPSTREAM_UDP_IN_FLIGHT_MAX;
 use crate::engine::name::Name;
 use crate::engine::upstream::{Health, Host, Server, Standing, UpstreamTransport};
@@ -68,7 +68,7 @@ pub struct ServerStatus {
     pub hedges: u64,
     /// Messages not sent because a bound of ours was reached.
     pub busy: u64,
-    /// The last network error, until the server answers again.
+    /// The last thing that went wrong with it, until the server answers well again.
     pub last_error: Option<String>,
 }
 
@@ -93,6 +93,22 @@ pub struct Upstream {
 struct State {
     health: Health,
     last_error: Option<String>,
+}
+
+impl State {
+    fn on_failure(&mut self, error: &str, now: Instant) {
+        self.health.on_failure(now);
+        self.remember(error);
+    }
+
+    fn on_lame(&mut self, error: &str, qname: &Name, now: Instant) {
+        self.health.on_lame(qname, now);
+        self.remember(error);
+    }
+
+    fn remember(&mut self, error: &str) {
+        self.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
+    }
 }
 
 #[derive(Default)]
@@ -147,9 +163,8 @@ impl Upstream {
         deadline: tokio::time::Instant,
     ) -> Result<Answered, Broken> {
         let addresses = self.location.addresses().await.map_err(Broken::Network)?;
-        if addresses.iter().all(|address| self.own.contains(*address)) {
-            return Err(Broken::Loop);
-        }
+        // A name's addresses are known only now, and each must be somebody else's.
+        let addresses = self.own.others(addresses).ok_or(Broken::Loop)?;
         let request = message::request(ask, edns);
         let (response, rtt) = match (channel, &self.dialect) {
             (Channel::Configured, None) => return self.ask_udp(&addresses, request, deadline).await,
@@ -208,7 +223,14 @@ impl Upstream {
 
     /// A question sent then was never answered.
     pub fn on_silence(&self, sent_at: Instant, now: Instant) {
-        self.change(|state| state.health.on_silence(sent_at, now));
+        self.change(|state| {
+            let failures = state.health.failures();
+            state.health.on_silence(sent_at, now);
+            // Silence that health makes light of is no error.
+            if state.health.failures() > failures {
+                state.remember(&format!("no answer within {} ms", STAGE_PATIENCE.as_millis()));
+            }
+        });
     }
 
     pub fn on_answer(&self, answer: Answer, qname: &Name, rtt: Duration, now: Instant) {
@@ -224,15 +246,15 @@ impl Upstream {
             }
             Answer::Bad => {
                 count(&self.counters.refusals);
-                self.change(|state| state.health.on_lame(qname, now));
+                self.change(|state| state.on_lame("it answers SERVFAIL, REFUSED or the like", qname, now));
             }
             Answer::Malformed => {
                 count(&self.counters.errors);
-                self.change(|state| state.health.on_lame(qname, now));
+                self.change(|state| state.on_lame("it answers what cannot be read", qname, now));
             }
             Answer::Mismatch => {
                 count(&self.counters.errors);
-                self.change(|state| state.health.on_failure(now));
+                self.change(|state| state.on_failure("it answers another question than was asked", now));
             }
         }
     }
@@ -240,20 +262,17 @@ impl Upstream {
     pub fn on_broken(&self, broken: &Broken, qname: &Name, now: Instant) {
         match broken {
             Broken::Busy => count(&self.counters.busy),
-            Broken::Loop => count(&self.counters.errors),
+            Broken::Loop => {
+                count(&self.counters.errors);
+                self.change(|state| state.on_failure("its name leads to this resolver itself", now));
+            }
             Broken::Network(error) => {
                 count(&self.counters.errors);
-                self.change(|state| {
-                    state.health.on_failure(now);
-                    state.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
-                });
+                self.change(|state| state.on_failure(error, now));
             }
             Broken::Reply(error) => {
                 count(&self.counters.errors);
-                self.change(|state| {
-                    state.health.on_lame(qname, now);
-                    state.last_error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
-                });
+                self.change(|state| state.on_lame(error, qname, now));
             }
         }
     }

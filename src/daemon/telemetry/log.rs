@@ -22,7 +22,12 @@ pub fn start() {
     }
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("warn,lachan=info"));
     let terminal = std::io::stderr().is_terminal();
-    let built = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let built = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        // Told by `eprintln!`, which panics when standard error is a closed pipe.
+        .log_internal_errors(false);
     // A second start (tests in one process) keeps the first.
     let _ = built.try_init();
 }

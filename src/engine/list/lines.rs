@@ -14,8 +14,8 @@ use crate::engine::list::{
     Effect, Format, ListError, ListReport, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, hosts, names,
 };
 
-/// Octets of a line that reports show.
-const SHOWN_OCTETS_MAX: usize = 100;
+/// Characters of a line that reports show: one row of a terminal.
+const SHOWN_CHARS_MAX: usize = 100;
 /// Octets at the start of a text where a NUL says that it is no text at all.
 const BINARY_LOOK_OCTETS: usize = 1024;
 /// First octets of what people compress, archive or encode otherwise: gzip, zip, zstd, xz, UTF-16 either way.
@@ -324,8 +324,31 @@ fn is_generic_cosmetic(line: &[u8]) -> bool {
     cut_comment(line).is_err() && line.get(2).is_some_and(|c| !is_blank(*c) && *c != b'#')
 }
 
-/// The start of a line as people may see it: no control characters, no broken UTF-8.
-fn shown(line: &[u8]) -> String {
-    let start = String::from_utf8_lossy(&line[..line.len().min(SHOWN_OCTETS_MAX)]);
-    start.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// The start of a line as people may see it: at most [`SHOWN_CHARS_MAX`] characters, what a terminal would obey or hide
+/// written out, broken UTF-8 as `\u{fffd}`.
+pub fn shown(line: &[u8]) -> String {
+    // No character is longer than four octets; one more octet tells that there is more.
+    let start = String::from_utf8_lossy(&line[..line.len().min(4 * SHOWN_CHARS_MAX + 1)]);
+    let mut text = String::new();
+    let mut room = SHOWN_CHARS_MAX;
+    for c in start.chars() {
+        let escaped = is_unseen(c).then(|| c.escape_default());
+        let len = escaped.as_ref().map_or(1, ExactSizeIterator::len);
+        if len > room {
+            text.push('…');
+            break;
+        }
+        room -= len;
+        match escaped {
+            Some(escaped) => text.extend(escaped),
+            None => text.push(c),
+        }
+    }
+    text
+}
+
+/// Control characters, and those that turn or hide what stands beside them.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::engine::name::Name;
 
-pub use lines::parse;
+pub use lines::{parse, shown};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,11 +144,11 @@ pub enum SkipReason {
 /// Why a whole text is refused: the list keeps its last good version (I6).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    #[error("it is a web page, not a list (line {line}: {text:?})")]
+    #[error("it is a web page, not a list (line {line}: \"{text}\")")]
     Html { line: u32, text: String },
     #[error("it is binary, not text (line {line})")]
     Binary { line: u32 },
-    #[error("{bad} of its {lines} lines cannot be read; first, line {line}: {text:?} ({reason})")]
+    #[error("{bad} of its {lines} lines cannot be read; first, line {line}: \"{text}\" ({reason})")]
     MostlyBad { bad: u32, lines: u32, line: u32, text: String, reason: SkipReason },
 }
 

@@ -369,3 +369,22 @@ fn a_line_too_long_or_not_text_is_one_line() {
     assert_eq!(set.report.skipped, [(SkipReason::TooLong, 1), (SkipReason::NotUtf8, 1)]);
     assert!(set.report.shown.iter().all(|skipped| skipped.text.len() <= 300));
 }
+
+#[test]
+fn a_junk_line_is_shown_short_and_harmless() {
+    let long = "x".repeat(5_000);
+    let (cut, wide) = (format!("{}…", "x".repeat(100)), "ữ".repeat(100));
+    for (line, want) in [
+        (b"plain text".to_vec(), "plain text"),
+        ("chữ Việt".into(), "chữ Việt"),
+        (b"\x1b[31mred\ttab\0".to_vec(), r"\u{1b}[31mred\ttab\u{0}"),
+        ("turned \u{202e}round".into(), r"turned \u{202e}round"),
+        (b"not \xff UTF-8".to_vec(), "not \u{fffd} UTF-8"),
+        (long.into(), &cut),
+        (wide.clone().into(), &wide),
+        (format!("{wide}{wide}").into(), &format!("{wide}…")),
+        (vec![7; 500], &format!("{}…", r"\u{7}".repeat(20))),
+    ] {
+        assert_eq!(shown(&line), want, "{line:?}");
+    }
+}

@@ -64,6 +64,51 @@ profile = "school"
 }
 
 #[test]
+fn check_tells_broken_lists_together_with_other_mistakes() {
+    let text = "[cache]\nsise = \"64 MiB\"\n\n[list.gone]\ncategory = \"adult\"\nfile = \"gone.txt\"\n\n\
+                [list.page]\ncategory = \"adutl\"\nfile = \"page.txt\"\n\n\
+                [list.spare]\ncategory = \"adult\"\nfile = \"spare.txt\"\nrequired = false\n";
+    let directory = tempfile::tempdir().unwrap();
+    write_files(
+        directory.path(),
+        &Files { config: text.to_owned(), files: &[("page.txt", "<!DOCTYPE html>\n<html></html>\n")] },
+    );
+    let config = config_path(directory.path()).to_str().unwrap().to_owned();
+    let check = || {
+        let told = run(&["check", "-c", &config]);
+        assert_eq!(told.code, 1, "{told:?}");
+        told.stdout
+    };
+    let has = |said: &str, parts: &[&str]| {
+        let found = said.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no line with {parts:?} in:\n{said}");
+    };
+    let said = check();
+    has(&said, &["lachan.toml:2:", "sise"]);
+    has(&said, &["lachan.toml:4:", "`gone`", "gone.txt", "No such file"]);
+    has(&said, &["lachan.toml:8:", "`page`", "web page"]);
+    has(&said, &["lachan.toml:9:", "adutl"]);
+    has(&said, &["4 errors"]);
+
+    // Without other mistakes too, and what stands upstream is looked at all the same.
+    let lists = text.replace("sise", "size").replace("adutl", "adult");
+    std::fs::write(&config, format!("upstream_ca_file = \"ca.pem\"\n{lists}")).unwrap();
+    let said = check();
+    has(&said, &["lachan.toml:5:", "`gone`"]);
+    has(&said, &["lachan.toml:9:", "`page`"]);
+    has(&said, &["ca.pem"]);
+    has(&said, &["3 errors"]);
+
+    // Parts that cannot be listed hide nothing else.
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(directory.path().join("conf.d"), "not a directory").unwrap();
+    let said = check();
+    has(&said, &["lachan.toml:", "conf.d"]);
+    has(&said, &["lachan.toml:2:", "sise"]);
+    has(&said, &["lachan.toml:4:", "`gone`"]);
+}
+
+#[test]
 fn check_is_content_with_what_is_good() {
     let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n||two.example^$important\n");
     let told = run(&["check", "-c", &served.config()]);
@@ -170,6 +215,46 @@ fn explain_says_what_clients_get() {
 }
 
 #[test]
+fn explain_says_who_may_not_ask() {
+    for (strangers, verdict, ede, says) in
+        [("refuse", "block", Some(18), "gets REFUSED"), ("drop", "drop", None, "gets no answer")]
+    {
+        let upstream = Upstream::start(ZONE);
+        let config = format!("[access]\nallow = [\"127.0.0.0/8\"]\nstrangers = \"{strangers}\"\n");
+        let served = Served::start(&Files { config: with_upstream(&config, upstream.v4), files: &[] });
+        let config = served.config();
+        let arguments = ["explain", "two.example", "--client", "192.0.2.7"];
+        let online = json(&served.command(&[&arguments[..], &["--json"]].concat()));
+        let offline = json(&run(&[&arguments[..], &["--json", "--offline", "-c", &config]].concat()));
+        for told in [&online, &offline] {
+            assert_eq!((told["verdict"].as_str(), told["rung"].as_str()), (Some(verdict), Some("access")), "{told}");
+            assert_eq!((told["client"].as_str(), told["ede"].as_u64()), (Some("192.0.2.7"), ede), "{told}");
+        }
+        let told = served.command(&arguments).stdout;
+        assert!(told.starts_with("192.0.2.7 may not ask") && told.contains(says), "{told}");
+        assert!(told.contains("[access] allow"), "{told}");
+        let inside = json(&served.command(&["explain", "two.example", "--client", "127.0.0.9", "--json"]));
+        assert_eq!(inside["verdict"], "allow");
+    }
+}
+
+#[test]
+fn explain_takes_what_stands_in_an_address_bar() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    for text in ["one.example:443", "//one.example/x", "http://me@one.example:8080/p", "ONE.example."] {
+        assert_eq!(json(&served.command(&["explain", text, "--json"]))["name"], "one.example", "{text}");
+    }
+    for text in ["192.0.2.1", "[::1]", "https://192.0.2.1/x", "192.0.2.1:53", "2001:db8::1"] {
+        let told = served.command(&["explain", text]);
+        assert_eq!(told.code, 2, "{text}: {told:?}");
+        assert!(told.stderr.contains("is an address, not a name"), "{text}: {told:?}");
+    }
+    for qtype in ["65", "TYPE65", "https"] {
+        assert_eq!(json(&served.command(&["explain", "one.example", "-t", qtype, "--json"]))["type"], "HTTPS");
+    }
+}
+
+#[test]
 fn usage_and_no_daemon_have_codes_of_their_own() {
     let upstream = Upstream::start(ZONE);
     // A port that was free a moment ago: nobody answers there.
@@ -237,4 +322,123 @@ fn safesearch_test_passes_with_and_without_an_upstream() {
     let google = told.stdout.lines().find(|line| line.starts_with("google")).unwrap();
     assert_eq!(google.matches("pass").count(), 4, "{google}");
     drop(upstream);
+    // Google's addresses are in the table, those of others are not: that is said.
+    let told = served.command(&["safesearch", "test"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    let google = told.stdout.lines().find(|line| line.starts_with("google")).unwrap();
+    assert_eq!(google.matches("pass").count(), 4, "{google}");
+    let last = told.stdout.lines().last().unwrap();
+    assert!(last.contains("brave, duckduckgo, ecosia, pixabay, qwant"), "{last}");
+    assert!(last.contains("No upstream") && !last.contains("google") && !last.contains("bing"), "{last}");
+}
+
+#[test]
+fn a_broken_configuration_asks_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &Files { config: "[listen]\nadmn = \"off\"\n[cash]\n".into(), files: &[] });
+    let broken = config_path(directory.path()).to_str().unwrap().to_owned();
+    for (config, names) in
+        [(broken.as_str(), "lachan.toml:2: unknown key `admn`"), ("gone.toml", "gone.toml: cannot be read")]
+    {
+        for command in
+            [&["explain", "two.example"][..], &["lists", "status"], &["safesearch", "test"], &["healthcheck"]]
+        {
+            let told = run(&[command, &["-c", config]].concat());
+            assert_eq!(told.code, 3, "{command:?}: {told:?}");
+            let said = format!("{}{}", told.stdout, told.stderr);
+            assert!(said.contains(names) && said.contains("--admin"), "{command:?}: {said}");
+        }
+    }
+    // With an address the file does not matter.
+    let (_upstream, served) = serve(ZONE, LIST);
+    let told = served.command(&["explain", "two.example", "-c", &broken]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(served.command(&["healthcheck", "-c", "gone.toml"]).code, 0);
+}
+
+#[test]
+fn nobody_listening_is_no_reason_to_panic() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    let (admin, config) = (served.admin.to_string(), served.config());
+    for (arguments, code) in [
+        (&["lists", "status", "--admin", &admin][..], 0),
+        (&["explain", "one.example", "--admin", &admin], 0),
+        (&["explain", "one.example", "--json", "--admin", &admin], 0),
+        (&["safesearch", "test", "--admin", &admin], 1),
+        (&["healthcheck", "--admin", &admin], 0),
+        (&["check", "-c", &config], 0),
+        (&["check", "-c", "gone.toml"], 1),
+        (&["explain", "bad..name", "--admin", &admin], 2),
+        (&["nonsense"], 2),
+        (&["version"], 0),
+        (&["--version"], 0),
+        (&["--help"], 0),
+        (&["help", "explain"], 0),
+    ] {
+        // Each stream's other end is closed before the first word, the other one is read.
+        for is_stdout in [true, false] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = lachan(arguments);
+            let told = match is_stdout {
+                true => command.stdout(writer).stderr(std::process::Stdio::piped()).spawn(),
+                false => command.stderr(writer).stdout(std::process::Stdio::piped()).spawn(),
+            };
+            let told = told.unwrap().wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&told.stderr);
+            assert!(!said.contains("panic"), "{arguments:?}: {said}");
+            assert_eq!(told.status.code(), Some(code), "{arguments:?}, stdout {is_stdout}: {said}");
+        }
+    }
+}
+
+#[test]
+fn words_that_cannot_be_written_are_missed() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = lachan(&["version"]);
+    let told = command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("cannot write to standard output"), "{told:?}");
+}
+
+#[test]
+fn help_examples_stand_in_columns() {
+    for arguments in [&["--help"][..], &["explain", "--help"]] {
+        let told = run(arguments).stdout;
+        let (_, examples) = told.split_once("Examples:\n").expect("there are examples");
+        let columns: Vec<usize> = examples
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .filter_map(|line| {
+                let (command, words) = line.trim_start().split_once("  ")?;
+                Some(command.len() + words.len() - words.trim_start().len())
+            })
+            .collect();
+        assert!(columns.len() > 2 && columns.iter().all(|c| *c == columns[0]), "{columns:?}:\n{examples}");
+    }
+}
+
+#[test]
+fn one_rule_is_not_called_rules() {
+    let (_upstream, served) = serve(ZONE, LIST);
+    assert!(served.banner.contains("1 rule in 1 list, 1 profile;"), "{}", served.banner);
+    assert!(served.command(&["lists", "status"]).stdout.contains(", 1 rule, "));
+    assert!(run(&["check", "-c", &served.config()]).stdout.contains("good (1 rule)"));
+}
+
+#[test]
+fn lists_and_check_speak_vietnamese_too() {
+    let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n");
+    let (admin, config) = (served.admin.to_string(), served.config());
+    for (arguments, words) in [
+        (&["lists", "status", "--admin", &admin][..], &["lần nạp gần nhất", "bỏ qua"][..]),
+        (&["check", "-c", &config], &["lưu ý: ", "hợp lệ (1 luật)"]),
+        (&["explain", "192.0.2.1", "--admin", &admin], &["là địa chỉ"]),
+        (&["explain", "two.example", "-c", "gone.toml"], &["cấu hình không cho biết"]),
+        (&["healthcheck", "-c", "gone.toml"], &["không rõ: "]),
+    ] {
+        let told = ran(lachan(arguments).env("LANG", "vi_VN.UTF-8"));
+        let said = format!("{}{}", told.stdout, told.stderr);
+        assert!(words.iter().all(|word| said.contains(word)), "{arguments:?}: {said}");
+    }
 }

@@ -22,7 +22,7 @@ fn rcode(served: &Served, name: &str) -> u16 {
 #[test]
 fn the_banner_says_what_runs() {
     let (upstream, served) = serve(ZONE, "one.example\n");
-    for part in ["Lá Chắn", "1 rules in 1 lists", "SafeSearch for ", &upstream.v4.to_string(), &served.v6.to_string()]
+    for part in ["Lá Chắn", "1 rule in 1 list", "SafeSearch for ", &upstream.v4.to_string(), &served.v6.to_string()]
     {
         assert!(served.banner.contains(part), "no {part:?} in:\n{}", served.banner);
     }

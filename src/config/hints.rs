@@ -1,0 +1,188 @@
+//! What is allowed but surely not meant. A hint is told by `check` and at start; it stops nothing.
+
+use std::net::SocketAddr;
+
+use crate::engine::category::{CANARY_NAME, Categories, Layer, TEST_ZONE};
+use crate::engine::compile::ListSettings;
+use crate::engine::list::Reach;
+use crate::engine::name::Name;
+use crate::engine::upstream::{Host, Server, UpstreamTransport};
+use crate::engine::verdict::BlockResponse;
+
+use super::errors::{Sink, Spanned};
+use super::lower::is_ourselves;
+use super::spec::{Admin, ListSpec, OwnEntries, Spec};
+
+/// Looks for all of it. `listen` are the addresses in force, given or not.
+pub(super) fn find(spec: &Spec, listen: &[SocketAddr], categories: &Categories, lists: &[ListSettings], sink: &Sink) {
+    overlapping_listeners(spec, sink);
+    nobody_may_ask(spec, listen, sink);
+    upstream_servers(spec, sink);
+    for server in spec.bootstrap.iter().flatten().filter(|s| listen.iter().any(|&own| is_ourselves(s.value, own))) {
+        sink.hint(
+            server.at,
+            format!("`bootstrap` holds {}, which is this resolver itself: it resolves nothing", server.value),
+        );
+    }
+    if spec.rebind_protection != Some(true)
+        && let Some(first) = spec.rebind_allow.iter().flatten().next()
+    {
+        sink.hint(first.at, "`rebind_allow` spares names from `rebind_protection`, which is off");
+    }
+    unused_page(spec, sink);
+    files_named_twice(&spec.lists, sink);
+    empty_categories(spec, categories, lists, sink);
+    own_entries(&spec.operator_allow, &spec.operator_deny, "[operator]", sink);
+    for profile in &spec.profiles {
+        own_entries(&profile.allow, &profile.deny, &format!("[profile.{}]", profile.name.value), sink);
+    }
+    allowed_canary(spec, sink);
+}
+
+/// A wildcard holds every address of its family: the one beside it is in use when we come to it.
+fn overlapping_listeners(spec: &Spec, sink: &Sink) {
+    let given = spec.listen_dns.as_deref().unwrap_or_default();
+    let overlap = |a: SocketAddr, b: SocketAddr| {
+        let is_wildcard = a.ip().is_unspecified() != b.ip().is_unspecified();
+        a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && is_wildcard
+    };
+    for (i, address) in given.iter().enumerate() {
+        for other in given[..i].iter().filter(|other| overlap(address.value, other.value)) {
+            let (a, b, place) = (address.value, other.value, sink.show(other.at));
+            sink.hint(
+                address.at,
+                format!("`dns` in [listen] holds {a} and {b} ({place}): the second will find its address in use"),
+            );
+        }
+    }
+    if let Some(Spanned { at, value: Admin::At(admin) }) = spec.admin
+        && let Some(other) = given.iter().find(|other| overlap(admin, other.value))
+    {
+        sink.hint(
+            at,
+            format!("`admin` in [listen] is {admin}, but `dns` holds {}: it will find its address in use", other.value),
+        );
+    }
+}
+
+fn nobody_may_ask(spec: &Spec, listen: &[SocketAddr], sink: &Sink) {
+    let Some(allowed) = &spec.access_allow else { return };
+    let clients = spec.clients.iter().flat_map(|client| &client.networks);
+    let mut nets = allowed.iter().chain(clients).map(|net| net.value).peekable();
+    if nets.peek().is_none() {
+        sink.hint(spec.access_at, "`allow` in [access] is empty and there is no [client.*]: nobody may ask");
+    } else if nets.all(|net| net.addr().is_loopback())
+        && let Some(wide) = listen.iter().find(|address| !address.ip().is_loopback())
+    {
+        sink.hint(spec.access_at, format!("it listens on {wide}, but [access] lets nobody beyond this machine ask"));
+    }
+}
+
+fn upstream_servers(spec: &Spec, sink: &Sink) {
+    for table in spec.upstreams.iter().flatten() {
+        for (i, server) in table.servers.iter().enumerate() {
+            if let Some(earlier) = table.servers[..i].iter().find(|other| other.value == server.value) {
+                let first = sink.show(earlier.at);
+                sink.hint(server.at, format!("`servers` names {} twice: here and at {first}", server.value));
+            }
+            if let Some(meant) = port_of_another(&server.value) {
+                let message = format!("{}: this port is usually that of {}", server.value, meant.as_str());
+                sink.hint(server.at, message);
+            }
+        }
+    }
+}
+
+/// The transport that a server's port is known for, when this one surely is another.
+fn port_of_another(server: &Server) -> Option<UpstreamTransport> {
+    let port = match &server.host {
+        Host::Address(address) => address.port(),
+        Host::Name(_, port) => *port,
+    };
+    match (port, server.transport.is_authenticated()) {
+        (53, true) => Some(UpstreamTransport::Udp),
+        (853, false) => Some(UpstreamTransport::Tls),
+        (443, false) => Some(UpstreamTransport::Https),
+        // Encrypted transports stand on one another's ports: 443 passes more firewalls.
+        _ => None,
+    }
+}
+
+fn unused_page(spec: &Spec, sink: &Sink) {
+    let is_used =
+        spec.profiles.iter().filter_map(|p| p.block_response.as_ref()).any(|r| r.value == BlockResponse::Page);
+    let page = spec.page_v4.as_ref().map(|v4| v4.at).or(spec.page_v6.as_ref().map(|v6| v6.at));
+    if let Some(at) = page.filter(|_| !is_used) {
+        sink.hint(at, "[page] is sent to nobody: no profile has `block_response = \"page\"`");
+    }
+}
+
+fn files_named_twice(lists: &[ListSpec], sink: &Sink) {
+    let what = |list: &ListSpec| {
+        let (file, category) = (list.file.as_ref()?, list.category.as_ref()?);
+        Some((sink.base(file.at).join(&file.value), category.value.clone()))
+    };
+    for (i, list) in lists.iter().enumerate() {
+        let earlier = lists[..i].iter().find(|other| what(list).is_some() && what(other) == what(list));
+        if let Some(earlier) = earlier {
+            let (name, other, place) = (&list.name.value, &earlier.name.value, sink.show(earlier.name.at));
+            sink.hint(list.name.at, format!("[list.{name}] has file and category of [list.{other}] ({place})"));
+        }
+    }
+}
+
+/// Entries of a pair of own lists that do not do what they seem to.
+fn own_entries(allow: &OwnEntries, deny: &OwnEntries, table: &str, sink: &Sink) {
+    for entry in allow.iter().flatten() {
+        let (name, reach) = &entry.value;
+        if let Some(denied) = deny.iter().flatten().find(|denied| denied.value == entry.value) {
+            let place = sink.show(denied.at);
+            sink.hint(entry.at, format!("{table} allows {name} and denies it ({place}): at a tie, allow wins"));
+        }
+        if name.label_count() == 1 && *reach != Reach::Exact {
+            sink.hint(entry.at, format!("`allow` in {table} takes in every name below `{name}`"));
+        }
+    }
+}
+
+/// A category that is blocked but that no list has blocks nothing; somebody should know.
+fn empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSettings], sink: &Sink) {
+    for profile in &spec.profiles {
+        for name in profile.block.iter().flatten() {
+            // Its rules are the SafeSearch table's.
+            if name.value == "unsafe-search" {
+                continue;
+            }
+            if let Some(id) = categories.id(&name.value)
+                && categories.get(id).layer == Layer::Content
+                && !lists.iter().any(|list| list.category == id)
+            {
+                let profile = &profile.name.value;
+                let message = format!("[profile.{profile}] blocks `{}`, but no [list.*] has this category", name.value);
+                sink.hint(name.at, message);
+            }
+        }
+    }
+}
+
+/// An allow that would reach the canary does not: whoever wrote it should not wait for it.
+fn allowed_canary(spec: &Spec, sink: &Sink) {
+    for entry in spec.operator_allow.iter().flatten() {
+        let (allowed, reach) = &entry.value;
+        let is_covered = |text: &str| {
+            let name = Name::from_text(text).expect("the canary and its zone are written as names");
+            match reach {
+                Reach::Exact => name == *allowed,
+                Reach::Subtree => name.is_at_or_below(allowed),
+                Reach::Children => name != *allowed && name.is_at_or_below(allowed),
+            }
+        };
+        if is_covered(CANARY_NAME) || is_covered(TEST_ZONE) {
+            let message = format!(
+                "`allow` in [operator] covers {CANARY_NAME} or its zone, but it stays blocked: /readyz and `healthcheck` see \
+                 by it that filtering works"
+            );
+            sink.hint(entry.at, message);
+        }
+    }
+}
