@@ -175,7 +175,7 @@ fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>, unreadable: Ve
     }
     let top = Place { file: 0, line: 1, column: 1 };
     // What a full disk or an editor that died leaves behind. Taken at its word it would filter nothing.
-    if well_formed && all.entries.is_empty() {
+    if is_whole && all.entries.is_empty() {
         sink.error(top, "it holds no setting; without -c the built-in configuration is served");
     }
     let spec = spec::read(&all, top, &sink);
