@@ -324,7 +324,7 @@ fn is_generic_cosmetic(line: &[u8]) -> bool {
     cut_comment(line).is_err() && line.get(2).is_some_and(|c| !is_blank(*c) && *c != b'#')
 }
 
-/// The start of a line as people may see it: at most [`SHOWN_CHARS_MAX`] characters, what a terminal would obey or hide
+/// The start of a line as people may see it: at most 100 characters, what a terminal would obey or hide
 /// written out, broken UTF-8 as `\u{fffd}`.
 pub fn shown(line: &[u8]) -> String {
     // No character is longer than four octets; one more octet tells that there is more.
