@@ -284,6 +284,11 @@ def ask(port, name):
             return None
 
 
+def is_blocked(port, name):
+    answer = ask(port, name)
+    return answer is not None and answer[3] & 15 == NXDOMAIN
+
+
 def code_and_address(answer):
     """The code, and the address when there is one record or more; the address ends the answer section."""
     code, count = answer[3] & 15, struct.unpack(">H", answer[6:8])[0]
