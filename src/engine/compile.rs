@@ -196,7 +196,6 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
         return Err(CompileError::TooManyProfiles(policy.profiles.len()));
     }
     let mut plan = Plan::new(seed);
-    plan.builder.reserve(lists.iter().map(|list| list.rules.names().len()).sum());
     let mut report = CompileReport::default();
 
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow)?;

@@ -17,7 +17,7 @@ use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
 
 pub use set::{ListSet, SetId};
-pub use suffix::{Hit, Hits};
+pub use suffix::{Hit, Hits, Octets, OpenError};
 
 /// Secret of the name hash. Random in the daemon, so that no list can be written whose names collide; fixed in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct Index {
     pub addresses: AddressTable,
 }
 
-/// The lists together have more octets of names than a table can number.
+/// The lists together have more names than an index can number the octets of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the names of all lists together are over {} octets", u32::MAX)]
+#[error("the names of all lists together could take more than {} octets of index", u32::MAX)]
 pub struct IndexFull;
 
 /// What the public-suffix guard did to one list's rules.
@@ -85,11 +85,6 @@ impl Builder {
             self.addresses.add(list, *rule);
         }
         Ok(spared)
-    }
-
-    /// Makes room for so many name rules in all.
-    pub fn reserve(&mut self, rules: usize) {
-        self.names.reserve(rules);
     }
 
     pub fn build(self) -> Index {
