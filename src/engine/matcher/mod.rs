@@ -1,6 +1,6 @@
 //! Rules → tables that answer "which lists hold this name or address?" in one walk, whatever the number of lists.
 //!
-//! [`Builder`] takes the lists one by one and makes an [`Index`]. What a hit means — whose profile blocks it, which rung
+//! A list becomes a [`Part`]; [`Builder`] takes the parts and makes an [`Index`]. What a hit means — whose profile blocks it, which rung
 //! it stands on — is policy's; this module knows no category and no client. Matching is exact: every hit rests on a
 //! compare of the whole name (I15).
 
@@ -10,9 +10,9 @@ mod set;
 pub mod suffix;
 
 use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
-use crate::engine::list::{Effect, NameRule, RuleSet};
+use crate::engine::list::{AddressRule, Effect, ListReport, NameRule, RuleSet};
 use crate::engine::matcher::address::{AddressBuilder, AddressTable};
-use crate::engine::matcher::suffix::{SuffixBuilder, SuffixTable};
+use crate::engine::matcher::suffix::{Runs, SuffixTable};
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
 
@@ -50,45 +50,77 @@ pub struct SparedRule {
     pub line: u32,
 }
 
+/// One list's rules, sorted and written short: what a list is between its text and the index. Parts are made one by one,
+/// on as many threads as there are; [`Builder`] merges them.
+#[derive(Debug, Default)]
+pub struct Part {
+    names: Runs,
+    addresses: Vec<AddressRule>,
+    pub spared: Spared,
+    /// Rules read, the spared ones too.
+    pub rules: usize,
+    pub report: ListReport,
+}
+
+impl Part {
+    /// `is_public_suffix` guards names under which strangers register: pass [`public_suffix::is_public_suffix`] for a
+    /// downloaded list, and `|_| false` for the operator's own word or `public_suffixes = "obey"`.
+    ///
+    /// A guarded rule keeps nothing, whatever its reach: a public suffix is a protected name, so no list reaches it.
+    /// Exceptions are not guarded: leaving one out would block more.
+    pub fn of(rules: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Part {
+        let mut part = Part { rules: rules.rule_count(), report: rules.report.clone(), ..Part::default() };
+        for rule in rules.names() {
+            if rule.effect == Effect::List && is_public_suffix(rule.name) {
+                part.spared.note(rule);
+            } else {
+                part.names.push(rule);
+            }
+        }
+        part.names.end_run();
+        part.addresses = rules.addresses().to_vec();
+        part
+    }
+}
+
 /// Collects the rules of all lists.
 pub struct Builder {
-    names: SuffixBuilder,
+    seed: HashSeed,
+    names: Vec<(ListId, Runs)>,
     addresses: AddressBuilder,
 }
 
 impl Builder {
     pub fn new(seed: HashSeed) -> Builder {
-        Builder { names: SuffixBuilder::new(seed), addresses: AddressBuilder::default() }
+        Builder { seed, names: Vec::new(), addresses: AddressBuilder::default() }
     }
 
-    /// Adds a list's rules. `is_public_suffix` guards names under which strangers register: pass
-    /// [`public_suffix::is_public_suffix`] for a downloaded list, and `|_| false` for the operator's own word or
-    /// `public_suffixes = "obey"`.
-    ///
-    /// A guarded rule keeps nothing, whatever its reach: a public suffix is a protected name, so no list reaches it.
-    /// Exceptions are not guarded: leaving one out would block more.
-    pub fn add(
-        &mut self,
-        list: ListId,
-        rules: &RuleSet,
-        is_public_suffix: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Spared, IndexFull> {
-        let mut spared = Spared::default();
-        for rule in rules.names() {
-            if rule.effect == Effect::List && is_public_suffix(rule.name) {
-                spared.note(rule);
-            } else {
-                self.names.add(list, rule)?;
+    /// Adds a list. The caller gives each list a number of its own.
+    pub fn add(&mut self, list: ListId, part: Part) {
+        self.names.push((list, part.names));
+        part.addresses.into_iter().for_each(|rule| self.addresses.add(list, rule));
+    }
+
+    /// Adds lists as another index holds them: `new_id`, by that index's [`ListId`], tells which and under what number.
+    pub fn add_from(&mut self, index: &Index, new_id: &[Option<ListId>]) {
+        let id = |list: ListId| new_id.get(usize::from(list.0)).copied().flatten();
+        let mut kept: Vec<Runs> = new_id.iter().map(|_| Runs::default()).collect();
+        index.names.for_each_rule(|list, rule| {
+            if id(list).is_some() {
+                kept[usize::from(list.0)].push(rule);
+            }
+        });
+        self.names.extend(new_id.iter().zip(kept).filter_map(|(id, runs)| Some(((*id)?, runs))));
+        for (list, rule) in index.addresses.rules() {
+            if let Some(list) = id(list) {
+                self.addresses.add(list, rule);
             }
         }
-        for rule in rules.addresses() {
-            self.addresses.add(list, *rule);
-        }
-        Ok(spared)
     }
 
-    pub fn build(self) -> Index {
-        Index { names: self.names.build(), addresses: self.addresses.build() }
+    pub fn build(self) -> Result<Index, IndexFull> {
+        let names = suffix::build(self.seed, self.names).ok_or(IndexFull)?;
+        Ok(Index { names, addresses: self.addresses.build() })
     }
 }
 

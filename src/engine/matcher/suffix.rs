@@ -36,9 +36,10 @@ use places::Places;
 use standing::{Kind, Sides, Standing, read_standings};
 use symbols::Symbols;
 
-pub(super) use build::SuffixBuilder;
+pub(super) use build::build;
 pub use layout::OpenError;
 pub use octets::Octets;
+pub(super) use runs::Runs;
 
 /// The compiled name rules of all lists.
 pub struct SuffixTable {
@@ -215,9 +216,9 @@ impl SuffixTable {
         Places::of_leaf(self.section(Section::Places), self.section(Section::Starts), leaf, &self.kinds)
     }
 
-    /// Gives `each` every rule of one list, by name from the root: what the next index is made of when the list's own
-    /// text cannot be had any more (I6). Reads the whole index.
-    pub fn for_each_rule_of(&self, list: ListId, mut each: impl FnMut(NameRule<'_>)) {
+    /// Gives `each` every rule, by name from the root: what the next index takes over from lists that did not change, or
+    /// whose text cannot be had any more (I6). Reads the whole index.
+    pub fn for_each_rule(&self, mut each: impl FnMut(ListId, NameRule<'_>)) {
         let blocks = self.section(Section::Blocks);
         let mut wire = [0; NAME_OCTETS_MAX];
         let mut rules = Vec::new();
@@ -226,8 +227,9 @@ impl SuffixTable {
             Leaf::of(leaf)?.walk(&self.symbols, |key| {
                 rules.clear();
                 places.next(|rule| rules.push(rule))?;
-                for &RuleAt { line, reach, effect, .. } in rules.iter().filter(|rule| rule.list == list) {
-                    each(NameRule { name: name_of_key(key, &mut wire)?, reach, effect, line });
+                let name = name_of_key(key, &mut wire)?;
+                for &RuleAt { list, line, reach, effect } in &rules {
+                    each(list, NameRule { name, reach, effect, line });
                 }
                 Some(())
             })

@@ -38,15 +38,27 @@ pub(super) struct Kind {
     pub effect: Effect,
 }
 
+/// In the order of their numbers, which the index keeps.
 const EFFECTS: [Effect; 3] = [Effect::List, Effect::Except, Effect::Special];
 const REACHES: [Reach; 3] = [Reach::Exact, Reach::Subtree, Reach::Children];
+
+/// Kinds of rules that one list can have.
+pub(super) const SAYS: usize = EFFECTS.len() * REACHES.len();
+
+/// The number of what a rule says, whichever list it is of; less than [`SAYS`].
+pub(super) fn says(reach: Reach, effect: Effect) -> u8 {
+    (reach as usize * EFFECTS.len() + effect as usize) as u8
+}
+
+/// What [`says`] numbered.
+pub(super) fn said(number: usize) -> (Reach, Effect) {
+    (REACHES[number / EFFECTS.len()], EFFECTS[number % EFFECTS.len()])
+}
 
 impl Kind {
     pub(super) fn to_octets(self) -> [u8; 4] {
         let [low, high] = self.list.0.to_le_bytes();
-        let reach = REACHES.iter().position(|&reach| reach == self.reach).expect("all reaches are there");
-        let effect = EFFECTS.iter().position(|&effect| effect == self.effect).expect("all effects are there");
-        [low, high, reach as u8, effect as u8]
+        [low, high, self.reach as u8, self.effect as u8]
     }
 
     pub(super) fn from_octets(octets: [u8; 4]) -> Option<Kind> {
@@ -58,11 +70,10 @@ impl Kind {
     }
 }
 
-/// Gives equal kinds, and names about which equal kinds of rules speak, the same number.
+/// Gives names about which equal kinds of rules speak the same number.
 #[derive(Debug)]
 pub(super) struct Standings {
     pub kinds: Vec<Kind>,
-    kind_numbers: HashMap<Kind, u32>,
     /// By sorted kinds.
     numbers: HashMap<Vec<u32>, u32>,
     pub all: Vec<Standing>,
@@ -71,20 +82,18 @@ pub(super) struct Standings {
 
 impl Standings {
     pub(super) fn new() -> Standings {
-        Standings {
-            kinds: Vec::new(),
-            kind_numbers: HashMap::new(),
-            numbers: HashMap::new(),
-            all: Vec::new(),
-            sets: Interner::new(),
-        }
+        Standings { kinds: Vec::new(), numbers: HashMap::new(), all: Vec::new(), sets: Interner::new() }
     }
 
-    pub(super) fn kind(&mut self, kind: Kind) -> u32 {
-        *self.kind_numbers.entry(kind).or_insert_with(|| {
-            self.kinds.push(kind);
-            self.kinds.len() as u32 - 1
-        })
+    /// The numbers of a list's kinds of rules, those whose bit is set in `said_bits`. Called once for each list.
+    pub(super) fn kinds_of(&mut self, list: ListId, said_bits: u16) -> [u32; SAYS] {
+        let mut numbers = [0; SAYS];
+        for number in (0..SAYS).filter(|number| said_bits >> number & 1 == 1) {
+            let (reach, effect) = said(number);
+            numbers[number] = self.kinds.len() as u32;
+            self.kinds.push(Kind { list, reach, effect });
+        }
+        numbers
     }
 
     /// The standing of a name about which rules of these kinds speak; each kind once, in order.
@@ -135,4 +144,21 @@ pub(super) fn read_standings(octets: &[u8], sets: &Sets) -> Option<Vec<Standing>
         all.push(Standing { itself: sides()?, below: sides()? });
     }
     Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_number_and_octets() {
+        for number in 0..SAYS {
+            let (reach, effect) = said(number);
+            assert_eq!(usize::from(says(reach, effect)), number);
+            let kind = Kind { list: ListId(300), reach, effect };
+            assert_eq!(Kind::from_octets(kind.to_octets()), Some(kind));
+        }
+        assert_eq!(Kind::from_octets([0, 4, 0, 0]), None, "list 1024");
+        assert_eq!(Kind::from_octets([0, 0, 3, 0]), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::list::RuleSet;
-use crate::engine::matcher::{Builder, HashSeed};
+use crate::engine::matcher::{Builder, HashSeed, Part};
 use crate::engine::name::Name;
 
 const SEED: HashSeed = HashSeed(3, 4);
@@ -15,10 +15,10 @@ fn table(rules: &[(u16, Name, Reach, Effect)]) -> SuffixTable {
             set.push(name, *reach, *effect, line as u32 + 1);
         }
         if set.rule_count() > 0 {
-            builder.add(ListId(list), &set, &|_| false).unwrap();
+            builder.add(ListId(list), Part::of(&set, &|_| false));
         }
     }
-    builder.build().names
+    builder.build().unwrap().names
 }
 
 fn exact(names: impl IntoIterator<Item = Name>) -> SuffixTable {
@@ -93,7 +93,7 @@ fn names_as_long_and_as_deep_as_names_can_be() {
     all.look_up(deepest.as_wire(), &mut hits);
     assert_eq!(hits.as_slice().len(), 128);
     let mut out = 0;
-    table.for_each_rule_of(ListId(0), |_| out += 1);
+    table.for_each_rule(|_, _| out += 1);
     assert_eq!(out, names.len());
 }
 
@@ -104,14 +104,14 @@ fn a_hundred_thousand_names_that_begin_alike() {
     let mut builder = Builder::new(SEED);
     let mut set = RuleSet::default();
     (0..100_000).step_by(2).for_each(|i| set.push(&name(i), Reach::Exact, Effect::List, i));
-    builder.add(ListId(0), &set, &|_| false).unwrap();
-    let table = builder.build().names;
+    builder.add(ListId(0), Part::of(&set, &|_| false));
+    let table = builder.build().unwrap().names;
     for i in 0..100_000 {
         assert_eq!(holds(&table, &name(i)), i % 2 == 0, "{i}");
     }
     assert!(table.rules_at(name(77_776).as_wire()).map(|rule| rule.line).eq([77_776]));
     let mut lines = Vec::new();
-    table.for_each_rule_of(ListId(0), |rule| {
+    table.for_each_rule(|_, rule| {
         assert_eq!(rule.name, name(rule.line).as_wire());
         lines.push(rule.line);
     });
@@ -193,6 +193,6 @@ fn a_hostile_index_answers_wrongly_at_worst() {
             table.listed(&hits);
             table.rules_at(name.as_wire()).count();
         }
-        table.for_each_rule_of(ListId(3), |rule| assert!(Name::from_wire(rule.name).is_ok()));
+        table.for_each_rule(|_, rule| assert!(Name::from_wire(rule.name).is_ok()));
     }
 }
