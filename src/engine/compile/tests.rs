@@ -144,3 +144,34 @@ fn every_list_has_its_place_and_count() {
     let configured: Vec<_> = snapshot.lists.iter().filter(|l| l.configured.is_some()).map(|l| &l.name).collect();
     assert_eq!(configured, ["adult"]);
 }
+
+#[test]
+fn a_list_that_is_kept_comes_out_of_the_snapshot_before() {
+    let adult = "com.vn\na.example\n@@||ok.a.example^\n192.0.2.1\n";
+    let before = Setup::new().list("gambling", "g.example").list("adult", adult).compile();
+    // Other lists and numbers than before; the kept list has neither text nor rules of its own.
+    let mut inputs = Setup::new().list("adult", "gone.example").list("malware", "m.example\na.example").inputs();
+    inputs.lists[0].rules = ListRules::Kept;
+    let (after, report) = compile(inputs, Some(&before)).unwrap();
+    let adult = |snapshot: &Snapshot| {
+        let at = snapshot.lists.iter().position(|list| list.name == "adult").unwrap();
+        (ListId(at as u16), snapshot.lists[at].rules, snapshot.lists[at].configured.as_ref().unwrap().report.clone())
+    };
+    let ((old, old_rules, old_report), (new, rules, about)) = (adult(&before), adult(&after));
+    assert_ne!(old, new);
+    assert_eq!((rules, &about), (old_rules, &old_report));
+    assert_eq!(report.spared[0].1.count, 1);
+    let mut hits = Hits::default();
+    for (asked, is_listed) in
+        [("a.example", true), ("ok.a.example", false), ("g.example", false), ("gone.example", false)]
+    {
+        after.index.names.look_up(name(asked).as_wire(), &mut hits);
+        assert_eq!(after.index.names.listed(&hits).contains(new), is_listed, "{asked}");
+    }
+    assert!(after.index.addresses.listed("192.0.2.1".parse().unwrap()).contains(new));
+    let owner = name("a.example");
+    let lines = |snapshot: &Snapshot, list: ListId| -> Vec<u32> {
+        snapshot.index.names.rules_at(owner.as_wire()).filter(|at| at.list == list).map(|at| at.line).collect()
+    };
+    assert_eq!(lines(&after, new), lines(&before, old));
+}

@@ -107,7 +107,7 @@ impl Builder {
         let mut kept: Vec<Runs> = new_id.iter().map(|_| Runs::default()).collect();
         index.names.for_each_rule(|list, rule| {
             if id(list).is_some() {
-                kept[usize::from(list.0)].push(rule);
+                kept[usize::from(list.0)].push_sorted(rule);
             }
         });
         self.names.extend(new_id.iter().zip(kept).filter_map(|(id, runs)| Some(((*id)?, runs))));

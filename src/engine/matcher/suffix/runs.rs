@@ -62,11 +62,7 @@ impl Runs {
         let mut start = [0; 8];
         let len = key.len().min(8);
         start[..len].copy_from_slice(&key[..len]);
-        let says = says(rule.reach, rule.effect);
-        self.depths |= 1 << labels.count();
-        self.rules += 1;
-        self.said |= 1 << says;
-        self.octets_max += KEY_COPIES_MAX * key.len() as u64 + RULE_OCTETS_MAX;
+        let says = self.count(&labels, key, rule);
         self.waiting.push(Waiting {
             start: u64::from_be_bytes(start),
             key_at: self.keys.len() as u32,
@@ -89,16 +85,34 @@ impl Runs {
         let mut last: &[u8] = &[];
         for rule in &waiting {
             let key = key(rule);
-            let same = shared(last, key);
-            put_varint(&mut run, same as u64);
-            put_varint(&mut run, (key.len() - same) as u64);
-            run.extend_from_slice(&key[same..]);
-            run.push(rule.says);
-            put_varint(&mut run, rule.line.into());
+            put_rule(&mut run, last, key, rule.says, rule.line);
             last = key;
         }
         run.shrink_to_fit();
         self.runs.push(run);
+    }
+
+    /// Adds a rule whose name comes at or behind all names so far, all of which were added so.
+    pub(in crate::engine::matcher) fn push_sorted(&mut self, rule: NameRule<'_>) {
+        let labels = Labels::of(rule.name);
+        let key = Key::of(&labels);
+        let says = self.count(&labels, key.whole(), rule);
+        if self.runs.is_empty() {
+            self.runs.push(Vec::new());
+        }
+        // What waits for nothing needs one key only: the last.
+        put_rule(&mut self.runs[0], &self.keys, key.whole(), says, rule.line);
+        self.keys.clear();
+        self.keys.extend_from_slice(key.whole());
+    }
+
+    fn count(&mut self, labels: &Labels<'_>, key: &[u8], rule: NameRule<'_>) -> u8 {
+        let says = says(rule.reach, rule.effect);
+        self.depths |= 1 << labels.count();
+        self.rules += 1;
+        self.said |= 1 << says;
+        self.octets_max += KEY_COPIES_MAX * key.len() as u64 + RULE_OCTETS_MAX;
+        says
     }
 
     /// What every `step`-th rule's key adds to the one before it in its run. All rules are in runs.
@@ -114,6 +128,15 @@ impl Runs {
             }
         }
     }
+}
+
+fn put_rule(run: &mut Vec<u8>, last: &[u8], key: &[u8], says: u8, line: u32) {
+    let same = shared(last, key);
+    put_varint(run, same as u64);
+    put_varint(run, (key.len() - same) as u64);
+    run.extend_from_slice(&key[same..]);
+    run.push(says);
+    put_varint(run, line.into());
 }
 
 /// Gives `each` every key of all lists in order, with all its rules. A list comes with the number of each kind of its
