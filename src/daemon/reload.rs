@@ -9,6 +9,7 @@ use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
+use crate::daemon::memory;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::{ListProblem, Sources};
@@ -272,6 +273,8 @@ impl Reloader {
         // The status first: whoever sees the counter move finds the reload it counts.
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status.clone();
         self.resolver.metrics.reload.with_label_values(&[status.result]).inc();
+        drop(previous);
+        memory::give_back();
         status
     }
 

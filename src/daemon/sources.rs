@@ -11,7 +11,7 @@ use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
 use crate::engine::compile::{ListRules, ListSettings, ListSource, LoadedList};
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
-use crate::engine::list::{self, ParseOptions, RuleSet};
+use crate::engine::list::ParseOptions;
 use crate::engine::matcher::Part;
 use crate::engine::matcher::public_suffix::is_public_suffix;
 
@@ -119,23 +119,19 @@ impl Sources {
             return Ok((good.clone(), ListRules::Kept));
         }
         let guard: &dyn Fn(&[u8]) -> bool = if obey_public_suffixes { &|_| false } else { &is_public_suffix };
-        // Only this list's rules lie about as they were read.
-        let part = Part::of(&read(&source, options)?, guard);
+        let part = Part::read(&text_of(&source)?, options, guard).map_err(|why| why.to_string())?;
         let good = GoodList { source, options, obey_public_suffixes, version, read_at: clock::unix_secs() };
         Ok((good, ListRules::Read(part)))
     }
 }
 
-/// Reads and parses one list.
-pub fn read(source: &ListSource, options: ParseOptions) -> Result<RuleSet, String> {
-    let text = match source {
+fn text_of(source: &ListSource) -> Result<Vec<u8>, String> {
+    match source {
         ListSource::BuiltIn(name) => built_in::starter_list(name)
-            .ok_or_else(|| format!("there is no built-in list `{name}`"))?
-            .as_bytes()
-            .to_vec(),
-        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?,
-    };
-    list::parse(&text, options).map_err(|why| why.to_string())
+            .ok_or_else(|| format!("there is no built-in list `{name}`"))
+            .map(|text| text.as_bytes().to_vec()),
+        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string()),
+    }
 }
 
 /// A source as people write it.

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::engine::name::Name;
 
-pub use lines::parse;
+pub use lines::{parse, parse_in_pieces};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,7 +10,9 @@ mod set;
 pub mod suffix;
 
 use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
-use crate::engine::list::{AddressRule, Effect, ListReport, NameRule, RuleSet};
+use crate::engine::list::{
+    AddressRule, Effect, ListError, ListReport, NameRule, ParseOptions, RuleSet, parse, parse_in_pieces,
+};
 use crate::engine::matcher::address::{AddressBuilder, AddressTable};
 use crate::engine::matcher::suffix::{Runs, SuffixTable};
 use crate::engine::name::Name;
@@ -50,6 +52,9 @@ pub struct SparedRule {
     pub line: u32,
 }
 
+/// Rules that are held as they come when a text is read: some 9 MB.
+const PIECE_RULES: usize = 1 << 18;
+
 /// One list's rules, sorted and written short: what a list is between its text and the index. Parts are made one by one,
 /// on as many threads as there are; [`Builder`] merges them.
 #[derive(Debug, Default)]
@@ -69,17 +74,54 @@ impl Part {
     /// A guarded rule keeps nothing, whatever its reach: a public suffix is a protected name, so no list reaches it.
     /// Exceptions are not guarded: leaving one out would block more.
     pub fn of(rules: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Part {
-        let mut part = Part { rules: rules.rule_count(), report: rules.report.clone(), ..Part::default() };
+        let mut part = Part::default();
+        part.take_names(rules, is_public_suffix);
+        part.finish(rules)
+    }
+
+    /// Reads a list's text, never holding many of its rules as they come.
+    pub fn read(
+        text: &[u8],
+        options: ParseOptions,
+        is_public_suffix: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Part, ListError> {
+        Part::read_in_pieces(text, options, is_public_suffix, PIECE_RULES)
+    }
+
+    fn read_in_pieces(
+        text: &[u8],
+        options: ParseOptions,
+        is_public_suffix: &dyn Fn(&[u8]) -> bool,
+        piece: usize,
+    ) -> Result<Part, ListError> {
+        let mut part = Part::default();
+        match parse_in_pieces(text, options, piece, |piece| part.take_names(piece, is_public_suffix))? {
+            Some(rest) => {
+                part.take_names(&rest, is_public_suffix);
+                Ok(part.finish(&rest))
+            }
+            None => Ok(Part::of(&parse(text, options)?, is_public_suffix)),
+        }
+    }
+
+    fn take_names(&mut self, rules: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) {
         for rule in rules.names() {
+            self.rules += 1;
             if rule.effect == Effect::List && is_public_suffix(rule.name) {
-                part.spared.note(rule);
+                self.spared.note(rule);
             } else {
-                part.names.push(rule);
+                self.names.push(rule);
             }
         }
-        part.names.end_run();
-        part.addresses = rules.addresses().to_vec();
-        part
+    }
+
+    /// `last` has what a text says once: addresses and the report.
+    fn finish(mut self, last: &RuleSet) -> Part {
+        self.names.end_run();
+        self.rules += last.addresses().len();
+        self.addresses = last.addresses().to_vec();
+        self.report = last.report.clone();
+        self
     }
 }
 

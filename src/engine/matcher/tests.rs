@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::suffix::{Hits, RuleAt};
 use super::*;
 use crate::engine::list::AddressRule;
-use crate::engine::list::Reach;
+use crate::engine::list::{Format, Reach};
 use crate::engine::name::wire_is_at_or_below;
 
 const SEED: HashSeed = HashSeed(1, 2);
@@ -173,6 +173,27 @@ fn addresses_hit_by_every_covering_network() {
     let rules: Vec<_> = table.rules_at("192.0.2.7/32".parse().unwrap()).map(|rule| (rule.line, rule.effect)).collect();
     assert_eq!(rules, [(2, Effect::Except)]);
     assert_eq!(table.len(), 4);
+}
+
+#[test]
+fn a_text_read_in_pieces_is_the_text_read_as_a_whole() {
+    let mut text: String = (0..1000u32).map(|i| format!("n{:x}.example\n", i.wrapping_mul(0x9e37_79b9))).collect();
+    text.push_str("192.0.2.1\nnot a name!\ncom.vn\n");
+    let voids = format!("||n0.example^$badfilter\n{text}||n0.example^\n||last.example^\n");
+    let guard: &dyn Fn(&[u8]) -> bool = &public_suffix::is_public_suffix;
+    for (text, format) in [(&text, Format::Domains), (&voids, Format::Adblock)] {
+        let options = ParseOptions { format, bare_reach: None };
+        let rules = parse(text.as_bytes(), options).unwrap();
+        let (pieces, whole) =
+            (Part::read_in_pieces(text.as_bytes(), options, guard, 100).unwrap(), Part::of(&rules, guard));
+        assert_eq!((pieces.rules, &pieces.report, &pieces.spared), (whole.rules, &whole.report, &whole.spared));
+        let octets = |part: Part| {
+            let mut builder = Builder::new(SEED);
+            builder.add(ListId(0), part);
+            builder.build().unwrap().names.as_octets().to_vec()
+        };
+        assert!(octets(pieces) == octets(whole));
+    }
 }
 
 /// The meaning of rules, rule by rule.

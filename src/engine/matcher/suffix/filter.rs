@@ -35,7 +35,7 @@ pub(super) fn may_hold(filter: &[u8], hash: u64) -> bool {
 
 fn line_of(octets: usize, hash: u64) -> usize {
     let lines = octets / LINE;
-    (u128::from(hash) * lines as u128 >> 64) as usize * LINE
+    ((u128::from(hash) * lines as u128) >> 64) as usize * LINE
 }
 
 /// Places in a line. The line's number came from the hash's high bits; multiplying mixes all of them anew.
