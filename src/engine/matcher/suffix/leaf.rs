@@ -132,12 +132,14 @@ impl<'a> Leaf<'a> {
         let mut agreed = 0;
         for i in 0..self.count {
             let Lengths { shared, code } = self.lengths(i, &mut keys)?;
-            let code = keys.take(code)?;
             if shared < agreed {
                 return None;
             }
-            if shared == agreed {
-                match symbols.compare(code, asked, agreed) {
+            if shared > agreed {
+                // It parts from the key asked for where the one before did. A place behind the end is met by the next read.
+                keys.at += code;
+            } else {
+                match symbols.compare(keys.take(code)?, asked, agreed) {
                     Met::Behind => return None,
                     Met::Before(octets) if octets == asked.len() => return Some(i),
                     Met::Before(octets) => agreed = octets,
