@@ -9,6 +9,7 @@ use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
+use crate::daemon::memory;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::{ListProblem, Sources};
@@ -99,14 +100,15 @@ impl Loader {
         &self.seen
     }
 
-    /// Reads everything and compiles it. `own` are the addresses we answer on.
+    /// Reads everything and compiles it. `own` are the addresses we answer on; `previous` is the generation in force, which
+    /// is the one that the last call made. The caller puts what this returns into force.
     ///
     /// # Errors
     /// Every reason why nothing new may go into force: configuration errors, or required lists without a good version.
     pub fn load(
         &mut self,
         own: Option<&[std::net::SocketAddr]>,
-        previous: Option<&Forwarder>,
+        previous: Option<&Generation>,
         progress: impl FnMut(&str, usize),
     ) -> Result<Loaded, Vec<String>> {
         self.seen.clear();
@@ -147,12 +149,16 @@ impl Loader {
             upstreams,
             seed: self.seed,
         };
-        let (snapshot, report) = compile(inputs).map_err(|why| vec![why.to_string()])?;
+        let (snapshot, report) =
+            compile(inputs, previous.map(|generation| &generation.snapshot)).map_err(|why| vec![why.to_string()])?;
         let options =
             ForwarderOptions { bootstrap: settings.bootstrap.clone(), ca_file: settings.tls_roots.clone(), own };
-        let forwarder = Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
+        let forwarder =
+            Forwarder::new(Arc::clone(&snapshot.routes), options, previous.map(|generation| &*generation.forwarder))
+                .map_err(|why| vec![why])?;
         self.generation += 1;
         self.lists_in_force = list_count;
+        self.sources.in_force(load.good);
         let notes = Notes {
             hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),
             problems: load.problems,
@@ -297,7 +303,7 @@ impl Reloader {
         // The generation that this one follows; only who holds the loader may replace it.
         let previous = self.resolver.cell.load_full();
         let mut seen = config::look_again(&self.seen());
-        let status = match loader.load(Some(&self.own), Some(&previous.forwarder), |_, _| {}) {
+        let status = match loader.load(Some(&self.own), Some(&previous), |_, _| {}) {
             Ok(loaded) => {
                 seen.clear();
                 self.put_in_force(loaded, started)
@@ -316,6 +322,8 @@ impl Reloader {
         // The status first: whoever sees the counter move finds the reload it counts.
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status.clone();
         self.resolver.metrics.reload.with_label_values(&[status.result]).inc();
+        drop(previous);
+        memory::give_back();
         status
     }
 

@@ -16,7 +16,7 @@ use crate::daemon::admin::{self, Admin};
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::telemetry::Metrics;
-use crate::daemon::{clock, listener, watch};
+use crate::daemon::{clock, listener, memory, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 
 /// Open files: one for each question in flight, one for each TCP client, and some.
@@ -67,6 +67,7 @@ pub async fn run(
     let loading = tokio::task::spawn_blocking(move || {
         let loaded =
             check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None, progress));
+        memory::give_back();
         (loader, loaded)
     });
     let (loader, loaded) = tokio::select! {

@@ -1,33 +1,38 @@
 //! List files: read, parsed, and kept at their last good version (I6).
 //!
-//! A file that has not changed is not read again. A broken list never means an empty list: what was good stays in force,
+//! A file that has not changed is not read again: its rules come out of the snapshot in force. A broken list never means an empty list: what was good stays in force,
 //! and only a list that never was good and is required stops a start or a reload.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::sync::Arc;
 
 use crate::built_in;
 use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
-use crate::engine::compile::{ListSettings, ListSource, LoadedList};
+use crate::engine::compile::{ListRules, ListSettings, ListSource, LoadedList};
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
 use crate::engine::list::{self, ParseOptions, RuleSet};
+use crate::engine::matcher::Part;
+use crate::engine::matcher::public_suffix::is_public_suffix;
 
-/// What is remembered of every list between reloads.
+/// What is remembered of every list between reloads. Its rules are not: they are in the snapshot in force.
 #[derive(Debug, Default)]
 pub struct Sources {
-    good: HashMap<String, Good>,
+    good: Good,
 }
+
+/// By list, the version whose rules are in a snapshot.
+pub type Good = HashMap<String, GoodList>;
 
 /// A version of a list that could be read.
 #[derive(Debug, Clone)]
-struct Good {
+pub struct GoodList {
     source: ListSource,
     options: ParseOptions,
+    obey_public_suffixes: bool,
     /// `None` for a list that is compiled in.
     version: Option<Version>,
-    rules: Arc<RuleSet>,
+    rules: usize,
     /// Seconds since 1970.
     read_at: u64,
 }
@@ -53,18 +58,19 @@ pub struct Load {
     pub in_force: HashMap<String, Version>,
     /// Every list file as it was before it was read, the broken ones too.
     pub seen: Versions,
+    /// For [`Sources::in_force`].
+    pub good: Good,
 }
 
 impl Sources {
-    /// Loads every list. `progress` is told each list's name before it is read, and how many there are.
-    pub fn load(&mut self, lists: &[ListSettings], mut progress: impl FnMut(&str, usize)) -> Load {
+    /// Loads every list; one that has not changed since the snapshot in force, or cannot be read, is kept as it is there.
+    /// `progress` is told each list's name before it is read, and how many there are.
+    pub fn load(&self, lists: &[ListSettings], mut progress: impl FnMut(&str, usize)) -> Load {
         let mut load = Load::default();
-        // Lists that left the configuration are forgotten, and their memory with them.
-        self.good.retain(|name, _| lists.iter().any(|l| &l.name == name));
         for settings in lists {
             progress(&settings.name, lists.len());
-            let good = match self.refresh(settings, &mut load.seen) {
-                Ok(good) => good,
+            let (good, rules) = match self.refresh(settings, &mut load.seen) {
+                Ok(fresh) => fresh,
                 Err(why) => {
                     let place = source_text(&settings.source);
                     let kept = self.good.get(&settings.name).cloned();
@@ -76,20 +82,26 @@ impl Sources {
                     let message = format!("list `{}` ({place}): {why}{instead}", settings.name);
                     load.problems.push(ListProblem { list: settings.name.clone(), message, fatal });
                     match kept {
-                        Some(good) => good,
+                        Some(good) => (good, ListRules::Kept),
                         None => continue,
                     }
                 }
             };
             load.read_at.insert(settings.name.clone(), good.read_at);
-            load.in_force.extend(good.version.map(|version| (settings.name.clone(), version)));
-            load.lists.push(LoadedList { settings: settings.clone(), rules: good.rules });
+            load.in_force.extend(good.version.clone().map(|version| (settings.name.clone(), version)));
+            load.good.insert(settings.name.clone(), good);
+            load.lists.push(LoadedList { settings: settings.clone(), rules });
         }
         load
     }
 
-    /// The list as it is now, from memory when nothing about it changed.
-    fn refresh(&mut self, settings: &ListSettings, seen: &mut Versions) -> Result<Good, String> {
+    /// What was loaded is in the snapshot that goes into force.
+    pub fn in_force(&mut self, good: Good) {
+        self.good = good;
+    }
+
+    /// The list as it is now; kept when nothing about it changed.
+    fn refresh(&self, settings: &ListSettings, seen: &mut Versions) -> Result<(GoodList, ListRules), String> {
         let version = match &settings.source {
             ListSource::BuiltIn(_) => None,
             ListSource::File(path) => Some(Version::of_file(path)),
@@ -98,43 +110,42 @@ impl Sources {
             // Two lists of one file: the earlier look is the safe one.
             seen.entry(path.clone()).or_insert_with(|| version.clone());
         }
+        let ListSettings { source, options, obey_public_suffixes, .. } = settings.clone();
         if let Some(good) = self.good.get(&settings.name)
-            && good.source == settings.source
-            && good.options == settings.options
+            && good.source == source
+            && good.options == options
+            && good.obey_public_suffixes == obey_public_suffixes
             && good.version == version
         {
-            return Ok(good.clone());
+            return Ok((good.clone(), ListRules::Kept));
         }
-        let rules = read(&settings.source, settings.options)?;
-        let before = self.good.get(&settings.name).filter(|good| good.source == settings.source);
-        if let Some(before) = before.map(|good| good.rules.rule_count()).filter(|&n| n > 0 && rules.rule_count() == 0) {
+        let guard: &dyn Fn(&[u8]) -> bool = if obey_public_suffixes { &|_| false } else { &is_public_suffix };
+        let part = Part::read(&text_of(&source)?, options, guard).map_err(|why| why.to_string())?;
+        let before = self.good.get(&settings.name).filter(|good| good.source == source).map_or(0, |good| good.rules);
+        if before > 0 && part.rules == 0 {
             return Err(format!(
                 "it holds no rule any more, {before} before; to empty it on purpose take it out of the configuration, or \
                  restart"
             ));
         }
-        let good = Good {
-            source: settings.source.clone(),
-            options: settings.options,
-            version,
-            rules: Arc::new(rules),
-            read_at: clock::unix_secs(),
-        };
-        self.good.insert(settings.name.clone(), good.clone());
-        Ok(good)
+        let (rules, read_at) = (part.rules, clock::unix_secs());
+        let good = GoodList { source, options, obey_public_suffixes, version, rules, read_at };
+        Ok((good, ListRules::Read(part)))
     }
 }
 
 /// Reads and parses one list.
 pub fn read(source: &ListSource, options: ParseOptions) -> Result<RuleSet, String> {
-    let text = match source {
+    list::parse(&text_of(source)?, options).map_err(|why| why.to_string())
+}
+
+fn text_of(source: &ListSource) -> Result<Vec<u8>, String> {
+    match source {
         ListSource::BuiltIn(name) => built_in::starter_list(name)
-            .ok_or_else(|| format!("there is no built-in list `{name}`"))?
-            .as_bytes()
-            .to_vec(),
-        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?,
-    };
-    list::parse(&text, options).map_err(|why| why.to_string())
+            .ok_or_else(|| format!("there is no built-in list `{name}`"))
+            .map(|text| text.as_bytes().to_vec()),
+        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string()),
+    }
 }
 
 /// A source as people write it.
@@ -189,6 +200,14 @@ mod tests {
         }
     }
 
+    /// Rules of the only list, `None` when they are kept.
+    fn rules(load: &Load) -> Option<usize> {
+        match &load.lists[0].rules {
+            ListRules::Read(part) => Some(part.rules),
+            ListRules::Kept => None,
+        }
+    }
+
     #[test]
     fn a_broken_file_keeps_the_last_good_version() {
         let dir = tempfile::tempdir().unwrap();
@@ -196,24 +215,26 @@ mod tests {
         std::fs::write(&path, "one.example.com\n").unwrap();
         let mut sources = Sources::default();
         let lists = [settings(&path, true)];
-        assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
+        let load = sources.load(&lists, |_, _| {});
+        assert_eq!(rules(&load), Some(1));
+        sources.in_force(load.good);
         for broken in ["<!doctype html><html>404</html>\n", "\0\x01\x02\x03", "", "# updated\n"] {
             std::fs::write(&path, broken).unwrap();
             let load = sources.load(&lists, |_, _| {});
-            assert_eq!(load.lists[0].rules.rule_count(), 1, "{broken:?}");
+            assert_eq!(rules(&load), None, "{broken:?}");
             assert!(load.problems[0].message.contains("last good version stays"), "{}", load.problems[0].message);
             assert!(!load.problems[0].fatal);
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
+        assert_eq!(rules(&sources.load(&lists, |_, _| {})), None);
         std::fs::write(&path, "one.example.com\ntwo.example.com\n").unwrap();
         let load = sources.load(&lists, |_, _| {});
-        assert_eq!((load.lists[0].rules.rule_count(), load.problems.len()), (2, 0));
+        assert_eq!((rules(&load), load.problems.len()), (Some(2), 0));
     }
 
     #[test]
     fn a_list_that_never_was_good_is_fatal_unless_it_need_not_be() {
-        let mut sources = Sources::default();
+        let sources = Sources::default();
         let gone = Path::new("/nonexistent/list.txt");
         let load = sources.load(&[settings(gone, true)], |_, _| {});
         assert!(load.problems[0].fatal);
@@ -228,9 +249,14 @@ mod tests {
         std::fs::write(&path, "one.example.com\n").unwrap();
         let mut sources = Sources::default();
         let lists = [settings(&path, true)];
-        let first = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
-        let second = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
-        assert!(Arc::ptr_eq(&first, &second));
+        let first = sources.load(&lists, |_, _| {});
+        assert_eq!(rules(&first), Some(1));
+        // Until a snapshot with it is in force there is nothing to keep it from.
+        assert_eq!(rules(&sources.load(&lists, |_, _| {})), Some(1));
+        sources.in_force(first.good);
+        assert_eq!(rules(&sources.load(&lists, |_, _| {})), None);
+        let obeying = [ListSettings { obey_public_suffixes: true, ..lists[0].clone() }];
+        assert_eq!(rules(&sources.load(&obeying, |_, _| {})), Some(1));
     }
 
     #[test]

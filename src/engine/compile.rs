@@ -9,10 +9,9 @@ use ipnet::IpNet;
 use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
 use crate::engine::client::{Access, Client, ClientTable};
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
-use crate::engine::list::{Effect, ParseOptions, Reach, RuleSet};
+use crate::engine::list::{Effect, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::public_suffix::is_public_suffix;
-use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Spared};
+use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Part, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
@@ -121,10 +120,19 @@ pub struct ClientSettings {
 }
 
 /// A list with what was read of it, ready to be compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LoadedList {
     pub settings: ListSettings,
-    pub rules: Arc<RuleSet>,
+    pub rules: ListRules,
+}
+
+/// Where a list's rules come from.
+#[derive(Debug)]
+pub enum ListRules {
+    /// Its text was read now.
+    Read(Part),
+    /// They are as they were: out of the snapshot that this one follows.
+    Kept,
 }
 
 /// What is always built in, whatever the configuration says.
@@ -185,8 +193,8 @@ pub fn list_count(policy: &Policy, configured: usize) -> usize {
     OWN_LISTS + policy.categories.iter().count() + configured + entries.count()
 }
 
-/// Makes a snapshot.
-pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError> {
+/// Makes a snapshot. `previous` is the one it follows; lists that are kept come out of it, by name.
+pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot, CompileReport), CompileError> {
     let Inputs { generation, policy, lists, built_in, upstreams, seed } = inputs;
     let count = list_count(&policy, lists.len());
     if count > LISTS_MAX {
@@ -195,21 +203,20 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     if policy.profiles.len() > PROFILES_MAX {
         return Err(CompileError::TooManyProfiles(policy.profiles.len()));
     }
-    let mut plan = Plan::new(seed);
-    plan.builder.reserve(lists.iter().map(|list| list.rules.names().len()).sum());
+    let mut plan = Plan::new(seed, previous);
     let mut report = CompileReport::default();
 
-    let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow)?;
-    let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny)?;
-    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in))?;
-    let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content)?;
+    let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
+    let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
+    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in));
+    let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content);
     // Every profile that allows or denies nothing shares it, so that hundreds of profiles fit into one index.
-    let empty = plan.own("empty", ListRole::Protected, &[])?;
+    let empty = plan.own("empty", ListRole::Protected, &[]);
 
     let (mut security, mut always) = (ListSet::default(), ListSet::default());
     let mut content: Vec<(CategoryId, ListId)> = Vec::new();
     for (id, category) in policy.categories.iter() {
-        let list = plan.own(&format!("test-name.{}", category.name), ListRole::Category(id), &test_names(category))?;
+        let list = plan.own(&format!("test-name.{}", category.name), ListRole::Category(id), &test_names(category));
         match category.layer {
             Layer::Security => security.insert(list),
             Layer::Content => content.push((id, list)),
@@ -219,17 +226,17 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     if let Some(category) = first_security {
         let canary = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
         // Blocked in every profile, `security = false` too: it is how /readyz and `healthcheck` see that filtering works.
-        always.insert(plan.own("canary", ListRole::Category(category), &[(canary, Reach::Exact)])?);
+        always.insert(plan.own("canary", ListRole::Category(category), &[(canary, Reach::Exact)]));
     }
     let bypass = policy.categories.id("bypass");
     let browser_canary = match bypass {
-        Some(id) => Some(plan.own("browser-canary", ListRole::Category(id), &built_in.browser_canaries)?),
+        Some(id) => Some(plan.own("browser-canary", ListRole::Category(id), &built_in.browser_canaries)),
         None => None,
     };
 
     for list in lists {
         let category = list.settings.category;
-        let id = plan.configured(list, &mut report)?;
+        let id = plan.configured(list, &mut report);
         match policy.categories.get(category).layer {
             Layer::Security => security.insert(id),
             Layer::Content => content.push((category, id)),
@@ -240,11 +247,11 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     for (i, settings) in policy.profiles.iter().enumerate() {
         let id = ProfileId(i as u16);
         let mut own = |key: &str, role: ListRole, entries: &[(Name, Reach)]| match entries {
-            [] => Ok(empty),
+            [] => empty,
             _ => plan.own(&format!("profile.{}.{key}", settings.name), role, entries),
         };
-        let allow = own("allow", ListRole::ProfileAllow(id), &settings.allow)?;
-        let deny = own("deny", ListRole::ProfileDeny(id), &settings.deny)?;
+        let allow = own("allow", ListRole::ProfileAllow(id), &settings.allow);
+        let deny = own("deny", ListRole::ProfileDeny(id), &settings.deny);
         let mut content_mask = ListSet::default();
         for (_, list) in content.iter().filter(|(category, _)| settings.block.contains(category)) {
             content_mask.insert(*list);
@@ -268,6 +275,11 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
     }
     assert!(plan.lists.len() <= count, "the lists were counted before they were made");
 
+    if let Some(previous) = previous {
+        plan.builder.add_from(&previous.index, &plan.kept);
+    }
+    let index = plan.builder.build()?;
+
     let mut clients = ClientTable::default();
     for (i, client) in policy.clients.iter().enumerate() {
         let entry = Client { profile: ProfileId(client.profile as u16), configured: Some(i as u32) };
@@ -283,7 +295,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
         clients,
         access: Access::new(policy.access),
         strangers: policy.strangers,
-        index: plan.builder.build(),
+        index,
         masks: Masks {
             operator_allow,
             operator_deny,
@@ -312,14 +324,18 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
 }
 
 /// The lists so far, and the index that is growing.
-struct Plan {
+struct Plan<'a> {
     builder: Builder,
     lists: Vec<List>,
+    previous: Option<&'a Snapshot>,
+    /// The new number of each of the previous snapshot's lists that is kept.
+    kept: Vec<Option<ListId>>,
 }
 
-impl Plan {
-    fn new(seed: HashSeed) -> Plan {
-        Plan { builder: Builder::new(seed), lists: Vec::new() }
+impl<'a> Plan<'a> {
+    fn new(seed: HashSeed, previous: Option<&'a Snapshot>) -> Plan<'a> {
+        let kept = vec![None; previous.map_or(0, |snapshot| snapshot.lists.len())];
+        Plan { builder: Builder::new(seed), lists: Vec::new(), previous, kept }
     }
 
     /// The next number; compile has counted that all of them are below the bound.
@@ -328,32 +344,50 @@ impl Plan {
     }
 
     /// A list of ours: public suffixes are obeyed, since a person wrote it.
-    fn own(&mut self, name: &str, role: ListRole, entries: &[(Name, Reach)]) -> Result<ListId, CompileError> {
+    fn own(&mut self, name: &str, role: ListRole, entries: &[(Name, Reach)]) -> ListId {
         let id = self.next_id();
         let mut rules = RuleSet::default();
         for (i, (entry, reach)) in entries.iter().enumerate() {
             rules.push(entry, *reach, Effect::List, i as u32 + 1);
         }
-        self.builder.add(id, &rules, &|_| false)?;
+        self.builder.add(id, Part::of(&rules, &|_| false));
         self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
-        Ok(id)
+        id
     }
 
-    fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> Result<ListId, CompileError> {
+    fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> ListId {
         let id = self.next_id();
         let LoadedList { settings, rules } = list;
-        let guard: &dyn Fn(&[u8]) -> bool = if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
-        let spared = self.builder.add(id, &rules, guard)?;
+        let (rules, spared, list_report) = match rules {
+            ListRules::Read(part) => {
+                let about = (part.rules, part.spared.clone(), part.report.clone());
+                self.builder.add(id, part);
+                about
+            }
+            ListRules::Kept => self.keep(&settings.name, id),
+        };
         if spared.count > 0 {
-            report.spared.push((settings.name.clone(), spared));
+            report.spared.push((settings.name.clone(), spared.clone()));
         }
         self.lists.push(List {
             name: settings.name.clone(),
             role: ListRole::Category(settings.category),
-            rules: rules.rule_count(),
-            configured: Some(ConfiguredList { settings, report: rules.report.clone() }),
+            rules,
+            configured: Some(ConfiguredList { settings, report: list_report, spared }),
         });
-        Ok(id)
+        id
+    }
+
+    /// Notes that a list of the previous snapshot goes on under a new number, and returns what is known about it.
+    fn keep(&mut self, name: &str, id: ListId) -> (usize, Spared, ListReport) {
+        let lists = self.previous.map_or(&[][..], |snapshot| &snapshot.lists[..]);
+        let (old, list, about) = lists
+            .iter()
+            .enumerate()
+            .find_map(|(i, list)| Some((i, list, list.configured.as_ref().filter(|_| list.name == name)?)))
+            .expect("a list is kept only when the snapshot in force has it");
+        self.kept[old] = Some(id);
+        (list.rules, about.spared.clone(), about.report.clone())
     }
 }
 

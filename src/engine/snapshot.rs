@@ -8,7 +8,7 @@ use crate::engine::client::{Access, ClientTable};
 use crate::engine::compile::{CacheSettings, ListSettings, Strangers, YouTube};
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Index, ListSet};
+use crate::engine::matcher::{Index, ListSet, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::upstream::Routes;
@@ -60,6 +60,8 @@ pub struct List {
 pub struct ConfiguredList {
     pub settings: ListSettings,
     pub report: ListReport,
+    /// Rules that stood on public suffixes and were left out.
+    pub spared: Spared,
 }
 
 /// What a list's rules do.

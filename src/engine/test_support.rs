@@ -8,11 +8,12 @@ use crate::engine::answer::{Answer, AnswerBuilder, Section};
 use crate::engine::category::Categories;
 use crate::engine::client::Client;
 use crate::engine::compile::{
-    BuiltIn, CacheSettings, CompileReport, Inputs, ListSettings, ListSource, LoadedList, Policy, ProfileSettings,
-    Strangers, YouTube, compile,
+    BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy,
+    ProfileSettings, Strangers, YouTube, compile,
 };
 use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
-use crate::engine::matcher::HashSeed;
+use crate::engine::matcher::public_suffix::is_public_suffix;
+use crate::engine::matcher::{HashSeed, Part};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
@@ -142,7 +143,16 @@ impl Setup {
     }
 
     /// Adds a list, named as its category, with these lines.
-    pub fn list(mut self, category: &str, lines: &str) -> Setup {
+    pub fn list(self, category: &str, lines: &str) -> Setup {
+        self.list_guarded_by(&is_public_suffix, category, lines)
+    }
+
+    /// As [`Setup::list`], with `public_suffixes = "obey"`.
+    pub fn obeying_list(self, category: &str, lines: &str) -> Setup {
+        self.list_guarded_by(&|_| false, category, lines)
+    }
+
+    fn list_guarded_by(mut self, guard: &dyn Fn(&[u8]) -> bool, category: &str, lines: &str) -> Setup {
         let options = ParseOptions { format: Format::Auto, bare_reach: Some(Reach::Subtree) };
         let settings = ListSettings {
             name: category.to_owned(),
@@ -152,7 +162,7 @@ impl Setup {
             required: true,
             obey_public_suffixes: false,
         };
-        let rules = Arc::new(parse(lines.as_bytes(), options).unwrap());
+        let rules = ListRules::Read(Part::of(&parse(lines.as_bytes(), options).unwrap(), guard));
         self.lists.push(LoadedList { settings, rules });
         self
     }
@@ -179,7 +189,7 @@ impl Setup {
     }
 
     pub fn compile_with_report(self) -> (Snapshot, CompileReport) {
-        compile(self.inputs()).unwrap()
+        compile(self.inputs(), None).unwrap()
     }
 
     pub fn inputs(self) -> Inputs {

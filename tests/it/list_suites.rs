@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use lachan::engine::list::{Format, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
-use lachan::engine::matcher::{Builder, HashSeed, Index, public_suffix};
+use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
 use lachan::engine::verdict::ListId;
 use serde_json::Value;
@@ -81,8 +81,8 @@ fn read(text: &str, format: Format, bare_reach: Option<Reach>) -> Result<RuleSet
 
 fn index(rules: &RuleSet) -> Index {
     let mut builder = Builder::new(HashSeed(3, 4));
-    builder.add(ListId(0), rules, &|_| false).unwrap();
-    builder.build()
+    builder.add(ListId(0), Part::of(rules, &|_| false));
+    builder.build().unwrap()
 }
 
 fn is_listed(index: &Index, asked: &str) -> bool {
@@ -264,8 +264,8 @@ fn a_list_about_pages_blocks_no_newspaper() {
     for file in files.iter().filter(|file| file.to_string_lossy().contains("filter/abpvn")) {
         let rules = parse(&contents(file).unwrap(), ParseOptions { format: Format::Auto, bare_reach: None }).unwrap();
         let mut builder = Builder::new(HashSeed(5, 6));
-        builder.add(ListId(0), &rules, &public_suffix::is_public_suffix).unwrap();
-        let index = builder.build();
+        builder.add(ListId(0), Part::of(&rules, &public_suffix::is_public_suffix));
+        let index = builder.build().unwrap();
         for name in spared.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let name = name.split_whitespace().next().unwrap();
             assert!(!is_listed(&index, name), "{}: {name}", file.display());

@@ -25,9 +25,8 @@ fn the_operators_own_word_and_obeying_lists_may_stand_on_public_suffixes() {
     let mut setup = Setup::new();
     setup.policy.operator_deny = entries(&["com.vn"]);
     setup.policy.profiles[0].deny = entries(&["blogspot.com"]);
-    let mut inputs = setup.list("adult", "co.uk").inputs();
-    inputs.lists[0].settings.obey_public_suffixes = true;
-    let (snapshot, report) = compile(inputs).unwrap();
+    let inputs = setup.obeying_list("adult", "co.uk").inputs();
+    let (snapshot, report) = compile(inputs, None).unwrap();
     assert!(report.spared.is_empty());
     let mut hits = Hits::default();
     for asked in ["x.com.vn", "x.blogspot.com", "x.co.uk"] {
@@ -63,7 +62,8 @@ fn with_profiles(count: usize, deny: &[&str]) -> Setup {
 
 #[test]
 fn more_lists_than_a_set_holds_are_refused_before_anything_is_looked_up() {
-    let lists = |profiles| compile(with_profiles(profiles, &["a.example"]).inputs()).map(|made| made.0.lists.len());
+    let lists =
+        |profiles| compile(with_profiles(profiles, &["a.example"]).inputs(), None).map(|made| made.0.lists.len());
     let own = lists(1).unwrap() - 1;
     let most = LISTS_MAX - own;
     assert_eq!(lists(most), Ok(LISTS_MAX));
@@ -80,7 +80,7 @@ fn profiles_without_entries_take_no_lists_of_their_own() {
     let last = &many.profiles[2 * LISTS_MAX - 1];
     assert_eq!((last.allow, last.deny), (one.profiles[0].allow, one.profiles[0].deny));
     assert_eq!(many.list(last.deny).rules, 0);
-    let why = compile(with_profiles(PROFILES_MAX + 1, &[]).inputs()).unwrap_err();
+    let why = compile(with_profiles(PROFILES_MAX + 1, &[]).inputs(), None).unwrap_err();
     assert_eq!(why.to_string(), "65537 profiles, at most 65536");
 }
 
@@ -93,7 +93,7 @@ fn lists_are_counted_as_they_are_made() {
     ] {
         let inputs = setup.inputs();
         let count = list_count(&inputs.policy, inputs.lists.len());
-        assert_eq!(compile(inputs).unwrap().0.lists.len(), count);
+        assert_eq!(compile(inputs, None).unwrap().0.lists.len(), count);
     }
 }
 
@@ -143,4 +143,35 @@ fn every_list_has_its_place_and_count() {
     }
     let configured: Vec<_> = snapshot.lists.iter().filter(|l| l.configured.is_some()).map(|l| &l.name).collect();
     assert_eq!(configured, ["adult"]);
+}
+
+#[test]
+fn a_list_that_is_kept_comes_out_of_the_snapshot_before() {
+    let adult = "com.vn\na.example\n@@||ok.a.example^\n192.0.2.1\n";
+    let before = Setup::new().list("gambling", "g.example").list("adult", adult).compile();
+    // Other lists and numbers than before; the kept list has neither text nor rules of its own.
+    let mut inputs = Setup::new().list("adult", "gone.example").list("malware", "m.example\na.example").inputs();
+    inputs.lists[0].rules = ListRules::Kept;
+    let (after, report) = compile(inputs, Some(&before)).unwrap();
+    let adult = |snapshot: &Snapshot| {
+        let at = snapshot.lists.iter().position(|list| list.name == "adult").unwrap();
+        (ListId(at as u16), snapshot.lists[at].rules, snapshot.lists[at].configured.as_ref().unwrap().report.clone())
+    };
+    let ((old, old_rules, old_report), (new, rules, about)) = (adult(&before), adult(&after));
+    assert_ne!(old, new);
+    assert_eq!((rules, &about), (old_rules, &old_report));
+    assert_eq!(report.spared[0].1.count, 1);
+    let mut hits = Hits::default();
+    for (asked, is_listed) in
+        [("a.example", true), ("ok.a.example", false), ("g.example", false), ("gone.example", false)]
+    {
+        after.index.names.look_up(name(asked).as_wire(), &mut hits);
+        assert_eq!(after.index.names.listed(&hits).contains(new), is_listed, "{asked}");
+    }
+    assert!(after.index.addresses.listed("192.0.2.1".parse().unwrap()).contains(new));
+    let owner = name("a.example");
+    let lines = |snapshot: &Snapshot, list: ListId| -> Vec<u32> {
+        snapshot.index.names.rules_at(owner.as_wire()).filter(|at| at.list == list).map(|at| at.line).collect()
+    };
+    assert_eq!(lines(&after, new), lines(&before, old));
 }

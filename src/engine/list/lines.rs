@@ -27,15 +27,48 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 pub fn parse(text: &[u8], options: ParseOptions) -> Result<RuleSet, ListError> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     refuse_other_than_text(text)?;
-    let format = match options.format {
-        Format::Auto => sniff(text),
-        given => given,
-    };
-    let mut reader = Reader::new(format, options);
+    let mut reader = Reader::new(format_of(text, options), options);
     for line in lines(text) {
         reader.read(line);
     }
     reader.finish()
+}
+
+/// As [`parse`] for a text of millions of names: gives `take` the rules about names when there are `piece` of them and
+/// forgets them, and returns what is left. `None`: a `$badfilter` line voids rules, and some of them may be given away already; the text
+/// has to be read as a whole.
+pub fn parse_in_pieces(
+    text: &[u8],
+    options: ParseOptions,
+    piece: usize,
+    mut take: impl FnMut(&RuleSet),
+) -> Result<Option<RuleSet>, ListError> {
+    let text = text.strip_prefix(BOM).unwrap_or(text);
+    refuse_other_than_text(text)?;
+    let mut reader = Reader::new(format_of(text, options), options);
+    for line in lines(text) {
+        reader.read(line);
+        if reader.set.rules.len() >= piece {
+            if !reader.void.is_empty() {
+                return Ok(None);
+            }
+            take(&reader.set);
+            reader.given += reader.set.rules.len();
+            reader.set.rules.clear();
+            reader.set.names.clear();
+        }
+    }
+    if reader.given > 0 && !reader.void.is_empty() {
+        return Ok(None);
+    }
+    reader.finish().map(Some)
+}
+
+fn format_of(text: &[u8], options: ParseOptions) -> Format {
+    match options.format {
+        Format::Auto => sniff(text),
+        given => given,
+    }
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -124,6 +157,8 @@ fn cut_comment(line: &[u8]) -> Result<&[u8], SkipReason> {
 
 struct Reader {
     set: RuleSet,
+    /// Rules about names that were given away.
+    given: usize,
     format: Format,
     /// Only lines of the hosts format count. The other formats are told apart by their signs.
     hosts_only: bool,
@@ -151,6 +186,7 @@ impl Reader {
         };
         Reader {
             set: RuleSet::default(),
+            given: 0,
             format,
             hosts_only: options.format == Format::Hosts,
             bare: NameReaches {
@@ -273,7 +309,7 @@ impl Reader {
         let many = self.bad >= LIST_BAD_LINES_MIN
             && u64::from(self.bad) * 100 > u64::from(self.content) * LIST_BAD_PERCENT_MAX;
         // "404: Not Found" is one line. A broken list never means an empty list (I6).
-        let all = self.bad == self.content && self.set.rule_count() == 0;
+        let all = self.bad == self.content && self.given + self.set.rule_count() == 0;
         if let Some(first) = self.first_bad
             && (many || all)
         {

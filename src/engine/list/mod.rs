@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::engine::name::Name;
 
-pub use lines::{parse, shown};
+pub use lines::{parse, parse_in_pieces, shown};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,8 @@ pub enum Effect {
     List,
     /// Takes it off this list again (`@@`), however specific the other rule is.
     Except,
+    /// Says more than yes or no: under a condition, or with an answer of its own. What it says lies elsewhere.
+    Special,
 }
 
 /// A rule about names. `line` counts from 1.

@@ -62,6 +62,11 @@ impl AddressTable {
         self.rules[from..].iter().take_while(move |(n, _)| *n == net).map(|&(_, rule)| rule)
     }
 
+    /// Every rule with its list.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (ListId, AddressRule)> + '_ {
+        self.rules.iter().map(|&(net, AddressRuleAt { list, line, effect })| (list, AddressRule { net, effect, line }))
+    }
+
     /// Networks that have a rule.
     pub fn len(&self) -> usize {
         self.nets.len()

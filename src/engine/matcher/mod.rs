@@ -1,6 +1,6 @@
 //! Rules → tables that answer "which lists hold this name or address?" in one walk, whatever the number of lists.
 //!
-//! [`Builder`] takes the lists one by one and makes an [`Index`]. What a hit means — whose profile blocks it, which rung
+//! A list becomes a [`Part`]; [`Builder`] takes the parts and makes an [`Index`]. What a hit means — whose profile blocks it, which rung
 //! it stands on — is policy's; this module knows no category and no client. Matching is exact: every hit rests on a
 //! compare of the whole name (I15).
 
@@ -10,14 +10,16 @@ mod set;
 pub mod suffix;
 
 use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
-use crate::engine::list::{Effect, NameRule, RuleSet};
+use crate::engine::list::{
+    AddressRule, Effect, ListError, ListReport, NameRule, ParseOptions, RuleSet, parse, parse_in_pieces,
+};
 use crate::engine::matcher::address::{AddressBuilder, AddressTable};
-use crate::engine::matcher::suffix::{SuffixBuilder, SuffixTable};
+use crate::engine::matcher::suffix::{Runs, SuffixTable};
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
 
 pub use set::{ListSet, SetId};
-pub use suffix::{Hit, Hits};
+pub use suffix::{Hit, Hits, Octets, OpenError};
 
 /// Secret of the name hash. Random in the daemon, so that no list can be written whose names collide; fixed in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +32,9 @@ pub struct Index {
     pub addresses: AddressTable,
 }
 
-/// The lists together have more octets of names than a table can number.
+/// The lists together have more names than an index can number the octets of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the names of all lists together are over {} octets", u32::MAX)]
+#[error("the names of all lists together could take more than {} octets of index", u32::MAX)]
 pub struct IndexFull;
 
 /// What the public-suffix guard did to one list's rules.
@@ -50,50 +52,117 @@ pub struct SparedRule {
     pub line: u32,
 }
 
+/// Rules that are held as they come when a text is read: some 9 MB.
+const PIECE_RULES: usize = 1 << 18;
+
+/// One list's rules, sorted and written short: what a list is between its text and the index. Parts are made one by one,
+/// on as many threads as there are; [`Builder`] merges them.
+#[derive(Debug, Default)]
+pub struct Part {
+    names: Runs,
+    addresses: Vec<AddressRule>,
+    pub spared: Spared,
+    /// Rules read, the spared ones too.
+    pub rules: usize,
+    pub report: ListReport,
+}
+
+impl Part {
+    /// `is_public_suffix` guards names under which strangers register: pass [`public_suffix::is_public_suffix`] for a
+    /// downloaded list, and `|_| false` for the operator's own word or `public_suffixes = "obey"`.
+    ///
+    /// A guarded rule keeps nothing, whatever its reach: a public suffix is a protected name, so no list reaches it.
+    /// Exceptions are not guarded: leaving one out would block more.
+    pub fn of(rules: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Part {
+        let mut part = Part::default();
+        part.take_names(rules, is_public_suffix);
+        part.finish(rules)
+    }
+
+    /// Reads a list's text, never holding many of its rules as they come.
+    pub fn read(
+        text: &[u8],
+        options: ParseOptions,
+        is_public_suffix: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Part, ListError> {
+        Part::read_in_pieces(text, options, is_public_suffix, PIECE_RULES)
+    }
+
+    fn read_in_pieces(
+        text: &[u8],
+        options: ParseOptions,
+        is_public_suffix: &dyn Fn(&[u8]) -> bool,
+        piece: usize,
+    ) -> Result<Part, ListError> {
+        let mut part = Part::default();
+        match parse_in_pieces(text, options, piece, |piece| part.take_names(piece, is_public_suffix))? {
+            Some(rest) => {
+                part.take_names(&rest, is_public_suffix);
+                Ok(part.finish(&rest))
+            }
+            None => Ok(Part::of(&parse(text, options)?, is_public_suffix)),
+        }
+    }
+
+    fn take_names(&mut self, rules: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) {
+        for rule in rules.names() {
+            self.rules += 1;
+            if rule.effect == Effect::List && is_public_suffix(rule.name) {
+                self.spared.note(rule);
+            } else {
+                self.names.push(rule);
+            }
+        }
+    }
+
+    /// `last` has what a text says once: addresses and the report.
+    fn finish(mut self, last: &RuleSet) -> Part {
+        self.names.end_run();
+        self.rules += last.addresses().len();
+        self.addresses = last.addresses().to_vec();
+        self.report = last.report.clone();
+        self
+    }
+}
+
 /// Collects the rules of all lists.
 pub struct Builder {
-    names: SuffixBuilder,
+    seed: HashSeed,
+    names: Vec<(ListId, Runs)>,
     addresses: AddressBuilder,
 }
 
 impl Builder {
     pub fn new(seed: HashSeed) -> Builder {
-        Builder { names: SuffixBuilder::new(seed), addresses: AddressBuilder::default() }
+        Builder { seed, names: Vec::new(), addresses: AddressBuilder::default() }
     }
 
-    /// Adds a list's rules. `is_public_suffix` guards names under which strangers register: pass
-    /// [`public_suffix::is_public_suffix`] for a downloaded list, and `|_| false` for the operator's own word or
-    /// `public_suffixes = "obey"`.
-    ///
-    /// A guarded rule keeps nothing, whatever its reach: a public suffix is a protected name, so no list reaches it.
-    /// Exceptions are not guarded: leaving one out would block more.
-    pub fn add(
-        &mut self,
-        list: ListId,
-        rules: &RuleSet,
-        is_public_suffix: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Spared, IndexFull> {
-        let mut spared = Spared::default();
-        for rule in rules.names() {
-            if rule.effect == Effect::List && is_public_suffix(rule.name) {
-                spared.note(rule);
-            } else {
-                self.names.add(list, rule)?;
+    /// Adds a list. The caller gives each list a number of its own.
+    pub fn add(&mut self, list: ListId, part: Part) {
+        self.names.push((list, part.names));
+        part.addresses.into_iter().for_each(|rule| self.addresses.add(list, rule));
+    }
+
+    /// Adds lists as another index holds them: `new_id`, by that index's [`ListId`], tells which and under what number.
+    pub fn add_from(&mut self, index: &Index, new_id: &[Option<ListId>]) {
+        let id = |list: ListId| new_id.get(usize::from(list.0)).copied().flatten();
+        let mut kept: Vec<Runs> = new_id.iter().map(|_| Runs::default()).collect();
+        index.names.for_each_rule(|list, rule| {
+            if id(list).is_some() {
+                kept[usize::from(list.0)].push_sorted(rule);
+            }
+        });
+        self.names.extend(new_id.iter().zip(kept).filter_map(|(id, runs)| Some(((*id)?, runs))));
+        for (list, rule) in index.addresses.rules() {
+            if let Some(list) = id(list) {
+                self.addresses.add(list, rule);
             }
         }
-        for rule in rules.addresses() {
-            self.addresses.add(list, *rule);
-        }
-        Ok(spared)
     }
 
-    /// Makes room for so many name rules in all.
-    pub fn reserve(&mut self, rules: usize) {
-        self.names.reserve(rules);
-    }
-
-    pub fn build(self) -> Index {
-        Index { names: self.names.build(), addresses: self.addresses.build() }
+    pub fn build(self) -> Result<Index, IndexFull> {
+        let names = suffix::build(self.seed, self.names).ok_or(IndexFull)?;
+        Ok(Index { names, addresses: self.addresses.build() })
     }
 }
 

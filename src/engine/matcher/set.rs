@@ -91,6 +91,10 @@ impl SetId {
     pub fn is_empty(self) -> bool {
         self == SetId::EMPTY
     }
+
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// Sets by number.
@@ -104,8 +108,25 @@ impl Sets {
         &self.all[id.0 as usize]
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.all.len() * size_of::<ListSet>()
+    /// The set with this number, if there is one.
+    pub(super) fn id(&self, number: u32) -> Option<SetId> {
+        ((number as usize) < self.all.len()).then_some(SetId(number))
+    }
+
+    /// Appends the sets, each as words of 64 lists.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.all.iter().flat_map(|set| set.bits).flat_map(u64::to_le_bytes));
+    }
+
+    /// `None` when these are no sets, or the first is not the empty one.
+    pub(super) fn from_octets(octets: &[u8]) -> Option<Sets> {
+        let (sets, rest) = octets.as_chunks::<{ 8 * WORDS }>();
+        let set = |octets: &[u8; 8 * WORDS]| {
+            let (words, _) = octets.as_chunks::<8>();
+            ListSet { bits: std::array::from_fn(|i| u64::from_le_bytes(words[i])) }
+        };
+        let all: Vec<ListSet> = sets.iter().map(set).collect();
+        (rest.is_empty() && all.first() == Some(&ListSet::EMPTY)).then_some(Sets { all })
     }
 }
 
@@ -167,6 +188,14 @@ mod tests {
         let number = sets.number(&ab);
         assert_eq!(sets.number(&ab), number);
         assert_eq!(sets.number(&ListSet::new()), SetId::EMPTY);
-        assert_eq!(sets.finish().get(number), &ab);
+        let sets = sets.finish();
+        assert_eq!(sets.get(number), &ab);
+        let mut octets = Vec::new();
+        sets.put(&mut octets);
+        let read = Sets::from_octets(&octets).unwrap();
+        assert_eq!(read.id(1).map(|id| *read.get(id)), Some(ab));
+        assert_eq!(read.id(2), None);
+        assert!(Sets::from_octets(&octets[1..]).is_none());
+        assert!(Sets::from_octets(&[]).is_none());
     }
 }

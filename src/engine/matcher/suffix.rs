@@ -1,65 +1,55 @@
 //! Names → sets of lists, for a name and everything above it, in one walk from the root.
 //!
-//! One hash table holds every rule's name once, whichever lists have it. An entry is eight octets: where the name's
-//! octets lie, and the number of its *standing* — the sets of lists that hold the name itself and all below it. A
-//! million names have a few hundred standings. List and line of each rule lie apart, for `explain`.
+//! The names lie in flat octets, about seven each ([`layout`]), on the heap or in a mapped file: a filter that most
+//! questions do not pass, then leaves of sorted keys under a tree of their separators. With each key lies the number of
+//! its *standing* — the sets of lists that hold the name itself and all below it. List and line of each rule lie apart,
+//! for `explain` and for the index that follows this one.
+//!
+//! A hit rests on a compare of the whole name (I15). Octets from elsewhere are read with bounds: a damaged index may give
+//! wrong answers, and nothing worse.
 
-use std::collections::HashMap;
+mod build;
+mod filter;
+mod hash;
+mod key;
+mod layout;
+mod leaf;
+mod octets;
+mod places;
+mod runs;
+mod standing;
+mod symbols;
+mod tree;
 
-use hashbrown::HashTable;
+use std::fmt;
 
-use crate::engine::limits::LABELS_MAX;
+use crate::engine::limits::{LABELS_MAX, NAME_OCTETS_MAX};
 use crate::engine::list::{Effect, NameRule, Reach};
-use crate::engine::matcher::set::{Interner, ListSet, SetId, Sets};
-use crate::engine::matcher::{HashSeed, IndexFull};
+use crate::engine::matcher::set::{ListSet, SetId, Sets};
 use crate::engine::name::Labels;
 use crate::engine::verdict::ListId;
+use hash::NameHasher;
+use key::{Asked, Key, name_of_key};
+use layout::{Header, Section};
+use leaf::Leaf;
+use places::Places;
+use standing::{Kind, Sides, Standing, read_standings};
+use symbols::Symbols;
+
+pub(super) use build::build;
+pub use layout::OpenError;
+pub use octets::Octets;
+pub(super) use runs::Runs;
 
 /// The compiled name rules of all lists.
-#[derive(Debug)]
 pub struct SuffixTable {
+    octets: Box<dyn Octets>,
+    header: Header,
     hasher: NameHasher,
-    /// Bit `d` is set when some rule's name has `d` labels; a walk asks nothing at the other depths.
-    depths: u128,
-    table: HashTable<Entry>,
-    /// Every rule's name once, in canonical wire form, end to end.
-    octets: Vec<u8>,
+    symbols: Symbols,
     standings: Vec<Standing>,
     sets: Sets,
-    /// Sorted by `start`, then list and line. Holds after `build`.
-    rules: Vec<PlacedRule>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    /// Where the name begins in `octets`.
-    start: u32,
-    /// Index into `standings`.
-    standing: u32,
-}
-
-/// What the lists say at one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Standing {
-    /// About the name itself: exact and subtree rules.
-    itself: Sides,
-    /// About the names below: subtree and children rules.
-    below: Sides,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Sides {
-    listed: SetId,
-    excepted: SetId,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct PlacedRule {
-    start: u32,
-    line: u32,
-    list: ListId,
-    reach: Reach,
-    effect: Effect,
+    kinds: Vec<Kind>,
 }
 
 /// Where a rule about a name stands.
@@ -78,6 +68,8 @@ pub struct Hit {
     pub depth: u8,
     pub listed: SetId,
     pub excepted: SetId,
+    /// Lists with rules here that say more than yes or no.
+    pub special: SetId,
 }
 
 /// What a look-up found, shallowest first. Made once and used again: it is as long as a name can be deep.
@@ -89,7 +81,8 @@ pub struct Hits {
 
 impl Hits {
     pub fn new() -> Hits {
-        Hits { hits: [Hit { depth: 0, listed: SetId::EMPTY, excepted: SetId::EMPTY }; LABELS_MAX + 1], len: 0 }
+        let none = Hit { depth: 0, listed: SetId::EMPTY, excepted: SetId::EMPTY, special: SetId::EMPTY };
+        Hits { hits: [none; LABELS_MAX + 1], len: 0 }
     }
 
     pub fn as_slice(&self) -> &[Hit] {
@@ -112,33 +105,79 @@ impl Default for Hits {
     }
 }
 
+/// A key that was found.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    leaf: usize,
+    place: usize,
+    standing: u32,
+}
+
 impl SuffixTable {
+    /// Serves from `octets`, which a builder made here or elsewhere. They may be anybody's: what they say may be wrong,
+    /// but it is read with bounds.
+    pub fn open(octets: Box<dyn Octets>) -> Result<SuffixTable, OpenError> {
+        let all = (*octets).as_ref();
+        let header = Header::read(all)?;
+        let section = |section| &all[header.range(section)];
+        let symbols = Symbols::from_octets(section(Section::Symbols)).ok_or(OpenError::Damaged("its symbols"))?;
+        let sets = Sets::from_octets(section(Section::Sets)).ok_or(OpenError::Damaged("its sets"))?;
+        let standings =
+            read_standings(section(Section::Standings), &sets).ok_or(OpenError::Damaged("its standings"))?;
+        let (kinds, _) = section(Section::Kinds).as_chunks::<4>();
+        let kinds = kinds.iter().map(|&kind| Kind::from_octets(kind)).collect::<Option<Vec<Kind>>>();
+        let kinds = kinds.ok_or(OpenError::Damaged("its kinds of rules"))?;
+        let hasher = NameHasher::new(header.seed);
+        Ok(SuffixTable { octets, header, hasher, symbols, standings, sets, kinds })
+    }
+
+    /// The whole index, to be written to a file and opened again.
+    pub fn as_octets(&self) -> &[u8] {
+        (*self.octets).as_ref()
+    }
+
+    fn section(&self, section: Section) -> &[u8] {
+        // Octets that shrink after `open` would be somebody's bug, not a reason to go down.
+        self.as_octets().get(self.header.range(section)).unwrap_or(&[])
+    }
+
     /// Finds every depth at which some list says something about `name`, a canonical wire-form name. What `hits` held
     /// is forgotten. Allocates nothing.
     pub fn look_up(&self, name: &[u8], hits: &mut Hits) {
         hits.len = 0;
         let labels = Labels::of(name);
+        // First the filter at every depth: the lines that this waits for are read side by side.
+        let mut maybe = self.header.depths & 1;
+        let filter = self.section(Section::Filter);
         let mut hash = self.hasher.root();
-        for depth in 0..=labels.count() {
-            let suffix = labels.suffix(depth);
-            if depth > 0 {
-                hash = self.hasher.below(hash, &suffix[..1 + usize::from(suffix[0])]);
+        for (depth, suffix) in labels.from_root() {
+            hash = self.hasher.below(hash, &suffix[..1 + usize::from(suffix[0])]);
+            if self.header.depths & (1 << depth) != 0 && filter::may_hold(filter, hash) {
+                maybe |= 1 << depth;
             }
-            if self.depths & (1 << depth) == 0 {
-                continue;
-            }
-            let Some(entry) = self.find(hash, suffix) else { continue };
-            let standing = self.standings[entry.standing as usize];
-            let Sides { listed, excepted } = if depth == labels.count() { standing.itself } else { standing.below };
-            if !(listed.is_empty() && excepted.is_empty()) {
-                hits.push(Hit { depth: depth as u8, listed, excepted });
+        }
+        if maybe == 0 {
+            return;
+        }
+        let key = Key::of(&labels);
+        while maybe != 0 {
+            let depth = maybe.trailing_zeros() as usize;
+            maybe &= maybe - 1;
+            let Some(found) = self.find(key.upto(depth)) else { continue };
+            let standing = self.standings.get(found.standing as usize).copied().unwrap_or_default();
+            let sides = if depth == labels.count() { standing.itself } else { standing.below };
+            if !sides.is_empty() {
+                let Sides { listed, excepted, special } = sides;
+                hits.push(Hit { depth: depth as u8, listed, excepted, special });
             }
         }
     }
 
-    fn find(&self, hash: u64, name: &[u8]) -> Option<&Entry> {
-        // Wire form ends itself, so octets that are equal for the whole of `name` are the same name.
-        self.table.find(hash, |entry| self.octets[entry.start as usize..].starts_with(name))
+    fn find(&self, asked: Asked<'_>) -> Option<Found> {
+        let (leaf_number, leaf) = tree::leaf_of(self.section(Section::Blocks), self.header.root, asked.as_slice())?;
+        let leaf = Leaf::of(leaf)?;
+        let place = leaf.find(&self.symbols, asked)?;
+        Some(Found { leaf: leaf_number, place, standing: leaf.standing(place)? })
     }
 
     /// The lists that hold the name that was looked up: an exception undoes its own list at every depth.
@@ -158,217 +197,75 @@ impl SuffixTable {
 
     /// Every rule whose name is exactly `owner`, by list and line. For `explain`, not for queries.
     pub fn rules_at(&self, owner: &[u8]) -> impl Iterator<Item = RuleAt> + '_ {
-        let found = self.find(self.hasher.hash(owner), owner).map(|entry| entry.start);
-        let from = found.map_or(self.rules.len(), |start| self.rules.partition_point(|rule| rule.start < start));
-        self.rules[from..]
-            .iter()
-            .take_while(move |rule| Some(rule.start) == found)
-            .map(|&PlacedRule { line, list, reach, effect, .. }| RuleAt { list, line, reach, effect })
+        let labels = Labels::of(owner);
+        let mut rules = Vec::new();
+        if let Some(found) = self.find(Key::of(&labels).upto(labels.count()))
+            && let Some(mut places) = self.places(found.leaf)
+        {
+            for _ in 0..=found.place {
+                rules.clear();
+                if places.next(|rule| rules.push(rule)).is_none() {
+                    break;
+                }
+            }
+        }
+        rules.into_iter()
+    }
+
+    fn places(&self, leaf: usize) -> Option<Places<'_>> {
+        Places::of_leaf(self.section(Section::Places), self.section(Section::Starts), leaf, &self.kinds)
+    }
+
+    /// Gives `each` every rule, by name from the root: what the next index takes over from lists that did not change, or
+    /// whose text cannot be had any more (I6). Reads the whole index.
+    pub fn for_each_rule(&self, mut each: impl FnMut(ListId, NameRule<'_>)) {
+        let blocks = self.section(Section::Blocks);
+        let mut wire = [0; NAME_OCTETS_MAX];
+        let mut rules = Vec::new();
+        tree::for_each_leaf(blocks, self.header.root, |number, leaf| {
+            let mut places = self.places(number)?;
+            Leaf::of(leaf)?.walk(&self.symbols, |key| {
+                rules.clear();
+                places.next(|rule| rules.push(rule))?;
+                let name = name_of_key(key, &mut wire)?;
+                for &RuleAt { list, line, reach, effect } in &rules {
+                    each(list, NameRule { name, reach, effect, line });
+                }
+                Some(())
+            })
+        });
     }
 
     /// Names that have a rule.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.header.names as usize
     }
 
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.header.names == 0
     }
 
     /// Rules of all lists.
     pub fn rule_count(&self) -> usize {
-        self.rules.len()
+        self.header.rules as usize
     }
 
-    /// Memory it holds, in octets.
-    pub fn bytes(&self) -> usize {
-        self.table.allocation_size()
-            + self.octets.capacity()
-            + self.standings.capacity() * size_of::<Standing>()
-            + self.sets.bytes()
-            + self.rules.capacity() * size_of::<PlacedRule>()
-    }
-}
-
-/// What a listed name takes on average, in octets of wire form: 23.8 in ten million real ones.
-const OCTETS_PER_NAME: usize = 24;
-
-/// Collects name rules.
-#[derive(Debug)]
-pub(super) struct SuffixBuilder {
-    hasher: NameHasher,
-    depths: u128,
-    table: HashTable<Entry>,
-    octets: Vec<u8>,
-    rules: Vec<PlacedRule>,
-    /// Names so far. Until `build`, an entry's `standing` is its name's number.
-    names: u32,
-}
-
-impl SuffixBuilder {
-    pub(super) fn new(seed: HashSeed) -> SuffixBuilder {
-        SuffixBuilder {
-            hasher: NameHasher::new(seed),
-            depths: 0,
-            table: HashTable::new(),
-            octets: Vec::new(),
-            rules: Vec::new(),
-            names: 0,
-        }
+    /// Octets that queries read.
+    pub fn hot_octets(&self) -> usize {
+        self.header.range(Section::Blocks).len() + self.header.range(Section::Filter).len()
     }
 
-    /// Makes room for so many rules in all, so that the table grows once.
-    pub(super) fn reserve(&mut self, rules: usize) {
-        let SuffixBuilder { hasher, table, octets, .. } = self;
-        self.rules.reserve(rules);
-        table.reserve(rules, |entry| hasher.hash(name_at(octets, entry.start)));
-        octets.reserve(rules.saturating_mul(OCTETS_PER_NAME));
-    }
-
-    pub(super) fn add(&mut self, list: ListId, rule: NameRule<'_>) -> Result<(), IndexFull> {
-        let SuffixBuilder { hasher, table, octets, .. } = self;
-        let end = u32::try_from(octets.len() + rule.name.len()).map_err(|_| IndexFull)?;
-        let same = |entry: &Entry| octets[entry.start as usize..].starts_with(rule.name);
-        let rehash = |entry: &Entry| hasher.hash(name_at(octets, entry.start));
-        let start = match table.entry(hasher.hash(rule.name), same, rehash) {
-            hashbrown::hash_table::Entry::Occupied(entry) => entry.get().start,
-            hashbrown::hash_table::Entry::Vacant(place) => {
-                let start = end - rule.name.len() as u32;
-                place.insert(Entry { start, standing: self.names });
-                self.names += 1;
-                octets.extend_from_slice(rule.name);
-                self.depths |= 1 << Labels::of(rule.name).count();
-                start
-            }
-        };
-        let NameRule { reach, effect, line, .. } = rule;
-        self.rules.push(PlacedRule { start, line, list, reach, effect });
-        Ok(())
-    }
-
-    pub(super) fn build(mut self) -> SuffixTable {
-        self.octets.shrink_to_fit();
-        self.rules.shrink_to_fit();
-        self.rules.sort_unstable_by_key(|rule| (rule.start, rule.list, rule.line));
-        let SuffixBuilder { hasher, depths, mut table, octets, rules, .. } = self;
-        // The builder grew by doubling; what stays is as small as it can be.
-        table.shrink_to_fit(|entry| hasher.hash(name_at(&octets, entry.start)));
-        let mut standings = Standings::new();
-        // Names were put down in the order of their numbers, so the n-th group of rules is about the n-th name.
-        let standing_of: Vec<u32> =
-            rules.chunk_by(|a, b| a.start == b.start).map(|of_one_name| standings.number(of_one_name)).collect();
-        for entry in table.iter_mut() {
-            entry.standing = standing_of[entry.standing as usize];
-        }
-        let Standings { all, sets, .. } = standings;
-        SuffixTable { hasher, depths, table, octets, standings: all, sets: sets.finish(), rules }
+    /// Octets of list and line of every rule, which queries do not read.
+    pub fn cold_octets(&self) -> usize {
+        self.header.range(Section::Starts).len() + self.header.range(Section::Places).len()
     }
 }
 
-/// The name whose octets begin at `start`.
-fn name_at(octets: &[u8], start: u32) -> &[u8] {
-    let octets = &octets[start as usize..];
-    let mut end = 0;
-    while octets[end] != 0 {
-        end += 1 + usize::from(octets[end]);
-    }
-    &octets[..=end]
-}
-
-/// Gives equal standings the same number.
-struct Standings {
-    /// The standing of a name that one rule alone is about, which nearly all are.
-    of_one_rule: HashMap<(ListId, Reach, Effect), u32>,
-    numbers: HashMap<Standing, u32>,
-    all: Vec<Standing>,
-    sets: Interner,
-}
-
-impl Standings {
-    fn new() -> Standings {
-        Standings { of_one_rule: HashMap::new(), numbers: HashMap::new(), all: Vec::new(), sets: Interner::new() }
-    }
-
-    fn number(&mut self, rules: &[PlacedRule]) -> u32 {
-        let [rule] = rules else { return self.number_of_many(rules) };
-        let key = (rule.list, rule.reach, rule.effect);
-        if let Some(&number) = self.of_one_rule.get(&key) {
-            return number;
-        }
-        let number = self.number_of_many(rules);
-        self.of_one_rule.insert(key, number);
-        number
-    }
-
-    fn number_of_many(&mut self, rules: &[PlacedRule]) -> u32 {
-        let mut side = |wanted: Effect, others: Reach| {
-            let holds = |rule: &&PlacedRule| rule.effect == wanted && rule.reach != others;
-            let set: ListSet = rules.iter().filter(holds).map(|rule| rule.list).collect();
-            self.sets.number(&set)
-        };
-        let mut sides =
-            |others: Reach| Sides { listed: side(Effect::List, others), excepted: side(Effect::Except, others) };
-        let standing = Standing { itself: sides(Reach::Children), below: sides(Reach::Exact) };
-        *self.numbers.entry(standing).or_insert_with(|| {
-            self.all.push(standing);
-            self.all.len() as u32 - 1
-        })
+impl fmt::Debug for SuffixTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SuffixTable").field("header", &self.header).finish_non_exhaustive()
     }
 }
 
-/// A keyed hash of names that grows by a label at a time from the root, so that one pass over a name hashes every
-/// suffix of it. Multiply-and-fold over two words a step; the key is secret, and a collision costs time, never a
-/// wrong answer.
-#[derive(Debug, Clone, Copy)]
-struct NameHasher {
-    start: u64,
-    key: u64,
-}
-
-impl NameHasher {
-    fn new(seed: HashSeed) -> NameHasher {
-        // Digits of pi: a zero seed must not make a zero key, which would fold everything to nothing.
-        NameHasher { start: seed.0 ^ 0x243f_6a88_85a3_08d3, key: seed.1 ^ 0x1319_8a2e_0370_7344 }
-    }
-
-    fn root(&self) -> u64 {
-        self.start
-    }
-
-    /// The hash of a name from its parent's. `label` has its length octet, so that no two names run together.
-    fn below(&self, parent: u64, label: &[u8]) -> u64 {
-        let mut hash = parent;
-        let mut rest = label;
-        while rest.len() > 16 {
-            hash = self.step(hash, word(rest, 0), word(rest, 8));
-            rest = &rest[16..];
-        }
-        let (low, high) = match rest.len() {
-            8.. => (word(rest, 0), word(rest, rest.len() - 8)),
-            4.. => (half(rest, 0), half(rest, rest.len() - 4)),
-            // One to three octets: the first, the middle and the last.
-            n => (u64::from(rest[0]), u64::from(rest[n / 2]) << 8 | u64::from(rest[n - 1])),
-        };
-        self.step(hash, low, high)
-    }
-
-    fn step(&self, hash: u64, low: u64, high: u64) -> u64 {
-        let product = u128::from(hash ^ low) * u128::from(self.key ^ high);
-        product as u64 ^ (product >> 64) as u64
-    }
-
-    fn hash(&self, name: &[u8]) -> u64 {
-        let labels = Labels::of(name);
-        labels
-            .from_root()
-            .fold(self.root(), |hash, (_, suffix)| self.below(hash, &suffix[..1 + usize::from(suffix[0])]))
-    }
-}
-
-fn word(octets: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(octets[at..at + 8].try_into().expect("the slice has eight octets"))
-}
-
-fn half(octets: &[u8], at: usize) -> u64 {
-    u64::from(u32::from_le_bytes(octets[at..at + 4].try_into().expect("the slice has four octets")))
-}
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::suffix::{Hits, RuleAt};
 use super::*;
 use crate::engine::list::AddressRule;
-use crate::engine::list::Reach;
+use crate::engine::list::{Format, Reach};
 use crate::engine::name::wire_is_at_or_below;
 
 const SEED: HashSeed = HashSeed(1, 2);
@@ -24,9 +24,9 @@ fn index(lists: &[&[(&str, Reach, Effect)]]) -> Index {
         for (line, (text, reach, effect)) in rules.iter().enumerate() {
             set.push(&name(text), *reach, *effect, line as u32 + 1);
         }
-        builder.add(ListId(i as u16), &set, &|_| false).unwrap();
+        builder.add(ListId(i as u16), Part::of(&set, &|_| false));
     }
-    builder.build()
+    builder.build().unwrap()
 }
 
 fn check(index: &Index, asked: &str, expected: &[u16]) {
@@ -116,14 +116,18 @@ fn a_public_suffix_is_a_hole_that_no_downloaded_list_reaches() {
         set.push(&name(text), reach, effect, line as u32 + 1);
     }
     let mut guarded = Builder::new(SEED);
-    let spared = guarded.add(ListId(0), &set, &public_suffix::is_public_suffix).unwrap();
+    let part = Part::of(&set, &public_suffix::is_public_suffix);
+    let spared = part.spared.clone();
+    guarded.add(ListId(0), part);
     assert_eq!(spared.count, 4);
     let shown: Vec<_> = spared.shown.iter().map(|n| (n.name.to_string(), n.line)).collect();
     assert_eq!(shown, [("blogspot.com".into(), 1), ("tk".into(), 2), ("co.uk".into(), 3), ("ddns.net".into(), 4)]);
-    let guarded = guarded.build();
+    let guarded = guarded.build().unwrap();
     let mut obeyed = Builder::new(SEED);
-    assert_eq!(obeyed.add(ListId(0), &set, &|_| false).unwrap(), Spared::default());
-    let obeyed = obeyed.build();
+    let part = Part::of(&set, &|_| false);
+    assert_eq!(part.spared, Spared::default());
+    obeyed.add(ListId(0), part);
+    let obeyed = obeyed.build().unwrap();
     for (asked, when_guarded, when_obeyed) in [
         ("blogspot.com", &[][..], &[0][..]),
         ("shop.blogspot.com", &[], &[0]),
@@ -153,8 +157,8 @@ fn addresses_hit_by_every_covering_network() {
         set.push_address(AddressRule { net: net.parse().unwrap(), effect, line: line as u32 + 1 });
     }
     let mut builder = Builder::new(SEED);
-    builder.add(ListId(5), &set, &|_| false).unwrap();
-    let table = builder.build().addresses;
+    builder.add(ListId(5), Part::of(&set, &|_| false));
+    let table = builder.build().unwrap().addresses;
     for (address, listed) in [
         ("192.0.2.1", true),
         ("192.0.2.7", false),
@@ -169,6 +173,27 @@ fn addresses_hit_by_every_covering_network() {
     let rules: Vec<_> = table.rules_at("192.0.2.7/32".parse().unwrap()).map(|rule| (rule.line, rule.effect)).collect();
     assert_eq!(rules, [(2, Effect::Except)]);
     assert_eq!(table.len(), 4);
+}
+
+#[test]
+fn a_text_read_in_pieces_is_the_text_read_as_a_whole() {
+    let mut text: String = (0..1000u32).map(|i| format!("n{:x}.example\n", i.wrapping_mul(0x9e37_79b9))).collect();
+    text.push_str("192.0.2.1\nnot a name!\ncom.vn\n");
+    let voids = format!("||n0.example^$badfilter\n{text}||n0.example^\n||last.example^\n");
+    let guard: &dyn Fn(&[u8]) -> bool = &public_suffix::is_public_suffix;
+    for (text, format) in [(&text, Format::Domains), (&voids, Format::Adblock)] {
+        let options = ParseOptions { format, bare_reach: None };
+        let rules = parse(text.as_bytes(), options).unwrap();
+        let (pieces, whole) =
+            (Part::read_in_pieces(text.as_bytes(), options, guard, 100).unwrap(), Part::of(&rules, guard));
+        assert_eq!((pieces.rules, &pieces.report, &pieces.spared), (whole.rules, &whole.report, &whole.spared));
+        let octets = |part: Part| {
+            let mut builder = Builder::new(SEED);
+            builder.add(ListId(0), part);
+            builder.build().unwrap().names.as_octets().to_vec()
+        };
+        assert!(octets(pieces) == octets(whole));
+    }
 }
 
 /// The meaning of rules, rule by rule.
@@ -251,9 +276,9 @@ proptest! {
             for (i, (_, name, reach, effect)) in rules.iter().enumerate().filter(|(_, rule)| rule.0 == list) {
                 set.push(name, *reach, *effect, i as u32);
             }
-            builder.add(ListId(list), &set, &|_| false).unwrap();
+            builder.add(ListId(list), Part::of(&set, &|_| false));
         }
-        let table = builder.build().names;
+        let table = builder.build().unwrap().names;
         let mut hits = Hits::new();
         for asked in &asked {
             table.look_up(asked.as_wire(), &mut hits);
@@ -284,9 +309,9 @@ proptest! {
             for (_, net, effect) in rules.iter().filter(|rule| rule.0 == list) {
                 set.push_address(AddressRule { net: *net, effect: *effect, line: 1 });
             }
-            builder.add(ListId(list), &set, &|_| false).unwrap();
+            builder.add(ListId(list), Part::of(&set, &|_| false));
         }
-        let listed: Vec<u16> = builder.build().addresses.listed(asked).iter().map(|list| list.0).collect();
+        let listed: Vec<u16> = builder.build().unwrap().addresses.listed(asked).iter().map(|list| list.0).collect();
         prop_assert_eq!(listed, model::address_listed(&rules, asked));
     }
 }
