@@ -4,7 +4,7 @@ use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::{Format, ParseOptions, Reach, parse};
 use lachan::engine::matcher::suffix::Hits;
-use lachan::engine::matcher::{Builder, HashSeed, Part, public_suffix};
+use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
 use lachan::engine::query::{self, Edns, Header, Query, Question, Rcode, RecordType, Spelling, Transport};
 use lachan::engine::reply::encoder::{self, EdeText, Response, TtlRule, size_limit};
@@ -17,7 +17,7 @@ pub fn list_parse(octets: &[u8]) {
             let Ok(rules) = parse(octets, ParseOptions { format, bare_reach }) else { continue };
             let mut builder = Builder::new(HashSeed(7, 8));
             builder.add(ListId(0), Part::of(&rules, &public_suffix::is_public_suffix));
-            let index = builder.build().expect("the input is small");
+            let index = Index::of(builder.build().expect("the input is small"));
             let mut hits = Hits::new();
             for rule in rules.names() {
                 let name = Name::from_wire(rule.name).expect("a rule's name is wire form");

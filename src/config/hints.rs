@@ -147,6 +147,10 @@ fn own_entries(allow: &OwnEntries, deny: &OwnEntries, table: &str, sink: &Sink) 
 
 /// A category that is blocked but that no list has blocks nothing; somebody should know.
 fn empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSettings], sink: &Sink) {
+    // What a compiled file brings is seen when it is opened.
+    if spec.lists.iter().any(|list| list.compiled) {
+        return;
+    }
     for profile in &spec.profiles {
         for name in profile.block.iter().flatten() {
             // Its rules are the SafeSearch table's.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::engine::category::{Categories, Category, CategoryId, Layer};
-use crate::engine::compile::{CacheSettings, CompileError, ListSettings, ListSource, Policy, Strangers, list_count};
+use crate::engine::compile::{CacheSettings, CompileError, CompiledSettings, ListSettings, ListSource, Policy, Strangers, list_count};
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Format, ParseOptions, Reach};
 use crate::engine::name::Name;
@@ -33,11 +33,13 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
     let lists = lists(&spec.lists, &categories, sink);
     let profiles = people::profiles(spec, &categories, sink);
     let clients = people::clients(&spec.clients, &profiles, sink);
+    let compiled = compiled(&spec.lists, &categories, sink);
     hints::find(spec, &settings.dns, &categories, &lists, sink);
     let access = access(spec, clients.iter().flat_map(|client| client.networks.iter().copied()), sink);
     let policy = Policy {
         categories,
         lists,
+        compiled,
         profiles,
         clients,
         access,
@@ -213,7 +215,37 @@ pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories,
 }
 
 fn lists(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<ListSettings> {
-    given.iter().filter_map(|spec| list(spec, categories, sink)).collect()
+    given.iter().filter(|spec| !spec.compiled).filter_map(|spec| list(spec, categories, sink)).collect()
+}
+
+fn compiled(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<CompiledSettings> {
+    let made = given.iter().filter(|spec| spec.compiled).filter_map(|spec| {
+        let name = &spec.name.value;
+        if let Err(why) = values::check_thing_name(name) {
+            sink.error(spec.name.at, format!("[list.{name}]: {why}"));
+        }
+        for (key, at) in [
+            ("match", spec.reach.as_ref().map(|reach| reach.at)),
+            ("public_suffixes", spec.obey_public_suffixes.as_ref().map(|obey| obey.at)),
+        ] {
+            if let Some(at) = at {
+                sink.error(at, format!("`{key}` in [list.{name}]: a compiled file was made with its own; compile it again"));
+            }
+        }
+        let place = format!("`category` in [list.{name}]");
+        let category = spec.category.as_ref().map(|c| category_id(c, &place, categories, sink));
+        let file = spec.file.as_ref()?;
+        if file.value.starts_with(BUILT_IN) {
+            sink.error(file.at, format!("`file` in [list.{name}]: a starter list is not compiled; leave `format` out"));
+            return None;
+        }
+        let category = match category {
+            Some(id) => Some(id?),
+            None => None,
+        };
+        Some(CompiledSettings { name: name.clone(), category, file: absolute(file, sink), required: is_required(spec) })
+    });
+    made.collect()
 }
 
 fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSettings> {
@@ -247,7 +279,8 @@ fn is_required(spec: &ListSpec) -> bool {
 
 /// The files that lists name, whether or not the rest of their tables is sound. Starter lists are none.
 pub(super) fn list_files(spec: &Spec, sink: &Sink) -> Vec<ListFile> {
-    let named = spec.lists.iter().filter_map(|list| Some((list, list.file.as_ref()?)));
+    let texts = spec.lists.iter().filter(|list| !list.compiled);
+    let named = texts.filter_map(|list| Some((list, list.file.as_ref()?)));
     named
         .filter(|(_, file)| !file.value.starts_with(BUILT_IN))
         .map(|(list, file)| ListFile {

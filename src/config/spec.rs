@@ -94,6 +94,8 @@ pub(super) struct ListSpec {
     pub name: Spanned<String>,
     pub category: Option<Spanned<String>>,
     pub format: Option<Spanned<Format>>,
+    /// `format = "compiled"`: the rest is said in the file.
+    pub compiled: bool,
     pub reach: Option<Spanned<Reach>>,
     pub file: Option<Spanned<String>>,
     pub required: Option<bool>,
@@ -237,7 +239,9 @@ fn upstream(mut section: Section<'_>) -> UpstreamSpec {
 }
 
 fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
-    if !section.has("category") {
+    let given = section.string("format", format);
+    let compiled = given.as_ref().is_some_and(|format| format.value.is_none());
+    if !section.has("category") && !compiled {
         section.missing("category", "\"adult\"");
     }
     if !section.has("file") && !section.has("url") {
@@ -248,7 +252,8 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
     let spec = ListSpec {
         name,
         category: section.string("category", not_empty),
-        format: section.string("format", format),
+        format: given.and_then(|format| Some(Spanned { at: format.at, value: format.value? })),
+        compiled,
         reach: section.choice("match", &[("exact", Reach::Exact), ("subtree", Reach::Subtree)]),
         file: section.string("file", not_empty),
         required: section.boolean("required"),
@@ -313,13 +318,20 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
     spec
 }
 
-fn format(text: &str) -> Result<Format, String> {
-    if matches!(text, "dnsmasq" | "unbound" | "rpz" | "compiled") {
-        return Err(format!("format {text:?} is not built yet; auto, hosts, domains and adblock are"));
+/// `None`: compiled.
+fn format(text: &str) -> Result<Option<Format>, String> {
+    if matches!(text, "dnsmasq" | "unbound" | "rpz") {
+        return Err(format!("format {text:?} is not built yet; auto, hosts, domains, adblock and compiled are"));
     }
     one_of(
         text,
-        &[("auto", Format::Auto), ("hosts", Format::Hosts), ("domains", Format::Domains), ("adblock", Format::Adblock)],
+        &[
+            ("auto", Some(Format::Auto)),
+            ("hosts", Some(Format::Hosts)),
+            ("domains", Some(Format::Domains)),
+            ("adblock", Some(Format::Adblock)),
+            ("compiled", None),
+        ],
     )
 }
 

@@ -148,6 +148,7 @@ impl Loader {
             built_in: self.built_in.clone(),
             upstreams,
             seed: self.seed,
+            texts: None,
         };
         let (snapshot, report) =
             compile(inputs, previous.map(|generation| &generation.snapshot)).map_err(|why| vec![why.to_string()])?;

@@ -204,7 +204,7 @@ mod tests {
     fn rules(load: &Load) -> Option<usize> {
         match &load.lists[0].rules {
             ListRules::Read(part) => Some(part.rules),
-            ListRules::Kept => None,
+            ListRules::Kept | ListRules::Compiled(..) => None,
         }
     }
 

@@ -2,19 +2,21 @@
 //!
 //! What a category holds is decided by the lists that name it; which clients it stops, by their profile.
 
+use serde::{Deserialize, Serialize};
+
 /// Index of a category in [`Categories`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CategoryId(pub u16);
 
 /// Security protects everyone and sits above the profiles' own word; content is a profile's choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layer {
     Security,
     Content,
 }
 
 /// One category.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Category {
     /// Lower case, as in the configuration: `adult`.
     pub name: String,

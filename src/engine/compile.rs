@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
+use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
 use crate::engine::client::{Access, Client, ClientTable};
-use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
+use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Part, Spared};
+use crate::engine::matcher::{Builder, HashSeed, Hits, Index, IndexFull, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
@@ -23,6 +23,8 @@ use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 pub struct Policy {
     pub categories: Categories,
     pub lists: Vec<ListSettings>,
+    /// Files that bring lists compiled.
+    pub compiled: Vec<CompiledSettings>,
     /// The first is `default`; always there.
     pub profiles: Vec<ProfileSettings>,
     pub clients: Vec<ClientSettings>,
@@ -79,6 +81,17 @@ pub struct ListSettings {
     pub obey_public_suffixes: bool,
 }
 
+/// `[list.NAME]` with `format = "compiled"`: a file that brings lists of its own names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompiledSettings {
+    pub name: String,
+    /// For all of its lists, in place of their own.
+    pub category: Option<CategoryId>,
+    pub file: std::path::PathBuf,
+    /// Refuse to start without it.
+    pub required: bool,
+}
+
 /// Where a list's text is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ListSource {
@@ -133,6 +146,25 @@ pub enum ListRules {
     Read(Part),
     /// They are as they were: out of the snapshot that this one follows.
     Kept,
+    /// They lie compiled in a layer, under this number.
+    Compiled(Home, ListAbout),
+}
+
+/// What a list's text told when it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListAbout {
+    /// Rules read, the spared ones too.
+    pub rules: usize,
+    pub spared: Spared,
+    pub report: ListReport,
+}
+
+/// Where a list's rules lie.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub layer: Arc<Layer>,
+    /// Its number there.
+    pub list: ListId,
 }
 
 /// What is always built in, whatever the configuration says.
@@ -158,6 +190,9 @@ pub struct Inputs {
     pub upstreams: Vec<UpstreamTable>,
     /// Keys the index's hash, so that no list can be written to collide.
     pub seed: HashSeed,
+    /// The layer of all lists that are read as text, when it was kept from an earlier run; else the one before is the
+    /// previous snapshot's.
+    pub texts: Option<Arc<Layer>>,
 }
 
 /// What compiling found that an operator should know.
@@ -177,6 +212,8 @@ pub enum CompileError {
          a test name for each category, and the resolver's own)"
     )]
     TooManyLists(usize),
+    #[error("{0} compiled files, at most {COMPILED_FILES_MAX}: compile them into one")]
+    TooManyFiles(usize),
     #[error("{0} profiles, at most {PROFILES_MAX}")]
     TooManyProfiles(usize),
     #[error(transparent)]
@@ -187,6 +224,9 @@ pub enum CompileError {
 /// canaries, and the one that holds nothing.
 const OWN_LISTS: usize = 7;
 
+/// Layers that are no compiled files': our own lists, and the lists that are read.
+const COMPILED_FILES_MAX: usize = LAYERS_MAX - 2;
+
 /// Lists that a policy takes in the index, `configured` of which are `[list.*]`.
 pub fn list_count(policy: &Policy, configured: usize) -> usize {
     let entries = policy.profiles.iter().flat_map(|p| [&p.allow, &p.deny]).filter(|entries| !entries.is_empty());
@@ -195,7 +235,7 @@ pub fn list_count(policy: &Policy, configured: usize) -> usize {
 
 /// Makes a snapshot. `previous` is the one it follows; lists that are kept come out of it, by name.
 pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot, CompileReport), CompileError> {
-    let Inputs { generation, policy, lists, built_in, upstreams, seed } = inputs;
+    let Inputs { generation, policy, lists, built_in, upstreams, seed, texts } = inputs;
     let count = list_count(&policy, lists.len());
     if count > LISTS_MAX {
         return Err(CompileError::TooManyLists(count));
@@ -203,8 +243,20 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
     if policy.profiles.len() > PROFILES_MAX {
         return Err(CompileError::TooManyProfiles(policy.profiles.len()));
     }
-    let mut plan = Plan::new(seed, previous);
     let mut report = CompileReport::default();
+    let Configured { lists: configured, layers, texts } = place_configured(lists, texts, seed, previous, &mut report)?;
+    // Hashed as the layer that is asked beside it, so that both are asked with one hash.
+    let seed = texts.as_ref().or(layers.first().map(|placed| &placed.layer)).map_or(seed, |layer| layer.names.seed());
+    let (mut security, mut always) = (ListSet::default(), ListSet::default());
+    let mut content: Vec<(CategoryId, ListId)> = Vec::new();
+    for (i, list) in configured.iter().enumerate() {
+        let ListRole::Category(category) = list.role else { continue };
+        match policy.categories.get(category).layer {
+            category::Layer::Security => security.insert(ListId(i as u16)),
+            category::Layer::Content => content.push((category, ListId(i as u16))),
+        }
+    }
+    let mut plan = Plan { builder: Builder::new(seed), first: configured.len(), lists: configured };
 
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
     let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
@@ -213,16 +265,14 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
     // Every profile that allows or denies nothing shares it, so that hundreds of profiles fit into one index.
     let empty = plan.own("empty", ListRole::Protected, &[]);
 
-    let (mut security, mut always) = (ListSet::default(), ListSet::default());
-    let mut content: Vec<(CategoryId, ListId)> = Vec::new();
     for (id, category) in policy.categories.iter() {
         let list = plan.own(&format!("test-name.{}", category.name), ListRole::Category(id), &test_names(category));
         match category.layer {
-            Layer::Security => security.insert(list),
-            Layer::Content => content.push((id, list)),
+            category::Layer::Security => security.insert(list),
+            category::Layer::Content => content.push((id, list)),
         }
     }
-    let first_security = policy.categories.iter().find(|(_, c)| c.layer == Layer::Security).map(|(id, _)| id);
+    let first_security = policy.categories.iter().find(|(_, c)| c.layer == category::Layer::Security).map(|(id, _)| id);
     if let Some(category) = first_security {
         let canary = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
         // Blocked in every profile, `security = false` too: it is how /readyz and `healthcheck` see that filtering works.
@@ -233,15 +283,6 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         Some(id) => Some(plan.own("browser-canary", ListRole::Category(id), &built_in.browser_canaries)),
         None => None,
     };
-
-    for list in lists {
-        let category = list.settings.category;
-        let id = plan.configured(list, &mut report);
-        match policy.categories.get(category).layer {
-            Layer::Security => security.insert(id),
-            Layer::Content => content.push((category, id)),
-        }
-    }
 
     let mut profiles = Vec::with_capacity(policy.profiles.len());
     for (i, settings) in policy.profiles.iter().enumerate() {
@@ -275,10 +316,10 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
     }
     assert!(plan.lists.len() <= count, "the lists were counted before they were made");
 
-    if let Some(previous) = previous {
-        plan.builder.add_from(&previous.index, &plan.kept);
-    }
-    let index = plan.builder.build()?;
+    let first = plan.first as u16;
+    let own = (0..plan.lists.len() as u16 - first).map(|list| Some(ListId(first + list))).collect();
+    let own = Placed { layer: Arc::new(plan.builder.build()?), lists: own };
+    let index = Index::new(layers.into_iter().chain([own]).collect());
 
     let mut clients = ClientTable::default();
     for (i, client) in policy.clients.iter().enumerate() {
@@ -296,6 +337,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         access: Access::new(policy.access),
         strangers: policy.strangers,
         index,
+        texts,
         masks: Masks {
             operator_allow,
             operator_deny,
@@ -323,71 +365,143 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
     Ok((snapshot, report))
 }
 
-/// The lists so far, and the index that is growing.
-struct Plan<'a> {
-    builder: Builder,
+/// Lists of the configuration in their layers. They have the first numbers, in the configuration's order.
+struct Configured {
     lists: Vec<List>,
-    previous: Option<&'a Snapshot>,
-    /// The new number of each of the previous snapshot's lists that is kept.
-    kept: Vec<Option<ListId>>,
+    layers: Vec<Placed>,
+    /// The layer of those that are read as text.
+    texts: Option<Arc<Layer>>,
 }
 
-impl<'a> Plan<'a> {
-    fn new(seed: HashSeed, previous: Option<&'a Snapshot>) -> Plan<'a> {
-        let kept = vec![None; previous.map_or(0, |snapshot| snapshot.lists.len())];
-        Plan { builder: Builder::new(seed), lists: Vec::new(), previous, kept }
+/// Puts every configured list into a layer. The layer of texts before is taken as it is when no list was read anew.
+fn place_configured(
+    lists: Vec<LoadedList>,
+    texts: Option<Arc<Layer>>,
+    seed: HashSeed,
+    previous: Option<&Snapshot>,
+    report: &mut CompileReport,
+) -> Result<Configured, CompileError> {
+    let before = texts.or_else(|| previous.and_then(|snapshot| snapshot.texts.clone()));
+    let mut parts: Vec<(usize, Part)> = Vec::new();
+    let mut homes: Vec<Option<Home>> = Vec::new();
+    let mut made: Vec<(ListSettings, ListAbout)> = Vec::new();
+    for (i, LoadedList { settings, rules }) in lists.into_iter().enumerate() {
+        let (home, about) = match rules {
+            ListRules::Read(part) => {
+                let about =
+                    ListAbout { rules: part.rules, spared: part.spared.clone(), report: part.report.clone() };
+                parts.push((i, part));
+                (None, about)
+            }
+            ListRules::Kept => {
+                let (home, about) = kept(previous, &settings.name);
+                (Some(home), about)
+            }
+            ListRules::Compiled(home, about) => (Some(home), about),
+        };
+        homes.push(home);
+        made.push((settings, about));
     }
-
-    /// The next number; compile has counted that all of them are below the bound.
-    fn next_id(&self) -> ListId {
-        ListId(self.lists.len() as u16)
+    let is_text = |home: &Option<Home>| home.as_ref().is_none_or(|home| is_same(Some(&home.layer), before.as_ref()));
+    let texts = match homes.iter().any(is_text) {
+        false => None,
+        true if parts.is_empty() => before,
+        true => Some(Arc::new(merge_texts(parts, before.as_deref(), seed, &mut homes, &is_text)?)),
+    };
+    let mut layers: Vec<Placed> = Vec::new();
+    let mut lists = Vec::with_capacity(made.len());
+    for (i, (home, (settings, about))) in homes.into_iter().zip(made).enumerate() {
+        let home = match (home, &texts) {
+            (Some(home), _) => home,
+            (None, Some(texts)) => Home { layer: Arc::clone(texts), list: ListId(i as u16) },
+            (None, None) => unreachable!("a list without a home is a text"),
+        };
+        let placed = match layers.iter().position(|placed| Arc::ptr_eq(&placed.layer, &home.layer)) {
+            Some(at) => &mut layers[at],
+            None => {
+                layers.push(Placed { layer: Arc::clone(&home.layer), lists: Vec::new() });
+                layers.last_mut().expect("one was pushed")
+            }
+        };
+        let local = usize::from(home.list.0);
+        placed.lists.resize(placed.lists.len().max(local + 1), None);
+        placed.lists[local] = Some(ListId(i as u16));
+        let ListAbout { rules, spared, report: list_report } = about;
+        if spared.count > 0 {
+            report.spared.push((settings.name.clone(), spared.clone()));
+        }
+        lists.push(List {
+            name: settings.name.clone(),
+            role: ListRole::Category(settings.category),
+            rules,
+            configured: Some(ConfiguredList { settings, report: list_report, spared, home }),
+        });
     }
+    let files = layers.iter().filter(|placed| !is_same(Some(&placed.layer), texts.as_ref())).count();
+    if files > COMPILED_FILES_MAX {
+        return Err(CompileError::TooManyFiles(files));
+    }
+    Ok(Configured { lists, layers, texts })
+}
 
-    /// A list of ours: public suffixes are obeyed, since a person wrote it.
+fn is_same(a: Option<&Arc<Layer>>, b: Option<&Arc<Layer>>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+/// Makes one layer of what was read now and what is kept of the layer before; every list gets its number in the index.
+fn merge_texts(
+    parts: Vec<(usize, Part)>,
+    before: Option<&Layer>,
+    seed: HashSeed,
+    homes: &mut [Option<Home>],
+    is_text: &dyn Fn(&Option<Home>) -> bool,
+) -> Result<Layer, CompileError> {
+    let mut builder = Builder::new(seed);
+    let mut new_id: Vec<Option<ListId>> = Vec::new();
+    for (i, home) in homes.iter_mut().enumerate().filter(|(_, home)| is_text(home)) {
+        let Some(Home { list, .. }) = home.take() else { continue };
+        let local = usize::from(list.0);
+        new_id.resize(new_id.len().max(local + 1), None);
+        new_id[local] = Some(ListId(i as u16));
+    }
+    parts.into_iter().for_each(|(i, part)| builder.add(ListId(i as u16), part));
+    if let Some(before) = before.filter(|_| !new_id.is_empty()) {
+        builder.add_from(before, &new_id);
+    }
+    Ok(builder.build()?)
+}
+
+/// Where a list of the previous snapshot lies, and what is known about it.
+fn kept(previous: Option<&Snapshot>, name: &str) -> (Home, ListAbout) {
+    let lists = previous.map_or(&[][..], |snapshot| &snapshot.lists[..]);
+    let (list, about) = lists
+        .iter()
+        .find_map(|list| Some((list, list.configured.as_ref().filter(|_| list.name == name)?)))
+        .expect("a list is kept only when the snapshot in force has it");
+    let (spared, report) = (about.spared.clone(), about.report.clone());
+    (about.home.clone(), ListAbout { rules: list.rules, spared, report })
+}
+
+/// The lists so far, and the layer of our own that is growing.
+struct Plan {
+    builder: Builder,
+    /// The number of our first list.
+    first: usize,
+    lists: Vec<List>,
+}
+
+impl Plan {
+    /// A list of ours: public suffixes are obeyed, since a person wrote it. Compile has counted that its number is below
+    /// the bound.
     fn own(&mut self, name: &str, role: ListRole, entries: &[(Name, Reach)]) -> ListId {
-        let id = self.next_id();
+        let id = ListId(self.lists.len() as u16);
         let mut rules = RuleSet::default();
         for (i, (entry, reach)) in entries.iter().enumerate() {
             rules.push(entry, *reach, Effect::List, i as u32 + 1);
         }
-        self.builder.add(id, Part::of(&rules, &|_| false));
+        self.builder.add(ListId((self.lists.len() - self.first) as u16), Part::of(&rules, &|_| false));
         self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
         id
-    }
-
-    fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> ListId {
-        let id = self.next_id();
-        let LoadedList { settings, rules } = list;
-        let (rules, spared, list_report) = match rules {
-            ListRules::Read(part) => {
-                let about = (part.rules, part.spared.clone(), part.report.clone());
-                self.builder.add(id, part);
-                about
-            }
-            ListRules::Kept => self.keep(&settings.name, id),
-        };
-        if spared.count > 0 {
-            report.spared.push((settings.name.clone(), spared.clone()));
-        }
-        self.lists.push(List {
-            name: settings.name.clone(),
-            role: ListRole::Category(settings.category),
-            rules,
-            configured: Some(ConfiguredList { settings, report: list_report, spared }),
-        });
-        id
-    }
-
-    /// Notes that a list of the previous snapshot goes on under a new number, and returns what is known about it.
-    fn keep(&mut self, name: &str, id: ListId) -> (usize, Spared, ListReport) {
-        let lists = self.previous.map_or(&[][..], |snapshot| &snapshot.lists[..]);
-        let (old, list, about) = lists
-            .iter()
-            .enumerate()
-            .find_map(|(i, list)| Some((i, list, list.configured.as_ref().filter(|_| list.name == name)?)))
-            .expect("a list is kept only when the snapshot in force has it");
-        self.kept[old] = Some(id);
-        (list.rules, about.spared.clone(), about.report.clone())
     }
 }
 

@@ -21,6 +21,13 @@ pub const EDE_TEXT_OCTETS_MAX: usize = 64;
 
 /// Lists in one index: a set of lists is a bit set of this width. Chosen; the largest installation we know has 300.
 pub const LISTS_MAX: usize = 1024;
+/// Layers of one index: our own lists, those that are read here, and one for each compiled file. Each costs every look-up a
+/// few nanoseconds. Chosen: whoever has more files compiles them into one.
+pub const LAYERS_MAX: usize = 8;
+/// What a compiled file tells of its lists, in octets: a thousand of them with their skipped lines take a tenth.
+pub const COMPILED_LISTS_OCTETS_MAX: usize = 64 << 20;
+/// Size of one compiled file, in octets: an index numbers its own with 32 bits, and the rest is small.
+pub const COMPILED_FILE_OCTETS_MAX: u64 = 5 << 30;
 /// Profiles in one snapshot: their numbers are 16 bits wide.
 pub const PROFILES_MAX: usize = 1 << 16;
 /// Length of one line of a list, in octets; the longest real one found in 11.5 million is 11,782.

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod category;
 pub mod client;
 pub mod compile;
+pub mod compiled;
 pub mod exchange;
 pub mod explain;
 pub mod limits;

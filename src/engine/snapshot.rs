@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::engine::category::{Categories, CategoryId};
 use crate::engine::client::{Access, ClientTable};
-use crate::engine::compile::{CacheSettings, ListSettings, Strangers, YouTube};
+use crate::engine::compile::{CacheSettings, Home, ListSettings, Strangers, YouTube};
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Index, ListSet, Spared};
+use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::upstream::Routes;
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub access: Access,
     pub strangers: Strangers,
     pub index: Index,
+    /// The layer of all lists that were read as text; `None` without one.
+    pub texts: Option<Arc<Layer>>,
     pub masks: Masks,
     pub safe_search: Arc<SafeSearch>,
     pub local_data: LocalData,
@@ -62,6 +64,7 @@ pub struct ConfiguredList {
     pub report: ListReport,
     /// Rules that stood on public suffixes and were left out.
     pub spared: Spared,
+    pub home: Home,
 }
 
 /// What a list's rules do.
@@ -108,6 +111,18 @@ pub struct Masks {
 }
 
 impl Snapshot {
+    /// Serves the lists that were read as text from `layer`, which holds the same rules elsewhere.
+    pub fn serve_texts_from(&mut self, layer: Arc<Layer>) {
+        let Some(before) = self.texts.replace(Arc::clone(&layer)) else { return };
+        let layers = self.index.names.layers().map(|Placed { layer: at, lists }| {
+            let at = if Arc::ptr_eq(at, &before) { &layer } else { at };
+            Placed { layer: Arc::clone(at), lists: lists.clone() }
+        });
+        self.index = Index::new(layers.collect());
+        let homes = self.lists.iter_mut().filter_map(|list| Some(&mut list.configured.as_mut()?.home));
+        homes.filter(|home| Arc::ptr_eq(&home.layer, &before)).for_each(|home| home.layer = Arc::clone(&layer));
+    }
+
     pub fn list(&self, id: ListId) -> &List {
         &self.lists[usize::from(id.0)]
     }

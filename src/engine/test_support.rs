@@ -114,6 +114,7 @@ impl Setup {
         let policy = Policy {
             categories,
             lists: Vec::new(),
+            compiled: Vec::new(),
             profiles: vec![default, school, open],
             clients: Vec::new(),
             access: Vec::new(),
@@ -213,6 +214,7 @@ impl Setup {
             built_in: self.built_in,
             upstreams: self.upstream_zones.into_iter().map(table).collect(),
             seed: HashSeed(1, 2),
+            texts: None,
         }
     }
 }

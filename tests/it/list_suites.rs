@@ -82,7 +82,7 @@ fn read(text: &str, format: Format, bare_reach: Option<Reach>) -> Result<RuleSet
 fn index(rules: &RuleSet) -> Index {
     let mut builder = Builder::new(HashSeed(3, 4));
     builder.add(ListId(0), Part::of(rules, &|_| false));
-    builder.build().unwrap()
+    Index::of(builder.build().unwrap())
 }
 
 fn is_listed(index: &Index, asked: &str) -> bool {
@@ -265,7 +265,7 @@ fn a_list_about_pages_blocks_no_newspaper() {
         let rules = parse(&contents(file).unwrap(), ParseOptions { format: Format::Auto, bare_reach: None }).unwrap();
         let mut builder = Builder::new(HashSeed(5, 6));
         builder.add(ListId(0), Part::of(&rules, &public_suffix::is_public_suffix));
-        let index = builder.build().unwrap();
+        let index = Index::of(builder.build().unwrap());
         for name in spared.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let name = name.split_whitespace().next().unwrap();
             assert!(!is_listed(&index, name), "{}: {name}", file.display());

@@ -145,6 +145,54 @@ fn every_list_has_its_place_and_count() {
     assert_eq!(configured, ["adult"]);
 }
 
+/// The same lists, kept.
+fn keeping(setup: Setup) -> Inputs {
+    let mut inputs = setup.inputs();
+    inputs.lists.iter_mut().for_each(|list| list.rules = ListRules::Kept);
+    inputs
+}
+
+#[test]
+fn a_rule_of_our_own_leaves_the_lists_where_they_are() {
+    let setup = || Setup::new().list("adult", "a.example\n192.0.2.1\n").list("gambling", "g.example\na.example\n");
+    let first = setup().compile();
+    let layer = first.texts.clone().unwrap();
+    let mut inputs = keeping(setup().rules("operator.deny d.example; allow a.example"));
+    // A list that left takes its rules along, and the layer stays all the same.
+    inputs.lists.remove(0);
+    let (second, _) = compile(inputs, Some(&first)).unwrap();
+    assert!(Arc::ptr_eq(second.texts.as_ref().unwrap(), &layer));
+    let listed = |snapshot: &Snapshot, asked: &str| -> Vec<String> {
+        let mut hits = Hits::default();
+        snapshot.index.names.look_up(name(asked).as_wire(), &mut hits);
+        snapshot.index.names.listed(&hits).iter().map(|list| snapshot.list(list).name.clone()).collect()
+    };
+    assert_eq!(listed(&first, "a.example"), ["adult", "gambling"]);
+    let own = ["profile.default.allow", "profile.school.allow", "profile.open.allow"];
+    assert_eq!(listed(&second, "www.a.example"), [&["gambling"], &own[..]].concat());
+    assert_eq!(listed(&second, "d.example"), ["operator.deny"]);
+    assert!(second.index.addresses.listed("192.0.2.1".parse().unwrap()).is_empty());
+    // One list read anew: the other comes out of the layer before.
+    let mut inputs = setup().inputs();
+    inputs.lists[1].rules = ListRules::Kept;
+    let (third, _) = compile(inputs, Some(&second)).unwrap();
+    assert!(!Arc::ptr_eq(third.texts.as_ref().unwrap(), &layer));
+    assert_eq!(listed(&third, "a.example"), ["adult", "gambling"]);
+}
+
+#[test]
+fn the_texts_may_be_served_from_elsewhere() {
+    let mut snapshot = Setup::new().list("adult", "a.example\n").compile();
+    let again = Setup::new().list("adult", "a.example\n").compile().texts.unwrap();
+    snapshot.serve_texts_from(Arc::clone(&again));
+    assert!(Arc::ptr_eq(snapshot.texts.as_ref().unwrap(), &again));
+    let (next, _) = compile(keeping(Setup::new().list("adult", "")), Some(&snapshot)).unwrap();
+    assert!(Arc::ptr_eq(next.texts.as_ref().unwrap(), &again));
+    let mut hits = Hits::default();
+    next.index.names.look_up(name("a.example").as_wire(), &mut hits);
+    assert_eq!(next.index.names.listed(&hits).iter().collect::<Vec<_>>(), [ListId(0)]);
+}
+
 #[test]
 fn a_list_that_is_kept_comes_out_of_the_snapshot_before() {
     let adult = "com.vn\na.example\n@@||ok.a.example^\n192.0.2.1\n";

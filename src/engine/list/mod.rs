@@ -9,13 +9,14 @@ mod lines;
 mod names;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::name::Name;
 
 pub use lines::{parse, parse_in_pieces, shown};
 
 /// How a list is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// Decided from the first lines that hold something.
     Auto,
@@ -28,7 +29,7 @@ pub enum Format {
 }
 
 /// What a rule covers. RFC 9499 has no word for it, so these are ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reach {
     /// The name alone.
     Exact,
@@ -68,7 +69,7 @@ pub struct AddressRule {
 }
 
 /// Settings of one list that change how its text is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ParseOptions {
     pub format: Format,
     /// `match = "exact" | "subtree"`: the reach of a bare name; `None` is the format's own.
@@ -94,7 +95,7 @@ struct PackedRule {
 }
 
 /// What reading a list found.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListReport {
     /// The format it was read as.
     pub format: Option<Format>,
@@ -106,7 +107,7 @@ pub struct ListReport {
 }
 
 /// One skipped line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     pub line: u32,
     pub reason: SkipReason,
@@ -115,7 +116,7 @@ pub struct Skipped {
 }
 
 /// Why a line made no rule. The label of `lachan_list_skipped_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SkipReason {
     /// No name and nothing else we know.
     NotAName,

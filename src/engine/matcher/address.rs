@@ -35,24 +35,18 @@ pub struct AddressRuleAt {
 }
 
 impl AddressTable {
-    /// Gives `found` every network that covers `address`, with the lists that hold and that except it, the widest
-    /// network first. Allocates nothing.
-    pub fn look_up(&self, address: IpAddr, mut found: impl FnMut(IpNet, &ListSet, &ListSet)) {
+    /// Gives `found` every network that covers `address`, with the places in [`sets`](Self::sets) of the lists that hold
+    /// and that except it, the widest network first. Allocates nothing.
+    pub(super) fn look_up(&self, address: IpAddr, mut found: impl FnMut(IpNet, usize, usize)) {
         let address = IpNet::from(address.to_canonical());
         for (net, sides) in self.nets.cover(&address) {
-            found(net, self.sets.get(sides.listed), self.sets.get(sides.excepted));
+            found(net, sides.listed.number() as usize, sides.excepted.number() as usize);
         }
     }
 
-    /// The lists that hold `address`: an exception undoes its own list, whichever network is narrower.
-    pub fn listed(&self, address: IpAddr) -> ListSet {
-        let mut listed = ListSet::new();
-        let mut excepted = ListSet::new();
-        self.look_up(address, |_, of, but| {
-            listed = listed.union(of);
-            excepted = excepted.union(but);
-        });
-        listed.difference(&excepted)
+    /// Every set of lists in it.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &ListSet> {
+        self.sets.iter()
     }
 
     /// Every rule about exactly `net`, by list and line. For `explain`, not for queries.
@@ -63,7 +57,7 @@ impl AddressTable {
     }
 
     /// Every rule with its list.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (ListId, AddressRule)> + '_ {
+    pub(in crate::engine) fn rules(&self) -> impl Iterator<Item = (ListId, AddressRule)> + '_ {
         self.rules.iter().map(|&(net, AddressRuleAt { list, line, effect })| (list, AddressRule { net, effect, line }))
     }
 
@@ -79,17 +73,17 @@ impl AddressTable {
 
 /// Collects address rules.
 #[derive(Debug, Default)]
-pub(super) struct AddressBuilder {
+pub(in crate::engine) struct AddressBuilder {
     rules: Vec<(IpNet, AddressRuleAt)>,
 }
 
 impl AddressBuilder {
-    pub(super) fn add(&mut self, list: ListId, rule: AddressRule) {
+    pub(in crate::engine) fn add(&mut self, list: ListId, rule: AddressRule) {
         let AddressRule { net, effect, line } = rule;
         self.rules.push((canonical(net), AddressRuleAt { list, line, effect }));
     }
 
-    pub(super) fn build(mut self) -> AddressTable {
+    pub(in crate::engine) fn build(mut self) -> AddressTable {
         self.rules.sort_unstable();
         let mut sets = Interner::new();
         let mut nets = JointPrefixMap::new();

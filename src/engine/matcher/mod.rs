@@ -1,10 +1,11 @@
 //! Rules → tables that answer "which lists hold this name or address?" in one walk, whatever the number of lists.
 //!
-//! A list becomes a [`Part`]; [`Builder`] takes the parts and makes an [`Index`]. What a hit means — whose profile blocks it, which rung
-//! it stands on — is policy's; this module knows no category and no client. Matching is exact: every hit rests on a
-//! compare of the whole name (I15).
+//! A list becomes a [`Part`]; [`Builder`] takes the parts and makes a [`Layer`]; an [`Index`] is one or several of those.
+//! What a hit means — whose profile blocks it, which rung it stands on — is policy's; this module knows no category and no
+//! client. Matching is exact: every hit rests on a compare of the whole name (I15).
 
 pub mod address;
+mod layers;
 pub mod public_suffix;
 mod set;
 pub mod suffix;
@@ -13,24 +14,18 @@ use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
 use crate::engine::list::{
     AddressRule, Effect, ListError, ListReport, NameRule, ParseOptions, RuleSet, parse, parse_in_pieces,
 };
-use crate::engine::matcher::address::{AddressBuilder, AddressTable};
-use crate::engine::matcher::suffix::{Runs, SuffixTable};
+use crate::engine::matcher::address::AddressBuilder;
+use crate::engine::matcher::suffix::Runs;
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
 
+pub use layers::{Addresses, Index, Layer, Names, Placed};
 pub use set::{ListSet, SetId};
 pub use suffix::{Hit, Hits, Octets, OpenError};
 
 /// Secret of the name hash. Random in the daemon, so that no list can be written whose names collide; fixed in tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HashSeed(pub u64, pub u64);
-
-/// Every list's rules, ready to be asked.
-#[derive(Debug)]
-pub struct Index {
-    pub names: SuffixTable,
-    pub addresses: AddressTable,
-}
 
 /// The lists together have more names than an index can number the octets of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,26 +138,26 @@ impl Builder {
         part.addresses.into_iter().for_each(|rule| self.addresses.add(list, rule));
     }
 
-    /// Adds lists as another index holds them: `new_id`, by that index's [`ListId`], tells which and under what number.
-    pub fn add_from(&mut self, index: &Index, new_id: &[Option<ListId>]) {
+    /// Adds lists as another layer holds them: `new_id`, by that layer's [`ListId`], tells which and under what number.
+    pub fn add_from(&mut self, layer: &Layer, new_id: &[Option<ListId>]) {
         let id = |list: ListId| new_id.get(usize::from(list.0)).copied().flatten();
         let mut kept: Vec<Runs> = new_id.iter().map(|_| Runs::default()).collect();
-        index.names.for_each_rule(|list, rule| {
+        layer.names.for_each_rule(|list, rule| {
             if id(list).is_some() {
                 kept[usize::from(list.0)].push_sorted(rule);
             }
         });
         self.names.extend(new_id.iter().zip(kept).filter_map(|(id, runs)| Some(((*id)?, runs))));
-        for (list, rule) in index.addresses.rules() {
+        for (list, rule) in layer.addresses.rules() {
             if let Some(list) = id(list) {
                 self.addresses.add(list, rule);
             }
         }
     }
 
-    pub fn build(self) -> Result<Index, IndexFull> {
+    pub fn build(self) -> Result<Layer, IndexFull> {
         let names = suffix::build(self.seed, self.names).ok_or(IndexFull)?;
-        Ok(Index { names, addresses: self.addresses.build() })
+        Ok(Layer { names, addresses: self.addresses.build() })
     }
 }
 

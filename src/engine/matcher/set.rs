@@ -108,6 +108,11 @@ impl Sets {
         &self.all[id.0 as usize]
     }
 
+    /// By number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ListSet> {
+        self.all.iter()
+    }
+
     /// The set with this number, if there is one.
     pub(super) fn id(&self, number: u32) -> Option<SetId> {
         ((number as usize) < self.all.len()).then_some(SetId(number))

@@ -11,20 +11,23 @@
 mod build;
 mod filter;
 mod hash;
-mod key;
+pub(super) mod key;
 mod layout;
 mod leaf;
 mod octets;
 mod places;
 mod runs;
-mod standing;
+pub(super) mod standing;
 mod symbols;
 mod tree;
 
 use std::fmt;
 
-use crate::engine::limits::{LABELS_MAX, NAME_OCTETS_MAX};
+use smallvec::SmallVec;
+
+use crate::engine::limits::{LAYERS_MAX, NAME_OCTETS_MAX};
 use crate::engine::list::{Effect, NameRule, Reach};
+use crate::engine::matcher::HashSeed;
 use crate::engine::matcher::set::{ListSet, SetId, Sets};
 use crate::engine::name::Labels;
 use crate::engine::verdict::ListId;
@@ -33,7 +36,7 @@ use key::{Asked, Key, name_of_key};
 use layout::{Header, Section};
 use leaf::Leaf;
 use places::Places;
-use standing::{Kind, Sides, Standing, read_standings};
+use standing::{Kind, Standing, read_standings};
 use symbols::Symbols;
 
 pub(super) use build::build;
@@ -72,36 +75,34 @@ pub struct Hit {
     pub special: SetId,
 }
 
-/// What a look-up found, shallowest first. Made once and used again: it is as long as a name can be deep.
-#[derive(Debug, Clone)]
+/// What a look-up found, shallowest first; at one depth a hit for each layer. Made once and used again.
+#[derive(Debug, Clone, Default)]
 pub struct Hits {
-    hits: [Hit; LABELS_MAX + 1],
-    len: u8,
+    hits: SmallVec<[Hit; HITS_INLINE]>,
 }
+
+/// Hits that need no memory of their own. Chosen: a name has some four labels, an index two or three layers.
+const HITS_INLINE: usize = 16;
 
 impl Hits {
     pub fn new() -> Hits {
-        let none = Hit { depth: 0, listed: SetId::EMPTY, excepted: SetId::EMPTY, special: SetId::EMPTY };
-        Hits { hits: [none; LABELS_MAX + 1], len: 0 }
+        Hits::default()
     }
 
     pub fn as_slice(&self) -> &[Hit] {
-        &self.hits[..usize::from(self.len)]
+        &self.hits
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.hits.is_empty()
     }
 
-    fn push(&mut self, hit: Hit) {
-        self.hits[usize::from(self.len)] = hit;
-        self.len += 1;
+    pub(super) fn clear(&mut self) {
+        self.hits.clear();
     }
-}
 
-impl Default for Hits {
-    fn default() -> Hits {
-        Hits::new()
+    pub(super) fn push(&mut self, hit: Hit) {
+        self.hits.push(hit);
     }
 }
 
@@ -141,36 +142,50 @@ impl SuffixTable {
         self.as_octets().get(self.header.range(section)).unwrap_or(&[])
     }
 
-    /// Finds every depth at which some list says something about `name`, a canonical wire-form name. What `hits` held
-    /// is forgotten. Allocates nothing.
-    pub fn look_up(&self, name: &[u8], hits: &mut Hits) {
-        hits.len = 0;
-        let labels = Labels::of(name);
-        // First the filter at every depth: the lines that this waits for are read side by side.
-        let mut maybe = self.header.depths & 1;
-        let filter = self.section(Section::Filter);
-        let mut hash = self.hasher.root();
+    /// For tables of one seed, each told where its turn comes in `maybe`: the depths at which it may hold `labels`, as
+    /// bits. First the filter at every depth: the lines that this waits for are read side by side.
+    pub(super) fn may_hold<'a>(
+        tables: impl Iterator<Item = &'a SuffixTable>,
+        labels: &Labels<'_>,
+        maybe: &mut [u128],
+    ) {
+        let mut filters = [(0, &[][..]); LAYERS_MAX];
+        let mut hasher = None;
+        let mut count = 0;
+        for (table, maybe) in tables.zip(maybe.iter_mut()) {
+            *maybe = table.header.depths & 1;
+            filters[count] = (table.header.depths, table.section(Section::Filter));
+            hasher.get_or_insert(table.hasher);
+            count += 1;
+        }
+        let Some(hasher) = hasher else { return };
+        let mut hash = hasher.root();
         for (depth, suffix) in labels.from_root() {
-            hash = self.hasher.below(hash, &suffix[..1 + usize::from(suffix[0])]);
-            if self.header.depths & (1 << depth) != 0 && filter::may_hold(filter, hash) {
-                maybe |= 1 << depth;
+            hash = hasher.below(hash, &suffix[..1 + usize::from(suffix[0])]);
+            for ((depths, filter), maybe) in filters[..count].iter().zip(maybe.iter_mut()) {
+                if depths & (1 << depth) != 0 && filter::may_hold(filter, hash) {
+                    *maybe |= 1 << depth;
+                }
             }
         }
-        if maybe == 0 {
-            return;
-        }
-        let key = Key::of(&labels);
-        while maybe != 0 {
-            let depth = maybe.trailing_zeros() as usize;
-            maybe &= maybe - 1;
-            let Some(found) = self.find(key.upto(depth)) else { continue };
-            let standing = self.standings.get(found.standing as usize).copied().unwrap_or_default();
-            let sides = if depth == labels.count() { standing.itself } else { standing.below };
-            if !sides.is_empty() {
-                let Sides { listed, excepted, special } = sides;
-                hits.push(Hit { depth: depth as u8, listed, excepted, special });
-            }
-        }
+    }
+
+    /// The number of the standing of exactly this key's name.
+    pub(super) fn standing_of(&self, asked: Asked<'_>) -> Option<usize> {
+        self.find(asked).map(|found| found.standing as usize)
+    }
+
+    pub(super) fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    pub(super) fn set(&self, id: SetId) -> &ListSet {
+        self.sets.get(id)
+    }
+
+    /// What its names are hashed with.
+    pub fn seed(&self) -> HashSeed {
+        self.header.seed
     }
 
     fn find(&self, asked: Asked<'_>) -> Option<Found> {
@@ -178,21 +193,6 @@ impl SuffixTable {
         let leaf = Leaf::of(leaf)?;
         let place = leaf.find(&self.symbols, asked)?;
         Some(Found { leaf: leaf_number, place, standing: leaf.standing(place)? })
-    }
-
-    /// The lists that hold the name that was looked up: an exception undoes its own list at every depth.
-    pub fn listed(&self, hits: &Hits) -> ListSet {
-        let mut listed = ListSet::new();
-        let mut excepted = ListSet::new();
-        for hit in hits.as_slice() {
-            listed = listed.union(self.set(hit.listed));
-            excepted = excepted.union(self.set(hit.excepted));
-        }
-        listed.difference(&excepted)
-    }
-
-    pub fn set(&self, id: SetId) -> &ListSet {
-        self.sets.get(id)
     }
 
     /// Every rule whose name is exactly `owner`, by list and line. For `explain`, not for queries.

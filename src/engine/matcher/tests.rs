@@ -1,6 +1,7 @@
 //! The compiled tables against rules read one by one, and the guard of public suffixes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -26,7 +27,7 @@ fn index(lists: &[&[(&str, Reach, Effect)]]) -> Index {
         }
         builder.add(ListId(i as u16), Part::of(&set, &|_| false));
     }
-    builder.build().unwrap()
+    Index::of(builder.build().unwrap())
 }
 
 fn check(index: &Index, asked: &str, expected: &[u16]) {
@@ -122,12 +123,12 @@ fn a_public_suffix_is_a_hole_that_no_downloaded_list_reaches() {
     assert_eq!(spared.count, 4);
     let shown: Vec<_> = spared.shown.iter().map(|n| (n.name.to_string(), n.line)).collect();
     assert_eq!(shown, [("blogspot.com".into(), 1), ("tk".into(), 2), ("co.uk".into(), 3), ("ddns.net".into(), 4)]);
-    let guarded = guarded.build().unwrap();
+    let guarded = Index::of(guarded.build().unwrap());
     let mut obeyed = Builder::new(SEED);
     let part = Part::of(&set, &|_| false);
     assert_eq!(part.spared, Spared::default());
     obeyed.add(ListId(0), part);
-    let obeyed = obeyed.build().unwrap();
+    let obeyed = Index::of(obeyed.build().unwrap());
     for (asked, when_guarded, when_obeyed) in [
         ("blogspot.com", &[][..], &[0][..]),
         ("shop.blogspot.com", &[], &[0]),
@@ -158,7 +159,7 @@ fn addresses_hit_by_every_covering_network() {
     }
     let mut builder = Builder::new(SEED);
     builder.add(ListId(5), Part::of(&set, &|_| false));
-    let table = builder.build().unwrap().addresses;
+    let table = Index::of(builder.build().unwrap()).addresses;
     for (address, listed) in [
         ("192.0.2.1", true),
         ("192.0.2.7", false),
@@ -269,26 +270,42 @@ proptest! {
         rules in prop::collection::vec((0u16..5, any_name(), any_reach(), any_effect()), 0..24),
         asked in prop::collection::vec(any_name(), 1..8),
         seed in any::<(u64, u64)>(),
+        split in 0u16..6,
+        same_seed in any::<bool>(),
     ) {
-        let mut builder = Builder::new(HashSeed(seed.0, seed.1));
+        // Lists from `split` on lie in a second layer, where they count from 0; a list that was there is gone.
+        let mut first = Builder::new(HashSeed(seed.0, seed.1));
+        let mut second = Builder::new(if same_seed { HashSeed(seed.0, seed.1) } else { SEED });
         for list in 0..5 {
             let mut set = RuleSet::default();
             for (i, (_, name, reach, effect)) in rules.iter().enumerate().filter(|(_, rule)| rule.0 == list) {
                 set.push(name, *reach, *effect, i as u32);
             }
-            builder.add(ListId(list), Part::of(&set, &|_| false));
+            let part = Part::of(&set, &|_| false);
+            if list < split { first.add(ListId(list), part) } else { second.add(ListId(list - split), part) }
+            if list == 0 {
+                second.add(ListId(9), Part::of(&set, &|_| false));
+            }
         }
-        let table = builder.build().unwrap().names;
+        let placed = |builder: Builder, lists: std::ops::Range<u16>| {
+            let layer = Arc::new(builder.build().unwrap());
+            Placed { layer, lists: lists.map(|list| Some(ListId(list))).collect() }
+        };
+        let table = Index::new(vec![placed(first, 0..split), placed(second, split..5)]).names;
         let mut hits = Hits::new();
         for asked in &asked {
             table.look_up(asked.as_wire(), &mut hits);
             for depth in 0..=asked.label_count() {
-                let hit = hits.as_slice().iter().find(|hit| usize::from(hit.depth) == depth).copied().unwrap_or_default();
-                for (id, effect) in [(hit.listed, Effect::List), (hit.excepted, Effect::Except)] {
-                    let lists: Vec<u16> = table.set(id).iter().map(|list| list.0).collect();
+                let at = |side: fn(&Hit) -> SetId| {
+                    let hits = hits.as_slice().iter().filter(|hit| usize::from(hit.depth) == depth);
+                    hits.fold(ListSet::EMPTY, |all, hit| all.union(table.set(side(hit))))
+                };
+                for (set, effect) in [(at(|h| h.listed), Effect::List), (at(|h| h.excepted), Effect::Except)] {
+                    let lists: Vec<u16> = set.iter().map(|list| list.0).collect();
                     prop_assert_eq!(lists, model::at_depth(&rules, asked, depth, effect), "{} at {}", asked, depth);
                 }
             }
+            prop_assert!(hits.as_slice().is_sorted_by_key(|hit| hit.depth));
             let mut placed: Vec<(u16, u32)> = table.rules_at(asked.as_wire()).map(|r| (r.list.0, r.line)).collect();
             placed.sort_unstable();
             let mut expected: Vec<(u16, u32)> =
@@ -311,7 +328,7 @@ proptest! {
             }
             builder.add(ListId(list), Part::of(&set, &|_| false));
         }
-        let listed: Vec<u16> = builder.build().unwrap().addresses.listed(asked).iter().map(|list| list.0).collect();
+        let listed: Vec<u16> = Index::of(builder.build().unwrap()).addresses.listed(asked).iter().map(|list| list.0).collect();
         prop_assert_eq!(listed, model::address_listed(&rules, asked));
     }
 }

@@ -15,7 +15,7 @@ pub(super) const KEY_OCTETS_MAX: usize = 2 * NAME_OCTETS_MAX;
 const PAD: usize = 8;
 
 /// The key of a name and of every suffix of it.
-pub(super) struct Key {
+pub(in crate::engine::matcher) struct Key {
     octets: [u8; KEY_OCTETS_MAX + PAD],
     /// By depth. Holds for the name's labels.
     ends: [u16; LABELS_MAX + 1],
@@ -23,7 +23,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(labels: &Labels<'_>) -> Key {
+    pub(in crate::engine::matcher) fn of(labels: &Labels<'_>) -> Key {
         let mut key = Key { octets: [0; KEY_OCTETS_MAX + PAD], ends: [0; LABELS_MAX + 1], depth: labels.count() };
         let mut to = 0;
         for (depth, suffix) in labels.from_root() {
@@ -51,7 +51,7 @@ impl Key {
     }
 
     /// The key of the suffix with so many labels.
-    pub(super) fn upto(&self, depth: usize) -> Asked<'_> {
+    pub(in crate::engine::matcher) fn upto(&self, depth: usize) -> Asked<'_> {
         Asked { octets: &self.octets, len: usize::from(self.ends[depth]) }
     }
 
@@ -62,7 +62,7 @@ impl Key {
 
 /// A key that is looked for: `len` octets of `octets`, which go on for at least a word.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(in crate::engine::matcher) struct Asked<'a> {
     octets: &'a [u8; KEY_OCTETS_MAX + PAD],
     len: usize,
 }

@@ -89,6 +89,10 @@ impl Header {
         let depths = u128::from(number()?) | u128::from(number()?) << 64;
         let seed = HashSeed(number()?, number()?);
         let (names, rules, leaves) = (number()?, number()?, number()?);
+        // Each takes at least an octet, so sums of such numbers stay numbers.
+        if [names, rules, leaves].iter().any(|&count| count > octets.len() as u64) {
+            return Err(OpenError::Damaged("it counts more than it holds"));
+        }
         let mut sections = [(0, 0); SECTIONS];
         for section in &mut sections {
             *section = (number()?, number()?);

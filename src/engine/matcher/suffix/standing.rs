@@ -10,7 +10,7 @@ use crate::engine::verdict::ListId;
 
 /// What the lists say at one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct Standing {
+pub(in crate::engine::matcher) struct Standing {
     /// About the name itself: exact and subtree rules.
     pub itself: Sides,
     /// About the names below: subtree and children rules.
@@ -18,14 +18,14 @@ pub(super) struct Standing {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct Sides {
+pub(in crate::engine::matcher) struct Sides {
     pub listed: SetId,
     pub excepted: SetId,
     pub special: SetId,
 }
 
 impl Sides {
-    pub(super) fn is_empty(self) -> bool {
+    pub(in crate::engine::matcher) fn is_empty(self) -> bool {
         self.listed.is_empty() && self.excepted.is_empty() && self.special.is_empty()
     }
 }

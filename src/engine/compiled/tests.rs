@@ -1,0 +1,118 @@
+//! What goes into a file comes out of it, and nothing else does.
+
+use super::*;
+use crate::engine::category::Layer as Rung;
+use crate::engine::list::{Format, parse};
+use crate::engine::matcher::{Builder, HashSeed, Hits, Index, Part};
+
+const OPTIONS: ParseOptions = ParseOptions { format: Format::Auto, bare_reach: None };
+
+fn list(name: &str) -> CompiledList {
+    CompiledList {
+        name: name.into(),
+        category: Category { name: "vapes".into(), layer: Rung::Content, title_en: "e".into(), title_vi: "v".into() },
+        source: "/lists/a.txt".into(),
+        options: OPTIONS,
+        rules: 3,
+        report: ListReport { lines: 9, ..ListReport::default() },
+        spared: 1,
+        spared_shown: vec![("com.vn".into(), 4)],
+        file_version: Some((1, 2, 3)),
+        obey_public_suffixes: false,
+        read_at: 0,
+    }
+}
+
+fn layer() -> Layer {
+    let mut builder = Builder::new(HashSeed(5, 6));
+    let mut text: String = (0..2_000).map(|i| format!("name{i}.example.org\n")).collect();
+    text.push_str("192.0.2.0/24\n2001:db8::/32\n");
+    builder.add(ListId(0), Part::of(&parse(text.as_bytes(), OPTIONS).unwrap(), &|_| false));
+    builder.add(ListId(1), Part::of(&parse(b"name7.example.org\n", OPTIONS).unwrap(), &|_| false));
+    builder.build().unwrap()
+}
+
+fn file() -> Vec<u8> {
+    let layer = layer();
+    let Encoded { head, names } = encode(&layer, &[list("a"), list("b")], "key").unwrap();
+    [&head, names].concat()
+}
+
+fn checked(octets: &[u8]) -> Result<Compiled, OpenError> {
+    let mut sum = Sum::default();
+    octets.chunks(1000).for_each(|chunk| sum.update(chunk));
+    sum.finish()?;
+    open(Arc::new(octets.to_vec()))
+}
+
+/// Asks everything that queries and `explain` ask.
+fn ask(compiled: Compiled) {
+    let index = Index::of(Arc::into_inner(compiled.layer).unwrap());
+    let mut hits = Hits::new();
+    for i in (0..2_000).step_by(251) {
+        let name = Name::from_text(&format!("www.name{i}.example.org")).unwrap();
+        index.names.look_up(name.as_wire(), &mut hits);
+        index.names.listed(&hits);
+        index.names.rules_at(name.parent().as_wire()).count();
+    }
+    index.addresses.listed("192.0.2.1".parse().unwrap());
+}
+
+#[test]
+fn a_file_brings_what_it_was_made_of() {
+    let made = checked(&file()).unwrap();
+    assert_eq!((made.lists.as_slice(), made.key.as_str()), (&[list("a"), list("b")][..], "key"));
+    assert_eq!(made.lists[0].about().spared.shown[0].line, 4);
+    let index = Index::of(Arc::into_inner(made.layer).unwrap());
+    let mut hits = Hits::new();
+    let listed = |index: &Index, hits: &Hits| index.names.listed(hits).iter().map(|l| l.0).collect::<Vec<_>>();
+    for (name, expected) in [("www.name7.example.org", &[0, 1][..]), ("name1999.example.org", &[0]), ("x.org", &[])] {
+        index.names.look_up(Name::from_text(name).unwrap().as_wire(), &mut hits);
+        assert_eq!(listed(&index, &hits), expected, "{name}");
+    }
+    for (address, is_listed) in [("192.0.2.9", true), ("::ffff:192.0.2.9", true), ("2001:db8::1", true), ("::1", false)] {
+        assert_eq!(!index.addresses.listed(address.parse().unwrap()).is_empty(), is_listed, "{address}");
+    }
+    let line = index.names.rules_at(Name::from_text("name7.example.org").unwrap().as_wire()).next().unwrap().line;
+    assert_eq!(line, 8);
+}
+
+#[test]
+fn a_file_that_is_cut_is_refused() {
+    let file = file();
+    for len in (0..file.len()).step_by(64) {
+        assert!(checked(&file[..len]).is_err(), "{len} octets");
+        // Nobody checked its sum: refused, or harmless.
+        let _ = open(Arc::new(file[..len].to_vec())).map(ask);
+    }
+}
+
+#[test]
+fn a_file_that_was_changed_is_refused() {
+    let file = file();
+    for at in (0..file.len()).step_by(97) {
+        let mut bad = file.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(checked(&bad).is_err(), "octet {at}");
+        let _ = open(Arc::new(bad)).map(ask);
+    }
+}
+
+#[test]
+fn refusals_tell_what_to_do() {
+    let mut newer = file();
+    newer[8] = 2;
+    let why = checked(&newer).unwrap_err().to_string();
+    assert_eq!(why, "it is of format 2, and this program reads 1: update lachan");
+    assert_eq!(checked(b"0.0.0.0 a.example\n").unwrap_err().to_string(), "it is no compiled list file");
+    let layer = layer();
+    let refused = |lists: &[CompiledList]| {
+        let Encoded { head, names } = encode(&layer, lists, "").unwrap();
+        checked(&[&head, names].concat()).unwrap_err().to_string()
+    };
+    assert_eq!(refused(&[list("a"), list("a")]), "its list `a`: it is there twice");
+    let mut odd = list("a");
+    odd.category.name = "A B".into();
+    assert_eq!(refused(&[odd, list("b")]), "its list `a`: its category's name is no name");
+    assert_eq!(refused(&[]), "it is damaged (an address rule cannot be read)");
+}

@@ -1,0 +1,267 @@
+//! Several tables asked as one: lists that change together lie in one layer, so that a rule of our own that changes leaves
+//! ten million others where they are.
+//!
+//! A layer numbers its lists for itself and never changes. Where it is put into an index, its sets of lists are made anew
+//! in the index's numbers — a few hundred sets, never the names.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::engine::limits::{LABELS_MAX, LAYERS_MAX, LISTS_MAX};
+use crate::engine::matcher::address::{AddressRuleAt, AddressTable};
+use crate::engine::matcher::set::{Interner, ListSet, SetId, Sets};
+use crate::engine::matcher::suffix::key::Key;
+use crate::engine::matcher::suffix::standing::{Sides, Standing};
+use crate::engine::matcher::suffix::{Hit, Hits, RuleAt, SuffixTable};
+use crate::engine::name::Labels;
+use crate::engine::verdict::ListId;
+
+/// The rules of some lists. Shared by every generation from the first that has them to the last.
+#[derive(Debug)]
+pub struct Layer {
+    pub names: SuffixTable,
+    pub addresses: AddressTable,
+}
+
+/// A layer at its place in an index.
+#[derive(Debug)]
+pub struct Placed {
+    pub layer: Arc<Layer>,
+    /// By the layer's own number of a list, the index's; `None`: the list is not in the index any more.
+    pub lists: Vec<Option<ListId>>,
+}
+
+/// Every list's rules, ready to be asked.
+#[derive(Debug)]
+pub struct Index {
+    pub names: Names,
+    pub addresses: Addresses,
+}
+
+impl Index {
+    /// An index of these layers, whose lists have different numbers.
+    ///
+    /// # Panics
+    /// With more than [`LAYERS_MAX`] layers; the caller counts them.
+    pub fn new(mut layers: Vec<Placed>) -> Index {
+        assert!(layers.len() <= LAYERS_MAX, "{} layers of at most {LAYERS_MAX}", layers.len());
+        // Those that hash alike lie together: a name is hashed once for all of them.
+        layers.sort_by_key(|placed| placed.layer.names.seed());
+        let addresses = Addresses::new(&layers);
+        Index { names: Names::new(layers), addresses }
+    }
+
+    /// A layer by itself, its lists with the numbers that they have in it.
+    pub fn of(layer: Layer) -> Index {
+        let lists = (0..LISTS_MAX as u16).map(|list| Some(ListId(list))).collect();
+        Index::new(vec![Placed { layer: Arc::new(layer), lists }])
+    }
+}
+
+/// The names of every layer.
+#[derive(Debug)]
+pub struct Names {
+    layers: Vec<NameLayer>,
+    sets: Sets,
+}
+
+#[derive(Debug)]
+struct NameLayer {
+    placed: Placed,
+    /// The layer's standings with the index's sets.
+    standings: Vec<Standing>,
+}
+
+impl Names {
+    fn new(layers: Vec<Placed>) -> Names {
+        let mut sets = Interner::new();
+        let layers = layers
+            .into_iter()
+            .map(|placed| {
+                let table = &placed.layer.names;
+                let standings = table.standings().iter().map(|standing| {
+                    let mut side = |id: SetId| sets.number(&moved(table.set(id), &placed.lists));
+                    let mut sides = |sides: Sides| Sides {
+                        listed: side(sides.listed),
+                        excepted: side(sides.excepted),
+                        special: side(sides.special),
+                    };
+                    Standing { itself: sides(standing.itself), below: sides(standing.below) }
+                });
+                let standings = standings.collect();
+                NameLayer { placed, standings }
+            })
+            .collect();
+        Names { layers, sets: sets.finish() }
+    }
+
+    /// Finds every depth at which some list says something about `name`, a canonical wire-form name; shallowest first,
+    /// and at one depth a hit for each layer. What `hits` held is forgotten. Allocates only for more hits than any real
+    /// name has.
+    pub fn look_up(&self, name: &[u8], hits: &mut Hits) {
+        hits.clear();
+        let labels = Labels::of(name);
+        let mut maybe = [0_u128; LAYERS_MAX];
+        let mut first = 0;
+        for alike in self.layers.chunk_by(|a, b| a.table().seed() == b.table().seed()) {
+            SuffixTable::may_hold(alike.iter().map(NameLayer::table), &labels, &mut maybe[first..]);
+            first += alike.len();
+        }
+        let mut depths = maybe.iter().fold(0, |all, of_layer| all | of_layer);
+        if depths == 0 {
+            return;
+        }
+        let key = Key::of(&labels);
+        while depths != 0 {
+            let depth = depths.trailing_zeros() as usize;
+            depths &= depths - 1;
+            for (layer, _) in self.layers.iter().zip(&maybe).filter(|(_, maybe)| *maybe >> depth & 1 == 1) {
+                let Some(standing) = layer.table().standing_of(key.upto(depth)) else { continue };
+                let standing = layer.standings.get(standing).copied().unwrap_or_default();
+                let sides = if depth == labels.count() { standing.itself } else { standing.below };
+                if !sides.is_empty() {
+                    let Sides { listed, excepted, special } = sides;
+                    hits.push(Hit { depth: depth as u8, listed, excepted, special });
+                }
+            }
+        }
+    }
+
+    /// The lists that hold the name that was looked up: an exception undoes its own list at every depth.
+    pub fn listed(&self, hits: &Hits) -> ListSet {
+        let mut listed = ListSet::new();
+        let mut excepted = ListSet::new();
+        for hit in hits.as_slice() {
+            listed = listed.union(self.set(hit.listed));
+            excepted = excepted.union(self.set(hit.excepted));
+        }
+        listed.difference(&excepted)
+    }
+
+    pub fn set(&self, id: SetId) -> &ListSet {
+        self.sets.get(id)
+    }
+
+    /// Every rule whose name is exactly `owner`, by list and line in each layer. For `explain`, not for queries.
+    pub fn rules_at<'a>(&'a self, owner: &'a [u8]) -> impl Iterator<Item = RuleAt> + 'a {
+        self.layers.iter().flat_map(move |layer| {
+            let rules = layer.table().rules_at(owner);
+            rules.filter_map(|rule| Some(RuleAt { list: place(rule.list, &layer.placed.lists)?, ..rule }))
+        })
+    }
+
+    /// The layers, in no order that means anything.
+    pub fn layers(&self) -> impl Iterator<Item = &Placed> {
+        self.layers.iter().map(|layer| &layer.placed)
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &SuffixTable> {
+        self.layers.iter().map(NameLayer::table)
+    }
+
+    /// Names that have a rule; one that has rules in several layers counts in each.
+    pub fn len(&self) -> usize {
+        self.tables().map(SuffixTable::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tables().all(SuffixTable::is_empty)
+    }
+
+    /// Rules of all lists.
+    pub fn rule_count(&self) -> usize {
+        self.tables().map(SuffixTable::rule_count).sum()
+    }
+
+    /// Octets that queries read.
+    pub fn hot_octets(&self) -> usize {
+        self.tables().map(SuffixTable::hot_octets).sum()
+    }
+
+    /// Octets of list and line of every rule, which queries do not read.
+    pub fn cold_octets(&self) -> usize {
+        self.tables().map(SuffixTable::cold_octets).sum()
+    }
+}
+
+impl NameLayer {
+    fn table(&self) -> &SuffixTable {
+        &self.placed.layer.names
+    }
+}
+
+/// The addresses of every layer.
+#[derive(Debug)]
+pub struct Addresses {
+    layers: Vec<AddressLayer>,
+}
+
+#[derive(Debug)]
+struct AddressLayer {
+    layer: Arc<Layer>,
+    lists: Vec<Option<ListId>>,
+    /// The layer's sets in the index's numbers.
+    sets: Vec<ListSet>,
+}
+
+impl Addresses {
+    /// Layers without an address are not asked.
+    fn new(layers: &[Placed]) -> Addresses {
+        let with_some = layers.iter().filter(|placed| !placed.layer.addresses.is_empty());
+        let layers = with_some.map(|Placed { layer, lists }| AddressLayer {
+            layer: Arc::clone(layer),
+            lists: lists.clone(),
+            sets: layer.addresses.sets().map(|set| moved(set, lists)).collect(),
+        });
+        Addresses { layers: layers.collect() }
+    }
+
+    /// Gives `found` every network that covers `address`, with the lists that hold and that except it, the widest
+    /// network of a layer first. Allocates nothing.
+    pub fn look_up(&self, address: IpAddr, mut found: impl FnMut(IpNet, &ListSet, &ListSet)) {
+        for AddressLayer { layer, sets, .. } in &self.layers {
+            layer.addresses.look_up(address, |net, listed, excepted| found(net, &sets[listed], &sets[excepted]));
+        }
+    }
+
+    /// The lists that hold `address`: an exception undoes its own list, whichever network is narrower.
+    pub fn listed(&self, address: IpAddr) -> ListSet {
+        let mut listed = ListSet::new();
+        let mut excepted = ListSet::new();
+        self.look_up(address, |_, of, but| {
+            listed = listed.union(of);
+            excepted = excepted.union(but);
+        });
+        listed.difference(&excepted)
+    }
+
+    /// Every rule about exactly `net`, by list and line in each layer. For `explain`, not for queries.
+    pub fn rules_at(&self, net: IpNet) -> impl Iterator<Item = AddressRuleAt> + '_ {
+        self.layers.iter().flat_map(move |layer| {
+            let rules = layer.layer.addresses.rules_at(net);
+            rules.filter_map(|rule| Some(AddressRuleAt { list: place(rule.list, &layer.lists)?, ..rule }))
+        })
+    }
+
+    /// Networks that have a rule; one that has rules in several layers counts in each.
+    pub fn len(&self) -> usize {
+        self.layers.iter().map(|layer| layer.layer.addresses.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+}
+
+fn place(list: ListId, lists: &[Option<ListId>]) -> Option<ListId> {
+    lists.get(usize::from(list.0)).copied().flatten()
+}
+
+/// A layer's set in the index's numbers, without the lists that are not there any more.
+fn moved(set: &ListSet, lists: &[Option<ListId>]) -> ListSet {
+    set.iter().filter_map(|list| place(list, lists)).collect()
+}
+
+const _: () = assert!(LABELS_MAX < u128::BITS as usize);
