@@ -4,6 +4,7 @@
 
 mod check;
 mod client;
+mod compile;
 mod explain;
 mod healthcheck;
 mod language;
@@ -79,7 +80,7 @@ enum Command {
     /// Say why a name is blocked, rewritten or allowed
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
-    /// The lists in force
+    /// The lists: those in force, and a file of them
     Lists {
         #[command(subcommand)]
         command: ListsCommand,
@@ -99,6 +100,8 @@ enum Command {
 enum ListsCommand {
     /// Rules, skipped lines and errors of every list of the running resolver
     Status(ListsStatusArgs),
+    /// Compile every configured list into one file, for `format = "compiled"` here or elsewhere
+    Compile(ListsCompileArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +122,16 @@ struct AdminArgs {
 struct ListsStatusArgs {
     #[command(flatten)]
     admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListsCompileArgs {
+    /// Where the file goes; it is there whole or not at all
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -157,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command: ListsCommand::Status(args) } => lists::status(config.as_deref(), &args),
+        Command::Lists { command: ListsCommand::Compile(args) } => compile::run(config.as_deref(), &args),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {

@@ -32,6 +32,14 @@ impl Version {
         std::fs::metadata(path).map_or(Version::Absent, |meta| Version::of(&meta))
     }
 
+    /// Size, and seconds and nanoseconds of the last change: what is the same for a copy on another machine.
+    pub fn of_content(&self) -> Option<(u64, i64, i64)> {
+        match self {
+            Version::File(size, secs, nanos, ..) => Some((*size, *secs, *nanos)),
+            Version::Absent | Version::Parts(_) => None,
+        }
+    }
+
     pub(super) fn of(meta: &Metadata) -> Version {
         Version::File(meta.len(), meta.mtime(), meta.mtime_nsec(), meta.dev(), meta.ino())
     }

@@ -1,12 +1,15 @@
 //! The half that touches the world: sockets, files, clocks, tasks. It moves octets and decides nothing.
 
 pub mod admin;
+pub mod artefacts;
+mod background;
 pub mod cache;
 pub mod clock;
 pub mod explain;
 pub mod forwarder;
 pub mod inflight;
 pub mod listener;
+mod mapped;
 mod memory;
 pub mod reload;
 pub mod resolver;

@@ -7,28 +7,39 @@ use std::time::Instant;
 
 use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
+use crate::daemon::artefacts::{self, Artefacts, Taken};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
 use crate::daemon::memory;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
-use crate::daemon::sources::{ListProblem, Sources};
+use crate::daemon::sources::{self, ListProblem, Load, Sources};
 use crate::daemon::telemetry::Metrics;
-use crate::engine::compile::{BuiltIn, CompileReport, Inputs, Policy, compile};
+use crate::engine::compile::{
+    BuiltIn, CompileReport, Home, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile,
+    configured_layer,
+};
+use crate::engine::compiled::CompiledList;
 use crate::engine::list::{Reach, own_entry};
-use crate::engine::matcher::HashSeed;
+use crate::engine::matcher::{HashSeed, Layer};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::verdict::ListId;
 
 /// Where upstream servers come from when the configuration names none.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where state is kept unless something says otherwise.
+const STATE_DIRECTORY: &str = "/var/lib/lachan";
 
 /// Makes generations from one configuration file, or from the embedded default.
 pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
     sources: Sources,
+    artefacts: Artefacts,
+    /// Whether copies of lists are kept in the state directory.
+    keeps_state: bool,
     built_in: BuiltIn,
     seed: HashSeed,
     generation: u64,
@@ -83,12 +94,19 @@ impl Loader {
         Loader {
             path,
             sources: Sources::default(),
+            artefacts: Artefacts::default(),
+            keeps_state: false,
             built_in: built_in(),
             seed,
             generation: 0,
             lists_in_force: 0,
             seen: Versions::new(),
         }
+    }
+
+    /// Keeps compiled lists in the state directory: for the process that serves, and no other.
+    pub fn keeping_state(self) -> Loader {
+        Loader { keeps_state: true, ..self }
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -127,13 +145,23 @@ impl Loader {
         if previous.is_some() {
             self.refuse_what_was_cut_off(&policy, own.unwrap_or(&settings.dns))?;
         }
-        let list_count = policy.lists.len();
-        let load = self.sources.load(&policy.lists, progress);
-        self.seen.extend(load.seen);
+        let list_count = policy.lists.len() + policy.compiled.len();
+        let unkept = self.keep_state(&settings, &policy);
+        let key = artefacts::key_of(&policy.lists);
+        let kept = previous.is_none().then(|| self.artefacts.kept_texts(&key)).flatten();
+        let kept = kept.and_then(|kept| Some((self.sources.load_kept(&policy.lists, &kept)?, kept.layer)));
+        let (mut load, texts_kept) = match kept {
+            Some((load, layer)) => (load, Some(layer)),
+            None => (self.sources.load(&policy.lists, progress), None),
+        };
+        self.load_compiled(&mut policy, &mut load)?;
+        self.seen.extend(std::mem::take(&mut load.seen));
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
         if !fatal.is_empty() {
             return Err(fatal);
         }
+        // Without a problem only: what came of a broken list must not look as if it were what its file says.
+        let key = if load.problems.is_empty() { key } else { String::new() };
         let own = own.unwrap_or(&settings.dns).to_vec();
         let (upstreams, upstream_origin) = if policy.upstreams.is_empty() {
             let (found, origin) = Forwarder::system_upstreams(&own);
@@ -148,10 +176,12 @@ impl Loader {
             built_in: self.built_in.clone(),
             upstreams,
             seed: self.seed,
-            texts: None,
+            texts: texts_kept,
         };
-        let (snapshot, report) =
+        let in_use = inputs.texts.clone().or_else(|| previous.and_then(|generation| generation.snapshot.texts.clone()));
+        let (mut snapshot, report) =
             compile(inputs, previous.map(|generation| &generation.snapshot)).map_err(|why| vec![why.to_string()])?;
+        self.keep_texts(&mut snapshot, in_use.as_ref(), &load.read_at, &load.in_force, &key);
         let options =
             ForwarderOptions { bootstrap: settings.bootstrap.clone(), ca_file: settings.tls_roots.clone(), own };
         let forwarder =
@@ -161,7 +191,7 @@ impl Loader {
         self.lists_in_force = list_count;
         self.sources.in_force(load.good);
         let notes = Notes {
-            hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),
+            hints: texts(&hints).into_iter().chain(report_texts(&report)).chain(unkept).collect(),
             problems: load.problems,
             read_at: load.read_at,
             upstream_origin,
@@ -173,11 +203,109 @@ impl Loader {
 }
 
 impl Loader {
+    /// Every configured list in one layer, for a compiled file.
+    ///
+    /// # Errors
+    /// Those of [`Loader::load`], and every list that is not at the version that its source has.
+    pub fn compiled(&mut self) -> Result<(Arc<Layer>, Vec<CompiledList>), Vec<String>> {
+        let Loaded { generation, notes, .. } = self.load(None, None, |_, _| {})?;
+        if !notes.problems.is_empty() {
+            return Err(notes.problems.into_iter().map(|problem| problem.message).collect());
+        }
+        let snapshot = &generation.snapshot;
+        let lists = compiled_lists(snapshot, &notes.read_at, &notes.list_versions);
+        let layer = configured_layer(snapshot, self.seed).map_err(|why| vec![why.to_string()])?;
+        Ok((layer, lists.into_iter().map(|(_, list)| list).collect()))
+    }
+
+    /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
+    fn keep_state(&mut self, settings: &Settings, policy: &Policy) -> Option<String> {
+        let is_file = |list: &ListSettings| matches!(list.source, ListSource::File(_));
+        let has_some = policy.lists.iter().any(is_file) || !policy.compiled.is_empty();
+        if !self.keeps_state || !has_some || self.artefacts.is_keeping() {
+            return None;
+        }
+        let directory = state_directory(settings);
+        let why = self.artefacts.keep_in(&directory).err()?;
+        Some(format!("{why}: no compiled list is kept for the next start (state_directory = {})", directory.display()))
+    }
+
+    /// Adds the lists of compiled files to what was loaded, and their categories to the policy's.
+    fn load_compiled(&mut self, policy: &mut Policy, load: &mut Load) -> Result<(), Vec<String>> {
+        let mut errors = Vec::new();
+        for settings in &policy.compiled {
+            let version = Version::of_file(&settings.file);
+            load.seen.entry(settings.file.clone()).or_insert_with(|| version.clone());
+            let Taken { compiled, error } = self.artefacts.take(settings, version);
+            if let Some(why) = error {
+                load.problems.push(sources::problem(&settings.name, &settings.file, &why, compiled.is_some(), settings.required));
+            }
+            let Some(compiled) = compiled else { continue };
+            for (number, list) in compiled.lists.iter().enumerate() {
+                if load.lists.iter().any(|other| other.settings.name == list.name) {
+                    let (table, name) = (&settings.name, &list.name);
+                    errors.push(format!("[list.{table}]: its file brings a list `{name}`, and there is another of this name"));
+                    continue;
+                }
+                let category = settings.category.or_else(|| policy.categories.id(&list.category.name));
+                let category = category.unwrap_or_else(|| policy.categories.declare(list.category.clone()));
+                let source = list.list_source();
+                if let ListSource::File(path) = &source {
+                    // As long as the text is the one that was compiled, `explain` may show its lines.
+                    let now = Version::of_file(path);
+                    let is_same = now.of_content().is_some() && now.of_content() == list.file_version;
+                    load.in_force.insert(list.name.clone(), if is_same { now } else { Version::Absent });
+                }
+                load.read_at.insert(list.name.clone(), list.read_at);
+                let home = Home { layer: Arc::clone(&compiled.layer), list: ListId(number as u16) };
+                load.lists.push(LoadedList {
+                    settings: ListSettings {
+                        name: list.name.clone(),
+                        category,
+                        options: list.options,
+                        source,
+                        required: settings.required,
+                        obey_public_suffixes: list.obey_public_suffixes,
+                    },
+                    rules: ListRules::Compiled(home, list.about()),
+                });
+            }
+        }
+        self.artefacts.keep_only(&policy.compiled);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Keeps the layer of texts for the next start, when it is a new one, and serves it from there.
+    fn keep_texts(
+        &self,
+        snapshot: &mut Snapshot,
+        in_use: Option<&Arc<Layer>>,
+        read_at: &HashMap<String, u64>,
+        versions: &HashMap<String, Version>,
+        key: &str,
+    ) {
+        let Some(texts) = snapshot.texts.clone().filter(|texts| !in_use.is_some_and(|old| Arc::ptr_eq(old, texts))) else {
+            return;
+        };
+        let lists = compiled_lists(snapshot, read_at, versions);
+        let lists: Vec<CompiledList> = lists
+            .into_iter()
+            .filter(|(home, _)| Arc::ptr_eq(&home.layer, &texts))
+            .enumerate()
+            .take_while(|(i, (home, _))| usize::from(home.list.0) == *i)
+            .map(|(_, (_, list))| list)
+            .collect();
+        let is_whole = lists.len() == snapshot.lists_of(&texts);
+        if is_whole && let Some(layer) = self.artefacts.keep_texts(&texts, &lists, key) {
+            snapshot.serve_texts_from(layer);
+        }
+    }
+
     /// A file cut short may still read well. What only a hand would do at leisure is done by a restart.
     fn refuse_what_was_cut_off(&self, policy: &Policy, own: &[std::net::SocketAddr]) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
         let path = self.path.as_ref().map_or(String::new(), |path| format!("{}: ", path.display()));
-        if policy.lists.is_empty() && self.lists_in_force > 0 {
+        if policy.lists.is_empty() && policy.compiled.is_empty() && self.lists_in_force > 0 {
             errors.push(format!(
                 "{path}no [list.*] is left of {}: the file may be cut short; to serve without lists, restart",
                 self.lists_in_force
@@ -188,6 +316,41 @@ impl Loader {
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+}
+
+/// Where state is: as configured, else as systemd says, else where packages put it.
+pub(super) fn state_directory(settings: &Settings) -> PathBuf {
+    let given = settings.state_directory.clone();
+    // systemd gives several directories with colons between them.
+    let told = || std::env::var("STATE_DIRECTORY").ok()?.split(':').next().filter(|d| !d.is_empty()).map(PathBuf::from);
+    given.or_else(told).unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))
+}
+
+/// The configured lists of a snapshot as a compiled file tells of them, each with where its rules lie.
+pub fn compiled_lists(
+    snapshot: &Snapshot,
+    read_at: &HashMap<String, u64>,
+    versions: &HashMap<String, Version>,
+) -> Vec<(Home, CompiledList)> {
+    let configured = snapshot.lists.iter().filter_map(|list| Some((list, list.configured.as_ref()?)));
+    let told = configured.map(|(list, about)| {
+        let shown = about.spared.shown.iter().map(|rule| (rule.name.to_string(), rule.line));
+        let told = CompiledList {
+            name: list.name.clone(),
+            category: snapshot.categories.get(about.settings.category).clone(),
+            source: sources::source_text(&about.settings.source),
+            options: about.settings.options,
+            rules: u32::try_from(list.rules).unwrap_or(u32::MAX),
+            report: about.report.clone(),
+            spared: about.spared.count,
+            spared_shown: shown.collect(),
+            file_version: versions.get(&list.name).and_then(Version::of_content),
+            obey_public_suffixes: about.settings.obey_public_suffixes,
+            read_at: read_at.get(&list.name).copied().unwrap_or(0),
+        };
+        (about.home.clone(), told)
+    });
+    told.collect()
 }
 
 /// The machine's name: what `id.server` and NSID say unless `node_name` says otherwise. Empty when it cannot be had.

@@ -16,7 +16,7 @@ use crate::daemon::admin::{self, Admin};
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::telemetry::Metrics;
-use crate::daemon::{clock, listener, memory, watch};
+use crate::daemon::{background, clock, listener, memory, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 
 /// Open files: one for each question in flight, one for each TCP client, and some.
@@ -63,7 +63,7 @@ pub async fn run(
 
     raise_file_limit();
     let embedded = options.config.is_none();
-    let mut loader = Loader::new(options.config);
+    let mut loader = Loader::new(options.config).keeping_state();
     let loading = tokio::task::spawn_blocking(move || {
         let loaded =
             check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None, progress));
@@ -183,7 +183,7 @@ async fn reload_when_asked(asked: Arc<Notify>, reloader: Arc<Reloader>) {
         asked.notified().await;
         let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
         let reloading = Arc::clone(&reloader);
-        if let Err(why) = tokio::task::spawn_blocking(move || reloading.reload()).await {
+        if let Err(why) = background::run(move || reloading.reload()).await {
             tracing::error!("a reload broke off: {why}");
         }
         let _ = sd_notify::notify(false, &[NotifyState::Ready]);

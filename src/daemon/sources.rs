@@ -5,15 +5,19 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::built_in;
 use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
-use crate::engine::compile::{ListRules, ListSettings, ListSource, LoadedList};
+use crate::engine::compile::{Home, ListRules, ListSettings, ListSource, LoadedList};
+use crate::engine::compiled::Compiled;
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
 use crate::engine::list::{self, ParseOptions, RuleSet};
 use crate::engine::matcher::Part;
 use crate::engine::matcher::public_suffix::is_public_suffix;
+use crate::engine::verdict::ListId;
 
 /// What is remembered of every list between reloads. Its rules are not: they are in the snapshot in force.
 #[derive(Debug, Default)]
@@ -72,15 +76,9 @@ impl Sources {
             let (good, rules) = match self.refresh(settings, &mut load.seen) {
                 Ok(fresh) => fresh,
                 Err(why) => {
-                    let place = source_text(&settings.source);
+                    let place = PathBuf::from(source_text(&settings.source));
                     let kept = self.good.get(&settings.name).cloned();
-                    let (instead, fatal) = match &kept {
-                        Some(_) => ("; its last good version stays in force", false),
-                        None if settings.required => ("; it has no good version and is required", true),
-                        None => ("; it has no good version and holds nothing (required = false)", false),
-                    };
-                    let message = format!("list `{}` ({place}): {why}{instead}", settings.name);
-                    load.problems.push(ListProblem { list: settings.name.clone(), message, fatal });
+                    load.problems.push(problem(&settings.name, &place, &why, kept.is_some(), settings.required));
                     match kept {
                         Some(good) => (good, ListRules::Kept),
                         None => continue,
@@ -93,6 +91,36 @@ impl Sources {
             load.lists.push(LoadedList { settings: settings.clone(), rules });
         }
         load
+    }
+
+    /// The same as [`Sources::load`] when every list lies compiled in `kept`, made of just these settings and versions.
+    pub fn load_kept(&self, lists: &[ListSettings], kept: &Compiled) -> Option<Load> {
+        let mut load = Load::default();
+        for settings in lists {
+            let number = kept.lists.iter().position(|list| list.name == settings.name)?;
+            let list = &kept.lists[number];
+            let version = match &settings.source {
+                ListSource::BuiltIn(_) => None,
+                ListSource::File(path) => Some((path.clone(), Version::of_file(path))),
+            };
+            load.seen.extend(version.clone());
+            let version = version.map(|(_, version)| version);
+            let about = list.about();
+            let good = GoodList {
+                source: settings.source.clone(),
+                options: settings.options,
+                obey_public_suffixes: settings.obey_public_suffixes,
+                version: version.clone(),
+                rules: about.rules,
+                read_at: list.read_at,
+            };
+            load.read_at.insert(settings.name.clone(), good.read_at);
+            load.in_force.extend(version.map(|version| (settings.name.clone(), version)));
+            load.good.insert(settings.name.clone(), good);
+            let home = Home { layer: Arc::clone(&kept.layer), list: ListId(number as u16) };
+            load.lists.push(LoadedList { settings: settings.clone(), rules: ListRules::Compiled(home, about) });
+        }
+        Some(load)
     }
 
     /// What was loaded is in the snapshot that goes into force.
@@ -132,6 +160,17 @@ impl Sources {
         let good = GoodList { source, options, obey_public_suffixes, version, rules, read_at };
         Ok((good, ListRules::Read(part)))
     }
+}
+
+/// What is told of a list, or a compiled file, that cannot be read.
+pub fn problem(list: &str, place: &Path, why: &str, is_kept: bool, required: bool) -> ListProblem {
+    let (instead, fatal) = match (is_kept, required) {
+        (true, _) => ("; its last good version stays in force", false),
+        (false, true) => ("; it has no good version and is required", true),
+        (false, false) => ("; it has no good version and holds nothing (required = false)", false),
+    };
+    let message = format!("list `{list}` ({}): {why}{instead}", place.display());
+    ListProblem { list: list.to_owned(), message, fatal }
 }
 
 /// Reads and parses one list.
@@ -183,8 +222,6 @@ pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::engine::category::CategoryId;
     use crate::engine::list::Format;

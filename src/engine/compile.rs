@@ -482,6 +482,21 @@ fn kept(previous: Option<&Snapshot>, name: &str) -> (Home, ListAbout) {
     (about.home.clone(), ListAbout { rules: list.rules, spared, report })
 }
 
+/// One layer of every configured list of a snapshot, with the numbers that they have in it: what a compiled file holds.
+pub fn configured_layer(snapshot: &Snapshot, seed: HashSeed) -> Result<Arc<Layer>, IndexFull> {
+    let count = snapshot.lists.iter().take_while(|list| list.configured.is_some()).count();
+    let is_own = |placed: &&Placed| placed.lists.iter().flatten().all(|list| usize::from(list.0) >= count);
+    let layers: Vec<&Placed> = snapshot.index.names.layers().filter(|placed| !is_own(placed)).collect();
+    if let [only] = layers[..]
+        && only.lists.iter().copied().eq((0..count as u16).map(|list| Some(ListId(list))))
+    {
+        return Ok(Arc::clone(&only.layer));
+    }
+    let mut builder = Builder::new(seed);
+    layers.iter().for_each(|placed| builder.add_from(&placed.layer, &placed.lists));
+    Ok(Arc::new(builder.build()?))
+}
+
 /// The lists so far, and the layer of our own that is growing.
 struct Plan {
     builder: Builder,

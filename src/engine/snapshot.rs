@@ -123,6 +123,12 @@ impl Snapshot {
         homes.filter(|home| Arc::ptr_eq(&home.layer, &before)).for_each(|home| home.layer = Arc::clone(&layer));
     }
 
+    /// How many lists have their rules in `layer`.
+    pub fn lists_of(&self, layer: &Arc<Layer>) -> usize {
+        let configured = self.lists.iter().filter_map(|list| list.configured.as_ref());
+        configured.filter(|list| Arc::ptr_eq(&list.home.layer, layer)).count()
+    }
+
     pub fn list(&self, id: ListId) -> &List {
         &self.lists[usize::from(id.0)]
     }

@@ -72,6 +72,7 @@ impl Served {
         let config = config_path(directory.path());
         let log = NamedTempFile::new().unwrap();
         let mut command = lachan(&["serve", "-c", config.to_str().unwrap()]);
+        command.env("STATE_DIRECTORY", directory.path().join("state"));
         let mut child = command.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
         let banner = read_banner(&mut child, log.path());
         let words = || banner.split(|c: char| c.is_whitespace() || c == ',');

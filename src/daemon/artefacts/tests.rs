@@ -1,0 +1,1 @@
+//! Files read, copied and kept.
