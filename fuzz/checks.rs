@@ -1,8 +1,13 @@
 //! What must hold for any octets. The fuzz targets call these, and so does the test that replays their corpora.
 
+use std::sync::{Arc, OnceLock};
+
+use lachan::engine;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
+use lachan::engine::category::{Categories, CategoryId};
+use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
-use lachan::engine::list::{Format, ParseOptions, Reach, parse};
+use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, parse};
 use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
@@ -29,6 +34,78 @@ pub fn list_parse(octets: &[u8]) {
             assert!(skipped <= rules.report.lines);
         }
     }
+}
+
+/// Octets that claim to be a compiled file are refused or answer something: no panic, no hang. So does a good file some of
+/// whose octets are others: each four octets of the input say where (three of them) and how.
+pub fn compiled(octets: &[u8]) {
+    ask_compiled(octets.to_vec());
+    let mut file = good_compiled().to_vec();
+    for change in octets.as_chunks::<4>().0.iter().take(64) {
+        let [a, b, c, how] = *change;
+        let at = u32::from_le_bytes([a, b, c, 0]) as usize % file.len();
+        file[at] ^= how;
+    }
+    ask_compiled(file);
+}
+
+fn good_compiled() -> &'static [u8] {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let mut text: String = (0..500).map(|i| format!("name{i}.example.org\n")).collect();
+        text.push_str("*.below.example\n192.0.2.0/24\n2001:db8::/32\n");
+        let options = ParseOptions { format: Format::Auto, bare_reach: None };
+        let part = || Part::of(&parse(text.as_bytes(), options).expect("it is a list"), &|_| false);
+        let mut builder = Builder::new(HashSeed(7, 8));
+        builder.add(ListId(0), part());
+        builder.add(ListId(1), part());
+        let layer = builder.build().expect("it is small");
+        let list = |name: &str| CompiledList {
+            name: name.into(),
+            category: Categories::built_in().get(CategoryId(0)).clone(),
+            source: "a.txt".into(),
+            options,
+            rules: 500,
+            report: ListReport::default(),
+            spared: 0,
+            spared_shown: Vec::new(),
+            file_version: None,
+            obey_public_suffixes: false,
+            read_at: 0,
+        };
+        let lists = [list("a"), list("b")];
+        let encoded = engine::compiled::encode(&layer, &lists, "").expect("it is text");
+        let file = [&encoded.head, encoded.names].concat();
+        let mut sum = Sum::default();
+        sum.update(&file);
+        assert!(sum.finish().is_ok() && engine::compiled::open(Arc::new(file.clone())).is_ok());
+        file
+    })
+}
+
+/// Everything that queries, `explain` and the next compile ask.
+fn ask_compiled(octets: Vec<u8>) {
+    let mut sum = Sum::default();
+    sum.update(&octets);
+    let _ = sum.finish();
+    let Ok(opened) = engine::compiled::open(Arc::new(octets)) else { return };
+    opened.lists.iter().for_each(|list| drop((list.about(), list.list_source())));
+    opened.layer.names.for_each_rule(|_, rule| assert!(Name::from_wire(rule.name).is_ok()));
+    let index = Index::of(Arc::into_inner(opened.layer).expect("nobody else has it"));
+    let mut hits = Hits::new();
+    for i in (0..500).step_by(23) {
+        let name = Name::from_text(&format!("www.name{i}.example.org")).expect("it is a name");
+        for depth in 0..=name.label_count() {
+            let name = name.suffix(depth);
+            index.names.look_up(name.as_wire(), &mut hits);
+            let _ = index.names.listed(&hits);
+            let _ = index.names.rules_at(name.as_wire()).count();
+        }
+    }
+    for address in ["192.0.2.1", "2001:db8::1"] {
+        let _ = index.addresses.listed(address.parse().expect("it is an address"));
+    }
+    let _ = (index.names.len(), index.names.rule_count(), index.names.hot_octets(), index.names.cold_octets());
 }
 
 /// A text that is a name is one again when its own text is read, and its wire form is within the bounds.

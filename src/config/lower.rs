@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::engine::category::{Categories, Category, CategoryId, Layer};
-use crate::engine::compile::{CacheSettings, CompileError, CompiledSettings, ListSettings, ListSource, Policy, Strangers, list_count};
+use crate::engine::compile::{
+    CacheSettings, CompileError, CompiledSettings, ListSettings, ListSource, Policy, Strangers, list_count,
+};
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Format, ParseOptions, Reach};
 use crate::engine::name::Name;
@@ -229,7 +231,10 @@ fn compiled(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<Com
             ("public_suffixes", spec.obey_public_suffixes.as_ref().map(|obey| obey.at)),
         ] {
             if let Some(at) = at {
-                sink.error(at, format!("`{key}` in [list.{name}]: a compiled file was made with its own; compile it again"));
+                sink.error(
+                    at,
+                    format!("`{key}` in [list.{name}]: a compiled file was made with its own; compile it again"),
+                );
             }
         }
         let place = format!("`category` in [list.{name}]");

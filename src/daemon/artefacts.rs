@@ -134,9 +134,9 @@ impl Artefacts {
             // Not synced: after a loss of power its sum is wrong, and the lists are read.
             write_beside(&path, 0o600, false, |file| write_encoded(file, &encoded))
         });
-        let opened = kept.map_err(|why| why.to_string()).and_then(|file| {
-            compiled::open(map(&file)?).map_err(|why| why.to_string())
-        });
+        let opened = kept
+            .map_err(|why| why.to_string())
+            .and_then(|file| compiled::open(map(&file)?).map_err(|why| why.to_string()));
         match opened {
             Ok(opened) => Some(opened.layer),
             Err(why) => {

@@ -238,13 +238,21 @@ impl Loader {
             load.seen.entry(settings.file.clone()).or_insert_with(|| version.clone());
             let Taken { compiled, error } = self.artefacts.take(settings, version);
             if let Some(why) = error {
-                load.problems.push(sources::problem(&settings.name, &settings.file, &why, compiled.is_some(), settings.required));
+                load.problems.push(sources::problem(
+                    &settings.name,
+                    &settings.file,
+                    &why,
+                    compiled.is_some(),
+                    settings.required,
+                ));
             }
             let Some(compiled) = compiled else { continue };
             for (number, list) in compiled.lists.iter().enumerate() {
                 if load.lists.iter().any(|other| other.settings.name == list.name) {
                     let (table, name) = (&settings.name, &list.name);
-                    errors.push(format!("[list.{table}]: its file brings a list `{name}`, and there is another of this name"));
+                    errors.push(format!(
+                        "[list.{table}]: its file brings a list `{name}`, and there is another of this name"
+                    ));
                     continue;
                 }
                 let category = settings.category.or_else(|| policy.categories.id(&list.category.name));
@@ -284,7 +292,8 @@ impl Loader {
         versions: &HashMap<String, Version>,
         key: &str,
     ) {
-        let Some(texts) = snapshot.texts.clone().filter(|texts| !in_use.is_some_and(|old| Arc::ptr_eq(old, texts))) else {
+        let Some(texts) = snapshot.texts.clone().filter(|texts| !in_use.is_some_and(|old| Arc::ptr_eq(old, texts)))
+        else {
             return;
         };
         let lists = compiled_lists(snapshot, read_at, versions);

@@ -388,8 +388,7 @@ fn place_configured(
     for (i, LoadedList { settings, rules }) in lists.into_iter().enumerate() {
         let (home, about) = match rules {
             ListRules::Read(part) => {
-                let about =
-                    ListAbout { rules: part.rules, spared: part.spared.clone(), report: part.report.clone() };
+                let about = ListAbout { rules: part.rules, spared: part.spared.clone(), report: part.report.clone() };
                 parts.push((i, part));
                 (None, about)
             }

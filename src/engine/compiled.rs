@@ -298,9 +298,10 @@ impl AsRef<[u8]> for Slice {
 impl CompiledList {
     /// What reading its text told.
     pub fn about(&self) -> ListAbout {
-        let shown = self.spared_shown.iter().filter_map(|(name, line)| {
-            Some(SparedRule { name: Name::from_text(name).ok()?, line: *line })
-        });
+        let shown = self
+            .spared_shown
+            .iter()
+            .filter_map(|(name, line)| Some(SparedRule { name: Name::from_text(name).ok()?, line: *line }));
         let spared = Spared { count: self.spared, shown: shown.collect() };
         ListAbout { rules: self.rules as usize, spared, report: self.report.clone() }
     }

@@ -37,3 +37,8 @@ fn packet() {
 fn answer() {
     replay("answer", checks::answer);
 }
+
+#[test]
+fn compiled() {
+    replay("compiled", checks::compiled);
+}

@@ -70,7 +70,8 @@ fn a_file_brings_what_it_was_made_of() {
         index.names.look_up(Name::from_text(name).unwrap().as_wire(), &mut hits);
         assert_eq!(listed(&index, &hits), expected, "{name}");
     }
-    for (address, is_listed) in [("192.0.2.9", true), ("::ffff:192.0.2.9", true), ("2001:db8::1", true), ("::1", false)] {
+    for (address, is_listed) in [("192.0.2.9", true), ("::ffff:192.0.2.9", true), ("2001:db8::1", true), ("::1", false)]
+    {
         assert_eq!(!index.addresses.listed(address.parse().unwrap()).is_empty(), is_listed, "{address}");
     }
     let line = index.names.rules_at(Name::from_text("name7.example.org").unwrap().as_wire()).next().unwrap().line;

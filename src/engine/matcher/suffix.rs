@@ -144,11 +144,7 @@ impl SuffixTable {
 
     /// For tables of one seed, each told where its turn comes in `maybe`: the depths at which it may hold `labels`, as
     /// bits. First the filter at every depth: the lines that this waits for are read side by side.
-    pub(super) fn may_hold<'a>(
-        tables: impl Iterator<Item = &'a SuffixTable>,
-        labels: &Labels<'_>,
-        maybe: &mut [u128],
-    ) {
+    pub(super) fn may_hold<'a>(tables: impl Iterator<Item = &'a SuffixTable>, labels: &Labels<'_>, maybe: &mut [u128]) {
         let mut filters = [(0, &[][..]); LAYERS_MAX];
         let mut hasher = None;
         let mut count = 0;

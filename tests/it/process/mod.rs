@@ -2,6 +2,7 @@
 
 mod admin;
 mod commands;
+mod compiled;
 mod flood;
 mod lifetime;
 mod wildcard;
