@@ -123,6 +123,7 @@ pub(super) struct ProfileSpec {
 pub(super) struct ClientSpec {
     pub name: Spanned<String>,
     pub networks: Vec<Spanned<IpNet>>,
+    pub tags: Option<Vec<Spanned<String>>>,
     pub profile: Option<Spanned<String>>,
 }
 
@@ -303,19 +304,36 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
     let spec = ClientSpec {
         name,
         networks: section.some_strings("networks", values::network).unwrap_or_default(),
+        tags: section.strings("tags", client_tag),
         profile: section.string("profile", not_empty),
     };
     section.finish(TOP_LEVEL);
     spec
 }
 
+/// What `$ctag` in a list calls a client by: AdGuard's are `device_phone`, `user_child` and their like.
+fn client_tag(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
+        return Err(format!("{text:?} is no tag: letters, digits and _, as in \"device_phone\""));
+    }
+    Ok(text.to_owned())
+}
+
 fn format(text: &str) -> Result<Format, String> {
-    if matches!(text, "dnsmasq" | "unbound" | "rpz" | "compiled") {
-        return Err(format!("format {text:?} is not built yet; auto, hosts, domains and adblock are"));
+    if text == "compiled" {
+        return Err(format!("format {text:?} is not built yet"));
     }
     one_of(
         text,
-        &[("auto", Format::Auto), ("hosts", Format::Hosts), ("domains", Format::Domains), ("adblock", Format::Adblock)],
+        &[
+            ("auto", Format::Auto),
+            ("hosts", Format::Hosts),
+            ("domains", Format::Domains),
+            ("adblock", Format::Adblock),
+            ("dnsmasq", Format::Dnsmasq),
+            ("unbound", Format::Unbound),
+            ("rpz", Format::Rpz),
+        ],
     )
 }
 

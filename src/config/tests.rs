@@ -157,7 +157,7 @@ fn one_mistake_one_message() {
             "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"",
             "`url` in [list.a]: lists by URL are not built yet",
         ),
-        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"rpz\"", "format \"rpz\" is not built yet"),
+        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"compiled\"", "format \"compiled\" is not built yet"),
         ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"host\"", "did you mean `hosts`?"),
         (
             "[list.a]\ncategory = \"adult\"\nfile = \"builtin:adlt\"",

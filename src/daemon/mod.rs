@@ -7,6 +7,7 @@ pub mod explain;
 pub mod forwarder;
 pub mod inflight;
 pub mod listener;
+mod redirect;
 pub mod reload;
 pub mod resolver;
 mod rewrite;

@@ -54,10 +54,14 @@ impl Resolver {
                         TargetAnswer::Resolved { answer: &found.answer, ttl, stale, cleared }
                     }
                     // No list may take the safe search away, not even by a name that its target leads to.
-                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong if has_static(rule, wanted) => {
+                    AnswerVerdict::Block(_) | AnswerVerdict::Redirect(..) | AnswerVerdict::TooLong
+                        if has_static(rule, wanted) =>
+                    {
                         TargetAnswer::Static
                     }
-                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong => TargetAnswer::NoData,
+                    AnswerVerdict::Block(_) | AnswerVerdict::Redirect(..) | AnswerVerdict::TooLong => {
+                        TargetAnswer::NoData
+                    }
                 }
             }
             _ if has_static(rule, wanted) => TargetAnswer::Static,

@@ -7,15 +7,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
-use crate::engine::client::{Access, Client, ClientTable};
+use crate::engine::client::{Access, ClientTable, Configured};
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
-use crate::engine::list::{Effect, ParseOptions, Reach, RuleSet};
+use crate::engine::list::{Effect, Format, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
+use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
@@ -116,6 +116,8 @@ pub struct ProfileSettings {
 pub struct ClientSettings {
     pub name: String,
     pub networks: Vec<IpNet>,
+    /// What rules with `$ctag` know the client by.
+    pub tags: Vec<String>,
     /// Index into [`Policy::profiles`].
     pub profile: usize,
 }
@@ -270,7 +272,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
 
     let mut clients = ClientTable::default();
     for (i, client) in policy.clients.iter().enumerate() {
-        let entry = Client { profile: ProfileId(client.profile as u16), configured: Some(i as u32) };
+        let entry = Configured { profile: ProfileId(client.profile as u16), client: i as u32 };
         client.networks.iter().for_each(|&net| clients.insert(net, entry));
     }
     let zones: Vec<Name> = upstreams.iter().flat_map(|u| u.zones.iter().cloned()).collect();
@@ -279,7 +281,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
         categories: policy.categories,
         lists: plan.lists,
         profiles,
-        client_names: policy.clients.into_iter().map(|c| c.name).collect(),
+        clients_known: policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
         clients,
         access: Access::new(policy.access),
         strangers: policy.strangers,
@@ -289,6 +291,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
             operator_deny,
             protected,
             protected_content,
+            zones: (!plan.zones.is_empty()).then_some(plan.zones),
             canary: (!always.is_empty()).then_some(always),
             default_profile: ProfileId(0),
         },
@@ -314,11 +317,13 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
 struct Plan {
     builder: Builder,
     lists: Vec<List>,
+    /// Lists that are response policy zones.
+    zones: ListSet,
 }
 
 impl Plan {
     fn new(seed: HashSeed) -> Plan {
-        Plan { builder: Builder::new(seed), lists: Vec::new() }
+        Plan { builder: Builder::new(seed), lists: Vec::new(), zones: ListSet::EMPTY }
     }
 
     /// The next number; compile has counted that all of them are below the bound.
@@ -341,6 +346,9 @@ impl Plan {
     fn configured(&mut self, list: LoadedList, report: &mut CompileReport) -> Result<ListId, CompileError> {
         let id = self.next_id();
         let LoadedList { settings, rules } = list;
+        if rules.report.format == Some(Format::Rpz) {
+            self.zones.insert(id);
+        }
         let guard: &dyn Fn(&[u8]) -> bool = if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
         let spared = self.builder.add(id, &rules, guard)?;
         if spared.count > 0 {

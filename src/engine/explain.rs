@@ -10,13 +10,14 @@ use serde::Serialize;
 use crate::engine::answer::Answer;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
+use crate::engine::list::special::RuleAnswer;
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
 use crate::engine::snapshot::{ListRole, Snapshot};
-use crate::engine::verdict::{Block, Cause, EdeCode, ListId, Rung, Target};
+use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, Redirect, Rung, Target};
 
 /// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
 #[derive(Debug, Clone, Serialize, Default)]
@@ -110,6 +111,10 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             fill_rewrite(snapshot, &mut told, &rewrite.rule);
             Asked::Done(told, None)
         }
+        QueryVerdict::Redirect(redirect, _) => {
+            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
+            Asked::Done(told, provenance)
+        }
         QueryVerdict::Allow(permit) => {
             fill_allow(snapshot, &mut told, &steps);
             Asked::Forward(told, permit)
@@ -130,6 +135,10 @@ pub fn judge_answer(
     match policy::on_answer(snapshot, client, permit, question, answer) {
         AnswerVerdict::Block(block) => {
             let provenance = fill_block(snapshot, client, &mut told, &block);
+            (told, provenance)
+        }
+        AnswerVerdict::Redirect(redirect, _) => {
+            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
             (told, provenance)
         }
         AnswerVerdict::TooLong => {
@@ -209,10 +218,28 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule) {
     told.change_vi = format!("đổi safe_search (hoặc youtube) trong [profile.{profile}]; luật cho phép không tắt được.");
 }
 
+/// A list's CNAME, told as the block it stands for, with where it leads.
+fn fill_redirect(
+    snapshot: &Snapshot,
+    client: Client,
+    told: &mut Explanation,
+    redirect: &Redirect,
+) -> Option<Provenance> {
+    let response = snapshot.profile(client.profile).block_response;
+    let block = Block { response, answer: None, reason: redirect.reason.clone() };
+    let provenance = fill_block(snapshot, client, told, &block);
+    told.verdict = "rewrite";
+    told.target = Some(redirect.target.to_string());
+    told.sentence_en.push_str(&format!(" The list sends it to {}.", redirect.target));
+    told.sentence_vi.push_str(&format!(" Danh sách chuyển tên này tới {}.", redirect.target));
+    provenance
+}
+
 fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) -> Option<Provenance> {
     let reason = &block.reason;
-    told.verdict = match block.response {
-        crate::engine::verdict::BlockResponse::Drop => "drop",
+    told.verdict = match (&block.answer, block.response) {
+        (Some(RuleAnswer::Drop), _) | (None, BlockResponse::Drop) => "drop",
+        (Some(RuleAnswer::Records(_)), _) => "rewrite",
         _ => "block",
     };
     told.rung = reason.rung.as_str();
@@ -226,12 +253,15 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
     });
     let (mut provenance, mut from) = (None, None);
     match &reason.cause {
-        Cause::Rule { list, owner, .. } => {
+        Cause::Rule { list, owner, line, .. } => {
             let at = snapshot.list(*list);
             told.list = Some(at.name.clone());
             told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
             told.rule = Some(owner.to_string());
-            if let Some((line, reach)) = rule_line(snapshot, *list, owner) {
+            if let Some(line) = *line {
+                told.line = Some(line);
+                provenance = Some(Provenance { list: *list, line });
+            } else if let Some((line, reach)) = rule_line(snapshot, *list, owner) {
                 told.rule = Some(rule_text(owner, reach));
                 // A built-in or own list has positions, not lines of a file.
                 if at.configured.is_some() {
@@ -241,11 +271,14 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
             }
             from = Some(*list);
         }
-        Cause::Address { list, .. } => {
+        Cause::Address { list, line, .. } => {
             let at = snapshot.list(*list);
             told.list = Some(at.name.clone());
             told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
-            if let Some(Target::Address(address)) = reason.target
+            if let Some(line) = *line {
+                told.line = Some(line);
+                provenance = Some(Provenance { list: *list, line });
+            } else if let Some(Target::Address(address)) = reason.target
                 && let Some((net, line)) = address_rule(snapshot, *list, address)
             {
                 told.rule = Some(net_text(net));

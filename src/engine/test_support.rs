@@ -79,7 +79,8 @@ pub fn origin() -> Origin {
 
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
-    Client { profile: snapshot.profile_named(profile).unwrap(), configured: None }
+    let profile = snapshot.profile_named(profile).unwrap();
+    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true }
 }
 
 impl Setup {

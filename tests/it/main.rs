@@ -1,7 +1,9 @@
 //! Integration tests: one binary, so that they build once. Each file is about one side of the resolver.
 
+mod adguard_suites;
 mod built_in;
 mod codec;
+mod differences;
 mod forwarding;
 mod fuzz_replay;
 mod harness;

@@ -10,8 +10,10 @@ use crate::engine::limits::{
 };
 use crate::engine::list::adblock::Outcome;
 use crate::engine::list::names::{NameReaches, Says, is_blank, push_name, words};
+use crate::engine::list::special::SpecialRule;
 use crate::engine::list::{
-    Effect, Format, ListError, ListReport, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, hosts, names,
+    Effect, Format, ListError, ListReport, Mark, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, hosts,
+    names,
 };
 
 /// Octets of a line that reports show.
@@ -140,6 +142,8 @@ struct Reader {
     shown: Vec<Skipped>,
     /// Rules that a `$badfilter` takes out again: canonical name, reach, effect.
     void: HashSet<(Vec<u8>, Reach, Effect)>,
+    /// Special rules likewise; their line is 0.
+    void_specials: HashSet<SpecialRule>,
 }
 
 impl Reader {
@@ -147,7 +151,7 @@ impl Reader {
         let bare = match format {
             // AdGuard's "domains only" line and a hosts file's name are exactly themselves.
             Format::Hosts | Format::Adblock => Reach::Exact,
-            Format::Domains | Format::Auto => Reach::Subtree,
+            Format::Domains | Format::Auto | Format::Dnsmasq | Format::Unbound | Format::Rpz => Reach::Subtree,
         };
         Reader {
             set: RuleSet::default(),
@@ -167,6 +171,7 @@ impl Reader {
             counts: Vec::new(),
             shown: Vec::new(),
             void: HashSet::new(),
+            void_specials: HashSet::new(),
         }
     }
 
@@ -213,7 +218,8 @@ impl Reader {
         let line = line.strip_prefix(BOM).unwrap_or(line);
         // A regular expression may hold a `#`.
         if line.starts_with(b"/") && !self.hosts_only {
-            return Err(if adblock::is_regex(line) { SkipReason::Pattern } else { SkipReason::Path });
+            self.read_adblock(line)?;
+            return Ok(Held::Rule);
         }
         let text = cut_comment(line)?;
         if text.is_empty() {
@@ -228,24 +234,29 @@ impl Reader {
             return hosts::parse_line(&mut self.set, text, self.line, self.hosts_reach);
         }
         if self.format == Format::Adblock || adblock::is_line(text) {
-            let (names, addresses) = (self.set.rules.len(), self.set.addresses.len());
-            let outcome = adblock::parse_line(&mut self.set, text, self.line, self.bare.bare)?;
-            if outcome == Outcome::Void {
-                self.take_void(names, addresses);
-            }
-            return Ok(());
+            return self.read_adblock(text);
         }
         names::parse_line(&mut self.set, text, self.line, self.bare)
     }
 
+    fn read_adblock(&mut self, text: &[u8]) -> Result<(), SkipReason> {
+        let before = self.set.mark();
+        if adblock::parse_line(&mut self.set, text, self.line, self.bare.bare)? == Outcome::Void {
+            self.take_void(before);
+        }
+        Ok(())
+    }
+
     /// Takes the rules that a `$badfilter` line made out again and remembers what they void.
-    fn take_void(&mut self, names: usize, addresses: usize) {
-        while self.set.rules.len() > names {
+    fn take_void(&mut self, before: Mark) {
+        while self.set.rules.len() > before.rules {
             let rule = self.set.rules.pop().expect("the loop saw that there is one");
             let name = self.set.names.split_off(rule.start as usize);
             self.void.insert((name, rule.reach, rule.effect));
         }
-        if let Some(void) = self.set.addresses.get(addresses).copied() {
+        self.void_specials
+            .extend(self.set.specials.drain(before.specials..).map(|rule| SpecialRule { line: 0, ..rule }));
+        if let Some(void) = self.set.addresses.get(before.addresses).copied() {
             self.set.addresses.retain(|rule| rule.net != void.net || rule.effect != void.effect);
         }
     }
@@ -288,6 +299,10 @@ impl Reader {
                 !self.void.contains(&(name, rule.reach, rule.effect))
             });
         }
+        if !self.void_specials.is_empty() {
+            let void = &self.void_specials;
+            self.set.specials.retain(|rule| !void.contains(&SpecialRule { line: 0, ..rule.clone() }));
+        }
         self.counts.sort_unstable();
         self.set.report =
             ListReport { format: Some(self.format), lines: self.line, skipped: self.counts, shown: self.shown };
@@ -314,6 +329,7 @@ fn is_bad(reason: SkipReason) -> bool {
         | SkipReason::Path
         | SkipReason::Modifier
         | SkipReason::Pattern
+        | SkipReason::TooManyPatterns
         | SkipReason::RealAddress
         | SkipReason::TooWide => false,
     }

@@ -6,10 +6,15 @@
 mod adblock;
 mod hosts;
 mod lines;
+mod modifiers;
 mod names;
+pub(in crate::engine) mod pattern;
+mod rdata;
+pub mod special;
 
 use ipnet::IpNet;
 
+use crate::engine::limits::LIST_PATTERNS_MAX;
 use crate::engine::name::Name;
 
 pub use lines::parse;
@@ -25,6 +30,12 @@ pub enum Format {
     Domains,
     /// `||name^`, `@@||name^`: subtrees.
     Adblock,
+    /// `address=/name/`, `server=/name/`, `local=/name/`: subtrees.
+    Dnsmasq,
+    /// `local-zone:` and `local-data:`: subtrees.
+    Unbound,
+    /// A response policy zone as a zone file: exact, `*.name` children.
+    Rpz,
 }
 
 /// What a rule covers. RFC 9499 has no word for it, so these are ours.
@@ -79,7 +90,17 @@ pub struct RuleSet {
     names: Vec<u8>,
     rules: Vec<PackedRule>,
     addresses: Vec<AddressRule>,
+    specials: Vec<special::SpecialRule>,
+    patterns: usize,
     pub report: ListReport,
+}
+
+/// How much a rule set held at some moment.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    rules: usize,
+    addresses: usize,
+    specials: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +148,8 @@ pub enum SkipReason {
     Modifier,
     /// A pattern (`*` inside, a regular expression) of a kind not honoured.
     Pattern,
+    /// One pattern more than a list may have.
+    TooManyPatterns,
     /// A hosts line whose first word is no address.
     BadAddress,
     /// A hosts line that gives a real address: an answer, not a block.
@@ -162,6 +185,7 @@ impl SkipReason {
             SkipReason::Path => "path",
             SkipReason::Modifier => "modifier",
             SkipReason::Pattern => "pattern",
+            SkipReason::TooManyPatterns => "too-many-patterns",
             SkipReason::BadAddress => "bad-address",
             SkipReason::RealAddress => "real-address",
             SkipReason::TooLong => "too-long",
@@ -181,10 +205,59 @@ impl std::fmt::Display for SkipReason {
 impl RuleSet {
     /// Adds a rule; `name` is kept in its canonical wire form.
     pub fn push(&mut self, name: &Name, reach: Reach, effect: Effect, line: u32) {
+        self.push_wire(name.as_wire(), reach, effect, line);
+    }
+
+    fn push_wire(&mut self, wire: &[u8], reach: Reach, effect: Effect, line: u32) {
         let start = self.names.len() as u32;
-        let wire = name.as_wire();
         self.names.extend_from_slice(wire);
         self.rules.push(PackedRule { start, line, len: wire.len() as u8, reach, effect });
+    }
+
+    /// Adds a special rule. Patterns are searched one and all, so there is a bound to them.
+    fn push_special(&mut self, rule: special::SpecialRule) -> Result<(), SkipReason> {
+        if matches!(rule.owner, special::Owner::Pattern(_)) {
+            if self.patterns == LIST_PATTERNS_MAX {
+                return Err(SkipReason::TooManyPatterns);
+            }
+            self.patterns += 1;
+        }
+        self.specials.push(rule);
+        Ok(())
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { rules: self.rules.len(), addresses: self.addresses.len(), specials: self.specials.len() }
+    }
+
+    fn addresses_since(&self, mark: Mark) -> usize {
+        self.addresses.len() - mark.addresses
+    }
+
+    /// Forgets what was added since, and says why.
+    fn take_back(&mut self, mark: Mark, why: SkipReason) -> Result<(), SkipReason> {
+        self.addresses.truncate(mark.addresses);
+        self.specials.truncate(mark.specials);
+        if let Some(rule) = self.rules.get(mark.rules) {
+            self.names.truncate(rule.start as usize);
+        }
+        self.rules.truncate(mark.rules);
+        Err(why)
+    }
+
+    /// Changes the special rules added since, and makes special ones of the plain ones added since.
+    fn make_special(&mut self, mark: Mark, change: impl Fn(special::SpecialRule) -> special::SpecialRule) {
+        let plain = self.rules.drain(mark.rules..).map(|rule| {
+            let name = self.names[rule.start as usize..][..usize::from(rule.len)].into();
+            let action = special::Action::Block { important: false };
+            let owner = special::Owner::Name { name, reach: rule.reach };
+            special::SpecialRule { owner, condition: None, action, line: rule.line }
+        });
+        let all: Vec<special::SpecialRule> = self.specials.drain(mark.specials..).chain(plain).map(change).collect();
+        self.specials.extend(all);
+        // The octets of those names are at the end of the buffer.
+        let used = self.rules.last().map_or(0, |rule| rule.start as usize + usize::from(rule.len));
+        self.names.truncate(used);
     }
 
     pub fn push_address(&mut self, rule: AddressRule) {
@@ -204,9 +277,13 @@ impl RuleSet {
         &self.addresses
     }
 
-    /// Rules about names and addresses together.
+    pub fn specials(&self) -> &[special::SpecialRule] {
+        &self.specials
+    }
+
+    /// Rules of all kinds together.
     pub fn rule_count(&self) -> usize {
-        self.rules.len() + self.addresses.len()
+        self.rules.len() + self.addresses.len() + self.specials.len()
     }
 
     /// A list of `[operator]` or a profile: a bare name means itself and all below, `=x` exactly itself, `*.x` all below.

@@ -1,5 +1,6 @@
 //! Tables of lines, one per format: what each makes, and why the others make nothing.
 
+use super::special::{Action, Condition, From, Owner, Pattern, Record, Rewritten, RuleAnswer, SpecialRule, ZoneAction};
 use super::*;
 
 const AUTO: ParseOptions = ParseOptions { format: Format::Auto, bare_reach: None };
@@ -8,7 +9,7 @@ fn options(format: Format) -> ParseOptions {
     ParseOptions { format, bare_reach: None }
 }
 
-/// The rules as text: `=x` exact, `x` subtree, `*.x` children, `@@` before exceptions; then networks.
+/// The rules as text: `=x` exact, `x` subtree, `*.x` children, `@@` before exceptions; then networks and special rules.
 fn rules(set: &RuleSet) -> Vec<String> {
     let effect = |effect| if effect == Effect::Except { "@@" } else { "" };
     let names = set.names().map(|rule| {
@@ -20,7 +21,83 @@ fn rules(set: &RuleSet) -> Vec<String> {
         format!("{}{reach}{}", effect(rule.effect), Name::from_wire(rule.name).unwrap())
     });
     let nets = set.addresses().iter().map(|rule| format!("{}{}", effect(rule.effect), rule.net));
-    names.chain(nets).collect()
+    names.chain(nets).chain(set.specials().iter().map(special)).collect()
+}
+
+/// `OWNER [if CONDITION] ACTION`.
+fn special(rule: &SpecialRule) -> String {
+    let owner = match &rule.owner {
+        Owner::Name { name, reach } => {
+            let name = Name::from_wire(name).unwrap();
+            match reach {
+                Reach::Exact => format!("={name}"),
+                Reach::Subtree => name.to_string(),
+                Reach::Children => format!("*.{name}"),
+            }
+        }
+        Owner::Pattern(Pattern::Regex(source)) => format!("/{source}/"),
+        Owner::Pattern(Pattern::Literal { text, from, ends }) => {
+            let before = match from {
+                From::Start => "^",
+                From::Label => "|",
+                From::Anywhere => "~",
+            };
+            format!("{before}{text}{}", if *ends { "$" } else { "" })
+        }
+        Owner::Client(net) => format!("client {net}"),
+        Owner::Address(net) => format!("address {net}"),
+    };
+    let condition = rule.condition.as_ref().map_or(String::new(), |condition| {
+        let Condition { types, deny_allow, clients, tags } = &**condition;
+        let mut parts = Vec::new();
+        parts.extend(types.wanted.iter().map(|rtype| format!("type {}", rtype.0)));
+        parts.extend(types.unwanted.iter().map(|rtype| format!("not type {}", rtype.0)));
+        parts.extend(deny_allow.iter().map(|name| format!("not {}", Name::from_wire(name).unwrap())));
+        parts.extend(clients.wanted.iter().map(|client| format!("{client:?}")));
+        parts.extend(clients.unwanted.iter().map(|client| format!("not {client:?}")));
+        parts.extend(tags.wanted.iter().map(|tag| format!("tag {tag}")));
+        parts.extend(tags.unwanted.iter().map(|tag| format!("not tag {tag}")));
+        format!(" if {}", parts.join(" "))
+    });
+    let bang = |important: bool| if important { "!" } else { "" };
+    let action = match &rule.action {
+        Action::Block { important } => format!("block{}", bang(*important)),
+        Action::Except { important } => format!("except{}", bang(*important)),
+        Action::Rewrite { answer, important } => format!("rewrite{} {}", bang(*important), rewritten(answer)),
+        Action::Unrewrite { answer, important } => {
+            format!("unrewrite{} {}", bang(*important), answer.as_ref().map_or("all".into(), rewritten))
+        }
+        Action::Zone(ZoneAction::Pass) => "pass".into(),
+        Action::Zone(ZoneAction::Block) => "zone-block".into(),
+        Action::Zone(ZoneAction::Answer(answer)) => match answer {
+            RuleAnswer::Nodata => "nodata".into(),
+            RuleAnswer::Rcode(rcode) => rcode.as_str().into(),
+            RuleAnswer::Drop => "drop".into(),
+            RuleAnswer::TcpOnly => "tcp-only".into(),
+            RuleAnswer::Records(records) => records.all.iter().map(record).collect::<Vec<_>>().join(" "),
+            RuleAnswer::Alias(alias) => {
+                format!("CNAME {}{}", if alias.expands { "*." } else { "" }, alias.target)
+            }
+        },
+    };
+    format!("{owner}{condition} {action}")
+}
+
+fn rewritten(answer: &Rewritten) -> String {
+    match answer {
+        Rewritten::Rcode(rcode) => rcode.as_str().into(),
+        Rewritten::Cname(target) => format!("CNAME {target}"),
+        Rewritten::Record(made) => record(made),
+    }
+}
+
+/// `TYPE DATA`: addresses as such, anything else in hexadecimal.
+fn record(record: &Record) -> String {
+    let data = match crate::engine::answer::address(record.rtype, &record.rdata) {
+        Some(address) => address.to_string(),
+        None => record.rdata.iter().map(|octet| format!("{octet:02x}")).collect(),
+    };
+    format!("{} {data}", record.rtype.0)
 }
 
 /// Reads one line behind a good one, so that a bad line is skipped rather than the list refused.
@@ -29,6 +106,9 @@ fn check(format: Format, line: &str, expected: Result<&[&str], SkipReason>) {
         Format::Hosts => "0.0.0.0 good.example",
         Format::Domains => "good.example",
         Format::Adblock | Format::Auto => "||good.example^",
+        Format::Dnsmasq => "local=/good.example/",
+        Format::Unbound => "local-zone: \"good.example\" always_nxdomain",
+        Format::Rpz => "good.example CNAME .",
     };
     let set = parse(format!("{good}\n{line}\n").as_bytes(), options(format)).unwrap();
     assert_eq!(set.report.format, Some(format), "{line}");
@@ -120,9 +200,9 @@ fn domain_lines() {
         ("invalid.*.wildcard", Err(SkipReason::Pattern)),
         ("example.*", Err(SkipReason::Pattern)),
         ("*example.com", Err(SkipReason::Pattern)),
-        ("/domain\\.(tld|local)/", Err(SkipReason::Pattern)),
+        ("/domain\\.(tld|local)/", Ok(&["/domain\\.(tld|local)/ block"])),
         ("/invalid regex ??/", Err(SkipReason::Pattern)),
-        ("/a#b$c/", Err(SkipReason::Pattern)),
+        ("/a#b$c/", Ok(&["/a#b$c/ block"])),
         ("/", Err(SkipReason::Path)),
         ("104.16.0.0/12", Ok(&["104.16.0.0/12"])),
         ("104.16.3.9/12", Ok(&["104.16.0.0/12"])),
@@ -196,39 +276,89 @@ fn adblock_lines() {
         ("||example.org|", Ok(&["example.org"])),
         ("||example.org^*", Ok(&["example.org"])),
         ("||example.org/*", Ok(&["example.org"])),
-        ("||example.org", Ok(&["example.org"])),
-        ("||disccrdapp.", Err(SkipReason::Pattern)),
+        ("||example.org", Ok(&["|example.org block"])),
+        ("||disccrdapp.", Ok(&["|disccrdapp. block"])),
         ("|example.org^", Ok(&["=example.org"])),
         ("|example.org|", Ok(&["=example.org"])),
-        ("|example.org", Err(SkipReason::Pattern)),
+        ("|example.org", Ok(&["^example.org block"])),
         ("://example.org^", Ok(&["=example.org"])),
-        ("://example.org", Err(SkipReason::Pattern)),
-        ("ample.org|", Err(SkipReason::Pattern)),
-        ("ample.org^", Err(SkipReason::Pattern)),
+        ("://example.org", Ok(&["^example.org block"])),
+        ("ample.org|", Ok(&["~ample.org$ block"])),
+        ("ample.org^", Ok(&["~ample.org$ block"])),
         (".example.org^", Ok(&["*.example.org"])),
         ("||*.example.org^", Ok(&["*.example.org"])),
         ("*.example.org", Ok(&["*.example.org"])),
-        (".example.org", Err(SkipReason::Pattern)),
+        (".example.org", Ok(&["~.example.org block"])),
+        ("-ad-loader.", Ok(&["~-ad-loader. block"])),
+        ("_prebid_", Ok(&["~_prebid_ block"])),
         ("example.org", Ok(&["=example.org"])),
-        ("||ex*ple.org^", Err(SkipReason::Pattern)),
-        ("||*.quest^$denyallow=dice.quest", Err(SkipReason::Modifier)),
-        ("*$denyallow=com|net", Err(SkipReason::Modifier)),
+        ("||ex*ple.org^", Ok(&["/(?:^|\\.)ex.*ple\\.org$/ block"])),
+        ("test*.example.org^", Ok(&["/test.*\\.example\\.org$/ block"])),
+        ("exam*.com", Ok(&["/exam.*\\.com/ block"])),
+        ("|ads*", Ok(&["^ads block"])),
+        ("||*cdn.example^", Ok(&["~cdn.example$ block"])),
+        ("||*.cdn.", Ok(&["~.cdn. block"])),
+        ("ab*", Err(SkipReason::TooWide)),
+        ("/sub.", Ok(&["|sub. block"])),
+        ("/sub./x.", Err(SkipReason::Path)),
+        ("||*.quest^$denyallow=dice.quest", Ok(&["*.quest if not dice.quest block"])),
+        ("*$denyallow=com|net", Ok(&[". if not com not net block"])),
+        ("*^$denyallow=~com", Err(SkipReason::Modifier)),
+        ("*^$denyallow", Err(SkipReason::Modifier)),
+        ("||a.example^$dnstype=aaaa|~A", Ok(&["a.example if type 28 block"])),
+        ("||a.example^$dnstype=~A|~HTTPS", Ok(&["a.example if not type 1 not type 65 block"])),
+        ("||a.example^$dnstype=", Err(SkipReason::Modifier)),
+        ("||a.example^$dnstype=A|", Err(SkipReason::Modifier)),
+        ("||a.example^$dnstype=NONE", Err(SkipReason::Modifier)),
+        ("$dnstype=HTTPS", Ok(&[". if type 65 block"])),
+        ("a.example$dnstype=A", Ok(&["~a.example if type 1 block"])),
+        ("/^ads/$dnstype=A", Ok(&["/^ads/ if type 1 block"])),
+        ("@@||a.example^$dnstype=A", Ok(&["a.example if type 1 except"])),
+        (
+            "||a.example^$client=192.0.2.0/24|~2001:db8::1",
+            Ok(&["a.example if At(192.0.2.0/24) not At(2001:db8::1/128) block"]),
+        ),
+        ("||a.example^$client='Frank\\'s laptop'", Ok(&["a.example if Named(\"Frank's laptop\") block"])),
+        ("||a.example^$client=\"Mom\\, Dad\"|Kids", Ok(&["a.example if Named(\"Kids\") Named(\"Mom, Dad\") block"])),
+        ("||a.example^$client=", Err(SkipReason::Modifier)),
+        ("||a.example^$client=''", Err(SkipReason::Modifier)),
+        ("||a.example^$ctag=pc|~phone", Ok(&["a.example if tag pc not tag phone block"])),
+        ("||a.example^$ctag=bad.", Err(SkipReason::Modifier)),
+        ("*$client=192.0.2.1,important", Ok(&[". if At(192.0.2.1/32) block!"])),
+        ("||1.2.3.4^$important", Ok(&["1.2.3.4/32"])),
+        ("||1.2.3.4^$dnstype=A", Err(SkipReason::Modifier)),
+        ("||a.example^$dnsrewrite=192.0.2.1", Ok(&["a.example rewrite 1 192.0.2.1"])),
+        ("|a.example^$dnsrewrite=b.example,important", Ok(&["=a.example rewrite! CNAME b.example"])),
+        ("||a.example^$dnsrewrite=REFUSED", Ok(&["a.example rewrite REFUSED"])),
+        ("||a.example^$dnsrewrite=nxdomain;;", Ok(&["a.example rewrite NXDOMAIN"])),
+        ("||a.example^$dnsrewrite=NOERROR;TXT;hi; there", Ok(&["a.example rewrite 16 0968693b207468657265"])),
+        ("||a.example^$dnsrewrite=", Ok(&["a.example rewrite NOERROR"])),
+        ("@@||a.example^$dnsrewrite", Ok(&["a.example unrewrite all"])),
+        ("@@||a.example^$dnsrewrite=192.0.2.1", Ok(&["a.example unrewrite 1 192.0.2.1"])),
+        ("||a.example^$dnsrewrite=BADKEYWORD", Err(SkipReason::Modifier)),
+        ("||a.example^$dnsrewrite=noerror;aaaa;127.0.0.1", Err(SkipReason::Modifier)),
         ("$popup,domain=a.example", Err(SkipReason::Modifier)),
         ("@@||a.example^", Ok(&["@@a.example"])),
         ("@@|a.example^", Ok(&["@@=a.example"])),
-        ("@@||a.example", Ok(&["@@a.example"])),
-        ("||a.example^$important", Ok(&["a.example"])),
-        ("@@||a.example^$important", Ok(&["@@a.example"])),
+        ("@@||a.example", Ok(&["|a.example except"])),
+        ("@@a.example", Ok(&["~a.example except"])),
+        ("||a.example^$important", Ok(&["a.example block!"])),
+        ("@@||a.example^$important", Ok(&["a.example except!"])),
         ("||a.example^$third-party", Err(SkipReason::Modifier)),
         ("||a.example^$all", Err(SkipReason::Modifier)),
         ("||a.example^$doc", Err(SkipReason::Modifier)),
-        ("||a.example^$important,dnstype=A", Err(SkipReason::Modifier)),
+        ("||a.example^$important,dnstype=A", Ok(&["a.example if type 1 block!"])),
         ("||a.example^$unknownmod", Err(SkipReason::Modifier)),
         ("||a.example^$", Err(SkipReason::Modifier)),
-        ("||a.example^$dnsrewrite=1.2.3.4", Err(SkipReason::Modifier)),
         ("||a.example/this$is$path$third-party", Err(SkipReason::Modifier)),
-        ("/^ads[0-9]+\\./", Err(SkipReason::Pattern)),
-        ("@@/^ads/", Err(SkipReason::Pattern)),
+        ("/^ads[0-9]+\\./", Ok(&["/^ads[0-9]+\\./ block"])),
+        ("@@/^ads/", Ok(&["/^ads/ except"])),
+        ("/(^|\\.)ads\\.example$/", Ok(&["ads.example"])),
+        ("@@/^ads\\.example$/", Ok(&["@@=ads.example"])),
+        ("/\\.ads\\.example$/", Ok(&["*.ads.example"])),
+        ("/(^|\\.)ads\\.example/", Ok(&["/(^|\\.)ads\\.example/ block"])),
+        ("/.*/", Err(SkipReason::TooWide)),
+        ("/(a{1000}){1000}/", Err(SkipReason::Pattern)),
         ("/(?!www)x/$important", Err(SkipReason::Pattern)),
         ("/banner/ad.js", Err(SkipReason::Path)),
         ("||slack-files.example ^", Err(SkipReason::NotAName)),
@@ -250,8 +380,11 @@ fn adblock_lines() {
         ("@@*", Err(SkipReason::TooWide)),
         ("*", Err(SkipReason::TooWide)),
         ("a", Err(SkipReason::SingleLabel)),
-        ("||ads", Err(SkipReason::SingleLabel)),
+        ("||ads", Ok(&["|ads block"])),
         ("|ads^", Err(SkipReason::SingleLabel)),
+        ("||ad", Err(SkipReason::TooWide)),
+        ("*$third-party", Err(SkipReason::Modifier)),
+        ("*$important", Err(SkipReason::TooWide)),
         // The public-suffix guard of the matcher judges these.
         ("||tk^", Ok(&["tk"])),
         ("&ad_box_", Err(SkipReason::Pattern)),

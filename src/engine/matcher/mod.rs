@@ -5,13 +5,17 @@
 //! compare of the whole name (I15).
 
 pub mod address;
+mod pattern;
 pub mod public_suffix;
 mod set;
+pub mod special;
 pub mod suffix;
 
 use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
-use crate::engine::list::{Effect, NameRule, RuleSet};
+use crate::engine::list::special::{Action, Owner, Pattern, SpecialRule, ZoneAction};
+use crate::engine::list::{Effect, RuleSet};
 use crate::engine::matcher::address::{AddressBuilder, AddressTable};
+use crate::engine::matcher::special::{SpecialBuilder, SpecialTable};
 use crate::engine::matcher::suffix::{SuffixBuilder, SuffixTable};
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
@@ -28,11 +32,12 @@ pub struct HashSeed(pub u64, pub u64);
 pub struct Index {
     pub names: SuffixTable,
     pub addresses: AddressTable,
+    pub special: SpecialTable,
 }
 
-/// The lists together have more octets of names than a table can number.
+/// The lists together have more octets of names, or more patterns, than a table can number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the names of all lists together are over {} octets", u32::MAX)]
+#[error("the names of all lists together are over {} octets, or their patterns too many", u32::MAX)]
 pub struct IndexFull;
 
 /// What the public-suffix guard did to one list's rules.
@@ -54,11 +59,16 @@ pub struct SparedRule {
 pub struct Builder {
     names: SuffixBuilder,
     addresses: AddressBuilder,
+    special: SpecialBuilder,
 }
 
 impl Builder {
     pub fn new(seed: HashSeed) -> Builder {
-        Builder { names: SuffixBuilder::new(seed), addresses: AddressBuilder::default() }
+        Builder {
+            names: SuffixBuilder::new(seed),
+            addresses: AddressBuilder::default(),
+            special: SpecialBuilder::default(),
+        }
     }
 
     /// Adds a list's rules. `is_public_suffix` guards names under which strangers register: pass
@@ -76,13 +86,19 @@ impl Builder {
         let mut spared = Spared::default();
         for rule in rules.names() {
             if rule.effect == Effect::List && is_public_suffix(rule.name) {
-                spared.note(rule);
+                spared.note(rule.name, rule.line);
             } else {
                 self.names.add(list, rule)?;
             }
         }
         for rule in rules.addresses() {
             self.addresses.add(list, *rule);
+        }
+        for rule in rules.specials() {
+            match guarded(rule, is_public_suffix) {
+                Some(name) => spared.note(&name, rule.line),
+                None => self.special.add(list, rule.clone())?,
+            }
         }
         Ok(spared)
     }
@@ -93,16 +109,32 @@ impl Builder {
     }
 
     pub fn build(self) -> Index {
-        Index { names: self.names.build(), addresses: self.addresses.build() }
+        Index { names: self.names.build(), addresses: self.addresses.build(), special: self.special.build() }
+    }
+}
+
+/// The public suffix that a special rule would take with it. Rules that let something by are never guarded.
+fn guarded(rule: &SpecialRule, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    if matches!(rule.action, Action::Except { .. } | Action::Unrewrite { .. } | Action::Zone(ZoneAction::Pass)) {
+        return None;
+    }
+    match &rule.owner {
+        Owner::Name { name, .. } => is_public_suffix(name).then(|| name.to_vec()),
+        // Whatever ends with `com`, with or without a dot before it.
+        Owner::Pattern(Pattern::Literal { text, ends: true, .. }) => {
+            let name = Name::from_text(text.trim_matches('.')).ok()?;
+            is_public_suffix(name.as_wire()).then(|| name.as_wire().to_vec())
+        }
+        Owner::Pattern(_) | Owner::Client(_) | Owner::Address(_) => None,
     }
 }
 
 impl Spared {
-    fn note(&mut self, rule: NameRule<'_>) {
+    fn note(&mut self, name: &[u8], line: u32) {
         self.count += 1;
         if self.shown.len() < LIST_SKIPPED_SHOWN_MAX {
-            let name = Name::from_wire(rule.name).expect("a rule's name is canonical wire form");
-            self.shown.push(SparedRule { name, line: rule.line });
+            let name = Name::from_wire(name).expect("a rule's name is canonical wire form");
+            self.shown.push(SparedRule { name, line });
         }
     }
 }
