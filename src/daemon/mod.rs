@@ -16,4 +16,5 @@ pub mod snapshot_cell;
 pub mod sources;
 mod stranger_limit;
 pub mod telemetry;
+mod unpack;
 pub mod watch;

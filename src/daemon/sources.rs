@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::built_in;
 use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
+use crate::daemon::unpack::{is_packed, unpack};
 use crate::engine::compile::{ListSettings, ListSource, LoadedList};
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
 use crate::engine::list::{self, ParseOptions, RuleSet};
@@ -125,7 +126,10 @@ pub fn read(source: &ListSource, options: ParseOptions) -> Result<RuleSet, Strin
             .ok_or_else(|| format!("there is no built-in list `{name}`"))?
             .as_bytes()
             .to_vec(),
-        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?,
+        ListSource::File(path) => {
+            let octets = read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?;
+            unpack(octets)?
+        }
     };
     list::parse(&text, options).map_err(|why| why.to_string())
 }
@@ -150,6 +154,13 @@ pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
             }
             let mut lines =
                 BufReader::with_capacity(1 << 16, std::fs::File::open(path).ok()?.take(LIST_FILE_OCTETS_MAX));
+            if is_packed(lines.fill_buf().ok()?) {
+                let mut packed = Vec::new();
+                lines.read_to_end(&mut packed).ok()?;
+                let text = unpack(packed).ok()?;
+                let line = text.split_inclusive(|&c| c == b'\n').nth(before as usize)?;
+                return Some(shown(line));
+            }
             for _ in 0..before {
                 if lines.skip_until(b'\n').ok()? == 0 {
                     return None;
@@ -160,7 +171,11 @@ pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
             text
         }
     };
-    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).trim().chars().take(200).collect())
+    (!text.is_empty()).then(|| shown(&text))
+}
+
+fn shown(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim().chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -224,6 +239,18 @@ mod tests {
         let first = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
         let second = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
         assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn a_packed_file_is_read_and_its_lines_are_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt.zst");
+        std::fs::write(&path, zstd::encode_all(&b"# one\ntwo.example.com\n"[..], 3).unwrap()).unwrap();
+        let load = Sources::default().load(&[settings(&path, true)], |_, _| {});
+        assert_eq!((load.lists[0].rules.rule_count(), load.problems.len()), (1, 0));
+        let file = ListSource::File(path);
+        assert_eq!(line_text(&file, 2).as_deref(), Some("two.example.com"));
+        assert_eq!(line_text(&file, 3), None);
     }
 
     #[test]

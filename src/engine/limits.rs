@@ -27,6 +27,10 @@ pub const PROFILES_MAX: usize = 1 << 16;
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
 pub const LIST_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// A packed list file may unpack to so many times its size. Chosen: real ones pack to a third or a tenth.
+pub const LIST_EXPANSION_MAX: u64 = 100;
+/// Octets that any packed list file may unpack to: a short list of like lines packs very well. Chosen.
+pub const LIST_EXPANSION_FREE_OCTETS: u64 = 16 << 20;
 /// Lines that hold something which `format = "auto"` looks at. Chosen: past any preamble of local names.
 pub const LIST_SNIFF_LINES_MAX: usize = 100;
 /// A list is refused when more than this share of its lines cannot be read, in percent. Chosen, not derived.

@@ -11,9 +11,10 @@ use crate::engine::limits::{
 use crate::engine::list::adblock::Outcome;
 use crate::engine::list::names::{NameReaches, Says, is_blank, push_name, words};
 use crate::engine::list::special::SpecialRule;
+use crate::engine::list::zone::Owners;
 use crate::engine::list::{
-    Effect, Format, ListError, ListReport, Mark, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, hosts,
-    names,
+    Effect, Format, ListError, ListReport, Mark, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, dnsmasq,
+    hosts, names, rpz, unbound,
 };
 
 /// Octets of a line that reports show.
@@ -34,15 +35,18 @@ pub fn parse(text: &[u8], options: ParseOptions) -> Result<RuleSet, ListError> {
         given => given,
     };
     let mut reader = Reader::new(format, options);
-    for line in lines(text) {
+    for line in raw_lines(text) {
         reader.read(line);
     }
     reader.finish()
 }
 
+fn raw_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.strip_suffix(b"\n").unwrap_or(text).split(|&c| c == b'\n')
+}
+
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.split(|&c| c == b'\n').map(<[u8]>::trim_ascii)
+    raw_lines(text).map(<[u8]>::trim_ascii)
 }
 
 /// Captive portals, error pages and archives are the commonest things that are no list.
@@ -66,6 +70,7 @@ fn refuse_other_than_text(text: &[u8]) -> Result<(), ListError> {
 /// less wins, so that a guess never widens.
 fn sniff(text: &[u8]) -> Format {
     let (mut adblock_votes, mut hosts_votes, mut name_votes) = (0, 0, 0);
+    let (mut dnsmasq_votes, mut unbound_votes, mut rpz_votes) = (0, 0, 0);
     let mut seen = 0;
     for line in lines(text) {
         if line.starts_with(b"[") && line.to_ascii_lowercase().windows(7).any(|w| w == b"adblock") {
@@ -78,12 +83,24 @@ fn sniff(text: &[u8]) -> Format {
             Err(_) => adblock_votes += 1,
             Ok(text) if text.starts_with(b"|") || text.starts_with(b"@@") => adblock_votes += 1,
             Ok(text) if hosts::is_line(text) => hosts_votes += 1,
+            Ok(text) if dnsmasq::is_line(text) => dnsmasq_votes += 1,
+            Ok(text) if unbound::is_line(text) => unbound_votes += 1,
+            Ok(text) if rpz::is_line(text) => rpz_votes += 1,
             Ok(text) if words(text).count() == 1 => name_votes += 1,
             Ok(_) => {}
         }
         seen += 1;
         if seen == LIST_SNIFF_LINES_MAX {
             break;
+        }
+    }
+    let known = adblock_votes.max(hosts_votes).max(name_votes);
+    // Languages that say what they are: no line of another format looks like theirs.
+    for (votes, format) in
+        [(dnsmasq_votes, Format::Dnsmasq), (unbound_votes, Format::Unbound), (rpz_votes, Format::Rpz)]
+    {
+        if votes > 0 && votes >= known {
+            return format;
         }
     }
     if adblock_votes > 0 && adblock_votes >= hosts_votes && adblock_votes >= name_votes {
@@ -144,6 +161,9 @@ struct Reader {
     void: HashSet<(Vec<u8>, Reach, Effect)>,
     /// Special rules likewise; their line is 0.
     void_specials: HashSet<SpecialRule>,
+    owners: Owners,
+    zones: unbound::Zones,
+    policy_zone: rpz::Zone,
 }
 
 impl Reader {
@@ -172,12 +192,16 @@ impl Reader {
             shown: Vec::new(),
             void: HashSet::new(),
             void_specials: HashSet::new(),
+            owners: Owners::default(),
+            zones: unbound::Zones::default(),
+            policy_zone: rpz::Zone::default(),
         }
     }
 
-    /// Reads one line, trimmed.
-    fn read(&mut self, line: &[u8]) {
+    /// Reads one line as it stands in the text.
+    fn read(&mut self, raw: &[u8]) {
         self.line += 1;
+        let line = raw.trim_ascii();
         if line.is_empty() {
             return;
         }
@@ -189,7 +213,12 @@ impl Reader {
                 return;
             }
         }
-        match self.read_any(line) {
+        let held = match self.format {
+            Format::Rpz => self.read_zone(raw),
+            Format::Dnsmasq | Format::Unbound => self.read_settings(line),
+            Format::Auto | Format::Hosts | Format::Domains | Format::Adblock => self.read_any(line),
+        };
+        match held {
             Ok(Held::Nothing) => {}
             Ok(Held::Rule) => self.content += 1,
             Err(reason) => {
@@ -199,14 +228,33 @@ impl Reader {
         }
     }
 
+    /// A line of a zone file, where a blank at the start means something.
+    fn read_zone(&mut self, raw: &[u8]) -> Result<Held, SkipReason> {
+        let line = raw.trim_ascii_end();
+        check_octets(line)?;
+        let line = str::from_utf8(line.strip_prefix(BOM).unwrap_or(line)).map_err(|_| SkipReason::NotUtf8)?;
+        let held = self.policy_zone.read(&mut self.set, line, self.line)?;
+        Ok(if held { Held::Rule } else { Held::Nothing })
+    }
+
+    /// A line of a program's settings: `#` begins a comment at the start and behind a blank.
+    fn read_settings(&mut self, line: &[u8]) -> Result<Held, SkipReason> {
+        check_octets(line)?;
+        let line = line.strip_prefix(BOM).unwrap_or(line);
+        let comment = line.windows(2).position(|w| is_blank(w[0]) && w[1] == b'#').unwrap_or(line.len());
+        let text = if line.starts_with(b"#") { b"" } else { line[..comment].trim_ascii_end() };
+        let (set, owners) = (&mut self.set, &mut self.owners);
+        match (self.format, text) {
+            // `server:` opens the section that the lines below belong to.
+            (_, b"" | b"server:") => return Ok(Held::Nothing),
+            (Format::Dnsmasq, _) => dnsmasq::parse_line(set, owners, text, self.line, self.bare.bare)?,
+            _ => unbound::parse_line(set, owners, &mut self.zones, text, self.line)?,
+        }
+        Ok(Held::Rule)
+    }
+
     fn read_any(&mut self, line: &[u8]) -> Result<Held, SkipReason> {
-        if line.len() > LIST_LINE_OCTETS_MAX {
-            return Err(SkipReason::TooLong);
-        }
-        // Without an early end the loop looks at many octets at once.
-        if line.iter().fold(false, |found, &c| found | (c < 0x20 && c != b'\t') | (c == 0x7f)) {
-            return Err(SkipReason::Binary);
-        }
+        check_octets(line)?;
         if is_comment(line) {
             let cosmetic = self.format == Format::Adblock && is_generic_cosmetic(line);
             return if cosmetic { Err(SkipReason::Cosmetic) } else { Ok(Held::Nothing) };
@@ -281,11 +329,12 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<RuleSet, ListError> {
+        let lines = self.line;
         let many = self.bad >= LIST_BAD_LINES_MIN
             && u64::from(self.bad) * 100 > u64::from(self.content) * LIST_BAD_PERCENT_MAX;
         // "404: Not Found" is one line. A broken list never means an empty list (I6).
         let all = self.bad == self.content && self.set.rule_count() == 0;
-        if let Some(first) = self.first_bad
+        if let Some(first) = self.first_bad.take()
             && (many || all)
         {
             let Skipped { line, reason, text } = first;
@@ -303,9 +352,17 @@ impl Reader {
             let void = &self.void_specials;
             self.set.specials.retain(|rule| !void.contains(&SpecialRule { line: 0, ..rule.clone() }));
         }
+        if self.format == Format::Rpz {
+            for line in rpz::Zone::settle(&mut self.set) {
+                self.line = line;
+                self.skip(b"(an earlier record has the same owner)", SkipReason::Conflict);
+            }
+            if self.policy_zone.is_open() {
+                self.skip(b"(a parenthesis that is never closed)", SkipReason::Record);
+            }
+        }
         self.counts.sort_unstable();
-        self.set.report =
-            ListReport { format: Some(self.format), lines: self.line, skipped: self.counts, shown: self.shown };
+        self.set.report = ListReport { format: Some(self.format), lines, skipped: self.counts, shown: self.shown };
         Ok(self.set)
     }
 }
@@ -321,6 +378,7 @@ fn is_bad(reason: SkipReason) -> bool {
     match reason {
         SkipReason::NotAName
         | SkipReason::BadAddress
+        | SkipReason::Record
         | SkipReason::TooLong
         | SkipReason::Binary
         | SkipReason::NotUtf8 => true,
@@ -330,9 +388,26 @@ fn is_bad(reason: SkipReason) -> bool {
         | SkipReason::Modifier
         | SkipReason::Pattern
         | SkipReason::TooManyPatterns
+        | SkipReason::Directive
+        | SkipReason::Action
+        | SkipReason::NeedsRecursion
+        | SkipReason::OutOfZone
+        | SkipReason::Conflict
         | SkipReason::RealAddress
         | SkipReason::TooWide => false,
     }
+}
+
+/// Refuses a line that no reader should look at.
+fn check_octets(line: &[u8]) -> Result<(), SkipReason> {
+    if line.len() > LIST_LINE_OCTETS_MAX {
+        return Err(SkipReason::TooLong);
+    }
+    // Without an early end the loop looks at many octets at once.
+    if line.iter().fold(false, |found, &c| found | (c < 0x20 && c != b'\t') | (c == 0x7f)) {
+        return Err(SkipReason::Binary);
+    }
+    Ok(())
 }
 
 /// `##.banner`: a rule for all pages, in a format where `#` begins one as often as a comment.

@@ -4,13 +4,17 @@
 //! that cannot be read is skipped and counted by reason; a text that is no list at all is refused whole.
 
 mod adblock;
+mod dnsmasq;
 mod hosts;
 mod lines;
 mod modifiers;
 mod names;
 pub(in crate::engine) mod pattern;
 mod rdata;
+mod rpz;
 pub mod special;
+mod unbound;
+mod zone;
 
 use ipnet::IpNet;
 
@@ -150,6 +154,18 @@ pub enum SkipReason {
     Pattern,
     /// One pattern more than a list may have.
     TooManyPatterns,
+    /// A setting of the program whose format it is, and no rule.
+    Directive,
+    /// A record of a zone that cannot be read, or of a type not honoured.
+    Record,
+    /// An action of a policy zone that nobody knows.
+    Action,
+    /// A trigger about name servers, which only a recursor meets.
+    NeedsRecursion,
+    /// An owner that is not below the zone's own name.
+    OutOfZone,
+    /// It contradicts an earlier rule for the same owner.
+    Conflict,
     /// A hosts line whose first word is no address.
     BadAddress,
     /// A hosts line that gives a real address: an answer, not a block.
@@ -186,6 +202,12 @@ impl SkipReason {
             SkipReason::Modifier => "modifier",
             SkipReason::Pattern => "pattern",
             SkipReason::TooManyPatterns => "too-many-patterns",
+            SkipReason::Directive => "directive",
+            SkipReason::Record => "record",
+            SkipReason::Action => "action",
+            SkipReason::NeedsRecursion => "needs-recursion",
+            SkipReason::OutOfZone => "out-of-zone",
+            SkipReason::Conflict => "conflict",
             SkipReason::BadAddress => "bad-address",
             SkipReason::RealAddress => "real-address",
             SkipReason::TooLong => "too-long",
@@ -224,6 +246,13 @@ impl RuleSet {
         }
         self.specials.push(rule);
         Ok(())
+    }
+
+    /// The wire form of the one name that `push` adds; the rule itself is not kept.
+    fn name_of(&mut self, push: impl FnOnce(&mut RuleSet) -> Result<(), SkipReason>) -> Result<Box<[u8]>, SkipReason> {
+        push(self)?;
+        let rule = self.rules.pop().expect("a name that was pushed is the last rule");
+        Ok(self.names.split_off(rule.start as usize).into())
     }
 
     fn mark(&self) -> Mark {

@@ -401,6 +401,137 @@ fn adblock_lines() {
 }
 
 #[test]
+fn dnsmasq_lines() {
+    for (line, expected) in [
+        ("local=/loc.example/", Ok(&["loc.example"][..])),
+        ("server=/srv.example/", Ok(&["srv.example"])),
+        ("address=/nx.example/", Ok(&["nx.example"])),
+        ("address=/sink.example/0.0.0.0", Ok(&["sink.example"])),
+        ("address=/sink.example/::", Ok(&["sink.example"])),
+        ("address=/hash.example/#", Ok(&["hash.example"])),
+        ("address=/a.example/b.example/192.0.2.1", Ok(&["a.example 1 192.0.2.1", "b.example 1 192.0.2.1"])),
+        ("address=/v6.example/2001:db8::1", Ok(&["v6.example 28 2001:db8::1"])),
+        ("server=/ok.example/127.0.0.9#5", Ok(&["ok.example pass"])),
+        ("server=/ok.example/#", Ok(&["ok.example pass"])),
+        ("address=/Upper.EXAMPLE/", Ok(&["upper.example"])),
+        ("address=/trail.example./", Ok(&["trail.example"])),
+        ("address=/*.wild.example/", Ok(&["*.wild.example"])),
+        ("local=/.dot.example/", Ok(&["dot.example"])),
+        ("local=/*glob.example/", Ok(&["~glob.example$ zone-block"])),
+        ("address=/*glob.example/192.0.2.1", Ok(&["~glob.example$ 1 192.0.2.1"])),
+        ("local=/h.example/  # trailing comment", Ok(&["h.example"])),
+        ("# local=/h.example/", Ok(&[])),
+        ("address=/#/192.0.2.1", Err(SkipReason::TooWide)),
+        ("local=//", Err(SkipReason::TooWide)),
+        ("local=/j.example", Err(SkipReason::NotAName)),
+        ("address=/j.example/nonsense", Err(SkipReason::BadAddress)),
+        ("cname=alias.example,target.example", Err(SkipReason::Directive)),
+        ("conf-file=/etc/other.conf", Err(SkipReason::Directive)),
+        ("server=192.0.2.1", Err(SkipReason::Directive)),
+        ("bogus-priv", Err(SkipReason::Directive)),
+        ("local=/a b.example/", Err(SkipReason::NotAName)),
+        ("local=/tk/", Ok(&["tk"])),
+        ("||x.example^", Err(SkipReason::NotAName)),
+    ] {
+        check(Format::Dnsmasq, line, expected);
+    }
+}
+
+#[test]
+fn unbound_lines() {
+    for (line, expected) in [
+        ("local-zone: \"nx.example\" always_nxdomain", Ok(&["nx.example"][..])),
+        ("local-zone: \"nx.example.\" always_null", Ok(&["nx.example"])),
+        ("local-zone: 'q.example' static", Ok(&["q.example"])),
+        ("  local-zone: Bare.Example. \"static\" # why", Ok(&["bare.example"])),
+        ("local-zone: \"r.example\" always_refuse", Ok(&["r.example REFUSED"])),
+        ("local-zone: \"d.example\" inform_deny", Ok(&["d.example drop"])),
+        ("local-zone: \"n.example\" always_nodata", Ok(&["n.example nodata"])),
+        ("local-zone: \"ok.example\" always_transparent", Ok(&["ok.example pass"])),
+        ("local-zone: \"x.example\" block_a", Err(SkipReason::Directive)),
+        ("local-zone: \".\" static", Err(SkipReason::TooWide)),
+        ("local-zone: \"x..example\" static", Err(SkipReason::NotAName)),
+        ("local-data: \"lone.example A 192.0.2.1\"", Ok(&["=lone.example 1 192.0.2.1"])),
+        ("local-data: 'lone.example. 60 IN TXT \"hi there\"'", Ok(&["=lone.example 16 086869207468657265"])),
+        ("local-data: \"sink.example A 0.0.0.0\"", Ok(&["=sink.example"])),
+        ("local-data: \"bad.example A x\"", Err(SkipReason::Record)),
+        ("local-data: \"bad.example\"", Err(SkipReason::Record)),
+        ("local-data-ptr: \"192.0.2.1 x.example\"", Err(SkipReason::Directive)),
+        ("local-zone-tag: x.example \"a\"", Err(SkipReason::Directive)),
+        ("server:", Ok(&[])),
+        ("# local-zone: \"x.example\" static", Ok(&[])),
+        ("x.example", Err(SkipReason::NotAName)),
+    ] {
+        check(Format::Unbound, line, expected);
+    }
+    let redirect = "local-zone: \"a.example\" redirect\nlocal-data: \"a.example A 192.0.2.1\"\n\
+                    local-data: \"a.example AAAA 2001:db8::1\"\nlocal-zone: \"b.example\" redirect\n\
+                    local-data: \"b.example A 0.0.0.0\"";
+    let set = parse(redirect.as_bytes(), AUTO).unwrap();
+    assert_eq!(set.report.format, Some(Format::Unbound));
+    assert_eq!(rules(&set), ["b.example", "a.example 1 192.0.2.1 28 2001:db8::1"]);
+}
+
+#[test]
+fn policy_zone_records() {
+    for (line, expected) in [
+        ("nx CNAME .", Ok(&["=nx"][..])),
+        ("UPPER.example cname .", Ok(&["=upper.example"])),
+        ("*.nx.example CNAME .", Ok(&["*.nx.example"])),
+        ("* CNAME .", Ok(&["*.."])),
+        ("a.example 60 IN CNAME *.", Ok(&["=a.example nodata"])),
+        ("a.example IN 60 CNAME rpz-drop.", Ok(&["=a.example drop"])),
+        ("a.example CNAME rpz-tcp-only.", Ok(&["=a.example tcp-only"])),
+        ("a.example CNAME RPZ-PASSTHRU.", Ok(&["=a.example pass"])),
+        ("a.example CNAME rpz-foo.", Err(SkipReason::Action)),
+        ("a.example CNAME safe.example.", Ok(&["=a.example CNAME safe.example"])),
+        ("*.a.example CNAME *.garden.example.", Ok(&["*.a.example CNAME *.garden.example"])),
+        ("a.example A 192.0.2.1 ; why", Ok(&["=a.example 1 192.0.2.1"])),
+        ("a.example TXT \"a;b\" c", Ok(&["=a.example 16 03613b620163"])),
+        ("a.example ( A\t192.0.2.1 )", Ok(&["=a.example 1 192.0.2.1"])),
+        ("sp\\.ace.example CNAME .", Ok(&["=sp\\.ace.example"])),
+        ("under_score.rpz CNAME .", Ok(&["=under_score.rpz"])),
+        ("32.1.2.0.192.rpz-ip CNAME .", Ok(&["address 192.0.2.1/32 zone-block"])),
+        ("24.0.2.0.192.rpz-client-ip CNAME *.", Ok(&["client 192.0.2.0/24 nodata"])),
+        ("48.zz.db8.2001.rpz-ip CNAME rpz-passthru.", Ok(&["address 2001:db8::/48 pass"])),
+        ("128.1.zz.db8.2001.rpz-ip A 192.0.2.1", Ok(&["address 2001:db8::1/128 1 192.0.2.1"])),
+        ("128.1.0.0.0.0.0.db8.2001.rpz-client-ip CNAME .", Ok(&["client 2001:db8::1/128 zone-block"])),
+        ("128.2.0.0.0.0.3.2.2001.1.rpz-ip CNAME .", Err(SkipReason::BadAddress)),
+        ("24.1.2.0.192.rpz-ip CNAME .", Err(SkipReason::BadAddress)),
+        ("33.1.2.0.192.rpz-ip CNAME .", Err(SkipReason::BadAddress)),
+        ("ns.example.rpz-nsdname CNAME .", Err(SkipReason::NeedsRecursion)),
+        ("32.1.2.0.192.rpz-nsip CNAME .", Err(SkipReason::NeedsRecursion)),
+        ("abs.example. CNAME .", Err(SkipReason::OutOfZone)),
+        ("a.*.example CNAME .", Err(SkipReason::Pattern)),
+        ("a.example CNAME", Err(SkipReason::Record)),
+        ("a.example NONSENSE x", Err(SkipReason::Record)),
+        ("a.example A nonsense", Err(SkipReason::Record)),
+        ("a.example TXT \"open", Err(SkipReason::Record)),
+        ("$INCLUDE other.zone", Err(SkipReason::Directive)),
+        ("$TTL 1h", Ok(&[])),
+        ("@ NS localhost.", Ok(&[])),
+        (" ; a comment", Ok(&[])),
+    ] {
+        check(Format::Rpz, line, expected);
+    }
+}
+
+#[test]
+fn a_policy_zone_is_read_whole() {
+    let text = "$ORIGIN rpz.example.\n$TTL 5m\n@ SOA ns. me. (\n 1 ; serial\n 2 3 4 5 )\n  NS ns.\n\
+                a CNAME .\na.rpz.example. A 192.0.2.1\nb 60 A 192.0.2.1\n  A 192.0.2.2\nb CNAME .\n\
+                $ORIGIN sub.rpz.example.\nc CNAME d\nother.example. CNAME .\n";
+    let set = parse(text.as_bytes(), AUTO).unwrap();
+    assert_eq!(set.report.format, Some(Format::Rpz));
+    assert_eq!(rules(&set), ["=a", "=b 1 192.0.2.1 1 192.0.2.2", "=c.sub CNAME d.sub.rpz.example"]);
+    assert_eq!(set.report.skipped, [(SkipReason::OutOfZone, 1), (SkipReason::Conflict, 2)]);
+    let lines: Vec<u32> = set.report.shown.iter().map(|skipped| skipped.line).collect();
+    assert_eq!(lines, [14, 8, 11]);
+    let Action::Zone(ZoneAction::Answer(RuleAnswer::Records(records))) = &set.specials()[0].action else { panic!() };
+    assert_eq!(records.all.iter().map(|record| record.ttl).collect::<Vec<_>>(), [Some(60), Some(300)]);
+}
+
+#[test]
 fn a_badfilter_takes_out_the_rule_it_names_wherever_that_stands() {
     let text = "||a.example^$badfilter\n||a.example^\n|a.example^\n||b.example^\n||1.2.3.4^\n||1.2.3.4^$badfilter";
     let set = parse(text.as_bytes(), AUTO).unwrap();
@@ -423,6 +554,13 @@ fn the_format_is_what_most_of_the_first_lines_are() {
             &["=a.example", "=b.example"],
         ),
         ("||a.example^\nb.example", Format::Adblock, &["a.example", "=b.example"]),
+        ("local=/a.example/\naddress=/b.example/", Format::Dnsmasq, &["a.example", "b.example"]),
+        ("server:\n  local-zone: \"a.example\" always_null", Format::Unbound, &["a.example"]),
+        (
+            "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n  NS localhost.\na.example CNAME .",
+            Format::Rpz,
+            &["=a.example"],
+        ),
         ("[Adblock Plus]\na.example\nb.example", Format::Adblock, &["=a.example", "=b.example"]),
         ("site.example##.ads\n@@||x.example^", Format::Adblock, &["@@x.example"]),
         ("*.a.example\n*.b.example", Format::Domains, &["a.example", "b.example"]),
@@ -475,7 +613,7 @@ fn what_is_no_list_is_refused_whole() {
     assert!(matches!(parse(b"\x1f\x8b\x08\x00", AUTO), Err(ListError::Binary { line: 1 })));
     assert!(matches!(parse(b"a.example\nb\0\n", AUTO), Err(ListError::Binary { line: 2 })));
     // One line that says what the server thinks is no empty list.
-    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n", "local=/a.example/\nlocal=/b.example/\n"] {
+    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n", "ipset=/a.example/b\n"] {
         assert!(matches!(parse(text.as_bytes(), AUTO), Err(ListError::MostlyBad { .. })), "{text}");
     }
 }
