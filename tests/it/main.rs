@@ -18,6 +18,7 @@ mod programs;
 mod protocol;
 mod reload_under_load;
 mod reloading;
+mod rpz_suite;
 mod safe_search_suite;
 mod scenarios;
 mod shared;
