@@ -177,7 +177,9 @@ enum Weight {
 
 fn resolve(held: &[Held<'_>], plain: Plain, matter: Matter<'_>, is_zone: bool) -> Outcome {
     if let Some(listed) = rewrites(held) {
-        return Outcome::Listed(listed);
+        // A name that is sent to itself is let by.
+        let stays = listed.answer.as_ref().is_some_and(|answer| lets_by(answer, matter));
+        return if stays { Outcome::Nothing } else { Outcome::Listed(listed) };
     }
     let excepts = |wanted: bool| {
         held.iter().any(|held| matches!(held.rule.action, Action::Except { important } if important == wanted))
