@@ -82,6 +82,13 @@ pub enum Asked {
     Forward(Box<Explanation>, Permit),
 }
 
+impl Explanation {
+    /// The name that was judged: the target that hit, else the question's.
+    fn asked_name(&self) -> &str {
+        self.target.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// Judges the question.
 pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, type_text: &str) -> Asked {
     let mut steps: Vec<(Rung, Step)> = Vec::new();
@@ -183,8 +190,8 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
         Some((rung, list, owner)) => {
             told.rung = rung.as_str();
             told.list = Some(snapshot.list(list).name.clone());
-            let rule =
-                rule_line(snapshot, list, &owner).map_or(owner.to_string(), |(_, reach)| rule_text(&owner, reach));
+            let rule = rule_line(snapshot, list, &owner, name)
+                .map_or(owner.to_string(), |(_, reach)| rule_text(&owner, reach));
             told.sentence_en = format!("{name} is allowed by an allow rule for {owner}.");
             told.sentence_vi = format!("{name} được phép theo luật cho phép {owner}.");
             told.change_en = format!("take {rule} out of {}; {}.", place(snapshot, list), who(rung));
@@ -261,7 +268,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
             if let Some(line) = *line {
                 told.line = Some(line);
                 provenance = Some(Provenance { list: *list, line });
-            } else if let Some((line, reach)) = rule_line(snapshot, *list, owner) {
+            } else if let Some((line, reach)) = rule_line(snapshot, *list, owner, told.asked_name()) {
                 told.rule = Some(rule_text(owner, reach));
                 // A built-in or own list has positions, not lines of a file.
                 if at.configured.is_some() {
@@ -363,9 +370,11 @@ fn sentence(
     };
 }
 
-/// Line and reach of the list's rule at `owner`.
-fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name) -> Option<(u32, Reach)> {
-    let rule = snapshot.index.names.rules_at(owner.as_wire()).find(|r| r.list == list && r.effect == Effect::List)?;
+/// Line and reach of the list's rule at `owner` that reaches the name in `judged`.
+fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name, judged: &str) -> Option<(u32, Reach)> {
+    let other = if owner.to_string() == judged { Reach::Children } else { Reach::Exact };
+    let mut rules = snapshot.index.names.rules_at(owner.as_wire());
+    let rule = rules.find(|r| r.list == list && r.effect == Effect::List && r.reach != other)?;
     Some((rule.line, rule.reach))
 }
 

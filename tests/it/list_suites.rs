@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::differences;
 use crate::harness::judge::{self, Who, snapshot};
+use crate::shared;
 
 fn beside(variable: &str, folder: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable)
@@ -278,6 +279,44 @@ fn every_real_list_is_read() {
     }
     println!("{lists} lists, {rules} rules, {refused} refused");
     assert!(lists > 0 && rules > 0);
+}
+
+/// Classes of odd lines that are about a part of a site, and never about the site.
+const ABOUT_PARTS: &[&str] = &[
+    "url-in-domain-list",
+    "host-with-path",
+    "host-with-port",
+    "cosmetic-rule",
+    "adblock-with-path",
+    "commented-out-rule",
+];
+
+#[test]
+fn odd_lines_of_real_lists_are_read_or_told() {
+    let Some(text) = shared::data_zst("odd/odd_lines.jsonl.zst") else { return };
+    let mut ran = 0;
+    for line in text.lines() {
+        let odd: Value = serde_json::from_str(line).unwrap();
+        let (class, line) = (odd["class"].as_str().unwrap(), odd["text"].as_str().unwrap());
+        for (format, good) in [
+            (Format::Domains, "good.example"),
+            (Format::Adblock, "||good.example^"),
+            (Format::Hosts, "0.0.0.0 good.example"),
+            (Format::Dnsmasq, "local=/good.example/"),
+            (Format::Unbound, "local-zone: \"good.example\" static"),
+            (Format::Rpz, "good.example CNAME ."),
+        ] {
+            let text = format!("{good}\n{line}\n");
+            let Ok(set) = parse(text.as_bytes(), ParseOptions { format, bare_reach: None }) else { continue };
+            // What made no rule says why, unless it is a comment.
+            let skipped: u32 = set.report.skipped.iter().map(|(_, count)| count).sum();
+            assert!(skipped as usize <= text.lines().count(), "{format:?} {line}");
+            let is_part = ABOUT_PARTS.contains(&class) && matches!(format, Format::Domains | Format::Adblock);
+            assert!(!is_part || set.names().len() == 1, "{format:?} {class}: {line}");
+            ran += 1;
+        }
+    }
+    assert!(ran > 10_000, "{ran} lines read");
 }
 
 #[test]

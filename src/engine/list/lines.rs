@@ -266,6 +266,11 @@ impl Reader {
         let line = line.strip_prefix(BOM).unwrap_or(line);
         // A regular expression may hold a `#`.
         if line.starts_with(b"/") && !self.hosts_only {
+            // `/word/` is an expression to AdGuard; in a list of names it is more likely the path of an address.
+            let is_word = line.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_'));
+            if is_word && self.format != Format::Adblock {
+                return Err(SkipReason::Path);
+            }
             self.read_adblock(line)?;
             return Ok(Held::Rule);
         }

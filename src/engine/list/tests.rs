@@ -201,6 +201,7 @@ fn domain_lines() {
         ("example.*", Err(SkipReason::Pattern)),
         ("*example.com", Err(SkipReason::Pattern)),
         ("/domain\\.(tld|local)/", Ok(&["/domain\\.(tld|local)/ block"])),
+        ("/wp-content/", Err(SkipReason::Path)),
         ("/invalid regex ??/", Err(SkipReason::Pattern)),
         ("/a#b$c/", Ok(&["/a#b$c/ block"])),
         ("/", Err(SkipReason::Path)),
