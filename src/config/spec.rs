@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::engine::category::Layer;
 use crate::engine::compile::{Strangers, YouTube};
 use crate::engine::limits::POSITIVE_TTL_SECS_MAX;
-use crate::engine::list::{Format, Reach, own_entry};
+use crate::engine::list::{Format, Reach, keywords, own_entry};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Server};
 use crate::engine::verdict::BlockResponse;
@@ -96,6 +96,7 @@ pub(super) struct ListSpec {
     pub file: Option<Spanned<String>>,
     pub required: Option<bool>,
     pub obey_public_suffixes: Option<Spanned<bool>>,
+    pub block_keywords: Option<Vec<Spanned<String>>>,
 }
 
 /// `[category.NAME]`.
@@ -250,6 +251,7 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
         file: section.string("file", not_empty),
         required: section.boolean("required"),
         obey_public_suffixes: section.choice("public_suffixes", &[("obey", true), ("spare", false)]),
+        block_keywords: section.strings("block_keywords", keyword),
     };
     section.finish(TOP_LEVEL);
     spec
@@ -311,6 +313,10 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
     spec
 }
 
+fn keyword(text: &str) -> Result<String, String> {
+    keywords::normal(text).ok_or_else(|| format!("{text:?} is no keyword: one word of a name, as in \"casino\""))
+}
+
 /// What `$ctag` in a list calls a client by: AdGuard's are `device_phone`, `user_child` and their like.
 fn client_tag(text: &str) -> Result<String, String> {
     if text.is_empty() || !text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
@@ -333,6 +339,7 @@ fn format(text: &str) -> Result<Format, String> {
             ("dnsmasq", Format::Dnsmasq),
             ("unbound", Format::Unbound),
             ("rpz", Format::Rpz),
+            ("keywords", Format::Keywords),
         ],
     )
 }

@@ -166,6 +166,9 @@ impl Resolver {
             QueryVerdict::Redirect(redirect, permit) => Need::Redirect { permit, redirect, chain: None },
             QueryVerdict::Rewrite(rewrite, permit) => Need::Target { permit, rewrite },
             QueryVerdict::Allow(permit) => {
+                if let Some(list) = permit.review() {
+                    self.metrics.keyword_reviews.with_label_values(&[&snapshot.list(list).name]).inc();
+                }
                 // I14: RD=0 gets blocks, rewrites and local data; nothing is looked up for it.
                 if !query.recursion_desired {
                     let refusal = reply::refuse(&query, header, Rcode::REFUSED);

@@ -194,6 +194,7 @@ mod tests {
             source: ListSource::File(path.to_owned()),
             required,
             obey_public_suffixes: false,
+            block_keywords: Vec::new(),
         }
     }
 

@@ -78,6 +78,8 @@ pub struct ListSettings {
     pub required: bool,
     /// `public_suffixes = "obey"`: a subtree rule may stand on a public suffix.
     pub obey_public_suffixes: bool,
+    /// Keywords of the list that block; the others only count what they meet.
+    pub block_keywords: Vec<String>,
 }
 
 /// Where a list's text is.
@@ -349,6 +351,11 @@ impl Plan {
         if rules.report.format == Some(Format::Rpz) {
             self.zones.insert(id);
         }
+        let rules = if settings.block_keywords.is_empty() {
+            rules
+        } else {
+            Arc::new(rules.blocking_keywords(&settings.block_keywords))
+        };
         let guard: &dyn Fn(&[u8]) -> bool = if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
         let spared = self.builder.add(id, &rules, guard)?;
         if spared.count > 0 {

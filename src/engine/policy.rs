@@ -35,6 +35,7 @@ pub struct Permit {
     allowed: Option<Rung>,
     purpose: Purpose,
     silent: Silent,
+    review: Option<ListId>,
 }
 
 /// Lists that the answer to a permitted question is not judged by.
@@ -145,11 +146,16 @@ impl Trace for Vec<(Rung, Step)> {
 impl Permit {
     /// Leave for a question of our own. Its answer reaches a client only through that client's own [`on_answer`].
     pub fn internal(purpose: Purpose) -> Permit {
-        Permit { allowed: None, purpose, silent: Silent::None }
+        Permit { allowed: None, purpose, silent: Silent::None, review: None }
     }
 
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// The list with a keyword that the question's name has and that does not block: for whoever reviews such names.
+    pub fn review(&self) -> Option<ListId> {
+        self.review
     }
 
     /// The rung of the allow rule that let the question through.
@@ -167,7 +173,7 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
     trace.step(Rung::LocalData, || Step::Nothing);
     let profile = snapshot.profile(client.profile);
     let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
-    let (judgement, passed) = judge(snapshot, profile, matter, None, Silent::None, trace);
+    let Judged { judgement, passed, review } = judge(snapshot, profile, matter, None, Silent::None, trace);
     let allowed = match judgement {
         Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: None };
@@ -180,7 +186,7 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
         Judgement::Nothing => None,
     };
     let silent = passed.map_or(Silent::None, |(rung, list)| Silent::Passed(rung, list));
-    let permit = Permit { allowed, purpose: Purpose::Client, silent };
+    let permit = Permit { allowed, purpose: Purpose::Client, silent, review };
     // An allow rule never turns SafeSearch off: only the profile's own setting does.
     if safe_search::rewrites_type(question.qtype)
         && let Some(rule) = snapshot.safe_search.rule(&question.qname, profile.safe_search, profile.youtube)
@@ -249,7 +255,8 @@ impl AnswerJudge<'_> {
                 return SectionVerdict::TooLong;
             }
             let matter = Matter { name: &name, qtype: self.question.qtype, client: self.client, is_question: false };
-            let (judgement, passed) = judge(self.snapshot, self.profile, matter, self.above, silent, &mut ());
+            let Judged { judgement, passed, .. } =
+                judge(self.snapshot, self.profile, matter, self.above, silent, &mut ());
             match judgement {
                 Judgement::Block(rung, cause, given_answer) => {
                     let reason = Reason { rung, cause, target: Some(Target::Name(name.clone())) };
@@ -347,7 +354,7 @@ fn given(
     };
     let silent = Silent::Chosen(list);
     let of_target = Matter { name: &target, is_question: false, ..matter };
-    match judge(snapshot, profile, of_target, None, silent, &mut ()).0 {
+    match judge(snapshot, profile, of_target, None, silent, &mut ()).judgement {
         Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: Some(Target::Name(target)) };
             // One rule leads elsewhere, not one after the other.
@@ -355,7 +362,7 @@ fn given(
             Given::Block(Block { answer, ..block(profile, reason) })
         }
         Judgement::Allow(_) | Judgement::Nothing => {
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent };
+            let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None };
             Given::Redirect(Redirect { from: matter.name.clone(), target, ttl: alias.ttl, reason }, permit)
         }
     }
@@ -379,7 +386,16 @@ enum Judgement {
     Nothing,
 }
 
-/// Rungs 2 to 6 for one name; `above` leaves only the rungs above that one. Also says which policy zone let it by.
+/// What a name came to.
+struct Judged {
+    judgement: Judgement,
+    /// The policy zone that let it by, and the rung it did so on.
+    passed: Option<(Rung, ListId)>,
+    /// The list with a keyword in it that only counts.
+    review: Option<ListId>,
+}
+
+/// Rungs 2 to 6 for one name; `above` leaves only the rungs above that one.
 fn judge(
     snapshot: &Snapshot,
     profile: &Profile,
@@ -387,12 +403,12 @@ fn judge(
     above: Option<Rung>,
     silent: Silent,
     trace: &mut impl Trace,
-) -> (Judgement, Option<(Rung, ListId)>) {
+) -> Judged {
     let mut hits = Hits::default();
     snapshot.index.names.look_up(matter.name.as_wire(), &mut hits);
     let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
     let judgement = climb(snapshot, profile, &mut view, matter.name, (above, silent), trace);
-    (judgement, view.passed)
+    Judged { judgement, passed: view.passed, review: view.review() }
 }
 
 fn climb(

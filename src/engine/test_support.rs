@@ -152,6 +152,7 @@ impl Setup {
             source: ListSource::File(format!("lists/{category}.txt").into()),
             required: true,
             obey_public_suffixes: false,
+            block_keywords: Vec::new(),
         };
         let rules = Arc::new(parse(lines.as_bytes(), options).unwrap());
         self.lists.push(LoadedList { settings, rules });

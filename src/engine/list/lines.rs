@@ -14,7 +14,7 @@ use crate::engine::list::special::SpecialRule;
 use crate::engine::list::zone::Owners;
 use crate::engine::list::{
     Effect, Format, ListError, ListReport, Mark, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, dnsmasq,
-    hosts, names, rpz, unbound,
+    hosts, keywords, names, rpz, unbound,
 };
 
 /// Octets of a line that reports show.
@@ -171,7 +171,9 @@ impl Reader {
         let bare = match format {
             // AdGuard's "domains only" line and a hosts file's name are exactly themselves.
             Format::Hosts | Format::Adblock => Reach::Exact,
-            Format::Domains | Format::Auto | Format::Dnsmasq | Format::Unbound | Format::Rpz => Reach::Subtree,
+            Format::Domains | Format::Auto | Format::Dnsmasq | Format::Unbound | Format::Rpz | Format::Keywords => {
+                Reach::Subtree
+            }
         };
         Reader {
             set: RuleSet::default(),
@@ -215,7 +217,7 @@ impl Reader {
         }
         let held = match self.format {
             Format::Rpz => self.read_zone(raw),
-            Format::Dnsmasq | Format::Unbound => self.read_settings(line),
+            Format::Dnsmasq | Format::Unbound | Format::Keywords => self.read_settings(line),
             Format::Auto | Format::Hosts | Format::Domains | Format::Adblock => self.read_any(line),
         };
         match held {
@@ -248,6 +250,7 @@ impl Reader {
             // `server:` opens the section that the lines below belong to.
             (_, b"" | b"server:") => return Ok(Held::Nothing),
             (Format::Dnsmasq, _) => dnsmasq::parse_line(set, owners, text, self.line, self.bare.bare)?,
+            (Format::Keywords, _) => keywords::parse_line(set, text, self.line)?,
             _ => unbound::parse_line(set, owners, &mut self.zones, text, self.line)?,
         }
         Ok(Held::Rule)

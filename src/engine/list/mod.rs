@@ -6,6 +6,7 @@
 mod adblock;
 mod dnsmasq;
 mod hosts;
+pub mod keywords;
 mod lines;
 mod modifiers;
 mod names;
@@ -40,6 +41,8 @@ pub enum Format {
     Unbound,
     /// A response policy zone as a zone file: exact, `*.name` children.
     Rpz,
+    /// A word a line, searched for in every name. Never guessed: it must be asked for.
+    Keywords,
 }
 
 /// What a rule covers. RFC 9499 has no word for it, so these are ours.
@@ -89,7 +92,7 @@ pub struct ParseOptions {
 }
 
 /// The rules of one list. Names lie end to end in one buffer, so a million rules are two allocations.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct RuleSet {
     names: Vec<u8>,
     rules: Vec<PackedRule>,
@@ -304,6 +307,19 @@ impl RuleSet {
 
     pub fn addresses(&self) -> &[AddressRule] {
         &self.addresses
+    }
+
+    /// The same with these keywords blocking what they meet; each as [`keywords::normal`] has it.
+    pub fn blocking_keywords(&self, blocking: &[String]) -> RuleSet {
+        let mut set = self.clone();
+        for rule in &mut set.specials {
+            if let special::Owner::Pattern(special::Pattern::Literal { text, .. }) = &rule.owner
+                && blocking.iter().any(|keyword| **keyword == **text)
+            {
+                rule.action = special::Action::Block { important: false };
+            }
+        }
+        set
     }
 
     pub fn specials(&self) -> &[special::SpecialRule] {

@@ -44,7 +44,7 @@ pub(super) fn mask(body: &[u8], from: From, ends: bool) -> Result<Pattern, SkipR
     let start = match from {
         From::Start => "^",
         From::Label => "(?:^|\\.)",
-        From::Anywhere => "",
+        From::Anywhere | From::Word => "",
     };
     let end = if ends { "$" } else { "" };
     let middle: String = text

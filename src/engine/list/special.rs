@@ -52,6 +52,8 @@ pub enum From {
     Start,
     /// At the start or behind a dot.
     Label,
+    /// As a whole word of a label: hyphens and the label's ends part words.
+    Word,
     Anywhere,
 }
 
@@ -137,6 +139,8 @@ pub enum Action {
     Unrewrite { answer: Option<Rewritten>, important: bool },
     /// One of a zone's: the most specific of the list is the one that counts.
     Zone(ZoneAction),
+    /// A keyword that only counts what it meets.
+    Review,
 }
 
 /// What the rule of a zone does: RPZ, and local zones of dnsmasq and Unbound.

@@ -41,6 +41,7 @@ fn special(rule: &SpecialRule) -> String {
                 From::Start => "^",
                 From::Label => "|",
                 From::Anywhere => "~",
+                From::Word => "word ",
             };
             format!("{before}{text}{}", if *ends { "$" } else { "" })
         }
@@ -67,6 +68,7 @@ fn special(rule: &SpecialRule) -> String {
         Action::Unrewrite { answer, important } => {
             format!("unrewrite{} {}", bang(*important), answer.as_ref().map_or("all".into(), rewritten))
         }
+        Action::Review => "review".into(),
         Action::Zone(ZoneAction::Pass) => "pass".into(),
         Action::Zone(ZoneAction::Block) => "zone-block".into(),
         Action::Zone(ZoneAction::Answer(answer)) => match answer {
@@ -109,6 +111,7 @@ fn check(format: Format, line: &str, expected: Result<&[&str], SkipReason>) {
         Format::Dnsmasq => "local=/good.example/",
         Format::Unbound => "local-zone: \"good.example\" always_nxdomain",
         Format::Rpz => "good.example CNAME .",
+        Format::Keywords => "good.example",
     };
     let set = parse(format!("{good}\n{line}\n").as_bytes(), options(format)).unwrap();
     assert_eq!(set.report.format, Some(format), "{line}");
@@ -515,6 +518,16 @@ fn policy_zone_records() {
     ] {
         check(Format::Rpz, line, expected);
     }
+}
+
+#[test]
+fn keyword_lines() {
+    let text = "Casino\ncá-độ # a comment\n# only a comment\nab\na.b\na b\n-\n";
+    let set = parse(text.as_bytes(), options(Format::Keywords)).unwrap();
+    assert_eq!(rules(&set), ["word casino review", "word xn--c--mia7qx52l review"]);
+    assert_eq!(set.report.skipped, [(SkipReason::NotAName, 2), (SkipReason::TooWide, 2)]);
+    let blocking = set.blocking_keywords(&[keywords::normal("CASINO").unwrap()]);
+    assert_eq!(rules(&blocking), ["word casino block", "word xn--c--mia7qx52l review"]);
 }
 
 #[test]

@@ -115,7 +115,10 @@ impl Builder {
 
 /// The public suffix that a special rule would take with it. Rules that let something by are never guarded.
 fn guarded(rule: &SpecialRule, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-    if matches!(rule.action, Action::Except { .. } | Action::Unrewrite { .. } | Action::Zone(ZoneAction::Pass)) {
+    if matches!(
+        rule.action,
+        Action::Except { .. } | Action::Unrewrite { .. } | Action::Zone(ZoneAction::Pass) | Action::Review
+    ) {
         return None;
     }
     match &rule.owner {

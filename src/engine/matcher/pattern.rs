@@ -46,8 +46,13 @@ impl PatternTable {
         if let Some(literals) = &self.literals {
             for hit in literals.automaton.find_overlapping_iter(text) {
                 let (from, rule) = literals.rules[hit.pattern().as_usize()];
-                // The dot that stands before the name is not the name's.
-                if from != From::Anywhere || hit.start() >= BEFORE.len() {
+                let holds = match from {
+                    From::Start | From::Label => true,
+                    // The dot that stands before the name is not the name's.
+                    From::Anywhere => hit.start() >= BEFORE.len(),
+                    From::Word => parts_words(text[hit.start() - 1]) && parts_words(text[hit.end()]),
+                };
+                if holds {
                     found(rule);
                 }
             }
@@ -68,7 +73,7 @@ impl PatternTable {
                     let before = match from {
                         From::Start => "^.",
                         From::Label => ".",
-                        From::Anywhere => "",
+                        From::Anywhere | From::Word => "",
                     };
                     texts.push(format!("{before}{text}{}", if *ends { "$" } else { "" }));
                     rules.push((*from, *rule));
@@ -86,6 +91,10 @@ impl PatternTable {
         }
         PatternTable { literals, regexes }
     }
+}
+
+fn parts_words(c: u8) -> bool {
+    matches!(c, b'.' | b'-' | AFTER)
 }
 
 /// Several expressions in one automaton; should they be too large together, one by one.

@@ -34,6 +34,8 @@ pub(super) struct Specials {
     pub lists: ListSet,
     /// One for each of them, lowest list first.
     pub said: Vec<Said>,
+    /// The first list with a keyword in the name that only counts.
+    pub review: Option<ListId>,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,8 @@ impl Specials {
             held.retain(|held| !silent.contains(held.list));
         }
         held.sort_by_key(|held| held.list);
-        let mut specials = Specials::default();
+        let review = held.iter().find(|held| held.rule.action == Action::Review).map(|held| held.list);
+        let mut specials = Specials { review, ..Specials::default() };
         for of_list in held.chunk_by(|a, b| a.list == b.list) {
             let list = of_list[0].list;
             let outcome = resolve(of_list, Plain::of(snapshot, list, hits), matter, is_zone(snapshot, list));
@@ -209,7 +212,7 @@ fn resolve(held: &[Held<'_>], plain: Plain, matter: Matter<'_>, is_zone: bool) -
                 true => (Weight::Passes, passes(is_zone)),
                 false => (Weight::Answers, Outcome::Listed(held.listed(Some(answer.clone())))),
             },
-            Action::Except { .. } | Action::Rewrite { .. } | Action::Unrewrite { .. } => continue,
+            Action::Except { .. } | Action::Rewrite { .. } | Action::Unrewrite { .. } | Action::Review => continue,
         };
         // Of two as specific as each other the one with more conditions is told.
         let key = (held.depth, weight, held.rule.condition.as_ref().map_or(0, |condition| condition.parts()));
@@ -299,6 +302,10 @@ pub(super) fn for_addresses(
     let rule = table.rule(number).1;
     match &rule.action {
         Action::Zone(action) => Some((list, rule.line, address, action.clone())),
-        Action::Block { .. } | Action::Except { .. } | Action::Rewrite { .. } | Action::Unrewrite { .. } => None,
+        Action::Block { .. }
+        | Action::Except { .. }
+        | Action::Rewrite { .. }
+        | Action::Unrewrite { .. }
+        | Action::Review => None,
     }
 }

@@ -365,7 +365,7 @@ fn a_block_is_answered_as_its_profile_says_and_rebinding_with_no_data() {
         for (records, expected) in [("CNAME cdn.example", response), ("A 10.0.0.1", Nodata)] {
             let question = question("www.example.com", RecordType::A);
             let answer = answer("www.example.com", Rcode::NOERROR, records);
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent: Silent::None };
+            let permit = Permit { allowed: None, purpose: Purpose::Client, silent: Silent::None, review: None };
             let AnswerVerdict::Block(block) = on_answer(&snapshot, client, &permit, &question, &answer) else {
                 panic!("{response:?} {records}")
             };

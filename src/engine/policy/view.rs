@@ -48,6 +48,11 @@ impl<'a> View<'a> {
         view
     }
 
+    /// The list with a keyword in the name, which somebody should look at.
+    pub(super) fn review(&self) -> Option<ListId> {
+        self.specials.review.filter(|_| !self.protected)
+    }
+
     /// Hears these lists no more.
     pub(super) fn hush(&mut self, lists: Option<ListSet>) {
         self.silent = match (self.silent, lists) {

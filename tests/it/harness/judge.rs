@@ -50,6 +50,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             source: ListSource::File("suite.txt".into()),
             required: true,
             obey_public_suffixes: true,
+            block_keywords: Vec::new(),
         },
         rules: Arc::new(parse(text.as_bytes(), options).unwrap_or_default()),
     });
