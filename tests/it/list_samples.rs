@@ -16,7 +16,7 @@ fn sample(file: &str) -> std::path::PathBuf {
 
 #[test]
 fn each_sample_is_read_as_what_it_is() {
-    let samples: &[(&str, Format, usize, &[(SkipReason, u32)])] = &[
+    let samples: [(&str, Format, usize, &[_]); 7] = [
         ("hosts.txt", Format::Hosts, 3, &[(SkipReason::SingleLabel, 2)]),
         ("domains.txt", Format::Domains, 3, &[]),
         ("wildcards.txt", Format::Domains, 2, &[]),
@@ -28,9 +28,9 @@ fn each_sample_is_read_as_what_it_is() {
     for (file, format, rules, skipped) in samples {
         let text = std::fs::read(sample(file)).unwrap();
         let set = parse(&text, ParseOptions { format: Format::Auto, bare_reach: None }).unwrap();
-        assert_eq!(set.report.format, Some(*format), "{file}");
-        assert_eq!(set.report.skipped, *skipped, "{file}");
-        assert_eq!(set.rule_count(), *rules, "{file}");
+        assert_eq!(set.report.format, Some(format), "{file}");
+        assert_eq!(set.report.skipped, skipped, "{file}");
+        assert_eq!(set.rule_count(), rules, "{file}");
     }
 }
 
