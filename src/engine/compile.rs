@@ -7,14 +7,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
-use crate::engine::client::{Access, Client, ClientTable};
+use crate::engine::client::{Access, ClientTable, Configured};
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
-use crate::engine::list::{Effect, ListReport, ParseOptions, Reach, RuleSet};
+use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Part, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
+use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
@@ -77,6 +77,8 @@ pub struct ListSettings {
     pub required: bool,
     /// `public_suffixes = "obey"`: a subtree rule may stand on a public suffix.
     pub obey_public_suffixes: bool,
+    /// Keywords of the list that block; the others only count what they meet.
+    pub block_keywords: Vec<String>,
 }
 
 /// Where a list's text is.
@@ -115,6 +117,8 @@ pub struct ProfileSettings {
 pub struct ClientSettings {
     pub name: String,
     pub networks: Vec<IpNet>,
+    /// What rules with `$ctag` know the client by.
+    pub tags: Vec<String>,
     /// Index into [`Policy::profiles`].
     pub profile: usize,
 }
@@ -282,7 +286,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
 
     let mut clients = ClientTable::default();
     for (i, client) in policy.clients.iter().enumerate() {
-        let entry = Client { profile: ProfileId(client.profile as u16), configured: Some(i as u32) };
+        let entry = Configured { profile: ProfileId(client.profile as u16), client: i as u32 };
         client.networks.iter().for_each(|&net| clients.insert(net, entry));
     }
     let zones: Vec<Name> = upstreams.iter().flat_map(|u| u.zones.iter().cloned()).collect();
@@ -291,7 +295,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         categories: policy.categories,
         lists: plan.lists,
         profiles,
-        client_names: policy.clients.into_iter().map(|c| c.name).collect(),
+        clients_known: policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
         clients,
         access: Access::new(policy.access),
         strangers: policy.strangers,
@@ -301,6 +305,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             operator_deny,
             protected,
             protected_content,
+            zones: (!plan.zones.is_empty()).then_some(plan.zones),
             canary: (!always.is_empty()).then_some(always),
             bypass,
             default_profile: ProfileId(0),
@@ -330,12 +335,14 @@ struct Plan<'a> {
     previous: Option<&'a Snapshot>,
     /// The new number of each of the previous snapshot's lists that is kept.
     kept: Vec<Option<ListId>>,
+    /// Lists that are response policy zones.
+    zones: ListSet,
 }
 
 impl<'a> Plan<'a> {
     fn new(seed: HashSeed, previous: Option<&'a Snapshot>) -> Plan<'a> {
         let kept = vec![None; previous.map_or(0, |snapshot| snapshot.lists.len())];
-        Plan { builder: Builder::new(seed), lists: Vec::new(), previous, kept }
+        Plan { builder: Builder::new(seed), lists: Vec::new(), previous, kept, zones: ListSet::EMPTY }
     }
 
     /// The next number; compile has counted that all of them are below the bound.
@@ -366,6 +373,9 @@ impl<'a> Plan<'a> {
             }
             ListRules::Kept => self.keep(&settings.name, id),
         };
+        if list_report.format == Some(Format::Rpz) {
+            self.zones.insert(id);
+        }
         if spared.count > 0 {
             report.spared.push((settings.name.clone(), spared.clone()));
         }

@@ -68,8 +68,6 @@ pub struct Hit {
     pub depth: u8,
     pub listed: SetId,
     pub excepted: SetId,
-    /// Lists with rules here that say more than yes or no.
-    pub special: SetId,
 }
 
 /// What a look-up found, shallowest first. Made once and used again: it is as long as a name can be deep.
@@ -81,7 +79,7 @@ pub struct Hits {
 
 impl Hits {
     pub fn new() -> Hits {
-        let none = Hit { depth: 0, listed: SetId::EMPTY, excepted: SetId::EMPTY, special: SetId::EMPTY };
+        let none = Hit { depth: 0, listed: SetId::EMPTY, excepted: SetId::EMPTY };
         Hits { hits: [none; LABELS_MAX + 1], len: 0 }
     }
 
@@ -167,8 +165,8 @@ impl SuffixTable {
             let standing = self.standings.get(found.standing as usize).copied().unwrap_or_default();
             let sides = if depth == labels.count() { standing.itself } else { standing.below };
             if !sides.is_empty() {
-                let Sides { listed, excepted, special } = sides;
-                hits.push(Hit { depth: depth as u8, listed, excepted, special });
+                let Sides { listed, excepted } = sides;
+                hits.push(Hit { depth: depth as u8, listed, excepted });
             }
         }
     }
