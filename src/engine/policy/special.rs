@@ -246,13 +246,15 @@ impl Held<'_> {
 /// The rewrites that no exception undoes, as one answer. Of a name or a code the first one is the answer; records
 /// collect.
 fn rewrites(held: &[Held<'_>]) -> Option<Listed> {
-    let undone = |answer: &Rewritten, important: bool| {
-        held.iter().any(|held| match &held.rule.action {
-            Action::Unrewrite { answer: what, important: by } => {
-                (*by || !important) && what.as_ref().is_none_or(|what| what == answer)
-            }
-            _ => false,
+    let undoing: Vec<(Option<&Rewritten>, bool)> = held
+        .iter()
+        .filter_map(|held| match &held.rule.action {
+            Action::Unrewrite { answer, important } => Some((answer.as_ref(), *important)),
+            _ => None,
         })
+        .collect();
+    let undone = |answer: &Rewritten, important: bool| {
+        undoing.iter().any(|(what, by)| (*by || !important) && what.is_none_or(|what| what == answer))
     };
     let mut left: Vec<(&Held<'_>, &Rewritten)> = held
         .iter()
