@@ -77,15 +77,23 @@ struct Held<'a> {
 }
 
 impl Specials {
-    pub(super) fn of(snapshot: &Snapshot, matter: Matter<'_>, hits: &Hits, silent: Option<&ListSet>) -> Specials {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        matter: Matter<'_>,
+        hits: &Hits,
+        silent: Option<&ListSet>,
+    ) -> Option<Box<Specials>> {
         if snapshot.index.special.is_empty() {
-            return Specials::default();
+            return None;
         }
         let mut held = held(snapshot, matter);
         if let Some(silent) = silent {
             held.retain(|held| !silent.contains(held.list));
         }
         held.sort_by_key(|held| held.list);
+        if held.is_empty() {
+            return None;
+        }
         let review = held.iter().find(|held| held.rule.action == Action::Review).map(|held| held.list);
         let mut specials = Specials { review, ..Specials::default() };
         for of_list in held.chunk_by(|a, b| a.list == b.list) {
@@ -94,7 +102,7 @@ impl Specials {
             specials.lists.insert(list);
             specials.said.push(Said { list, outcome });
         }
-        specials
+        Some(Box::new(specials))
     }
 }
 
