@@ -50,15 +50,15 @@ enum Silent {
 
 impl Silent {
     /// What is not heard on `rung`.
-    fn on(self, snapshot: &Snapshot, rung: Rung) -> Option<ListSet> {
+    fn on(self, snapshot: &Snapshot, rung: Rung) -> Option<Box<ListSet>> {
         let zones = || snapshot.masks.zones.unwrap_or_default();
         match self {
-            Silent::Passed(passed, list) if rung >= passed => Some(zones_from(&zones(), list)),
+            Silent::Passed(passed, list) if rung >= passed => Some(Box::new(zones_from(&zones(), list))),
             Silent::Passed(..) | Silent::None => None,
             Silent::Chosen(list) => {
                 let mut silent = zones();
                 silent.insert(list);
-                Some(silent)
+                Some(Box::new(silent))
             }
         }
     }

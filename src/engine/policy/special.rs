@@ -77,15 +77,23 @@ struct Held<'a> {
 }
 
 impl Specials {
-    pub(super) fn of(snapshot: &Snapshot, matter: Matter<'_>, hits: &Hits, silent: Option<&ListSet>) -> Specials {
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        matter: Matter<'_>,
+        hits: &Hits,
+        silent: Option<&ListSet>,
+    ) -> Option<Box<Specials>> {
         if snapshot.index.special.is_empty() {
-            return Specials::default();
+            return None;
         }
         let mut held = held(snapshot, matter);
         if let Some(silent) = silent {
             held.retain(|held| !silent.contains(held.list));
         }
         held.sort_by_key(|held| held.list);
+        if held.is_empty() {
+            return None;
+        }
         let review = held.iter().find(|held| held.rule.action == Action::Review).map(|held| held.list);
         let mut specials = Specials { review, ..Specials::default() };
         for of_list in held.chunk_by(|a, b| a.list == b.list) {
@@ -94,7 +102,7 @@ impl Specials {
             specials.lists.insert(list);
             specials.said.push(Said { list, outcome });
         }
-        specials
+        Some(Box::new(specials))
     }
 }
 
@@ -246,13 +254,15 @@ impl Held<'_> {
 /// The rewrites that no exception undoes, as one answer. Of a name or a code the first one is the answer; records
 /// collect.
 fn rewrites(held: &[Held<'_>]) -> Option<Listed> {
-    let undone = |answer: &Rewritten, important: bool| {
-        held.iter().any(|held| match &held.rule.action {
-            Action::Unrewrite { answer: what, important: by } => {
-                (*by || !important) && what.as_ref().is_none_or(|what| what == answer)
-            }
-            _ => false,
+    let undoing: Vec<(Option<&Rewritten>, bool)> = held
+        .iter()
+        .filter_map(|held| match &held.rule.action {
+            Action::Unrewrite { answer, important } => Some((answer.as_ref(), *important)),
+            _ => None,
         })
+        .collect();
+    let undone = |answer: &Rewritten, important: bool| {
+        undoing.iter().any(|(what, by)| (*by || !important) && what.is_none_or(|what| what == answer))
     };
     let mut left: Vec<(&Held<'_>, &Rewritten)> = held
         .iter()

@@ -13,11 +13,12 @@ pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
     matter: Matter<'a>,
     hits: &'a Hits,
-    specials: Specials,
+    /// `None`: no list has a special rule about the name, which is so for nearly all.
+    specials: Option<Box<Specials>>,
     /// Lists that take the name off themselves again.
     excepted: ListSet,
     /// Lists that are not heard.
-    silent: Option<ListSet>,
+    silent: Option<Box<ListSet>>,
     protected: bool,
     protected_content: bool,
     /// The policy zone that let the name by, and the rung it did so on.
@@ -25,12 +26,17 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot, matter: Matter<'a>, hits: &'a Hits, silent: Option<ListSet>) -> View<'a> {
+    pub(super) fn of(
+        snapshot: &'a Snapshot,
+        matter: Matter<'a>,
+        hits: &'a Hits,
+        silent: Option<Box<ListSet>>,
+    ) -> View<'a> {
         let mut view = View {
             snapshot,
             matter,
             hits,
-            specials: Specials::of(snapshot, matter, hits, silent.as_ref()),
+            specials: Specials::of(snapshot, matter, hits, silent.as_deref()),
             excepted: ListSet::EMPTY,
             silent,
             protected: false,
@@ -50,13 +56,13 @@ impl<'a> View<'a> {
 
     /// The list with a keyword in the name, which somebody should look at.
     pub(super) fn review(&self) -> Option<ListId> {
-        self.specials.review.filter(|_| !self.protected)
+        self.specials.as_ref()?.review.filter(|_| !self.protected)
     }
 
     /// Hears these lists no more.
-    pub(super) fn hush(&mut self, lists: Option<ListSet>) {
-        self.silent = match (self.silent, lists) {
-            (Some(before), Some(lists)) => Some(before.union(&lists)),
+    pub(super) fn hush(&mut self, lists: Option<Box<ListSet>>) {
+        self.silent = match (self.silent.take(), lists) {
+            (Some(before), Some(lists)) => Some(Box::new(before.union(&lists))),
             (before, lists) => before.or(lists),
         };
     }
@@ -118,7 +124,7 @@ impl<'a> View<'a> {
             Some((hit.depth, listed.iter().next()?))
         });
         // Of two rules as specific as each other the earlier list's is told.
-        let special = self.specials.said.iter().filter(|said| mask.contains(said.list)).filter_map(|said| {
+        let special = self.said().iter().filter(|said| mask.contains(said.list)).filter_map(|said| {
             let Outcome::Listed(listed) = &said.outcome else { return None };
             Some((listed, said.list))
         });
@@ -133,17 +139,24 @@ impl<'a> View<'a> {
         }
     }
 
+    /// What the lists with special rules about the name say.
+    fn said(&self) -> &[Said] {
+        self.specials.as_ref().map_or(&[], |specials| &specials.said)
+    }
+
     /// Lists of `mask` that hold the name by this set's plain rules alone.
     fn plain(&self, set: crate::engine::matcher::SetId, mask: &ListSet) -> ListSet {
         let names = &self.snapshot.index.names;
         let listed = names.set(set).intersection(mask).difference(&self.excepted);
-        // Nearly always both are empty.
-        if self.specials.said.is_empty() { listed } else { listed.difference(&self.specials.lists) }
+        match &self.specials {
+            None => listed,
+            Some(specials) => listed.difference(&specials.lists),
+        }
     }
 
     /// The mask less what is not heard, and with no policy zone but the first that speaks.
     fn first_zone(&mut self, rung: Rung, mask: &ListSet, zones: ListSet) -> ListSet {
-        let mask = self.silent.as_ref().map_or(*mask, |silent| mask.difference(silent));
+        let mask = self.silent.as_deref().map_or(*mask, |silent| mask.difference(silent));
         let later = zones;
         let zones = mask.intersection(&zones);
         if zones.is_empty() {
@@ -154,7 +167,7 @@ impl<'a> View<'a> {
             speaking = speaking.union(&self.plain(hit.listed, &zones));
         }
         let mut passing = ListSet::EMPTY;
-        for Said { list, outcome } in self.specials.said.iter().filter(|said| zones.contains(said.list)) {
+        for Said { list, outcome } in self.said().iter().filter(|said| zones.contains(said.list)) {
             match outcome {
                 Outcome::Nothing => {}
                 Outcome::Pass => passing.insert(*list),
@@ -165,7 +178,7 @@ impl<'a> View<'a> {
         let mut mask = mask.difference(&zones);
         if passing.contains(first) {
             self.passed = Some((rung, first));
-            self.hush(Some(zones_from(&later, first)));
+            self.hush(Some(Box::new(zones_from(&later, first))));
         } else {
             mask.insert(first);
         }
