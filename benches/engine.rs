@@ -207,7 +207,7 @@ fn answer(c: &mut Criterion) {
     let blocked = query::read(&message, Header::peek(&message).expect("a query")).expect("a good query");
     let QueryVerdict::Block(verdict) = decide(&generation, client, &listed[0]) else { panic!("a listed name") };
     let encode =
-        || reply::block(snapshot, client.profile, &blocked, origin(), &verdict).expect("NXDOMAIN is not silent");
+        || reply::block(snapshot, client.profile, &blocked, origin(), &verdict, None).expect("NXDOMAIN is not silent");
     let again = Answer::from_wire(&encode().0, &blocked.question).expect("what we write can be read");
     assert_eq!((again.rcode, again.section(Section::Authority).count(), again.ede.len()), (Rcode::NXDOMAIN, 1, 1));
     group.bench_function("write_block", |b| b.iter(|| black_box(encode()).0.len()));

@@ -1,18 +1,26 @@
 //! What must hold for any octets. The fuzz targets call these, and so does the test that replays their corpora.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use lachan::config;
 use lachan::engine;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::category::{Categories, CategoryId};
+use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
 use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
-use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, parse};
+use lachan::engine::list::special::Owner;
+use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
-use lachan::engine::query::{self, Edns, Header, Query, Question, Rcode, RecordType, Spelling, Transport};
+use lachan::engine::policy::{self, QueryVerdict};
+use lachan::engine::query::{self, Edns, Header, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
+use lachan::engine::reply;
 use lachan::engine::reply::encoder::{self, EdeText, Response, TtlRule, size_limit};
+use lachan::engine::safe_search::SafeSearch;
+use lachan::engine::snapshot::Snapshot;
 use lachan::engine::verdict::{EdeCode, ListId};
 
 /// Reading a list never panics; every rule is a canonical name of a line there is, and finds itself when compiled.
@@ -106,6 +114,96 @@ fn ask_compiled(octets: Vec<u8>) {
         let _ = index.addresses.listed(address.parse().expect("it is an address"));
     }
     let _ = (index.names.len(), index.names.rule_count(), index.names.hot_octets(), index.names.cold_octets());
+}
+
+/// Reading files of other programs never panics; every rule is of a line there is and is found by what it is about.
+pub fn zone_parse(octets: &[u8]) {
+    for format in [Format::Dnsmasq, Format::Unbound, Format::Rpz, Format::Keywords, Format::Auto] {
+        let Ok(rules) = parse(octets, ParseOptions { format, bare_reach: None }) else { continue };
+        let mut builder = Builder::new(HashSeed(7, 8));
+        builder.add(ListId(0), Part::of(&rules, &|_| false));
+        let index = Index::of(builder.build().expect("the input is small"));
+        for rule in rules.specials() {
+            assert!((1..=rules.report.lines).contains(&rule.line));
+            let mut found = false;
+            let mut same = |number| found |= index.special.rule(number).1 == rule;
+            match &rule.owner {
+                Owner::Name { name, .. } => {
+                    assert_eq!(Name::from_wire(name).expect("an owner is wire form").as_wire(), &**name);
+                    index.special.at_or_above(name, |_, number| same(number));
+                }
+                Owner::Client(net) => index.special.for_client(net.addr(), |_, number| same(number)),
+                Owner::Address(net) => index.special.for_address(net.addr(), |_, number| same(number)),
+                // A pattern is found by names that look like it, which nothing here makes up.
+                Owner::Pattern(_) => found = true,
+            }
+            assert!(found, "{rule:?}");
+        }
+    }
+}
+
+/// Whatever the rules are, a question gets a verdict, and a block an answer that can be read. The first line is the name
+/// that is asked for.
+pub fn rules_judged(octets: &[u8]) {
+    let Some(end) = octets.iter().position(|&c| c == b'\n') else { return };
+    let Some(qname) = std::str::from_utf8(&octets[..end]).ok().and_then(|text| Name::from_text(text).ok()) else {
+        return;
+    };
+    for format in [Format::Adblock, Format::Rpz] {
+        let options = ParseOptions { format, bare_reach: None };
+        let Ok(rules) = parse(&octets[end + 1..], options) else { continue };
+        let snapshot = snapshot(rules, options);
+        let client = snapshot.clients.identify([192, 0, 2, 1].into());
+        for qtype in [RecordType::A, RecordType::HTTPS, RecordType::ANY] {
+            let question = Question { qname: qname.clone(), qtype, qclass: query::CLASS_IN };
+            let verdict = policy::on_query(&snapshot, client, &question, &mut ());
+            let QueryVerdict::Block(block) = verdict else { continue };
+            let spelling = Spelling::of(&question.qname);
+            let query = Query {
+                id: 7,
+                recursion_desired: true,
+                checking_disabled: false,
+                authentic_data: false,
+                question,
+                spelling,
+                edns: None,
+            };
+            let source = ([192, 0, 2, 1], 53).into();
+            let origin = Origin { source, local: None, transport: Transport::Tcp };
+            if let Some((reply, _)) = reply::block(&snapshot, client.profile, &query, origin, &block, None) {
+                Answer::from_wire(&reply, &query.question).expect("our own answer can be read");
+            }
+        }
+    }
+}
+
+/// A policy that blocks what one list holds.
+fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
+    static POLICY: OnceLock<Policy> = OnceLock::new();
+    let policy = POLICY
+        .get_or_init(|| {
+            let text = "[profile.default]\nblock = [\"adult\"]\nsafe_search = false\n";
+            config::load_str("fuzz.toml", text, Path::new("/")).expect("the configuration is sound").policy
+        })
+        .clone();
+    let settings = ListSettings {
+        name: "list".into(),
+        category: policy.categories.id("adult").expect("a built-in category"),
+        options,
+        source: ListSource::BuiltIn("list".into()),
+        required: true,
+        obey_public_suffixes: true,
+        block_keywords: Vec::new(),
+    };
+    let built_in = BuiltIn {
+        safe_search: Arc::new(SafeSearch::from_csv("").expect("an empty table is one")),
+        protected: Vec::new(),
+        protected_content: Vec::new(),
+        browser_canaries: Vec::new(),
+    };
+    let lists = vec![LoadedList { settings, rules: ListRules::Read(Part::of(&rules, &|_| false)) }];
+    let inputs = Inputs { generation: 1, policy, lists, built_in, upstreams: Vec::new(), seed: HashSeed(7, 8), texts: None };
+    compile(inputs, None).expect("one small list fits").0
 }
 
 /// A text that is a name is one again when its own text is read, and its wire form is within the bounds.

@@ -268,6 +268,7 @@ fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSet
         source: source?,
         required: is_required(spec),
         obey_public_suffixes: spec.obey_public_suffixes.as_ref().is_some_and(|obey| obey.value),
+        block_keywords: block_keywords(spec, sink),
     })
 }
 
@@ -297,6 +298,16 @@ pub(super) fn list_files(spec: &Spec, sink: &Sink) -> Vec<ListFile> {
             line: list.name.at.line,
         })
         .collect()
+}
+
+fn block_keywords(spec: &ListSpec, sink: &Sink) -> Vec<String> {
+    let keywords = spec.block_keywords.as_deref().unwrap_or_default();
+    let is_of_keywords = spec.format.as_ref().is_some_and(|format| format.value == Format::Keywords);
+    if let (Some(first), false) = (keywords.first(), is_of_keywords) {
+        let name = &spec.name.value;
+        sink.error(first.at, format!("`block_keywords` in [list.{name}] is for lists with format = \"keywords\""));
+    }
+    keywords.iter().map(|keyword| keyword.value.clone()).collect()
 }
 
 fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource> {

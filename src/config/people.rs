@@ -150,7 +150,8 @@ pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: 
             continue;
         };
         let networks = spec.networks.iter().map(|net| net.value).collect();
-        clients.push(ClientSettings { name: name.clone(), networks, profile });
+        let tags = spec.tags.iter().flatten().map(|tag| tag.value.clone()).collect();
+        clients.push(ClientSettings { name: name.clone(), networks, tags, profile });
     }
     clients
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::engine::category::Layer;
 use crate::engine::compile::{Strangers, YouTube};
 use crate::engine::limits::POSITIVE_TTL_SECS_MAX;
-use crate::engine::list::{Format, Reach, own_entry};
+use crate::engine::list::{Format, Reach, keywords, own_entry};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Server};
 use crate::engine::verdict::BlockResponse;
@@ -100,6 +100,7 @@ pub(super) struct ListSpec {
     pub file: Option<Spanned<String>>,
     pub required: Option<bool>,
     pub obey_public_suffixes: Option<Spanned<bool>>,
+    pub block_keywords: Option<Vec<Spanned<String>>>,
 }
 
 /// `[category.NAME]`.
@@ -127,6 +128,7 @@ pub(super) struct ProfileSpec {
 pub(super) struct ClientSpec {
     pub name: Spanned<String>,
     pub networks: Vec<Spanned<IpNet>>,
+    pub tags: Option<Vec<Spanned<String>>>,
     pub profile: Option<Spanned<String>>,
 }
 
@@ -258,6 +260,7 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
         file: section.string("file", not_empty),
         required: section.boolean("required"),
         obey_public_suffixes: section.choice("public_suffixes", &[("obey", true), ("spare", false)]),
+        block_keywords: section.strings("block_keywords", keyword),
     };
     section.finish(TOP_LEVEL);
     spec
@@ -312,17 +315,27 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
     let spec = ClientSpec {
         name,
         networks: section.some_strings("networks", values::network).unwrap_or_default(),
+        tags: section.strings("tags", client_tag),
         profile: section.string("profile", not_empty),
     };
     section.finish(TOP_LEVEL);
     spec
 }
 
+fn keyword(text: &str) -> Result<String, String> {
+    keywords::normal(text).ok_or_else(|| format!("{text:?} is no keyword: one word of a name, as in \"casino\""))
+}
+
+/// What `$ctag` in a list calls a client by: AdGuard's are `device_phone`, `user_child` and their like.
+fn client_tag(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
+        return Err(format!("{text:?} is no tag: letters, digits and _, as in \"device_phone\""));
+    }
+    Ok(text.to_owned())
+}
+
 /// `None`: compiled.
 fn format(text: &str) -> Result<Option<Format>, String> {
-    if matches!(text, "dnsmasq" | "unbound" | "rpz") {
-        return Err(format!("format {text:?} is not built yet; auto, hosts, domains, adblock and compiled are"));
-    }
     one_of(
         text,
         &[
@@ -330,6 +343,10 @@ fn format(text: &str) -> Result<Option<Format>, String> {
             ("hosts", Some(Format::Hosts)),
             ("domains", Some(Format::Domains)),
             ("adblock", Some(Format::Adblock)),
+            ("dnsmasq", Some(Format::Dnsmasq)),
+            ("unbound", Some(Format::Unbound)),
+            ("rpz", Some(Format::Rpz)),
+            ("keywords", Some(Format::Keywords)),
             ("compiled", None),
         ],
     )

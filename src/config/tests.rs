@@ -157,7 +157,7 @@ fn one_mistake_one_message() {
             "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"",
             "`url` in [list.a]: lists by URL are not built yet",
         ),
-        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"rpz\"", "format \"rpz\" is not built yet"),
+        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"compiled\"", "format \"compiled\" is not built yet"),
         ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"host\"", "did you mean `hosts`?"),
         (
             "[list.a]\ncategory = \"adult\"\nfile = \"builtin:adlt\"",
@@ -233,6 +233,15 @@ fn one_mistake_one_message() {
         ("[profile.a]\nblock_response = \"page\"", "answers with a page, so [page] needs `v4` or `v6`"),
         ("[profile.a]\nyoutube = true", "`youtube` in [profile.a] must be a string, not a boolean"),
         ("[client.a]\nprofile = \"default\"", "[client.a] needs `networks`"),
+        ("[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\ntags = [\"a tag\"]", "\"a tag\" is no tag"),
+        (
+            "[list.a]\ncategory = \"adult\"\nfile = \"a\"\nblock_keywords = [\"casino\"]",
+            "`block_keywords` in [list.a] is for lists with format = \"keywords\"",
+        ),
+        (
+            "[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"keywords\"\nblock_keywords = [\"a b\"]",
+            "\"a b\" is no keyword",
+        ),
         ("[client.a]\nnetworks = [\"10.0.0.0/8\"]", "[client.a] needs `profile`"),
         (
             "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\n[client.b]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"",

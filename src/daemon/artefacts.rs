@@ -130,7 +130,7 @@ impl Artefacts {
     /// take. `None`: nothing is kept.
     pub fn keep_texts(&self, layer: &Layer, lists: &[CompiledList], key: &str) -> Option<Arc<Layer>> {
         let path = self.directory.as_ref()?.join(TEXTS);
-        let kept = compiled::encode(layer, lists, key).map_err(io::Error::from).and_then(|encoded| {
+        let kept = compiled::encode(layer, lists, key).map_err(io::Error::other).and_then(|encoded| {
             // Not synced: after a loss of power its sum is wrong, and the lists are read.
             write_beside(&path, 0o600, false, |file| write_encoded(file, &encoded))
         });
@@ -173,13 +173,13 @@ pub fn write(path: &Path, encoded: &Encoded<'_>) -> io::Result<()> {
 /// What decides whether lists that were compiled once are still what would be compiled now.
 pub fn key_of(lists: &[ListSettings]) -> String {
     let mut sum = Sha256::new().chain_update(concat!(env!("CARGO_PKG_VERSION"), "/"));
-    for ListSettings { name, options, source, obey_public_suffixes, .. } in lists {
+    for ListSettings { name, options, source, obey_public_suffixes, block_keywords, .. } in lists {
         let version = match source {
             ListSource::BuiltIn(list) => hex(&Sha256::digest(built_in::starter_list(list).unwrap_or_default())),
             ListSource::File(path) => format!("{:?}", Version::of_file(path)),
         };
         let source = source_text(source);
-        sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {version}\n"));
+        sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {block_keywords:?} {version}\n"));
     }
     hex(&sum.finalize())
 }

@@ -274,6 +274,7 @@ impl Loader {
                         source,
                         required: settings.required,
                         obey_public_suffixes: list.obey_public_suffixes,
+                        block_keywords: Vec::new(),
                     },
                     rules: ListRules::Compiled(home, list.about()),
                 });

@@ -23,11 +23,12 @@ use crate::engine::compile::Strangers;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
-use crate::engine::query::{self, CLASS_CH, CLASS_IN, Header, Origin, Query, Question, Rcode};
+use crate::engine::query::{self, CLASS_CH, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
+use crate::engine::snapshot::Snapshot;
 use crate::engine::upstream::GroupId;
-use crate::engine::verdict::{Block, EdeCode, Rewrite};
+use crate::engine::verdict::{Block, EdeCode, Reason, Redirect, Rewrite};
 
 /// Answers queries. One for the whole process; listeners share it.
 pub struct Resolver {
@@ -66,17 +67,28 @@ enum Need {
     Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit> },
     /// A SafeSearch target.
     Target { permit: Permit, rewrite: Rewrite },
+    /// The target of a list's CNAME; `chain` is the answer that led to its owner.
+    Redirect { permit: Permit, redirect: Redirect, chain: Option<Arc<Answer>> },
+}
+
+/// A query that waits for more than its own answer.
+pub(super) struct Asked {
+    pub client: Client,
+    pub query: Query,
+    pub origin: Origin,
+    pub recorder: Recorder,
+    pub deadline: Instant,
 }
 
 /// One question to upstream, and what is at hand meanwhile.
-struct Wanted {
-    key: Key,
-    group: GroupId,
-    ask: Ask,
-    stale: Option<Hit>,
+pub(super) struct Wanted {
+    pub key: Key,
+    pub group: GroupId,
+    pub ask: Ask,
+    pub stale: Option<Hit>,
     /// After this long the caller is told what there is; the exchange goes on for the cache.
-    patience: Duration,
-    deadline: Instant,
+    pub patience: Duration,
+    pub deadline: Instant,
 }
 
 /// A part in an exchange.
@@ -140,7 +152,8 @@ impl Resolver {
         if query.question.qclass != CLASS_IN {
             return self.other_class(&generation, &query, header, origin, recorder);
         }
-        let client = snapshot.clients.identify(origin.source.ip());
+        let client =
+            Client { by_udp: origin.transport == Transport::Udp, ..snapshot.clients.identify(origin.source.ip()) };
         let need = match policy::on_query(snapshot, client, &query.question, &mut ()) {
             QueryVerdict::Local(local) => {
                 let (bytes, rcode) = reply::local(snapshot, &query, origin, &local);
@@ -148,10 +161,14 @@ impl Resolver {
                 return Begun::Answer(bytes);
             }
             QueryVerdict::Block(block) => {
-                return self.blocked(&generation, client, &query, origin, recorder, &block);
+                return self.blocked(&generation, client, &query, origin, recorder, &block, None);
             }
+            QueryVerdict::Redirect(redirect, permit) => Need::Redirect { permit, redirect, chain: None },
             QueryVerdict::Rewrite(rewrite, permit) => Need::Target { permit, rewrite },
             QueryVerdict::Allow(permit) => {
+                if let Some(list) = permit.review() {
+                    self.metrics.keyword_reviews.with_label_values(&[&snapshot.list(list).name]).inc();
+                }
                 // I14: RD=0 gets blocks, rewrites and local data; nothing is looked up for it.
                 if !query.recursion_desired {
                     let refusal = reply::refuse(&query, header, Rcode::REFUSED);
@@ -196,11 +213,12 @@ impl Resolver {
 
     /// Waits for what a query needs and answers it. `None`: nothing is sent.
     pub async fn finish(self: &Arc<Self>, mut pending: Pending) -> Option<Vec<u8>> {
+        // An answer may lead to a SafeSearch host or to a list's CNAME, whose target is asked for in turn; that one leads no
+        // further.
         loop {
             match self.wait(pending).await {
                 Begun::Answer(bytes) => return Some(bytes),
                 Begun::Silence => return None,
-                // Once at most: the answer leads to a SafeSearch host, and a target needs nothing more.
                 Begun::Pending(next) => pending = *next,
             }
         }
@@ -224,11 +242,15 @@ impl Resolver {
             Need::Target { permit, rewrite } => {
                 self.rewrite(&generation, client, &permit, &query, origin, recorder, &rewrite).await
             }
+            Need::Redirect { permit, redirect, chain } => {
+                let asked = Asked { client, query, origin, recorder, deadline };
+                self.redirect(&generation, asked, &permit, &redirect, chain.as_deref()).await
+            }
         }
     }
 
     /// Waits for upstream; a stale answer stands in when it is slow or lost (RFC 8767).
-    async fn find(
+    pub(super) async fn find(
         self: &Arc<Self>,
         generation: &Arc<Generation>,
         permit: &Permit,
@@ -362,7 +384,9 @@ impl Resolver {
     ) -> Begun {
         let snapshot = &generation.snapshot;
         match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
-            AnswerVerdict::Block(block) => self.blocked(generation, client, query, origin, recorder, &block),
+            AnswerVerdict::Block(block) => {
+                self.blocked(generation, client, query, origin, recorder, &block, Some(&found.answer))
+            }
             AnswerVerdict::Rewrite(rewrite) => Begun::Pending(Box::new(Pending {
                 generation: Arc::clone(generation),
                 client,
@@ -371,6 +395,15 @@ impl Resolver {
                 recorder,
                 deadline: Instant::now() + QUERY_DEADLINE,
                 need: Need::Target { permit: *permit, rewrite },
+            })),
+            AnswerVerdict::Redirect(redirect, permit) => Begun::Pending(Box::new(Pending {
+                generation: Arc::clone(generation),
+                client,
+                query: query.clone(),
+                origin,
+                recorder,
+                deadline: Instant::now() + QUERY_DEADLINE,
+                need: Need::Redirect { permit, redirect, chain: Some(Arc::clone(&found.answer)) },
             })),
             AnswerVerdict::TooLong => {
                 self.metrics.limit_hit("chain_max");
@@ -394,7 +427,8 @@ impl Resolver {
         }
     }
 
-    /// Writes a block, or nothing when the profile drops.
+    /// Writes a block, or nothing when the profile or the rule drops.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn blocked(
         &self,
         generation: &Generation,
@@ -403,11 +437,11 @@ impl Resolver {
         origin: Origin,
         recorder: Recorder,
         block: &Block,
+        chain: Option<&Answer>,
     ) -> Begun {
         let snapshot = &generation.snapshot;
-        let category = policy::category(&block.reason).map_or("none", |c| snapshot.categories.get(c).name.as_str());
-        let by = BlockedBy { rung: block.reason.rung, category, profile: &snapshot.profile(client.profile).name };
-        match reply::block(snapshot, client.profile, query, origin, block) {
+        let by = blocked_by(snapshot, client, &block.reason);
+        match reply::block(snapshot, client.profile, query, origin, block, chain) {
             Some((bytes, rcode)) => {
                 recorder.record(Some(&query.question), Outcome::Blocked, Some(rcode), Some(by), None);
                 Begun::Answer(bytes)
@@ -456,7 +490,7 @@ impl Resolver {
         NotFound::Loop
     }
 
-    fn look_up(&self, generation: &Generation, key: &Key) -> Option<Hit> {
+    pub(super) fn look_up(&self, generation: &Generation, key: &Key) -> Option<Hit> {
         let hit = self.cache.get(key, generation.snapshot.cache.serve_stale);
         let counter = if hit.is_some() { &self.metrics.cache_hits } else { &self.metrics.cache_misses };
         counter.inc();
@@ -497,7 +531,7 @@ impl Pending {
 }
 
 impl Found {
-    fn hit(hit: Hit) -> Found {
+    pub(super) fn hit(hit: Hit) -> Found {
         let from = match hit.freshness {
             Freshness::Fresh | Freshness::Prefetch => From::Cache,
             Freshness::Stale | Freshness::StaleHeld => From::Stale,
@@ -517,6 +551,12 @@ impl Found {
     fn stale(hit: Hit) -> Found {
         Found { answer: hit.answer, age_secs: hit.age_secs, trust_ad: hit.trust_ad, from: From::Stale }
     }
+}
+
+/// The labels of a block.
+pub(super) fn blocked_by<'a>(snapshot: &'a Snapshot, client: Client, reason: &Reason) -> BlockedBy<'a> {
+    let category = policy::category(reason).map_or("none", |c| snapshot.categories.get(c).name.as_str());
+    BlockedBy { rung: reason.rung, category, profile: &snapshot.profile(client.profile).name }
 }
 
 /// What is remembered when no server said anything: SERVFAIL, for a second or more (RFC 9520).

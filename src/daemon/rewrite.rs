@@ -55,14 +55,18 @@ impl Resolver {
                     }
                     // No list may take the safe search away, not even by a name that its target leads to; and a target
                     // that leads back to a host it stands for is not followed a second time.
-                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong | AnswerVerdict::Rewrite(_)
+                    AnswerVerdict::Block(_)
+                    | AnswerVerdict::Redirect(..)
+                    | AnswerVerdict::TooLong
+                    | AnswerVerdict::Rewrite(_)
                         if has_static(rule, wanted) =>
                     {
                         TargetAnswer::Static
                     }
-                    AnswerVerdict::Block(_) | AnswerVerdict::TooLong | AnswerVerdict::Rewrite(_) => {
-                        TargetAnswer::NoData
-                    }
+                    AnswerVerdict::Block(_)
+                    | AnswerVerdict::Redirect(..)
+                    | AnswerVerdict::TooLong
+                    | AnswerVerdict::Rewrite(_) => TargetAnswer::NoData,
                 }
             }
             _ if has_static(rule, wanted) => TargetAnswer::Static,

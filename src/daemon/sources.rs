@@ -13,6 +13,7 @@ use crate::config::{Version, Versions, read_steady};
 use crate::daemon::clock;
 use crate::engine::compile::{Home, ListRules, ListSettings, ListSource, LoadedList};
 use crate::engine::compiled::Compiled;
+use crate::daemon::unpack::{is_packed, unpack};
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX};
 use crate::engine::list::{self, ParseOptions, RuleSet};
 use crate::engine::matcher::Part;
@@ -34,6 +35,7 @@ pub struct GoodList {
     source: ListSource,
     options: ParseOptions,
     obey_public_suffixes: bool,
+    block_keywords: Vec<String>,
     /// `None` for a list that is compiled in.
     version: Option<Version>,
     rules: usize,
@@ -110,6 +112,7 @@ impl Sources {
                 source: settings.source.clone(),
                 options: settings.options,
                 obey_public_suffixes: settings.obey_public_suffixes,
+                block_keywords: settings.block_keywords.clone(),
                 version: version.clone(),
                 rules: about.rules,
                 read_at: list.read_at,
@@ -138,17 +141,24 @@ impl Sources {
             // Two lists of one file: the earlier look is the safe one.
             seen.entry(path.clone()).or_insert_with(|| version.clone());
         }
-        let ListSettings { source, options, obey_public_suffixes, .. } = settings.clone();
+        let ListSettings { source, options, obey_public_suffixes, block_keywords, .. } = settings.clone();
         if let Some(good) = self.good.get(&settings.name)
             && good.source == source
             && good.options == options
             && good.obey_public_suffixes == obey_public_suffixes
+            && good.block_keywords == block_keywords
             && good.version == version
         {
             return Ok((good.clone(), ListRules::Kept));
         }
         let guard: &dyn Fn(&[u8]) -> bool = if obey_public_suffixes { &|_| false } else { &is_public_suffix };
-        let part = Part::read(&text_of(&source)?, options, guard).map_err(|why| why.to_string())?;
+        let text = text_of(&source)?;
+        let part = if block_keywords.is_empty() {
+            Part::read(&text, options, guard).map_err(|why| why.to_string())?
+        } else {
+            let rules = list::parse(&text, options).map_err(|why| why.to_string())?;
+            Part::of(&rules.blocking_keywords(&block_keywords), guard)
+        };
         let before = self.good.get(&settings.name).filter(|good| good.source == source).map_or(0, |good| good.rules);
         if before > 0 && part.rules == 0 {
             return Err(format!(
@@ -157,7 +167,7 @@ impl Sources {
             ));
         }
         let (rules, read_at) = (part.rules, clock::unix_secs());
-        let good = GoodList { source, options, obey_public_suffixes, version, rules, read_at };
+        let good = GoodList { source, options, obey_public_suffixes, block_keywords, version, rules, read_at };
         Ok((good, ListRules::Read(part)))
     }
 }
@@ -183,7 +193,7 @@ fn text_of(source: &ListSource) -> Result<Vec<u8>, String> {
         ListSource::BuiltIn(name) => built_in::starter_list(name)
             .ok_or_else(|| format!("there is no built-in list `{name}`"))
             .map(|text| text.as_bytes().to_vec()),
-        ListSource::File(path) => read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string()),
+        ListSource::File(path) => unpack(read_steady(path, LIST_FILE_OCTETS_MAX).map_err(|why| why.to_string())?),
     }
 }
 
@@ -207,6 +217,13 @@ pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
             }
             let mut lines =
                 BufReader::with_capacity(1 << 16, std::fs::File::open(path).ok()?.take(LIST_FILE_OCTETS_MAX));
+            if is_packed(lines.fill_buf().ok()?) {
+                let mut packed = Vec::new();
+                lines.read_to_end(&mut packed).ok()?;
+                let text = unpack(packed).ok()?;
+                let line = text.split_inclusive(|&c| c == b'\n').nth(before as usize)?;
+                return Some(shown(line));
+            }
             for _ in 0..before {
                 if lines.skip_until(b'\n').ok()? == 0 {
                     return None;
@@ -217,7 +234,11 @@ pub fn line_text(source: &ListSource, line: u32) -> Option<String> {
             text
         }
     };
-    (!text.is_empty()).then(|| String::from_utf8_lossy(&text).trim().chars().take(200).collect())
+    (!text.is_empty()).then(|| shown(&text))
+}
+
+fn shown(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim().chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -234,6 +255,7 @@ mod tests {
             source: ListSource::File(path.to_owned()),
             required,
             obey_public_suffixes: false,
+            block_keywords: Vec::new(),
         }
     }
 
@@ -294,6 +316,18 @@ mod tests {
         assert_eq!(rules(&sources.load(&lists, |_, _| {})), None);
         let obeying = [ListSettings { obey_public_suffixes: true, ..lists[0].clone() }];
         assert_eq!(rules(&sources.load(&obeying, |_, _| {})), Some(1));
+    }
+
+    #[test]
+    fn a_packed_file_is_read_and_its_lines_are_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.txt.zst");
+        std::fs::write(&path, zstd::encode_all(&b"# one\ntwo.example.com\n"[..], 3).unwrap()).unwrap();
+        let load = Sources::default().load(&[settings(&path, true)], |_, _| {});
+        assert_eq!((rules(&load), load.problems.len()), (Some(1), 0));
+        let file = ListSource::File(path);
+        assert_eq!(line_text(&file, 2).as_deref(), Some("two.example.com"));
+        assert_eq!(line_text(&file, 3), None);
     }
 
     #[test]

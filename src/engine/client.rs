@@ -13,30 +13,47 @@ pub struct Client {
     pub profile: ProfileId,
     /// Index of the `[client.*]` that matched; `None` for one that nobody configured.
     pub configured: Option<u32>,
+    /// Where the question came from.
+    pub source: IpAddr,
+    /// Whether it came by UDP, where a truncated answer makes the client come again.
+    pub by_udp: bool,
 }
 
 /// Prefixes of configured clients.
 #[derive(Debug, Default)]
 pub struct ClientTable {
-    v4: PrefixMap<Ipv4Net, Client>,
-    v6: PrefixMap<Ipv6Net, Client>,
+    v4: PrefixMap<Ipv4Net, Configured>,
+    v6: PrefixMap<Ipv6Net, Configured>,
+}
+
+/// What a prefix says of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configured {
+    pub profile: ProfileId,
+    /// Index of the `[client.*]`.
+    pub client: u32,
 }
 
 impl ClientTable {
-    pub fn insert(&mut self, net: IpNet, client: Client) {
+    pub fn insert(&mut self, net: IpNet, client: Configured) {
         match net {
             IpNet::V4(net) => self.v4.insert(net.trunc(), client),
             IpNet::V6(net) => self.v6.insert(net.trunc(), client),
         };
     }
 
-    /// The client at `source`; an unconfigured one has the default profile, which is the first.
+    /// The client at `source`, by UDP; an unconfigured one has the default profile, which is the first.
     pub fn identify(&self, source: IpAddr) -> Client {
         let found = match unmap(source) {
             IpAddr::V4(v4) => self.v4.get_lpm(&Ipv4Net::from(v4)).map(|(_, c)| *c),
             IpAddr::V6(v6) => self.v6.get_lpm(&Ipv6Net::from(v6)).map(|(_, c)| *c),
         };
-        found.unwrap_or(Client { profile: ProfileId(0), configured: None })
+        Client {
+            profile: found.map_or(ProfileId(0), |c| c.profile),
+            configured: found.map(|c| c.client),
+            source,
+            by_udp: true,
+        }
     }
 }
 
@@ -87,8 +104,8 @@ pub fn is_private(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn client(profile: u16) -> Client {
-        Client { profile: ProfileId(profile), configured: Some(u32::from(profile)) }
+    fn client(profile: u16) -> Configured {
+        Configured { profile: ProfileId(profile), client: u32::from(profile) }
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
-use crate::engine::client::{Access, Client, ClientTable};
+use crate::engine::client::{Access, ClientTable, Configured as KnownNet};
 use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
-use crate::engine::list::{Effect, ListReport, ParseOptions, Reach, RuleSet};
+use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Builder, HashSeed, Hits, Index, IndexFull, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
+use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
@@ -79,6 +79,8 @@ pub struct ListSettings {
     pub required: bool,
     /// `public_suffixes = "obey"`: a subtree rule may stand on a public suffix.
     pub obey_public_suffixes: bool,
+    /// Keywords of the list that block; the others only count what they meet.
+    pub block_keywords: Vec<String>,
 }
 
 /// `[list.NAME]` with `format = "compiled"`: a file that brings lists of its own names.
@@ -128,6 +130,8 @@ pub struct ProfileSettings {
 pub struct ClientSettings {
     pub name: String,
     pub networks: Vec<IpNet>,
+    /// What rules with `$ctag` know the client by.
+    pub tags: Vec<String>,
     /// Index into [`Policy::profiles`].
     pub profile: usize,
 }
@@ -256,6 +260,8 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             category::Layer::Content => content.push((category, ListId(i as u16))),
         }
     }
+    let is_zone = |list: &List| list.configured.as_ref().is_some_and(|c| c.report.format == Some(Format::Rpz));
+    let zone_lists: ListSet = (0..configured.len()).filter(|i| is_zone(&configured[*i])).map(|i| ListId(i as u16)).collect();
     let mut plan = Plan { builder: Builder::new(seed), first: configured.len(), lists: configured };
 
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
@@ -323,7 +329,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
 
     let mut clients = ClientTable::default();
     for (i, client) in policy.clients.iter().enumerate() {
-        let entry = Client { profile: ProfileId(client.profile as u16), configured: Some(i as u32) };
+        let entry = KnownNet { profile: ProfileId(client.profile as u16), client: i as u32 };
         client.networks.iter().for_each(|&net| clients.insert(net, entry));
     }
     let zones: Vec<Name> = upstreams.iter().flat_map(|u| u.zones.iter().cloned()).collect();
@@ -332,7 +338,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         categories: policy.categories,
         lists: plan.lists,
         profiles,
-        client_names: policy.clients.into_iter().map(|c| c.name).collect(),
+        clients_known: policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
         clients,
         access: Access::new(policy.access),
         strangers: policy.strangers,
@@ -343,6 +349,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             operator_deny,
             protected,
             protected_content,
+            zones: (!zone_lists.is_empty()).then_some(zone_lists),
             canary: (!always.is_empty()).then_some(always),
             bypass,
             default_profile: ProfileId(0),

@@ -20,6 +20,7 @@ use crate::engine::compile::{ListAbout, ListSource};
 use crate::engine::limits::{COMPILED_LISTS_OCTETS_MAX, LABEL_OCTETS_MAX, LISTS_MAX};
 use crate::engine::list::{AddressRule, Effect, ListReport, ParseOptions};
 use crate::engine::matcher::address::AddressBuilder;
+use crate::engine::matcher::special::SpecialTable;
 use crate::engine::matcher::suffix::SuffixTable;
 use crate::engine::matcher::{self, Layer, Octets, Spared, SparedRule};
 use crate::engine::name::Name;
@@ -115,7 +116,14 @@ pub enum OpenError {
 }
 
 /// Makes the file of a layer whose lists are `lists`, in the order of their numbers.
-pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> serde_json::Result<Encoded<'a>> {
+///
+/// # Errors
+/// A list has rules that the file has no place for.
+pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> Result<Encoded<'a>, EncodeError> {
+    if let Some((list, rule)) = layer.special.rules().first() {
+        let list = lists.get(usize::from(list.0)).map_or_else(String::new, |list| list.name.clone());
+        return Err(EncodeError::Special { list, line: rule.line });
+    }
     let mut head = vec![0; HEADER_OCTETS];
     let mut ends = [(0, 0); SECTIONS];
     head.extend(serde_json::to_vec(&About { lists, key: key.to_owned() })?);
@@ -149,6 +157,18 @@ pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> serde_
     let sum = Sha256::new().chain_update(&head[SUMMED_FROM..]).chain_update(names).finalize();
     head[SUM_AT..SUMMED_FROM].copy_from_slice(&sum);
     Ok(Encoded { head, names })
+}
+
+/// Why lists cannot be written down.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error(
+        "list `{list}`, line {line}: this rule is neither a plain name nor an address, and a compiled file has no place for \
+         it yet; leave the list out and serve it from its text"
+    )]
+    Special { list: String, line: u32 },
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
 }
 
 /// Checks a file's sum while it is read in order.
@@ -219,7 +239,7 @@ pub fn open(octets: Arc<dyn Octets>) -> Result<Compiled, OpenError> {
     let addresses = read_addresses(&all[section(Section::Addresses)?], about.lists.len())?;
     let names = section(Section::Names)?;
     let names = SuffixTable::open(Box::new(Slice { octets: Arc::clone(&octets), range: names }))?;
-    Ok(Compiled { layer: Arc::new(Layer { names, addresses }), lists: about.lists, key: about.key })
+    Ok(Compiled { layer: Arc::new(Layer { names, addresses, special: SpecialTable::default() }), lists: about.lists, key: about.key })
 }
 
 /// Names become labels of metrics and parts of paths that people read.
@@ -257,7 +277,6 @@ fn effect_number(effect: Effect) -> u8 {
     match effect {
         Effect::List => 0,
         Effect::Except => 1,
-        Effect::Special => 2,
     }
 }
 

@@ -10,13 +10,14 @@ use serde::Serialize;
 use crate::engine::answer::Answer;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
+use crate::engine::list::special::RuleAnswer;
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
 use crate::engine::snapshot::{ListRole, Snapshot};
-use crate::engine::verdict::{Block, Cause, EdeCode, ListId, Rung, Target};
+use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, Redirect, Rung, Target};
 
 mod access;
 
@@ -85,6 +86,13 @@ pub enum Asked {
     Forward(Box<Explanation>, Permit),
 }
 
+impl Explanation {
+    /// The name that was judged: the target that hit, else the question's.
+    fn asked_name(&self) -> &str {
+        self.target.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// Judges the question.
 pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, type_text: &str) -> Asked {
     let mut steps: Vec<(Rung, Step)> = Vec::new();
@@ -114,6 +122,10 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             fill_rewrite(snapshot, &mut told, &rewrite.rule, None);
             Asked::Done(told, None)
         }
+        QueryVerdict::Redirect(redirect, _) => {
+            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
+            Asked::Done(told, provenance)
+        }
         QueryVerdict::Allow(permit) => {
             fill_allow(snapshot, &mut told, &steps);
             Asked::Forward(told, permit)
@@ -134,6 +146,10 @@ pub fn judge_answer(
     match policy::on_answer(snapshot, client, permit, question, answer) {
         AnswerVerdict::Block(block) => {
             let provenance = fill_block(snapshot, client, &mut told, &block);
+            (told, provenance)
+        }
+        AnswerVerdict::Redirect(redirect, _) => {
+            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
             (told, provenance)
         }
         AnswerVerdict::TooLong => {
@@ -184,8 +200,8 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
         Some((rung, list, owner)) => {
             told.rung = rung.as_str();
             told.list = Some(snapshot.list(list).name.clone());
-            let rule =
-                rule_line(snapshot, list, &owner).map_or(owner.to_string(), |(_, reach)| rule_text(&owner, reach));
+            let rule = rule_line(snapshot, list, &owner, name)
+                .map_or(owner.to_string(), |(_, reach)| rule_text(&owner, reach));
             told.sentence_en = format!("{name} is allowed by an allow rule for {owner}.");
             told.sentence_vi = format!("{name} được phép theo luật cho phép {owner}.");
             told.change_en = format!("take {rule} out of {}; {}.", place(snapshot, list), who(rung));
@@ -222,10 +238,28 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
     told.change_vi = format!("đổi safe_search (hoặc youtube) trong [profile.{profile}]; luật cho phép không tắt được.");
 }
 
+/// A list's CNAME, told as the block it stands for, with where it leads.
+fn fill_redirect(
+    snapshot: &Snapshot,
+    client: Client,
+    told: &mut Explanation,
+    redirect: &Redirect,
+) -> Option<Provenance> {
+    let response = snapshot.profile(client.profile).block_response;
+    let block = Block { response, answer: None, reason: redirect.reason.clone() };
+    let provenance = fill_block(snapshot, client, told, &block);
+    told.verdict = "rewrite";
+    told.target = Some(redirect.target.to_string());
+    told.sentence_en.push_str(&format!(" The list sends it to {}.", redirect.target));
+    told.sentence_vi.push_str(&format!(" Danh sách chuyển tên này tới {}.", redirect.target));
+    provenance
+}
+
 fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) -> Option<Provenance> {
     let reason = &block.reason;
-    told.verdict = match block.response {
-        crate::engine::verdict::BlockResponse::Drop => "drop",
+    told.verdict = match (&block.answer, block.response) {
+        (Some(RuleAnswer::Drop), _) | (None, BlockResponse::Drop) => "drop",
+        (Some(RuleAnswer::Records(_)), _) => "rewrite",
         _ => "block",
     };
     told.rung = reason.rung.as_str();
@@ -239,12 +273,15 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
     });
     let (mut provenance, mut from) = (None, None);
     match &reason.cause {
-        Cause::Rule { list, owner, .. } => {
+        Cause::Rule { list, owner, line, .. } => {
             let at = snapshot.list(*list);
             told.list = Some(at.name.clone());
             told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
             told.rule = Some(owner.to_string());
-            if let Some((line, reach)) = rule_line(snapshot, *list, owner) {
+            if let Some(line) = *line {
+                told.line = Some(line);
+                provenance = Some(Provenance { list: *list, line });
+            } else if let Some((line, reach)) = rule_line(snapshot, *list, owner, told.asked_name()) {
                 told.rule = Some(rule_text(owner, reach));
                 // A built-in or own list has positions, not lines of a file.
                 if at.configured.is_some() {
@@ -254,11 +291,14 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
             }
             from = Some(*list);
         }
-        Cause::Address { list, .. } => {
+        Cause::Address { list, line, .. } => {
             let at = snapshot.list(*list);
             told.list = Some(at.name.clone());
             told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
-            if let Some(Target::Address(address)) = reason.target
+            if let Some(line) = *line {
+                told.line = Some(line);
+                provenance = Some(Provenance { list: *list, line });
+            } else if let Some(Target::Address(address)) = reason.target
                 && let Some((net, line)) = address_rule(snapshot, *list, address)
             {
                 told.rule = Some(net_text(net));
@@ -345,9 +385,11 @@ fn leads(target: impl std::fmt::Display) -> (String, String) {
     (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}"))
 }
 
-/// Line and reach of the list's rule at `owner`.
-fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name) -> Option<(u32, Reach)> {
-    let rule = snapshot.index.names.rules_at(owner.as_wire()).find(|r| r.list == list && r.effect == Effect::List)?;
+/// Line and reach of the list's rule at `owner` that reaches the name in `judged`.
+fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name, judged: &str) -> Option<(u32, Reach)> {
+    let other = if owner.to_string() == judged { Reach::Children } else { Reach::Exact };
+    let mut rules = snapshot.index.names.rules_at(owner.as_wire());
+    let rule = rules.find(|r| r.list == list && r.effect == Effect::List && r.reach != other)?;
     Some((rule.line, rule.reach))
 }
 

@@ -34,6 +34,10 @@ pub const PROFILES_MAX: usize = 1 << 16;
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
 pub const LIST_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// A packed list file may unpack to so many times its size. Chosen: real ones pack to a third or a tenth.
+pub const LIST_EXPANSION_MAX: u64 = 100;
+/// Octets that any packed list file may unpack to: a short list of like lines packs very well. Chosen.
+pub const LIST_EXPANSION_FREE_OCTETS: u64 = 16 << 20;
 /// Lines that hold something which `format = "auto"` looks at. Chosen: past any preamble of local names.
 pub const LIST_SNIFF_LINES_MAX: usize = 100;
 /// A list is refused when more than this share of its lines cannot be read, in percent. Chosen, not derived.
@@ -44,6 +48,12 @@ pub const LIST_BAD_LINES_MIN: u32 = 10;
 pub const ADDRESS_V4_BITS_MIN: u8 = 8;
 /// Shortest IPv6 prefix a list may name, in bits: 2000::/3 is everything; registries get a /12 to /23.
 pub const ADDRESS_V6_BITS_MIN: u8 = 16;
+/// Patterns (regular expressions, pieces of names) of one list: each costs memory, and time for every question. Chosen.
+pub const LIST_PATTERNS_MAX: usize = 20_000;
+/// Patterns of all lists: their automaton numbers its states in 31 bits, and a name has 255 octets.
+pub const PATTERNS_MAX: usize = 500_000;
+/// Memory of one regular expression's automaton, in octets. Chosen: a hundred times what real lists have.
+pub const PATTERN_OCTETS_MAX: usize = 64 << 10;
 /// Skipped lines kept with their text for the operator, for each list.
 pub const LIST_SKIPPED_SHOWN_MAX: usize = 10;
 /// Size of one configuration file, in octets. Chosen.

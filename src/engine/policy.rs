@@ -5,6 +5,9 @@
 //!
 //! Both functions are synchronous, do no I/O and allocate only to say why something is blocked.
 
+mod special;
+mod view;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,14 +15,17 @@ use crate::engine::answer::{Answer, Section};
 use crate::engine::category::{Categories, CategoryId, Layer};
 use crate::engine::client::{Client, is_private};
 use crate::engine::limits::CHAIN_MAX;
+use crate::engine::list::special::{RuleAnswer, ZoneAction};
 use crate::engine::local_data::LocalAnswer;
 use crate::engine::matcher::{Hits, ListSet};
 use crate::engine::name::Name;
-use crate::engine::query::{Question, RecordType};
+use crate::engine::policy::special::Matter;
+use crate::engine::policy::view::{View, category_of, zones_from};
+use crate::engine::query::{Question, Rcode, RecordType};
 use crate::engine::safe_search;
-use crate::engine::snapshot::{ListRole, Profile, Snapshot};
+use crate::engine::snapshot::{Profile, Snapshot};
 use crate::engine::verdict::{
-    Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Rewrite, Rung, Shape, Target,
+    Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
 };
 
 /// Leave to ask upstream about one question.
@@ -28,6 +34,34 @@ pub struct Permit {
     /// The rung of the allow rule that let the question through; `None` when nothing spoke about it.
     allowed: Option<Rung>,
     purpose: Purpose,
+    silent: Silent,
+    review: Option<ListId>,
+}
+
+/// Lists that the answer to a permitted question is not judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silent {
+    None,
+    /// A policy zone let the question by, on this rung: it and the zones after it.
+    Passed(Rung, ListId),
+    /// The answer is one that this list chose: it, and all policy zones.
+    Chosen(ListId),
+}
+
+impl Silent {
+    /// What is not heard on `rung`.
+    fn on(self, snapshot: &Snapshot, rung: Rung) -> Option<Box<ListSet>> {
+        let zones = || snapshot.masks.zones.unwrap_or_default();
+        match self {
+            Silent::Passed(passed, list) if rung >= passed => Some(Box::new(zones_from(&zones(), list))),
+            Silent::Passed(..) | Silent::None => None,
+            Silent::Chosen(list) => {
+                let mut silent = zones();
+                silent.insert(list);
+                Some(Box::new(silent))
+            }
+        }
+    }
 }
 
 /// What a question is asked for.
@@ -65,6 +99,8 @@ pub enum QueryVerdict {
     Block(Block),
     /// SafeSearch: the target is asked for under the permit.
     Rewrite(Rewrite, Permit),
+    /// A list answers with a CNAME: its target is asked for under the permit.
+    Redirect(Redirect, Permit),
     Allow(Permit),
 }
 
@@ -75,6 +111,8 @@ pub enum AnswerVerdict {
     Block(Block),
     /// SafeSearch: a name of the chain is a search engine's host, so the whole answer is what that host's would be.
     Rewrite(Rewrite),
+    /// A list leads a name of the chain elsewhere: the target is asked for under the permit.
+    Redirect(Redirect, Permit),
     /// The chain is longer than policy walks: SERVFAIL (I8).
     TooLong,
 }
@@ -110,11 +148,16 @@ impl Trace for Vec<(Rung, Step)> {
 impl Permit {
     /// Leave for a question of our own. Its answer reaches a client only through that client's own [`on_answer`].
     pub fn internal(purpose: Purpose) -> Permit {
-        Permit { allowed: None, purpose }
+        Permit { allowed: None, purpose, silent: Silent::None, review: None }
     }
 
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// The list with a keyword that the question's name has and that does not block: for whoever reviews such names.
+    pub fn review(&self) -> Option<ListId> {
+        self.review
     }
 
     /// The rung of the allow rule that let the question through.
@@ -131,15 +174,21 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
     }
     trace.step(Rung::LocalData, || Step::Nothing);
     let profile = snapshot.profile(client.profile);
-    let allowed = match judge(snapshot, profile, &question.qname, None, trace) {
-        Judgement::Block(rung, cause) => {
+    let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
+    let Judged { judgement, passed, review } = judge(snapshot, profile, matter, None, Silent::None, trace);
+    let allowed = match judgement {
+        Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: None };
-            return QueryVerdict::Block(block(snapshot, profile, reason));
+            return match given(snapshot, profile, matter, reason, answer) {
+                Given::Block(block) => QueryVerdict::Block(block),
+                Given::Redirect(redirect, permit) => QueryVerdict::Redirect(redirect, permit),
+            };
         }
         Judgement::Allow(rung) => Some(rung),
         Judgement::Nothing => None,
     };
-    let permit = Permit { allowed, purpose: Purpose::Client };
+    let silent = passed.map_or(Silent::None, |(rung, list)| Silent::Passed(rung, list));
+    let permit = Permit { allowed, purpose: Purpose::Client, silent, review };
     // An allow rule never turns SafeSearch off: only the profile's own setting does.
     if safe_search::rewrites_type(question.qtype)
         && let Some(rule) = snapshot.safe_search.rule(&question.qname, profile.safe_search, profile.youtube)
@@ -166,7 +215,10 @@ pub fn on_answer(
     let judge = AnswerJudge {
         snapshot,
         profile: snapshot.profile(client.profile),
+        client,
+        question,
         above: permit.allowed,
+        silent: permit.silent,
         rebinding: rebinding_applies(snapshot, permit, question),
     };
     match judge.section(answer, Section::Answer) {
@@ -178,7 +230,8 @@ pub fn on_answer(
             let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
             AnswerVerdict::Deliver(Cleared { bare })
         }
-        SectionVerdict::Block(reason) => AnswerVerdict::Block(block(snapshot, judge.profile, reason)),
+        SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
+        SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
         SectionVerdict::TooLong => AnswerVerdict::TooLong,
     }
 }
@@ -187,31 +240,49 @@ pub fn on_answer(
 struct AnswerJudge<'a> {
     snapshot: &'a Snapshot,
     profile: &'a Profile,
+    client: Client,
+    question: &'a Question,
     above: Option<Rung>,
+    silent: Silent,
     rebinding: bool,
 }
 
 enum SectionVerdict {
     Clean,
-    Block(Reason),
+    Given(Given),
     TooLong,
 }
 
 impl AnswerJudge<'_> {
     fn section(&self, answer: &Answer, section: Section) -> SectionVerdict {
+        let mut silent = self.silent;
         for (i, name) in answer.target_names(section).enumerate() {
             if i >= CHAIN_MAX {
                 return SectionVerdict::TooLong;
             }
-            match judge(self.snapshot, self.profile, &name, self.above, &mut ()) {
-                Judgement::Block(rung, cause) => {
-                    return SectionVerdict::Block(Reason { rung, cause, target: Some(Target::Name(name)) });
+            let matter = Matter { name: &name, qtype: self.question.qtype, client: self.client, is_question: false };
+            let Judged { judgement, passed, .. } =
+                judge(self.snapshot, self.profile, matter, self.above, silent, &mut ());
+            match judgement {
+                Judgement::Block(rung, cause, given_answer) => {
+                    let reason = Reason { rung, cause, target: Some(Target::Name(name.clone())) };
+                    return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, given_answer));
                 }
                 Judgement::Allow(_) | Judgement::Nothing => {}
             }
+            if let (Some((rung, list)), Silent::None) = (passed, silent) {
+                silent = Silent::Passed(rung, list);
+            }
         }
-        let reason = answer.addresses(section).find_map(|address| self.address(address));
-        reason.map_or(SectionVerdict::Clean, SectionVerdict::Block)
+        for address in answer.addresses(section) {
+            if let Some(reason) = self.address(address) {
+                return SectionVerdict::Given(Given::Block(block(self.snapshot, self.profile, reason)));
+            }
+        }
+        if section == Section::Answer && self.snapshot.index.special.has_addresses() {
+            return self.policy_zones(answer, silent);
+        }
+        SectionVerdict::Clean
     }
 
     /// Rung 7 for the names that the question leads to. As for the question itself, no allow rule turns it off.
@@ -243,6 +314,82 @@ impl AnswerJudge<'_> {
             target,
         })
     }
+
+    /// What policy zones say about the addresses; they answer for the question's name.
+    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> SectionVerdict {
+        let matter =
+            Matter { name: &self.question.qname, qtype: self.question.qtype, client: self.client, is_question: true };
+        for (rung, mask) in [(Rung::Security, &self.profile.security), (Rung::Category, &self.profile.content)] {
+            if self.above.is_some_and(|limit| rung >= limit) {
+                continue;
+            }
+            let Some(zones) = self.snapshot.masks.zones else { continue };
+            let mask = mask.intersection(&zones).difference(&silent.on(self.snapshot, rung).unwrap_or_default());
+            let addresses = answer.addresses(Section::Answer);
+            let Some((list, line, address, action)) = special::for_addresses(self.snapshot, addresses, &mask) else {
+                continue;
+            };
+            let answer = match action {
+                ZoneAction::Answer(answer) if !special::lets_by(&answer, matter) => Some(answer),
+                ZoneAction::Block => None,
+                ZoneAction::Pass | ZoneAction::Answer(_) => {
+                    if silent == Silent::None {
+                        silent = Silent::Passed(rung, list);
+                    }
+                    continue;
+                }
+            };
+            let category = category_of(self.snapshot.list(list).role);
+            let cause = Cause::Address { list, category, line: Some(line) };
+            let reason = Reason { rung, cause, target: Some(Target::Address(address)) };
+            return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, answer));
+        }
+        SectionVerdict::Clean
+    }
+}
+
+/// What a blocking rule comes to.
+enum Given {
+    Block(Block),
+    Redirect(Redirect, Permit),
+}
+
+/// A block, with the rule's own answer if it has one. A CNAME's target is judged here: no list leads to a name that the
+/// ladder blocks.
+fn given(
+    snapshot: &Snapshot,
+    profile: &Profile,
+    matter: Matter<'_>,
+    reason: Reason,
+    answer: Option<RuleAnswer>,
+) -> Given {
+    let alias = match answer {
+        Some(RuleAnswer::Alias(alias)) => alias,
+        answer => return Given::Block(Block { answer, ..block(snapshot, profile, reason) }),
+    };
+    let failed = Some(RuleAnswer::Rcode(Rcode::SERVFAIL));
+    let list = match &reason.cause {
+        Cause::Rule { list, .. } | Cause::Address { list, .. } => *list,
+        Cause::Rebinding | Cause::UnsafeSearch { .. } => return Given::Block(block(snapshot, profile, reason)),
+    };
+    let Some(target) = alias.target_of(matter.name) else {
+        // RFC 6672 §2.2 has YXDOMAIN for a DNAME that makes a name too long; nothing is said for RPZ.
+        return Given::Block(Block { answer: failed, ..block(snapshot, profile, reason) });
+    };
+    let silent = Silent::Chosen(list);
+    let of_target = Matter { name: &target, is_question: false, ..matter };
+    match judge(snapshot, profile, of_target, None, silent, &mut ()).judgement {
+        Judgement::Block(rung, cause, answer) => {
+            let reason = Reason { rung, cause, target: Some(Target::Name(target)) };
+            // One rule leads elsewhere, not one after the other.
+            let answer = answer.filter(|answer| !matches!(answer, RuleAnswer::Alias(_) | RuleAnswer::Records(_)));
+            Given::Block(Block { answer, ..block(snapshot, profile, reason) })
+        }
+        Judgement::Allow(_) | Judgement::Nothing => {
+            let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None };
+            Given::Redirect(Redirect { from: matter.name.clone(), target, ttl: alias.ttl, reason }, permit)
+        }
+    }
 }
 
 /// The code a reason is told with: the one place that maps them (I12). RFC 8914 §4.
@@ -258,22 +405,44 @@ pub fn ede_code(snapshot: &Snapshot, profile: ProfileId, reason: &Reason) -> Ede
 }
 
 enum Judgement {
-    Block(Rung, Cause),
+    Block(Rung, Cause, Option<RuleAnswer>),
     Allow(Rung),
     Nothing,
+}
+
+/// What a name came to.
+struct Judged {
+    judgement: Judgement,
+    /// The policy zone that let it by, and the rung it did so on.
+    passed: Option<(Rung, ListId)>,
+    /// The list with a keyword in it that only counts.
+    review: Option<ListId>,
 }
 
 /// Rungs 2 to 6 for one name; `above` leaves only the rungs above that one.
 fn judge(
     snapshot: &Snapshot,
     profile: &Profile,
-    name: &Name,
+    matter: Matter<'_>,
     above: Option<Rung>,
+    silent: Silent,
+    trace: &mut impl Trace,
+) -> Judged {
+    let mut hits = Hits::default();
+    snapshot.index.names.look_up(matter.name.as_wire(), &mut hits);
+    let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
+    let judgement = climb(snapshot, profile, &mut view, matter.name, (above, silent), trace);
+    Judged { judgement, passed: view.passed, review: view.review() }
+}
+
+fn climb(
+    snapshot: &Snapshot,
+    profile: &Profile,
+    view: &mut View<'_>,
+    name: &Name,
+    (above, silent): (Option<Rung>, Silent),
     trace: &mut impl Trace,
 ) -> Judgement {
-    let mut hits = Hits::default();
-    snapshot.index.names.look_up(name.as_wire(), &mut hits);
-    let view = View::of(snapshot, name, &hits);
     let judged = |rung: Rung| above.is_none_or(|limit| rung < limit);
     let masks = &snapshot.masks;
 
@@ -305,97 +474,14 @@ fn judge(
         {
             let cause = Cause::UnsafeSearch { owner, category };
             trace.step(Rung::Category, || Step::Block(cause.clone()));
-            return Judgement::Block(Rung::Category, cause);
+            return Judgement::Block(Rung::Category, cause, None);
         }
+        view.hush(silent.on(snapshot, Rung::Category));
         if let Some(j) = view.lists(Rung::Category, &profile.content, trace) {
             return j;
         }
     }
     Judgement::Nothing
-}
-
-/// What the index says about one name.
-struct View<'a> {
-    snapshot: &'a Snapshot,
-    name: &'a Name,
-    hits: &'a Hits,
-    /// Lists that take the name off themselves again.
-    excepted: ListSet,
-    protected: bool,
-    protected_content: bool,
-}
-
-impl<'a> View<'a> {
-    fn of(snapshot: &'a Snapshot, name: &'a Name, hits: &'a Hits) -> View<'a> {
-        let mut view =
-            View { snapshot, name, hits, excepted: ListSet::default(), protected: false, protected_content: false };
-        for hit in hits.as_slice() {
-            let listed = snapshot.index.names.set(hit.listed);
-            if !hit.excepted.is_empty() {
-                view.excepted = view.excepted.union(snapshot.index.names.set(hit.excepted));
-            }
-            view.protected |= listed.contains(snapshot.masks.protected);
-            view.protected_content |= listed.contains(snapshot.masks.protected_content);
-        }
-        view
-    }
-
-    /// An allow list and a deny list of ours: the more specific rule wins, allow at a tie.
-    fn own_lists(&self, rung: Rung, allow: ListId, deny: ListId, trace: &mut impl Trace) -> Option<Judgement> {
-        for hit in self.hits.as_slice().iter().rev() {
-            let listed = self.snapshot.index.names.set(hit.listed);
-            if listed.contains(allow) {
-                trace.step(rung, || Step::Allow(self.cause(allow, hit.depth)));
-                return Some(Judgement::Allow(rung));
-            }
-            if listed.contains(deny) {
-                let cause = self.cause(deny, hit.depth);
-                // Only an order with an explicit override reaches a protected name.
-                if self.protected {
-                    trace.step(rung, || Step::Spared(cause));
-                    return None;
-                }
-                trace.step(rung, || Step::Block(cause.clone()));
-                return Some(Judgement::Block(rung, cause));
-            }
-        }
-        trace.step(rung, || Step::Nothing);
-        None
-    }
-
-    /// The lists of `mask`: the most specific rule is the one that is told.
-    fn lists(&self, rung: Rung, mask: &ListSet, trace: &mut impl Trace) -> Option<Judgement> {
-        for hit in self.hits.as_slice().iter().rev() {
-            let listed = self.snapshot.index.names.set(hit.listed).intersection(mask).difference(&self.excepted);
-            let Some(list) = listed.iter().next() else { continue };
-            let cause = self.cause(list, hit.depth);
-            if self.protected || (rung == Rung::Category && self.protected_content) {
-                trace.step(rung, || Step::Spared(cause));
-                return None;
-            }
-            trace.step(rung, || Step::Block(cause.clone()));
-            return Some(Judgement::Block(rung, cause));
-        }
-        trace.step(rung, || Step::Nothing);
-        None
-    }
-
-    fn cause(&self, list: ListId, depth: u8) -> Cause {
-        let category = category_of(self.snapshot.list(list).role);
-        Cause::Rule { list, category, owner: self.name.suffix(usize::from(depth)) }
-    }
-}
-
-fn category_of(role: ListRole) -> Option<CategoryId> {
-    match role {
-        ListRole::Category(category) => Some(category),
-        ListRole::OperatorAllow
-        | ListRole::OperatorDeny
-        | ListRole::ProfileAllow(_)
-        | ListRole::ProfileDeny(_)
-        | ListRole::Protected
-        | ListRole::ProtectedContent => None,
-    }
 }
 
 /// Rungs 4 and 6 for one address; the operator's and the profiles' own lists hold names only.
@@ -415,7 +501,7 @@ fn judge_address(
         .find_map(|(rung, mask)| {
             let list = listed.intersection(mask).iter().next()?;
             let category = category_of(snapshot.list(list).role);
-            Some((rung, Cause::Address { list, category }))
+            Some((rung, Cause::Address { list, category, line: None }))
         })
 }
 
@@ -437,7 +523,7 @@ fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
         }
         Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } => profile.block_response,
     };
-    Block { response, reason }
+    Block { response, answer: None, reason }
 }
 
 /// The category that a reason is counted under and told with.

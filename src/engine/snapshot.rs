@@ -24,8 +24,8 @@ pub struct Snapshot {
     pub lists: Vec<List>,
     /// By [`ProfileId`]; the first is `default`.
     pub profiles: Vec<Profile>,
-    /// Names of `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
-    pub client_names: Vec<String>,
+    /// The `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
+    pub clients_known: Vec<KnownClient>,
     pub clients: ClientTable,
     pub access: Access,
     pub strangers: Strangers,
@@ -81,6 +81,13 @@ pub enum ListRole {
     ProtectedContent,
 }
 
+/// What rules may ask about a `[client.*]`.
+#[derive(Debug)]
+pub struct KnownClient {
+    pub name: String,
+    pub tags: Vec<String>,
+}
+
 /// A profile with its bit masks over the lists.
 #[derive(Debug)]
 pub struct Profile {
@@ -102,6 +109,9 @@ pub struct Masks {
     pub operator_deny: ListId,
     pub protected: ListId,
     pub protected_content: ListId,
+    /// Response policy zones: of these, in their order, the first that speaks is the one that is heard.
+    /// `None`: there is no such list.
+    pub zones: Option<ListSet>,
     /// The list with the canary of the built-in security list alone; `None` without a security category.
     pub canary: Option<ListSet>,
     /// Ways round the filter: their names are NXDOMAIN whatever else a profile answers, since they are asked to hear it.

@@ -80,7 +80,8 @@ pub fn origin() -> Origin {
 
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
-    Client { profile: snapshot.profile_named(profile).unwrap(), configured: None }
+    let profile = snapshot.profile_named(profile).unwrap();
+    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true }
 }
 
 impl Setup {
@@ -162,6 +163,7 @@ impl Setup {
             source: ListSource::File(format!("lists/{category}.txt").into()),
             required: true,
             obey_public_suffixes: false,
+            block_keywords: Vec::new(),
         };
         let rules = ListRules::Read(Part::of(&parse(lines.as_bytes(), options).unwrap(), guard));
         self.lists.push(LoadedList { settings, rules });

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::engine::category::CategoryId;
+use crate::engine::list::special::RuleAnswer;
 use crate::engine::name::Name;
 
 /// Index of a profile in a snapshot.
@@ -86,10 +87,11 @@ pub struct Reason {
 /// What hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// A rule of a list. `owner` is the rule's own name, a suffix of what was asked.
-    Rule { list: ListId, category: Option<CategoryId>, owner: Name },
-    /// An address rule of a list.
-    Address { list: ListId, category: Option<CategoryId> },
+    /// A rule of a list. `owner` is the rule's own name, a suffix of what was asked. `line`: of a rule that is not found
+    /// by its name, or not by that alone.
+    Rule { list: ListId, category: Option<CategoryId>, owner: Name, line: Option<u32> },
+    /// An address rule of a list; `line` likewise.
+    Address { list: ListId, category: Option<CategoryId>, line: Option<u32> },
     /// An address of a private network in the answer for a public name.
     Rebinding,
     /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
@@ -106,7 +108,21 @@ pub enum Target {
 /// A block and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
+    /// What the profile says.
     pub response: BlockResponse,
+    /// What the rule itself says, which goes before; never an alias, that is a [`Redirect`].
+    pub answer: Option<RuleAnswer>,
+    pub reason: Reason,
+}
+
+/// A CNAME that a list gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// The CNAME's owner: the question's name, or one that its answer leads to.
+    pub from: Name,
+    pub target: Name,
+    /// In seconds; `None`: what blocks have.
+    pub ttl: Option<u32>,
     pub reason: Reason,
 }
 

@@ -24,6 +24,16 @@ fn list_parse() {
 }
 
 #[test]
+fn zone_parse() {
+    replay("zone_parse", checks::zone_parse);
+}
+
+#[test]
+fn rules_judged() {
+    replay("rules_judged", checks::rules_judged);
+}
+
+#[test]
 fn name_text() {
     replay("name_text", checks::name_text);
 }

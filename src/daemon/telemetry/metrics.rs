@@ -36,6 +36,7 @@ pub struct Metrics {
     pub upstream_rtt: IntGaugeVec,
     pub upstream_up: IntGaugeVec,
     pub limit_hits: IntCounterVec,
+    pub keyword_reviews: IntCounterVec,
     pub in_flight: IntGauge,
 }
 
@@ -95,6 +96,11 @@ impl Metrics {
             upstream_rtt: gauges("lachan_upstream_rtt_microseconds", "Smoothed round-trip time", &["upstream"]),
             upstream_up: gauges("lachan_upstream_up", "1 when in use, 0 in back-off", &["upstream"]),
             limit_hits: counters("lachan_limit_hits_total", "Times a bound was reached", &["limit"]),
+            keyword_reviews: counters(
+                "lachan_keyword_reviews_total",
+                "Questions let by whose name has a keyword of the list",
+                &["list"],
+            ),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
             registry,
         }

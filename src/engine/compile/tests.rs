@@ -1,7 +1,6 @@
 //! What compiling reports, and what it refuses.
 
 use super::*;
-use crate::engine::client::Client;
 use crate::engine::test_support::{Setup, entries, name};
 
 #[test]
@@ -103,20 +102,22 @@ fn clients_find_their_profile_and_others_the_first() {
     let client = |name: &str, nets: &[&str], profile| ClientSettings {
         name: name.into(),
         networks: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        tags: Vec::new(),
         profile,
     };
     setup.policy.clients =
         vec![client("all", &["10.0.0.0/8", "2001:db8::/32"], 2), client("class", &["10.1.0.0/16"], 1)];
     let snapshot = setup.compile();
     for (source, expected) in [
-        ("10.2.0.1", Client { profile: ProfileId(2), configured: Some(0) }),
-        ("10.1.0.1", Client { profile: ProfileId(1), configured: Some(1) }),
-        ("2001:db8::1", Client { profile: ProfileId(2), configured: Some(0) }),
-        ("192.0.2.1", Client { profile: ProfileId(0), configured: None }),
+        ("10.2.0.1", (ProfileId(2), Some(0))),
+        ("10.1.0.1", (ProfileId(1), Some(1))),
+        ("2001:db8::1", (ProfileId(2), Some(0))),
+        ("192.0.2.1", (ProfileId(0), None)),
     ] {
-        assert_eq!(snapshot.clients.identify(source.parse().unwrap()), expected, "{source}");
+        let client = snapshot.clients.identify(source.parse().unwrap());
+        assert_eq!((client.profile, client.configured), expected, "{source}");
     }
-    assert_eq!(snapshot.client_names, ["all", "class"]);
+    assert!(snapshot.clients_known.iter().map(|client| &*client.name).eq(["all", "class"]));
     assert_eq!(snapshot.profile_named("school"), Some(ProfileId(1)));
     assert_eq!(snapshot.profile_named("nobody"), None);
 }

@@ -44,7 +44,7 @@ fn address(word: &[u8]) -> Option<IpAddr> {
 }
 
 /// Addresses that stand for "nowhere". Any other is an answer that the file wants given, not a block.
-fn is_sink(address: IpAddr) -> bool {
+pub(super) fn is_sink(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => matches!(v4, Ipv4Addr::UNSPECIFIED | Ipv4Addr::LOCALHOST | Ipv4Addr::BROADCAST),
         IpAddr::V6(v6) => matches!(v6, Ipv6Addr::UNSPECIFIED | Ipv6Addr::LOCALHOST),

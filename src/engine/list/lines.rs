@@ -10,8 +10,11 @@ use crate::engine::limits::{
 };
 use crate::engine::list::adblock::Outcome;
 use crate::engine::list::names::{NameReaches, Says, is_blank, push_name, words};
+use crate::engine::list::special::SpecialRule;
+use crate::engine::list::zone::Owners;
 use crate::engine::list::{
-    Effect, Format, ListError, ListReport, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, hosts, names,
+    Effect, Format, ListError, ListReport, Mark, ParseOptions, Reach, RuleSet, SkipReason, Skipped, adblock, dnsmasq,
+    hosts, keywords, names, rpz, unbound,
 };
 
 /// Characters of a line that reports show: one row of a terminal.
@@ -28,15 +31,15 @@ pub fn parse(text: &[u8], options: ParseOptions) -> Result<RuleSet, ListError> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     refuse_other_than_text(text)?;
     let mut reader = Reader::new(format_of(text, options), options);
-    for line in lines(text) {
+    for line in raw_lines(text) {
         reader.read(line);
     }
     reader.finish()
 }
 
 /// As [`parse`] for a text of millions of names: gives `take` the rules about names when there are `piece` of them and
-/// forgets them, and returns what is left. `None`: a `$badfilter` line voids rules, and some of them may be given away already; the text
-/// has to be read as a whole.
+/// forgets them, and returns what is left. `None`: a `$badfilter` line voids rules, and some of them may be given away
+/// already; the text has to be read as a whole.
 pub fn parse_in_pieces(
     text: &[u8],
     options: ParseOptions,
@@ -46,7 +49,7 @@ pub fn parse_in_pieces(
     let text = text.strip_prefix(BOM).unwrap_or(text);
     refuse_other_than_text(text)?;
     let mut reader = Reader::new(format_of(text, options), options);
-    for line in lines(text) {
+    for line in raw_lines(text) {
         reader.read(line);
         if reader.set.rules.len() >= piece {
             if !reader.void.is_empty() {
@@ -71,9 +74,12 @@ fn format_of(text: &[u8], options: ParseOptions) -> Format {
     }
 }
 
+fn raw_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.strip_suffix(b"\n").unwrap_or(text).split(|&c| c == b'\n')
+}
+
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.split(|&c| c == b'\n').map(<[u8]>::trim_ascii)
+    raw_lines(text).map(<[u8]>::trim_ascii)
 }
 
 /// Captive portals, error pages and archives are the commonest things that are no list.
@@ -97,6 +103,7 @@ fn refuse_other_than_text(text: &[u8]) -> Result<(), ListError> {
 /// less wins, so that a guess never widens.
 fn sniff(text: &[u8]) -> Format {
     let (mut adblock_votes, mut hosts_votes, mut name_votes) = (0, 0, 0);
+    let (mut dnsmasq_votes, mut unbound_votes, mut rpz_votes) = (0, 0, 0);
     let mut seen = 0;
     for line in lines(text) {
         if line.starts_with(b"[") && line.to_ascii_lowercase().windows(7).any(|w| w == b"adblock") {
@@ -109,12 +116,24 @@ fn sniff(text: &[u8]) -> Format {
             Err(_) => adblock_votes += 1,
             Ok(text) if text.starts_with(b"|") || text.starts_with(b"@@") => adblock_votes += 1,
             Ok(text) if hosts::is_line(text) => hosts_votes += 1,
+            Ok(text) if dnsmasq::is_line(text) => dnsmasq_votes += 1,
+            Ok(text) if unbound::is_line(text) => unbound_votes += 1,
+            Ok(text) if rpz::is_line(text) => rpz_votes += 1,
             Ok(text) if words(text).count() == 1 => name_votes += 1,
             Ok(_) => {}
         }
         seen += 1;
         if seen == LIST_SNIFF_LINES_MAX {
             break;
+        }
+    }
+    let known = adblock_votes.max(hosts_votes).max(name_votes);
+    // Languages that say what they are: no line of another format looks like theirs.
+    for (votes, format) in
+        [(dnsmasq_votes, Format::Dnsmasq), (unbound_votes, Format::Unbound), (rpz_votes, Format::Rpz)]
+    {
+        if votes > 0 && votes >= known {
+            return format;
         }
     }
     if adblock_votes > 0 && adblock_votes >= hosts_votes && adblock_votes >= name_votes {
@@ -175,6 +194,11 @@ struct Reader {
     shown: Vec<Skipped>,
     /// Rules that a `$badfilter` takes out again: canonical name, reach, effect.
     void: HashSet<(Vec<u8>, Reach, Effect)>,
+    /// Special rules likewise; their line is 0.
+    void_specials: HashSet<SpecialRule>,
+    owners: Owners,
+    zones: unbound::Zones,
+    policy_zone: rpz::Zone,
 }
 
 impl Reader {
@@ -182,7 +206,9 @@ impl Reader {
         let bare = match format {
             // AdGuard's "domains only" line and a hosts file's name are exactly themselves.
             Format::Hosts | Format::Adblock => Reach::Exact,
-            Format::Domains | Format::Auto => Reach::Subtree,
+            Format::Domains | Format::Auto | Format::Dnsmasq | Format::Unbound | Format::Rpz | Format::Keywords => {
+                Reach::Subtree
+            }
         };
         Reader {
             set: RuleSet::default(),
@@ -203,12 +229,17 @@ impl Reader {
             counts: Vec::new(),
             shown: Vec::new(),
             void: HashSet::new(),
+            void_specials: HashSet::new(),
+            owners: Owners::default(),
+            zones: unbound::Zones::default(),
+            policy_zone: rpz::Zone::default(),
         }
     }
 
-    /// Reads one line, trimmed.
-    fn read(&mut self, line: &[u8]) {
+    /// Reads one line as it stands in the text.
+    fn read(&mut self, raw: &[u8]) {
         self.line += 1;
+        let line = raw.trim_ascii();
         if line.is_empty() {
             return;
         }
@@ -220,7 +251,12 @@ impl Reader {
                 return;
             }
         }
-        match self.read_any(line) {
+        let held = match self.format {
+            Format::Rpz => self.read_zone(raw),
+            Format::Dnsmasq | Format::Unbound | Format::Keywords => self.read_settings(line),
+            Format::Auto | Format::Hosts | Format::Domains | Format::Adblock => self.read_any(line),
+        };
+        match held {
             Ok(Held::Nothing) => {}
             Ok(Held::Rule) => self.content += 1,
             Err(reason) => {
@@ -230,14 +266,34 @@ impl Reader {
         }
     }
 
+    /// A line of a zone file, where a blank at the start means something.
+    fn read_zone(&mut self, raw: &[u8]) -> Result<Held, SkipReason> {
+        let line = raw.trim_ascii_end();
+        check_octets(line)?;
+        let line = str::from_utf8(line.strip_prefix(BOM).unwrap_or(line)).map_err(|_| SkipReason::NotUtf8)?;
+        let held = self.policy_zone.read(&mut self.set, line, self.line)?;
+        Ok(if held { Held::Rule } else { Held::Nothing })
+    }
+
+    /// A line of a program's settings: `#` begins a comment at the start and behind a blank.
+    fn read_settings(&mut self, line: &[u8]) -> Result<Held, SkipReason> {
+        check_octets(line)?;
+        let line = line.strip_prefix(BOM).unwrap_or(line);
+        let comment = line.windows(2).position(|w| is_blank(w[0]) && w[1] == b'#').unwrap_or(line.len());
+        let text = if line.starts_with(b"#") { b"" } else { line[..comment].trim_ascii_end() };
+        let (set, owners) = (&mut self.set, &mut self.owners);
+        match (self.format, text) {
+            // `server:` opens the section that the lines below belong to.
+            (_, b"" | b"server:") => return Ok(Held::Nothing),
+            (Format::Dnsmasq, _) => dnsmasq::parse_line(set, owners, text, self.line, self.bare.bare)?,
+            (Format::Keywords, _) => keywords::parse_line(set, text, self.line)?,
+            _ => unbound::parse_line(set, owners, &mut self.zones, text, self.line)?,
+        }
+        Ok(Held::Rule)
+    }
+
     fn read_any(&mut self, line: &[u8]) -> Result<Held, SkipReason> {
-        if line.len() > LIST_LINE_OCTETS_MAX {
-            return Err(SkipReason::TooLong);
-        }
-        // Without an early end the loop looks at many octets at once.
-        if line.iter().fold(false, |found, &c| found | (c < 0x20 && c != b'\t') | (c == 0x7f)) {
-            return Err(SkipReason::Binary);
-        }
+        check_octets(line)?;
         if is_comment(line) {
             let cosmetic = self.format == Format::Adblock && is_generic_cosmetic(line);
             return if cosmetic { Err(SkipReason::Cosmetic) } else { Ok(Held::Nothing) };
@@ -249,7 +305,13 @@ impl Reader {
         let line = line.strip_prefix(BOM).unwrap_or(line);
         // A regular expression may hold a `#`.
         if line.starts_with(b"/") && !self.hosts_only {
-            return Err(if adblock::is_regex(line) { SkipReason::Pattern } else { SkipReason::Path });
+            // `/word/` is an expression to AdGuard; in a list of names it is more likely the path of an address.
+            let is_word = line.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_'));
+            if is_word && self.format != Format::Adblock {
+                return Err(SkipReason::Path);
+            }
+            self.read_adblock(line)?;
+            return Ok(Held::Rule);
         }
         let text = cut_comment(line)?;
         if text.is_empty() {
@@ -264,24 +326,29 @@ impl Reader {
             return hosts::parse_line(&mut self.set, text, self.line, self.hosts_reach);
         }
         if self.format == Format::Adblock || adblock::is_line(text) {
-            let (names, addresses) = (self.set.rules.len(), self.set.addresses.len());
-            let outcome = adblock::parse_line(&mut self.set, text, self.line, self.bare.bare)?;
-            if outcome == Outcome::Void {
-                self.take_void(names, addresses);
-            }
-            return Ok(());
+            return self.read_adblock(text);
         }
         names::parse_line(&mut self.set, text, self.line, self.bare)
     }
 
+    fn read_adblock(&mut self, text: &[u8]) -> Result<(), SkipReason> {
+        let before = self.set.mark();
+        if adblock::parse_line(&mut self.set, text, self.line, self.bare.bare)? == Outcome::Void {
+            self.take_void(before);
+        }
+        Ok(())
+    }
+
     /// Takes the rules that a `$badfilter` line made out again and remembers what they void.
-    fn take_void(&mut self, names: usize, addresses: usize) {
-        while self.set.rules.len() > names {
+    fn take_void(&mut self, before: Mark) {
+        while self.set.rules.len() > before.rules {
             let rule = self.set.rules.pop().expect("the loop saw that there is one");
             let name = self.set.names.split_off(rule.start as usize);
             self.void.insert((name, rule.reach, rule.effect));
         }
-        if let Some(void) = self.set.addresses.get(addresses).copied() {
+        self.void_specials
+            .extend(self.set.specials.drain(before.specials..).map(|rule| SpecialRule { line: 0, ..rule }));
+        if let Some(void) = self.set.addresses.get(before.addresses).copied() {
             self.set.addresses.retain(|rule| rule.net != void.net || rule.effect != void.effect);
         }
     }
@@ -306,11 +373,12 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<RuleSet, ListError> {
+        let lines = self.line;
         let many = self.bad >= LIST_BAD_LINES_MIN
             && u64::from(self.bad) * 100 > u64::from(self.content) * LIST_BAD_PERCENT_MAX;
         // "404: Not Found" is one line. A broken list never means an empty list (I6).
         let all = self.bad == self.content && self.given + self.set.rule_count() == 0;
-        if let Some(first) = self.first_bad
+        if let Some(first) = self.first_bad.take()
             && (many || all)
         {
             let Skipped { line, reason, text } = first;
@@ -324,9 +392,21 @@ impl Reader {
                 !self.void.contains(&(name, rule.reach, rule.effect))
             });
         }
+        if !self.void_specials.is_empty() {
+            let void = &self.void_specials;
+            self.set.specials.retain(|rule| !void.contains(&SpecialRule { line: 0, ..rule.clone() }));
+        }
+        if self.format == Format::Rpz {
+            for line in rpz::Zone::settle(&mut self.set) {
+                self.line = line;
+                self.skip(b"(an earlier record has the same owner)", SkipReason::Conflict);
+            }
+            if self.policy_zone.is_open() {
+                self.skip(b"(a parenthesis that is never closed)", SkipReason::Record);
+            }
+        }
         self.counts.sort_unstable();
-        self.set.report =
-            ListReport { format: Some(self.format), lines: self.line, skipped: self.counts, shown: self.shown };
+        self.set.report = ListReport { format: Some(self.format), lines, skipped: self.counts, shown: self.shown };
         Ok(self.set)
     }
 }
@@ -342,6 +422,7 @@ fn is_bad(reason: SkipReason) -> bool {
     match reason {
         SkipReason::NotAName
         | SkipReason::BadAddress
+        | SkipReason::Record
         | SkipReason::TooLong
         | SkipReason::Binary
         | SkipReason::NotUtf8 => true,
@@ -350,9 +431,27 @@ fn is_bad(reason: SkipReason) -> bool {
         | SkipReason::Path
         | SkipReason::Modifier
         | SkipReason::Pattern
+        | SkipReason::TooManyPatterns
+        | SkipReason::Directive
+        | SkipReason::Action
+        | SkipReason::NeedsRecursion
+        | SkipReason::OutOfZone
+        | SkipReason::Conflict
         | SkipReason::RealAddress
         | SkipReason::TooWide => false,
     }
+}
+
+/// Refuses a line that no reader should look at.
+fn check_octets(line: &[u8]) -> Result<(), SkipReason> {
+    if line.len() > LIST_LINE_OCTETS_MAX {
+        return Err(SkipReason::TooLong);
+    }
+    // Without an early end the loop looks at many octets at once.
+    if line.iter().fold(false, |found, &c| found | (c < 0x20 && c != b'\t') | (c == 0x7f)) {
+        return Err(SkipReason::Binary);
+    }
+    Ok(())
 }
 
 /// `##.banner`: a rule for all pages, in a format where `#` begins one as often as a comment.

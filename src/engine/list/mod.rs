@@ -4,13 +4,23 @@
 //! that cannot be read is skipped and counted by reason; a text that is no list at all is refused whole.
 
 mod adblock;
+mod dnsmasq;
 mod hosts;
+pub mod keywords;
 mod lines;
+mod modifiers;
 mod names;
+pub(in crate::engine) mod pattern;
+mod rdata;
+mod rpz;
+pub mod special;
+mod unbound;
+mod zone;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::limits::LIST_PATTERNS_MAX;
 use crate::engine::name::Name;
 
 pub use lines::{parse, parse_in_pieces, shown};
@@ -26,6 +36,14 @@ pub enum Format {
     Domains,
     /// `||name^`, `@@||name^`: subtrees.
     Adblock,
+    /// `address=/name/`, `server=/name/`, `local=/name/`: subtrees.
+    Dnsmasq,
+    /// `local-zone:` and `local-data:`: subtrees.
+    Unbound,
+    /// A response policy zone as a zone file: exact, `*.name` children.
+    Rpz,
+    /// A word a line, searched for in every name. Never guessed: it must be asked for.
+    Keywords,
 }
 
 /// What a rule covers. RFC 9499 has no word for it, so these are ours.
@@ -46,8 +64,6 @@ pub enum Effect {
     List,
     /// Takes it off this list again (`@@`), however specific the other rule is.
     Except,
-    /// Says more than yes or no: under a condition, or with an answer of its own. What it says lies elsewhere.
-    Special,
 }
 
 /// A rule about names. `line` counts from 1.
@@ -77,12 +93,22 @@ pub struct ParseOptions {
 }
 
 /// The rules of one list. Names lie end to end in one buffer, so a million rules are two allocations.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct RuleSet {
     names: Vec<u8>,
     rules: Vec<PackedRule>,
     addresses: Vec<AddressRule>,
+    specials: Vec<special::SpecialRule>,
+    patterns: usize,
     pub report: ListReport,
+}
+
+/// How much a rule set held at some moment.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    rules: usize,
+    addresses: usize,
+    specials: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +156,20 @@ pub enum SkipReason {
     Modifier,
     /// A pattern (`*` inside, a regular expression) of a kind not honoured.
     Pattern,
+    /// One pattern more than a list may have.
+    TooManyPatterns,
+    /// A setting of the program whose format it is, and no rule.
+    Directive,
+    /// A record of a zone that cannot be read, or of a type not honoured.
+    Record,
+    /// An action of a policy zone that nobody knows.
+    Action,
+    /// A trigger about name servers, which only a recursor meets.
+    NeedsRecursion,
+    /// An owner that is not below the zone's own name.
+    OutOfZone,
+    /// It contradicts an earlier rule for the same owner.
+    Conflict,
     /// A hosts line whose first word is no address.
     BadAddress,
     /// A hosts line that gives a real address: an answer, not a block.
@@ -165,6 +205,13 @@ impl SkipReason {
             SkipReason::Path => "path",
             SkipReason::Modifier => "modifier",
             SkipReason::Pattern => "pattern",
+            SkipReason::TooManyPatterns => "too-many-patterns",
+            SkipReason::Directive => "directive",
+            SkipReason::Record => "record",
+            SkipReason::Action => "action",
+            SkipReason::NeedsRecursion => "needs-recursion",
+            SkipReason::OutOfZone => "out-of-zone",
+            SkipReason::Conflict => "conflict",
             SkipReason::BadAddress => "bad-address",
             SkipReason::RealAddress => "real-address",
             SkipReason::TooLong => "too-long",
@@ -184,10 +231,66 @@ impl std::fmt::Display for SkipReason {
 impl RuleSet {
     /// Adds a rule; `name` is kept in its canonical wire form.
     pub fn push(&mut self, name: &Name, reach: Reach, effect: Effect, line: u32) {
+        self.push_wire(name.as_wire(), reach, effect, line);
+    }
+
+    fn push_wire(&mut self, wire: &[u8], reach: Reach, effect: Effect, line: u32) {
         let start = self.names.len() as u32;
-        let wire = name.as_wire();
         self.names.extend_from_slice(wire);
         self.rules.push(PackedRule { start, line, len: wire.len() as u8, reach, effect });
+    }
+
+    /// Adds a special rule. Patterns are searched one and all, so there is a bound to them.
+    fn push_special(&mut self, rule: special::SpecialRule) -> Result<(), SkipReason> {
+        if matches!(rule.owner, special::Owner::Pattern(_)) {
+            if self.patterns == LIST_PATTERNS_MAX {
+                return Err(SkipReason::TooManyPatterns);
+            }
+            self.patterns += 1;
+        }
+        self.specials.push(rule);
+        Ok(())
+    }
+
+    /// The wire form of the one name that `push` adds; the rule itself is not kept.
+    fn name_of(&mut self, push: impl FnOnce(&mut RuleSet) -> Result<(), SkipReason>) -> Result<Box<[u8]>, SkipReason> {
+        push(self)?;
+        let rule = self.rules.pop().expect("a name that was pushed is the last rule");
+        Ok(self.names.split_off(rule.start as usize).into())
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { rules: self.rules.len(), addresses: self.addresses.len(), specials: self.specials.len() }
+    }
+
+    fn addresses_since(&self, mark: Mark) -> usize {
+        self.addresses.len() - mark.addresses
+    }
+
+    /// Forgets what was added since, and says why.
+    fn take_back(&mut self, mark: Mark, why: SkipReason) -> Result<(), SkipReason> {
+        self.addresses.truncate(mark.addresses);
+        self.specials.truncate(mark.specials);
+        if let Some(rule) = self.rules.get(mark.rules) {
+            self.names.truncate(rule.start as usize);
+        }
+        self.rules.truncate(mark.rules);
+        Err(why)
+    }
+
+    /// Changes the special rules added since, and makes special ones of the plain ones added since.
+    fn make_special(&mut self, mark: Mark, change: impl Fn(special::SpecialRule) -> special::SpecialRule) {
+        let plain = self.rules.drain(mark.rules..).map(|rule| {
+            let name = self.names[rule.start as usize..][..usize::from(rule.len)].into();
+            let action = special::Action::Block { important: false };
+            let owner = special::Owner::Name { name, reach: rule.reach };
+            special::SpecialRule { owner, condition: None, action, line: rule.line }
+        });
+        let all: Vec<special::SpecialRule> = self.specials.drain(mark.specials..).chain(plain).map(change).collect();
+        self.specials.extend(all);
+        // The octets of those names are at the end of the buffer.
+        let used = self.rules.last().map_or(0, |rule| rule.start as usize + usize::from(rule.len));
+        self.names.truncate(used);
     }
 
     pub fn push_address(&mut self, rule: AddressRule) {
@@ -207,9 +310,26 @@ impl RuleSet {
         &self.addresses
     }
 
-    /// Rules about names and addresses together.
+    /// The same with these keywords blocking what they meet; each as [`keywords::normal`] has it.
+    pub fn blocking_keywords(&self, blocking: &[String]) -> RuleSet {
+        let mut set = self.clone();
+        for rule in &mut set.specials {
+            if let special::Owner::Pattern(special::Pattern::Literal { text, .. }) = &rule.owner
+                && blocking.iter().any(|keyword| **keyword == **text)
+            {
+                rule.action = special::Action::Block { important: false };
+            }
+        }
+        set
+    }
+
+    pub fn specials(&self) -> &[special::SpecialRule] {
+        &self.specials
+    }
+
+    /// Rules of all kinds together.
     pub fn rule_count(&self) -> usize {
-        self.rules.len() + self.addresses.len()
+        self.rules.len() + self.addresses.len() + self.specials.len()
     }
 
     /// A list of `[operator]` or a profile: a bare name means itself and all below, `=x` exactly itself, `*.x` all below.

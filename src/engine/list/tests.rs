@@ -1,5 +1,6 @@
 //! Tables of lines, one per format: what each makes, and why the others make nothing.
 
+use super::special::{Action, Condition, From, Owner, Pattern, Record, Rewritten, RuleAnswer, SpecialRule, ZoneAction};
 use super::*;
 
 const AUTO: ParseOptions = ParseOptions { format: Format::Auto, bare_reach: None };
@@ -8,7 +9,7 @@ fn options(format: Format) -> ParseOptions {
     ParseOptions { format, bare_reach: None }
 }
 
-/// The rules as text: `=x` exact, `x` subtree, `*.x` children, `@@` before exceptions; then networks.
+/// The rules as text: `=x` exact, `x` subtree, `*.x` children, `@@` before exceptions; then networks and special rules.
 fn rules(set: &RuleSet) -> Vec<String> {
     let effect = |effect| if effect == Effect::Except { "@@" } else { "" };
     let names = set.names().map(|rule| {
@@ -20,7 +21,85 @@ fn rules(set: &RuleSet) -> Vec<String> {
         format!("{}{reach}{}", effect(rule.effect), Name::from_wire(rule.name).unwrap())
     });
     let nets = set.addresses().iter().map(|rule| format!("{}{}", effect(rule.effect), rule.net));
-    names.chain(nets).collect()
+    names.chain(nets).chain(set.specials().iter().map(special)).collect()
+}
+
+/// `OWNER [if CONDITION] ACTION`.
+fn special(rule: &SpecialRule) -> String {
+    let owner = match &rule.owner {
+        Owner::Name { name, reach } => {
+            let name = Name::from_wire(name).unwrap();
+            match reach {
+                Reach::Exact => format!("={name}"),
+                Reach::Subtree => name.to_string(),
+                Reach::Children => format!("*.{name}"),
+            }
+        }
+        Owner::Pattern(Pattern::Regex(source)) => format!("/{source}/"),
+        Owner::Pattern(Pattern::Literal { text, from, ends }) => {
+            let before = match from {
+                From::Start => "^",
+                From::Label => "|",
+                From::Anywhere => "~",
+                From::Word => "word ",
+            };
+            format!("{before}{text}{}", if *ends { "$" } else { "" })
+        }
+        Owner::Client(net) => format!("client {net}"),
+        Owner::Address(net) => format!("address {net}"),
+    };
+    let condition = rule.condition.as_ref().map_or(String::new(), |condition| {
+        let Condition { types, deny_allow, clients, tags } = &**condition;
+        let mut parts = Vec::new();
+        parts.extend(types.wanted.iter().map(|rtype| format!("type {}", rtype.0)));
+        parts.extend(types.unwanted.iter().map(|rtype| format!("not type {}", rtype.0)));
+        parts.extend(deny_allow.iter().map(|name| format!("not {}", Name::from_wire(name).unwrap())));
+        parts.extend(clients.wanted.iter().map(|client| format!("{client:?}")));
+        parts.extend(clients.unwanted.iter().map(|client| format!("not {client:?}")));
+        parts.extend(tags.wanted.iter().map(|tag| format!("tag {tag}")));
+        parts.extend(tags.unwanted.iter().map(|tag| format!("not tag {tag}")));
+        format!(" if {}", parts.join(" "))
+    });
+    let bang = |important: bool| if important { "!" } else { "" };
+    let action = match &rule.action {
+        Action::Block { important } => format!("block{}", bang(*important)),
+        Action::Except { important } => format!("except{}", bang(*important)),
+        Action::Rewrite { answer, important } => format!("rewrite{} {}", bang(*important), rewritten(answer)),
+        Action::Unrewrite { answer, important } => {
+            format!("unrewrite{} {}", bang(*important), answer.as_ref().map_or("all".into(), rewritten))
+        }
+        Action::Review => "review".into(),
+        Action::Zone(ZoneAction::Pass) => "pass".into(),
+        Action::Zone(ZoneAction::Block) => "zone-block".into(),
+        Action::Zone(ZoneAction::Answer(answer)) => match answer {
+            RuleAnswer::Nodata => "nodata".into(),
+            RuleAnswer::Rcode(rcode) => rcode.as_str().into(),
+            RuleAnswer::Drop => "drop".into(),
+            RuleAnswer::TcpOnly => "tcp-only".into(),
+            RuleAnswer::Records(records) => records.all.iter().map(record).collect::<Vec<_>>().join(" "),
+            RuleAnswer::Alias(alias) => {
+                format!("CNAME {}{}", if alias.expands { "*." } else { "" }, alias.target)
+            }
+        },
+    };
+    format!("{owner}{condition} {action}")
+}
+
+fn rewritten(answer: &Rewritten) -> String {
+    match answer {
+        Rewritten::Rcode(rcode) => rcode.as_str().into(),
+        Rewritten::Cname(target) => format!("CNAME {target}"),
+        Rewritten::Record(made) => record(made),
+    }
+}
+
+/// `TYPE DATA`: addresses as such, anything else in hexadecimal.
+fn record(record: &Record) -> String {
+    let data = match crate::engine::answer::address(record.rtype, &record.rdata) {
+        Some(address) => address.to_string(),
+        None => record.rdata.iter().map(|octet| format!("{octet:02x}")).collect(),
+    };
+    format!("{} {data}", record.rtype.0)
 }
 
 /// Reads one line behind a good one, so that a bad line is skipped rather than the list refused.
@@ -29,6 +108,10 @@ fn check(format: Format, line: &str, expected: Result<&[&str], SkipReason>) {
         Format::Hosts => "0.0.0.0 good.example",
         Format::Domains => "good.example",
         Format::Adblock | Format::Auto => "||good.example^",
+        Format::Dnsmasq => "local=/good.example/",
+        Format::Unbound => "local-zone: \"good.example\" always_nxdomain",
+        Format::Rpz => "good.example CNAME .",
+        Format::Keywords => "good.example",
     };
     let set = parse(format!("{good}\n{line}\n").as_bytes(), options(format)).unwrap();
     assert_eq!(set.report.format, Some(format), "{line}");
@@ -120,9 +203,10 @@ fn domain_lines() {
         ("invalid.*.wildcard", Err(SkipReason::Pattern)),
         ("example.*", Err(SkipReason::Pattern)),
         ("*example.com", Err(SkipReason::Pattern)),
-        ("/domain\\.(tld|local)/", Err(SkipReason::Pattern)),
+        ("/domain\\.(tld|local)/", Ok(&["/domain\\.(tld|local)/ block"])),
+        ("/wp-content/", Err(SkipReason::Path)),
         ("/invalid regex ??/", Err(SkipReason::Pattern)),
-        ("/a#b$c/", Err(SkipReason::Pattern)),
+        ("/a#b$c/", Ok(&["/a#b$c/ block"])),
         ("/", Err(SkipReason::Path)),
         ("104.16.0.0/12", Ok(&["104.16.0.0/12"])),
         ("104.16.3.9/12", Ok(&["104.16.0.0/12"])),
@@ -196,39 +280,89 @@ fn adblock_lines() {
         ("||example.org|", Ok(&["example.org"])),
         ("||example.org^*", Ok(&["example.org"])),
         ("||example.org/*", Ok(&["example.org"])),
-        ("||example.org", Ok(&["example.org"])),
-        ("||disccrdapp.", Err(SkipReason::Pattern)),
+        ("||example.org", Ok(&["|example.org block"])),
+        ("||disccrdapp.", Ok(&["|disccrdapp. block"])),
         ("|example.org^", Ok(&["=example.org"])),
         ("|example.org|", Ok(&["=example.org"])),
-        ("|example.org", Err(SkipReason::Pattern)),
+        ("|example.org", Ok(&["^example.org block"])),
         ("://example.org^", Ok(&["=example.org"])),
-        ("://example.org", Err(SkipReason::Pattern)),
-        ("ample.org|", Err(SkipReason::Pattern)),
-        ("ample.org^", Err(SkipReason::Pattern)),
+        ("://example.org", Ok(&["^example.org block"])),
+        ("ample.org|", Ok(&["~ample.org$ block"])),
+        ("ample.org^", Ok(&["~ample.org$ block"])),
         (".example.org^", Ok(&["*.example.org"])),
         ("||*.example.org^", Ok(&["*.example.org"])),
         ("*.example.org", Ok(&["*.example.org"])),
-        (".example.org", Err(SkipReason::Pattern)),
+        (".example.org", Ok(&["~.example.org block"])),
+        ("-ad-loader.", Ok(&["~-ad-loader. block"])),
+        ("_prebid_", Ok(&["~_prebid_ block"])),
         ("example.org", Ok(&["=example.org"])),
-        ("||ex*ple.org^", Err(SkipReason::Pattern)),
-        ("||*.quest^$denyallow=dice.quest", Err(SkipReason::Modifier)),
-        ("*$denyallow=com|net", Err(SkipReason::Modifier)),
+        ("||ex*ple.org^", Ok(&["/(?:^|\\.)ex.*ple\\.org$/ block"])),
+        ("test*.example.org^", Ok(&["/test.*\\.example\\.org$/ block"])),
+        ("exam*.com", Ok(&["/exam.*\\.com/ block"])),
+        ("|ads*", Ok(&["^ads block"])),
+        ("||*cdn.example^", Ok(&["~cdn.example$ block"])),
+        ("||*.cdn.", Ok(&["~.cdn. block"])),
+        ("ab*", Err(SkipReason::TooWide)),
+        ("/sub.", Ok(&["|sub. block"])),
+        ("/sub./x.", Err(SkipReason::Path)),
+        ("||*.quest^$denyallow=dice.quest", Ok(&["*.quest if not dice.quest block"])),
+        ("*$denyallow=com|net", Ok(&[". if not com not net block"])),
+        ("*^$denyallow=~com", Err(SkipReason::Modifier)),
+        ("*^$denyallow", Err(SkipReason::Modifier)),
+        ("||a.example^$dnstype=aaaa|~A", Ok(&["a.example if type 28 block"])),
+        ("||a.example^$dnstype=~A|~HTTPS", Ok(&["a.example if not type 1 not type 65 block"])),
+        ("||a.example^$dnstype=", Err(SkipReason::Modifier)),
+        ("||a.example^$dnstype=A|", Err(SkipReason::Modifier)),
+        ("||a.example^$dnstype=NONE", Err(SkipReason::Modifier)),
+        ("$dnstype=HTTPS", Ok(&[". if type 65 block"])),
+        ("a.example$dnstype=A", Ok(&["~a.example if type 1 block"])),
+        ("/^ads/$dnstype=A", Ok(&["/^ads/ if type 1 block"])),
+        ("@@||a.example^$dnstype=A", Ok(&["a.example if type 1 except"])),
+        (
+            "||a.example^$client=192.0.2.0/24|~2001:db8::1",
+            Ok(&["a.example if At(192.0.2.0/24) not At(2001:db8::1/128) block"]),
+        ),
+        ("||a.example^$client='Frank\\'s laptop'", Ok(&["a.example if Named(\"Frank's laptop\") block"])),
+        ("||a.example^$client=\"Mom\\, Dad\"|Kids", Ok(&["a.example if Named(\"Kids\") Named(\"Mom, Dad\") block"])),
+        ("||a.example^$client=", Err(SkipReason::Modifier)),
+        ("||a.example^$client=''", Err(SkipReason::Modifier)),
+        ("||a.example^$ctag=pc|~phone", Ok(&["a.example if tag pc not tag phone block"])),
+        ("||a.example^$ctag=bad.", Err(SkipReason::Modifier)),
+        ("*$client=192.0.2.1,important", Ok(&[". if At(192.0.2.1/32) block!"])),
+        ("||1.2.3.4^$important", Ok(&["1.2.3.4/32"])),
+        ("||1.2.3.4^$dnstype=A", Err(SkipReason::Modifier)),
+        ("||a.example^$dnsrewrite=192.0.2.1", Ok(&["a.example rewrite 1 192.0.2.1"])),
+        ("|a.example^$dnsrewrite=b.example,important", Ok(&["=a.example rewrite! CNAME b.example"])),
+        ("||a.example^$dnsrewrite=REFUSED", Ok(&["a.example rewrite REFUSED"])),
+        ("||a.example^$dnsrewrite=nxdomain;;", Ok(&["a.example rewrite NXDOMAIN"])),
+        ("||a.example^$dnsrewrite=NOERROR;TXT;hi; there", Ok(&["a.example rewrite 16 0968693b207468657265"])),
+        ("||a.example^$dnsrewrite=", Ok(&["a.example rewrite NOERROR"])),
+        ("@@||a.example^$dnsrewrite", Ok(&["a.example unrewrite all"])),
+        ("@@||a.example^$dnsrewrite=192.0.2.1", Ok(&["a.example unrewrite 1 192.0.2.1"])),
+        ("||a.example^$dnsrewrite=BADKEYWORD", Err(SkipReason::Modifier)),
+        ("||a.example^$dnsrewrite=noerror;aaaa;127.0.0.1", Err(SkipReason::Modifier)),
         ("$popup,domain=a.example", Err(SkipReason::Modifier)),
         ("@@||a.example^", Ok(&["@@a.example"])),
         ("@@|a.example^", Ok(&["@@=a.example"])),
-        ("@@||a.example", Ok(&["@@a.example"])),
-        ("||a.example^$important", Ok(&["a.example"])),
-        ("@@||a.example^$important", Ok(&["@@a.example"])),
+        ("@@||a.example", Ok(&["|a.example except"])),
+        ("@@a.example", Ok(&["~a.example except"])),
+        ("||a.example^$important", Ok(&["a.example block!"])),
+        ("@@||a.example^$important", Ok(&["a.example except!"])),
         ("||a.example^$third-party", Err(SkipReason::Modifier)),
         ("||a.example^$all", Err(SkipReason::Modifier)),
         ("||a.example^$doc", Err(SkipReason::Modifier)),
-        ("||a.example^$important,dnstype=A", Err(SkipReason::Modifier)),
+        ("||a.example^$important,dnstype=A", Ok(&["a.example if type 1 block!"])),
         ("||a.example^$unknownmod", Err(SkipReason::Modifier)),
         ("||a.example^$", Err(SkipReason::Modifier)),
-        ("||a.example^$dnsrewrite=1.2.3.4", Err(SkipReason::Modifier)),
         ("||a.example/this$is$path$third-party", Err(SkipReason::Modifier)),
-        ("/^ads[0-9]+\\./", Err(SkipReason::Pattern)),
-        ("@@/^ads/", Err(SkipReason::Pattern)),
+        ("/^ads[0-9]+\\./", Ok(&["/^ads[0-9]+\\./ block"])),
+        ("@@/^ads/", Ok(&["/^ads/ except"])),
+        ("/(^|\\.)ads\\.example$/", Ok(&["ads.example"])),
+        ("@@/^ads\\.example$/", Ok(&["@@=ads.example"])),
+        ("/\\.ads\\.example$/", Ok(&["*.ads.example"])),
+        ("/(^|\\.)ads\\.example/", Ok(&["/(^|\\.)ads\\.example/ block"])),
+        ("/.*/", Err(SkipReason::TooWide)),
+        ("/(a{1000}){1000}/", Err(SkipReason::Pattern)),
         ("/(?!www)x/$important", Err(SkipReason::Pattern)),
         ("/banner/ad.js", Err(SkipReason::Path)),
         ("||slack-files.example ^", Err(SkipReason::NotAName)),
@@ -250,8 +384,11 @@ fn adblock_lines() {
         ("@@*", Err(SkipReason::TooWide)),
         ("*", Err(SkipReason::TooWide)),
         ("a", Err(SkipReason::SingleLabel)),
-        ("||ads", Err(SkipReason::SingleLabel)),
+        ("||ads", Ok(&["|ads block"])),
         ("|ads^", Err(SkipReason::SingleLabel)),
+        ("||ad", Err(SkipReason::TooWide)),
+        ("*$third-party", Err(SkipReason::Modifier)),
+        ("*$important", Err(SkipReason::TooWide)),
         // The public-suffix guard of the matcher judges these.
         ("||tk^", Ok(&["tk"])),
         ("&ad_box_", Err(SkipReason::Pattern)),
@@ -265,6 +402,147 @@ fn adblock_lines() {
     ] {
         check(Format::Adblock, line, expected);
     }
+}
+
+#[test]
+fn dnsmasq_lines() {
+    for (line, expected) in [
+        ("local=/loc.example/", Ok(&["loc.example"][..])),
+        ("server=/srv.example/", Ok(&["srv.example"])),
+        ("address=/nx.example/", Ok(&["nx.example"])),
+        ("address=/sink.example/0.0.0.0", Ok(&["sink.example"])),
+        ("address=/sink.example/::", Ok(&["sink.example"])),
+        ("address=/hash.example/#", Ok(&["hash.example"])),
+        ("address=/a.example/b.example/192.0.2.1", Ok(&["a.example 1 192.0.2.1", "b.example 1 192.0.2.1"])),
+        ("address=/v6.example/2001:db8::1", Ok(&["v6.example 28 2001:db8::1"])),
+        ("server=/ok.example/127.0.0.9#5", Ok(&["ok.example pass"])),
+        ("server=/ok.example/#", Ok(&["ok.example pass"])),
+        ("address=/Upper.EXAMPLE/", Ok(&["upper.example"])),
+        ("address=/trail.example./", Ok(&["trail.example"])),
+        ("address=/*.wild.example/", Ok(&["*.wild.example"])),
+        ("local=/.dot.example/", Ok(&["dot.example"])),
+        ("local=/*glob.example/", Ok(&["~glob.example$ zone-block"])),
+        ("address=/*glob.example/192.0.2.1", Ok(&["~glob.example$ 1 192.0.2.1"])),
+        ("local=/h.example/  # trailing comment", Ok(&["h.example"])),
+        ("# local=/h.example/", Ok(&[])),
+        ("address=/#/192.0.2.1", Err(SkipReason::TooWide)),
+        ("local=//", Err(SkipReason::TooWide)),
+        ("local=/j.example", Err(SkipReason::NotAName)),
+        ("address=/j.example/nonsense", Err(SkipReason::BadAddress)),
+        ("cname=alias.example,target.example", Err(SkipReason::Directive)),
+        ("conf-file=/etc/other.conf", Err(SkipReason::Directive)),
+        ("server=192.0.2.1", Err(SkipReason::Directive)),
+        ("bogus-priv", Err(SkipReason::Directive)),
+        ("local=/a b.example/", Err(SkipReason::NotAName)),
+        ("local=/tk/", Ok(&["tk"])),
+        ("||x.example^", Err(SkipReason::NotAName)),
+    ] {
+        check(Format::Dnsmasq, line, expected);
+    }
+}
+
+#[test]
+fn unbound_lines() {
+    for (line, expected) in [
+        ("local-zone: \"nx.example\" always_nxdomain", Ok(&["nx.example"][..])),
+        ("local-zone: \"nx.example.\" always_null", Ok(&["nx.example"])),
+        ("local-zone: 'q.example' static", Ok(&["q.example"])),
+        ("  local-zone: Bare.Example. \"static\" # why", Ok(&["bare.example"])),
+        ("local-zone: \"r.example\" always_refuse", Ok(&["r.example REFUSED"])),
+        ("local-zone: \"d.example\" inform_deny", Ok(&["d.example drop"])),
+        ("local-zone: \"n.example\" always_nodata", Ok(&["n.example nodata"])),
+        ("local-zone: \"ok.example\" always_transparent", Ok(&["ok.example pass"])),
+        ("local-zone: \"x.example\" block_a", Err(SkipReason::Directive)),
+        ("local-zone: \".\" static", Err(SkipReason::TooWide)),
+        ("local-zone: \"x..example\" static", Err(SkipReason::NotAName)),
+        ("local-data: \"lone.example A 192.0.2.1\"", Ok(&["=lone.example 1 192.0.2.1"])),
+        ("local-data: 'lone.example. 60 IN TXT \"hi there\"'", Ok(&["=lone.example 16 086869207468657265"])),
+        ("local-data: \"sink.example A 0.0.0.0\"", Ok(&["=sink.example"])),
+        ("local-data: \"bad.example A x\"", Err(SkipReason::Record)),
+        ("local-data: \"bad.example\"", Err(SkipReason::Record)),
+        ("local-data-ptr: \"192.0.2.1 x.example\"", Err(SkipReason::Directive)),
+        ("local-zone-tag: x.example \"a\"", Err(SkipReason::Directive)),
+        ("server:", Ok(&[])),
+        ("# local-zone: \"x.example\" static", Ok(&[])),
+        ("x.example", Err(SkipReason::NotAName)),
+    ] {
+        check(Format::Unbound, line, expected);
+    }
+    let redirect = "local-zone: \"a.example\" redirect\nlocal-data: \"a.example A 192.0.2.1\"\n\
+                    local-data: \"a.example AAAA 2001:db8::1\"\nlocal-zone: \"b.example\" redirect\n\
+                    local-data: \"b.example A 0.0.0.0\"";
+    let set = parse(redirect.as_bytes(), AUTO).unwrap();
+    assert_eq!(set.report.format, Some(Format::Unbound));
+    assert_eq!(rules(&set), ["b.example", "a.example 1 192.0.2.1 28 2001:db8::1"]);
+}
+
+#[test]
+fn policy_zone_records() {
+    for (line, expected) in [
+        ("nx CNAME .", Ok(&["=nx"][..])),
+        ("UPPER.example cname .", Ok(&["=upper.example"])),
+        ("*.nx.example CNAME .", Ok(&["*.nx.example"])),
+        ("* CNAME .", Ok(&["*.."])),
+        ("a.example 60 IN CNAME *.", Ok(&["=a.example nodata"])),
+        ("a.example IN 60 CNAME rpz-drop.", Ok(&["=a.example drop"])),
+        ("a.example CNAME rpz-tcp-only.", Ok(&["=a.example tcp-only"])),
+        ("a.example CNAME RPZ-PASSTHRU.", Ok(&["=a.example pass"])),
+        ("a.example CNAME rpz-foo.", Err(SkipReason::Action)),
+        ("a.example CNAME safe.example.", Ok(&["=a.example CNAME safe.example"])),
+        ("*.a.example CNAME *.garden.example.", Ok(&["*.a.example CNAME *.garden.example"])),
+        ("a.example A 192.0.2.1 ; why", Ok(&["=a.example 1 192.0.2.1"])),
+        ("a.example TXT \"a;b\" c", Ok(&["=a.example 16 03613b620163"])),
+        ("a.example ( A\t192.0.2.1 )", Ok(&["=a.example 1 192.0.2.1"])),
+        ("sp\\.ace.example CNAME .", Ok(&["=sp\\.ace.example"])),
+        ("under_score.rpz CNAME .", Ok(&["=under_score.rpz"])),
+        ("32.1.2.0.192.rpz-ip CNAME .", Ok(&["address 192.0.2.1/32 zone-block"])),
+        ("24.0.2.0.192.rpz-client-ip CNAME *.", Ok(&["client 192.0.2.0/24 nodata"])),
+        ("48.zz.db8.2001.rpz-ip CNAME rpz-passthru.", Ok(&["address 2001:db8::/48 pass"])),
+        ("128.1.zz.db8.2001.rpz-ip A 192.0.2.1", Ok(&["address 2001:db8::1/128 1 192.0.2.1"])),
+        ("128.1.0.0.0.0.0.db8.2001.rpz-client-ip CNAME .", Ok(&["client 2001:db8::1/128 zone-block"])),
+        ("128.2.0.0.0.0.3.2.2001.1.rpz-ip CNAME .", Err(SkipReason::BadAddress)),
+        ("24.1.2.0.192.rpz-ip CNAME .", Err(SkipReason::BadAddress)),
+        ("33.1.2.0.192.rpz-ip CNAME .", Err(SkipReason::BadAddress)),
+        ("ns.example.rpz-nsdname CNAME .", Err(SkipReason::NeedsRecursion)),
+        ("32.1.2.0.192.rpz-nsip CNAME .", Err(SkipReason::NeedsRecursion)),
+        ("abs.example. CNAME .", Err(SkipReason::OutOfZone)),
+        ("a.*.example CNAME .", Err(SkipReason::Pattern)),
+        ("a.example CNAME", Err(SkipReason::Record)),
+        ("a.example NONSENSE x", Err(SkipReason::Record)),
+        ("a.example A nonsense", Err(SkipReason::Record)),
+        ("a.example TXT \"open", Err(SkipReason::Record)),
+        ("$INCLUDE other.zone", Err(SkipReason::Directive)),
+        ("$TTL 1h", Ok(&[])),
+        ("@ NS localhost.", Ok(&[])),
+        (" ; a comment", Ok(&[])),
+    ] {
+        check(Format::Rpz, line, expected);
+    }
+}
+
+#[test]
+fn keyword_lines() {
+    let text = "Casino\ncá-độ # a comment\n# only a comment\nab\na.b\na b\n-\n";
+    let set = parse(text.as_bytes(), options(Format::Keywords)).unwrap();
+    assert_eq!(rules(&set), ["word casino review", "word xn--c--mia7qx52l review"]);
+    assert_eq!(set.report.skipped, [(SkipReason::NotAName, 2), (SkipReason::TooWide, 2)]);
+    let blocking = set.blocking_keywords(&[keywords::normal("CASINO").unwrap()]);
+    assert_eq!(rules(&blocking), ["word casino block", "word xn--c--mia7qx52l review"]);
+}
+
+#[test]
+fn a_policy_zone_is_read_whole() {
+    let text = "$ORIGIN rpz.example.\n$TTL 5m\n@ SOA ns. me. (\n 1 ; serial\n 2 3 4 5 )\n  NS ns.\n\
+                a CNAME .\na.rpz.example. A 192.0.2.1\nb 60 A 192.0.2.1\n  A 192.0.2.2\nb CNAME .\n\
+                $ORIGIN sub.rpz.example.\nc CNAME d\nother.example. CNAME .\n";
+    let set = parse(text.as_bytes(), AUTO).unwrap();
+    assert_eq!(set.report.format, Some(Format::Rpz));
+    assert_eq!(rules(&set), ["=a", "=b 1 192.0.2.1 1 192.0.2.2", "=c.sub CNAME d.sub.rpz.example"]);
+    assert_eq!(set.report.skipped, [(SkipReason::OutOfZone, 1), (SkipReason::Conflict, 2)]);
+    let lines: Vec<u32> = set.report.shown.iter().map(|skipped| skipped.line).collect();
+    assert_eq!(lines, [14, 8, 11]);
+    let Action::Zone(ZoneAction::Answer(RuleAnswer::Records(records))) = &set.specials()[0].action else { panic!() };
+    assert_eq!(records.all.iter().map(|record| record.ttl).collect::<Vec<_>>(), [Some(60), Some(300)]);
 }
 
 #[test]
@@ -290,6 +568,13 @@ fn the_format_is_what_most_of_the_first_lines_are() {
             &["=a.example", "=b.example"],
         ),
         ("||a.example^\nb.example", Format::Adblock, &["a.example", "=b.example"]),
+        ("local=/a.example/\naddress=/b.example/", Format::Dnsmasq, &["a.example", "b.example"]),
+        ("server:\n  local-zone: \"a.example\" always_null", Format::Unbound, &["a.example"]),
+        (
+            "$TTL 60\n@ SOA localhost. root.localhost. 1 2 3 4 5\n  NS localhost.\na.example CNAME .",
+            Format::Rpz,
+            &["=a.example"],
+        ),
         ("[Adblock Plus]\na.example\nb.example", Format::Adblock, &["=a.example", "=b.example"]),
         ("site.example##.ads\n@@||x.example^", Format::Adblock, &["@@x.example"]),
         ("*.a.example\n*.b.example", Format::Domains, &["a.example", "b.example"]),
@@ -342,7 +627,7 @@ fn what_is_no_list_is_refused_whole() {
     assert!(matches!(parse(b"\x1f\x8b\x08\x00", AUTO), Err(ListError::Binary { line: 1 })));
     assert!(matches!(parse(b"a.example\nb\0\n", AUTO), Err(ListError::Binary { line: 2 })));
     // One line that says what the server thinks is no empty list.
-    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n", "local=/a.example/\nlocal=/b.example/\n"] {
+    for text in ["404: Not Found", "{\"error\": \"quota\"}", "Not Found\n", "ipset=/a.example/b\n"] {
         assert!(matches!(parse(text.as_bytes(), AUTO), Err(ListError::MostlyBad { .. })), "{text}");
     }
 }

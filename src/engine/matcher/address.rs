@@ -100,7 +100,7 @@ impl AddressBuilder {
 }
 
 /// Host bits cleared; `::ffff:192.0.2.0/120` as `192.0.2.0/24`.
-fn canonical(net: IpNet) -> IpNet {
+pub(super) fn canonical(net: IpNet) -> IpNet {
     let net = net.trunc();
     if let IpNet::V6(v6) = net
         && let Some(v4) = v6.addr().to_ipv4_mapped()

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::engine::limits::{LABELS_MAX, LAYERS_MAX, LISTS_MAX};
+use crate::engine::list::special::SpecialRule;
 use crate::engine::matcher::address::{AddressRuleAt, AddressTable};
 use crate::engine::matcher::set::{Interner, ListSet, SetId, Sets};
+use crate::engine::matcher::special::{RuleNumber, SpecialTable};
 use crate::engine::matcher::suffix::key::Key;
 use crate::engine::matcher::suffix::standing::{Sides, Standing};
 use crate::engine::matcher::suffix::{Hit, Hits, RuleAt, SuffixTable};
@@ -23,10 +25,11 @@ use crate::engine::verdict::ListId;
 pub struct Layer {
     pub names: SuffixTable,
     pub addresses: AddressTable,
+    pub special: SpecialTable,
 }
 
 /// A layer at its place in an index.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Placed {
     pub layer: Arc<Layer>,
     /// By the layer's own number of a list, the index's; `None`: the list is not in the index any more.
@@ -38,6 +41,7 @@ pub struct Placed {
 pub struct Index {
     pub names: Names,
     pub addresses: Addresses,
+    pub special: Specials,
 }
 
 impl Index {
@@ -49,8 +53,8 @@ impl Index {
         assert!(layers.len() <= LAYERS_MAX, "{} layers of at most {LAYERS_MAX}", layers.len());
         // Those that hash alike lie together: a name is hashed once for all of them.
         layers.sort_by_key(|placed| placed.layer.names.seed());
-        let addresses = Addresses::new(&layers);
-        Index { names: Names::new(layers), addresses }
+        let (addresses, special) = (Addresses::new(&layers), Specials::new(&layers));
+        Index { names: Names::new(layers), addresses, special }
     }
 
     /// A layer by itself, its lists with the numbers that they have in it.
@@ -83,11 +87,8 @@ impl Names {
                 let table = &placed.layer.names;
                 let standings = table.standings().iter().map(|standing| {
                     let mut side = |id: SetId| sets.number(&moved(table.set(id), &placed.lists));
-                    let mut sides = |sides: Sides| Sides {
-                        listed: side(sides.listed),
-                        excepted: side(sides.excepted),
-                        special: side(sides.special),
-                    };
+                    let mut sides =
+                        |sides: Sides| Sides { listed: side(sides.listed), excepted: side(sides.excepted) };
                     Standing { itself: sides(standing.itself), below: sides(standing.below) }
                 });
                 let standings = standings.collect();
@@ -122,8 +123,8 @@ impl Names {
                 let standing = layer.standings.get(standing).copied().unwrap_or_default();
                 let sides = if depth == labels.count() { standing.itself } else { standing.below };
                 if !sides.is_empty() {
-                    let Sides { listed, excepted, special } = sides;
-                    hits.push(Hit { depth: depth as u8, listed, excepted, special });
+                    let Sides { listed, excepted } = sides;
+                    hits.push(Hit { depth: depth as u8, listed, excepted });
                 }
             }
         }
@@ -252,6 +253,91 @@ impl Addresses {
 
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
+    }
+}
+
+/// The special rules of every layer.
+#[derive(Debug)]
+pub struct Specials {
+    layers: Vec<SpecialLayer>,
+}
+
+#[derive(Debug)]
+struct SpecialLayer {
+    placed: Placed,
+    /// Rules of the layers before.
+    first: u32,
+}
+
+impl Specials {
+    /// Layers without a special rule are not asked.
+    fn new(layers: &[Placed]) -> Specials {
+        let mut first = 0;
+        let with_some = layers.iter().filter(|placed| !placed.layer.special.rules().is_empty());
+        let layers = with_some.map(|placed| {
+            let layer = SpecialLayer { placed: placed.clone(), first };
+            first += placed.layer.special.rules().len() as u32;
+            layer
+        });
+        Specials { layers: layers.collect() }
+    }
+
+    fn tables(&self) -> impl Iterator<Item = (&SpecialLayer, &SpecialTable)> {
+        self.layers.iter().map(|layer| (layer, &layer.placed.layer.special))
+    }
+
+    /// Whether no name and no client has a special rule.
+    pub fn is_empty(&self) -> bool {
+        self.tables().all(|(_, table)| table.is_empty())
+    }
+
+    pub fn has_addresses(&self) -> bool {
+        self.tables().any(|(_, table)| table.has_addresses())
+    }
+
+    pub fn rule(&self, number: RuleNumber) -> (ListId, &SpecialRule) {
+        let layer = self.layers.iter().rev().find(|layer| layer.first <= number.0).expect("a rule's number is a layer's");
+        let (list, rule) = layer.placed.layer.special.rule(RuleNumber(number.0 - layer.first));
+        (place(list, &layer.placed.lists).expect("only rules of lists that are there are given away"), rule)
+    }
+
+    /// Gives `found` the rules whose owner is `name`, in canonical wire form, or a name above it, with the owner's
+    /// labels. Their reach is not looked at.
+    pub fn at_or_above(&self, name: &[u8], mut found: impl FnMut(u8, RuleNumber)) {
+        for (layer, table) in self.tables() {
+            table.at_or_above(name, |depth, rule| layer.give(rule, |rule| found(depth, rule)));
+        }
+    }
+
+    /// Gives `found` the rules whose pattern `name` has.
+    pub fn looking_like(&self, name: &[u8], mut found: impl FnMut(RuleNumber)) {
+        for (layer, table) in self.tables() {
+            table.looking_like(name, |rule| layer.give(rule, &mut found));
+        }
+    }
+
+    /// Gives `found` the rules about a network that holds `source`, with the network's length, the widest of a layer first.
+    pub fn for_client(&self, source: IpAddr, mut found: impl FnMut(u8, RuleNumber)) {
+        for (layer, table) in self.tables() {
+            table.for_client(source, |len, rule| layer.give(rule, |rule| found(len, rule)));
+        }
+    }
+
+    /// Likewise for an address of an answer.
+    pub fn for_address(&self, address: IpAddr, mut found: impl FnMut(u8, RuleNumber)) {
+        for (layer, table) in self.tables() {
+            table.for_address(address, |len, rule| layer.give(rule, |rule| found(len, rule)));
+        }
+    }
+}
+
+impl SpecialLayer {
+    /// Rules of lists that are not there any more are not given.
+    fn give(&self, rule: RuleNumber, mut found: impl FnMut(RuleNumber)) {
+        let (list, _) = self.placed.layer.special.rule(rule);
+        if place(list, &self.placed.lists).is_some() {
+            found(RuleNumber(rule.0 + self.first));
+        }
     }
 }
 

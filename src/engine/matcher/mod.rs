@@ -6,20 +6,22 @@
 
 pub mod address;
 mod layers;
+mod pattern;
 pub mod public_suffix;
 mod set;
+pub mod special;
 pub mod suffix;
 
-use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
-use crate::engine::list::{
-    AddressRule, Effect, ListError, ListReport, NameRule, ParseOptions, RuleSet, parse, parse_in_pieces,
-};
+use crate::engine::limits::{LIST_SKIPPED_SHOWN_MAX, PATTERNS_MAX};
+use crate::engine::list::special::{Action, Owner, Pattern, SpecialRule, ZoneAction};
+use crate::engine::list::{AddressRule, Effect, ListError, ListReport, ParseOptions, RuleSet, parse, parse_in_pieces};
 use crate::engine::matcher::address::AddressBuilder;
+use crate::engine::matcher::special::SpecialBuilder;
 use crate::engine::matcher::suffix::Runs;
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
 
-pub use layers::{Addresses, Index, Layer, Names, Placed};
+pub use layers::{Addresses, Index, Layer, Names, Placed, Specials};
 pub use set::{ListSet, SetId};
 pub use suffix::{Hit, Hits, Octets, OpenError};
 
@@ -27,9 +29,13 @@ pub use suffix::{Hit, Hits, Octets, OpenError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HashSeed(pub u64, pub u64);
 
-/// The lists together have more names than an index can number the octets of.
+/// The lists together have more names than an index can number the octets of, or too many patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the names of all lists together could take more than {} octets of index", u32::MAX)]
+#[error(
+    "the names of all lists together could take more than {} octets of index, or their patterns are more than \
+     {PATTERNS_MAX}",
+    u32::MAX
+)]
 pub struct IndexFull;
 
 /// What the public-suffix guard did to one list's rules.
@@ -56,6 +62,7 @@ const PIECE_RULES: usize = 1 << 18;
 pub struct Part {
     names: Runs,
     addresses: Vec<AddressRule>,
+    specials: Vec<SpecialRule>,
     pub spared: Spared,
     /// Rules read, the spared ones too.
     pub rules: usize,
@@ -71,7 +78,7 @@ impl Part {
     pub fn of(rules: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Part {
         let mut part = Part::default();
         part.take_names(rules, is_public_suffix);
-        part.finish(rules)
+        part.finish(rules, is_public_suffix)
     }
 
     /// Reads a list's text, never holding many of its rules as they come.
@@ -93,7 +100,7 @@ impl Part {
         match parse_in_pieces(text, options, piece, |piece| part.take_names(piece, is_public_suffix))? {
             Some(rest) => {
                 part.take_names(&rest, is_public_suffix);
-                Ok(part.finish(&rest))
+                Ok(part.finish(&rest, is_public_suffix))
             }
             None => Ok(Part::of(&parse(text, options)?, is_public_suffix)),
         }
@@ -103,17 +110,23 @@ impl Part {
         for rule in rules.names() {
             self.rules += 1;
             if rule.effect == Effect::List && is_public_suffix(rule.name) {
-                self.spared.note(rule);
+                self.spared.note(rule.name, rule.line);
             } else {
                 self.names.push(rule);
             }
         }
     }
 
-    /// `last` has what a text says once: addresses and the report.
-    fn finish(mut self, last: &RuleSet) -> Part {
+    /// `last` has what is not given away in pieces: addresses, special rules and the report.
+    fn finish(mut self, last: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Part {
         self.names.end_run();
-        self.rules += last.addresses().len();
+        self.rules += last.addresses().len() + last.specials().len();
+        for rule in last.specials() {
+            match guarded(rule, is_public_suffix) {
+                Some(name) => self.spared.note(&name, rule.line),
+                None => self.specials.push(rule.clone()),
+            }
+        }
         self.addresses = last.addresses().to_vec();
         self.report = last.report.clone();
         self
@@ -125,17 +138,19 @@ pub struct Builder {
     seed: HashSeed,
     names: Vec<(ListId, Runs)>,
     addresses: AddressBuilder,
+    special: SpecialBuilder,
 }
 
 impl Builder {
     pub fn new(seed: HashSeed) -> Builder {
-        Builder { seed, names: Vec::new(), addresses: AddressBuilder::default() }
+        Builder { seed, names: Vec::new(), addresses: AddressBuilder::default(), special: SpecialBuilder::default() }
     }
 
     /// Adds a list. The caller gives each list a number of its own.
     pub fn add(&mut self, list: ListId, part: Part) {
         self.names.push((list, part.names));
         part.addresses.into_iter().for_each(|rule| self.addresses.add(list, rule));
+        part.specials.into_iter().for_each(|rule| self.special.add(list, rule));
     }
 
     /// Adds lists as another layer holds them: `new_id`, by that layer's [`ListId`], tells which and under what number.
@@ -153,20 +168,45 @@ impl Builder {
                 self.addresses.add(list, rule);
             }
         }
+        for (list, rule) in layer.special.rules() {
+            if let Some(list) = id(*list) {
+                self.special.add(list, rule.clone());
+            }
+        }
     }
 
     pub fn build(self) -> Result<Layer, IndexFull> {
         let names = suffix::build(self.seed, self.names).ok_or(IndexFull)?;
-        Ok(Layer { names, addresses: self.addresses.build() })
+        let special = self.special.build().ok_or(IndexFull)?;
+        Ok(Layer { names, addresses: self.addresses.build(), special })
+    }
+}
+
+/// The public suffix that a special rule would take with it. Rules that let something by are never guarded.
+fn guarded(rule: &SpecialRule, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    if matches!(
+        rule.action,
+        Action::Except { .. } | Action::Unrewrite { .. } | Action::Zone(ZoneAction::Pass) | Action::Review
+    ) {
+        return None;
+    }
+    match &rule.owner {
+        Owner::Name { name, .. } => is_public_suffix(name).then(|| name.to_vec()),
+        // Whatever ends with `com`, with or without a dot before it.
+        Owner::Pattern(Pattern::Literal { text, ends: true, .. }) => {
+            let name = Name::from_text(text.trim_matches('.')).ok()?;
+            is_public_suffix(name.as_wire()).then(|| name.as_wire().to_vec())
+        }
+        Owner::Pattern(_) | Owner::Client(_) | Owner::Address(_) => None,
     }
 }
 
 impl Spared {
-    fn note(&mut self, rule: NameRule<'_>) {
+    fn note(&mut self, name: &[u8], line: u32) {
         self.count += 1;
         if self.shown.len() < LIST_SKIPPED_SHOWN_MAX {
-            let name = Name::from_wire(rule.name).expect("a rule's name is canonical wire form");
-            self.shown.push(SparedRule { name, line: rule.line });
+            let name = Name::from_wire(name).expect("a rule's name is canonical wire form");
+            self.shown.push(SparedRule { name, line });
         }
     }
 }

@@ -35,6 +35,7 @@ fn asked(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordType) -> 
     match verdict {
         QueryVerdict::Local(_) => "local".into(),
         QueryVerdict::Block(block) => block_text(snapshot, &block),
+        QueryVerdict::Redirect(redirect, _) => format!("redirect {}", redirect.target),
         QueryVerdict::Rewrite(rewrite, permit) => format!("rewrite {}{}", rewrite.rule.target, permit_text(&permit)),
         QueryVerdict::Allow(permit) => format!("allow{}", permit_text(&permit)),
     }
@@ -58,6 +59,7 @@ fn answered_type(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordT
         AnswerVerdict::Rewrite(Rewrite { rule, shape }) => {
             format!("rewrite {} -> {} {shape:?}", rule.host, rule.target)
         }
+        AnswerVerdict::Redirect(redirect, _) => format!("redirect {}", redirect.target),
     }
 }
 
@@ -439,7 +441,7 @@ fn a_block_is_answered_as_its_profile_says_and_rebinding_with_no_data() {
         for (records, expected) in [("CNAME cdn.example", response), ("A 10.0.0.1", Nodata)] {
             let question = question("www.example.com", RecordType::A);
             let answer = answer("www.example.com", Rcode::NOERROR, records);
-            let permit = Permit { allowed: None, purpose: Purpose::Client };
+            let permit = Permit { allowed: None, purpose: Purpose::Client, silent: Silent::None, review: None };
             let AnswerVerdict::Block(block) = on_answer(&snapshot, client, &permit, &question, &answer) else {
                 panic!("{response:?} {records}")
             };
@@ -453,7 +455,7 @@ fn a_reason_has_one_extended_error() {
     let snapshot = Setup::new().compile();
     let list = snapshot.masks.operator_deny;
     let adult = snapshot.categories.id("adult");
-    let rule = |category| Cause::Rule { list, category, owner: name("a.example") };
+    let rule = |category| Cause::Rule { list, category, owner: name("a.example"), line: None };
     let unsafe_search = Cause::UnsafeSearch { owner: name("a.example"), category: adult.unwrap() };
     for (rung, cause, default, school, text) in [
         (Rung::Order, rule(None), 16, 16, "blocked by a legal order"),
@@ -464,7 +466,7 @@ fn a_reason_has_one_extended_error() {
         (Rung::Category, rule(adult), 15, 17, "blocked by this network's policy: adult content"),
         (
             Rung::Category,
-            Cause::Address { list, category: adult },
+            Cause::Address { list, category: adult, line: None },
             15,
             17,
             "blocked by this network's policy: adult content",

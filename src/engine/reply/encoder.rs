@@ -68,7 +68,21 @@ pub fn write<'a>(
     response: &Response<'_>,
     records: impl Iterator<Item = RecordRef<'a>> + Clone,
 ) -> Vec<u8> {
-    let mut flags = RA;
+    write_flagged(query, transport, response, records, RA)
+}
+
+/// Writes an empty answer that says it is not whole, so that the client asks again by TCP.
+pub fn write_truncated(query: &Query, transport: Transport, response: &Response<'_>) -> Vec<u8> {
+    write_flagged(query, transport, response, std::iter::empty(), RA | TC)
+}
+
+fn write_flagged<'a>(
+    query: &Query,
+    transport: Transport,
+    response: &Response<'_>,
+    records: impl Iterator<Item = RecordRef<'a>> + Clone,
+    mut flags: u16,
+) -> Vec<u8> {
     for (flag, is_set) in [(RD, query.recursion_desired), (CD, query.checking_disabled), (AD, response.authentic_data)]
     {
         if is_set {

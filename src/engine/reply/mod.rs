@@ -3,6 +3,7 @@
 //! What each outcome says is here; how it is put into octets is [`encoder`]'s. Whom it goes to and why was decided before.
 
 pub mod encoder;
+mod listed;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,6 +17,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId, Rewrite, Shape};
 
 use encoder::{EdeText, Response, TtlRule};
+pub use listed::{TargetFound, redirect};
 
 /// TTL of rung 1's answers, in seconds: they never change.
 const LOCAL_TTL_SECS: u32 = 3600;
@@ -76,16 +78,24 @@ pub fn answer(
     encoder::write(query, origin.transport, &response, records)
 }
 
-/// Writes a block (DESIGN §5) and says its code. `None`: the profile drops.
+/// Writes a block (DESIGN §5) and says its code. `chain` is the answer in which it was hit, if it was not the question
+/// itself. `None`: nothing is sent.
 pub fn block(
     snapshot: &Snapshot,
     profile: ProfileId,
     query: &Query,
     origin: Origin,
     block: &Block,
+    chain: Option<&Answer>,
 ) -> Option<(Vec<u8>, Rcode)> {
     let qname = &query.question.qname;
     let ttl = snapshot.block_ttl_secs;
+    let (lead, detail) = policy::ede_text(&snapshot.categories, &block.reason);
+    let text = format!("{lead}{detail}");
+    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text: &text }];
+    if let Some(answer) = &block.answer {
+        return listed::block(snapshot, query, origin, (block, answer), chain, &ede);
+    }
     let owner = soa_owner(qname, block);
     let (rcode, address) = match block.response {
         BlockResponse::Drop => return None,
@@ -105,9 +115,6 @@ pub fn block(
         None if rcode != Rcode::REFUSED => push_soa(&mut made, &owner, ttl),
         None => {}
     }
-    let (lead, detail) = policy::ede_text(&snapshot.categories, &block.reason);
-    let text = format!("{lead}{detail}");
-    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text: &text }];
     Some((write_made(snapshot, query, origin, &made.finish(), &ede), rcode))
 }
 

@@ -45,7 +45,7 @@ fn blocked(setup: Setup, query: &Query) -> Option<(String, Answer)> {
 }
 
 fn block_reply(snapshot: &Snapshot, profile: ProfileId, query: &Query, block: &Block) -> Option<(Vec<u8>, Rcode)> {
-    super::block(snapshot, profile, query, origin(), block)
+    super::block(snapshot, profile, query, origin(), block, None)
 }
 
 #[test]
@@ -89,9 +89,13 @@ fn without_edns_a_block_has_no_extended_error() {
 
 #[test]
 fn the_soa_of_a_block_is_the_rules_name_or_the_questions_own() {
-    let rule =
-        |owner: &str| Cause::Rule { list: crate::engine::verdict::ListId(0), category: None, owner: name(owner) };
-    let address = Cause::Address { list: crate::engine::verdict::ListId(0), category: None };
+    let rule = |owner: &str| Cause::Rule {
+        list: crate::engine::verdict::ListId(0),
+        category: None,
+        owner: name(owner),
+        line: None,
+    };
+    let address = Cause::Address { list: crate::engine::verdict::ListId(0), category: None, line: None };
     for (qname, cause, owner) in [
         ("www.a.example", rule("a.example"), "a.example"),
         ("a.example", rule("a.example"), "a.example"),
@@ -106,7 +110,7 @@ fn the_soa_of_a_block_is_the_rules_name_or_the_questions_own() {
     ] {
         let reason =
             crate::engine::verdict::Reason { rung: crate::engine::verdict::Rung::Category, cause, target: None };
-        let block = Block { response: BlockResponse::Nxdomain, reason };
+        let block = Block { response: BlockResponse::Nxdomain, answer: None, reason };
         assert_eq!(soa_owner(&name(qname), &block), name(owner), "{qname} {block:?}");
     }
 }

@@ -1,14 +1,15 @@
 //! The resolver in process: a configuration in a temporary directory, real listeners, and reload by hand.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lachan::daemon::listener;
 use lachan::daemon::reload::{Loaded, Loader, ReloadStatus, Reloader};
-use lachan::daemon::resolver::Resolver;
+use lachan::daemon::resolver::{Begun, Resolver};
 use lachan::daemon::telemetry::Metrics;
+use lachan::engine::query::{Origin, Transport};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +63,18 @@ impl InProcess {
 
     pub fn write(&self, file: &str, text: &str) {
         replace(&self.directory.path().join(file), text);
+    }
+
+    /// What a client at any address is told, without a socket; `None`: nothing.
+    pub fn ask_from(&self, message: &[u8], source: IpAddr, transport: Transport) -> Option<Vec<u8>> {
+        let origin = Origin { source: (source, 4000).into(), local: None, transport };
+        self.runtime.block_on(async {
+            match self.resolver.begin(message, origin) {
+                Begun::Answer(octets) => Some(octets),
+                Begun::Silence => None,
+                Begun::Pending(pending) => self.resolver.finish(*pending).await,
+            }
+        })
     }
 
     pub fn reload(&self) -> ReloadStatus {

@@ -14,7 +14,7 @@ use crate::engine::matcher::suffix::{SuffixTable, filter};
 use crate::engine::verdict::ListId;
 
 /// Names whose octets the dictionary is made of: enough that more make it no better.
-const SAMPLE: usize = 100_000;
+const SAMPLE: usize = 40_000;
 /// Makes the index of these lists, each of them once. `None`: it could take more octets than its places can tell.
 pub(in crate::engine::matcher) fn build(seed: HashSeed, lists: Vec<(ListId, Runs)>) -> Option<SuffixTable> {
     if lists.iter().map(|list| list.1.octets_max).sum::<u64>() > u32::MAX.into() {
@@ -33,7 +33,7 @@ pub(in crate::engine::matcher) fn build(seed: HashSeed, lists: Vec<(ListId, Runs
         .collect();
     let mut sample = Vec::new();
     lists.iter().for_each(|(runs, _)| runs.sample((rules as usize / SAMPLE).max(1), &mut sample));
-    let encoder = Encoder::train(&sample);
+    let mut encoder = Encoder::train(&sample);
     drop(sample);
 
     let mut out = vec![0; Header::OCTETS];
@@ -46,7 +46,7 @@ pub(in crate::engine::matcher) fn build(seed: HashSeed, lists: Vec<(ListId, Runs
     merge(&lists, |key, rules| {
         if leaf.is_full() {
             let at = out.len();
-            leaf.write(&encoder, &mut out);
+            leaf.write(&mut encoder, &mut out);
             heads.push(&separator, out.len() - at);
         }
         if leaf.is_empty() {
@@ -70,7 +70,7 @@ pub(in crate::engine::matcher) fn build(seed: HashSeed, lists: Vec<(ListId, Runs
     });
     if !leaf.is_empty() {
         let at = out.len();
-        leaf.write(&encoder, &mut out);
+        leaf.write(&mut encoder, &mut out);
         heads.push(&separator, out.len() - at);
     }
 

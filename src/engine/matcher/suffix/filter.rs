@@ -4,7 +4,7 @@
 
 /// Octets of one line: what memory gives at a time.
 const LINE: usize = 64;
-/// Filter bits a name. One in 40 strange names passes.
+/// Filter bits a name. Fewer than one strange name in twenty passes; a test holds that.
 const BITS_PER_NAME: usize = 8;
 /// Bits set for each name, all in one line.
 const BITS_SET: u32 = 5;

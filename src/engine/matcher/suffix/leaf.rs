@@ -49,7 +49,7 @@ impl Growing {
     }
 
     /// Appends the leaf to `out` and is empty again.
-    pub(super) fn write(&mut self, encoder: &Encoder, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, encoder: &mut Encoder, out: &mut Vec<u8>) {
         let count = self.keys.len();
         let base = shared(self.first(), self.key(count - 1)).min(255);
         out.extend_from_slice(&[count as u8, base as u8]);

@@ -21,12 +21,11 @@ pub(in crate::engine::matcher) struct Standing {
 pub(in crate::engine::matcher) struct Sides {
     pub listed: SetId,
     pub excepted: SetId,
-    pub special: SetId,
 }
 
 impl Sides {
     pub(in crate::engine::matcher) fn is_empty(self) -> bool {
-        self.listed.is_empty() && self.excepted.is_empty() && self.special.is_empty()
+        self.listed.is_empty() && self.excepted.is_empty()
     }
 }
 
@@ -39,7 +38,7 @@ pub(super) struct Kind {
 }
 
 /// In the order of their numbers, which the index keeps.
-const EFFECTS: [Effect; 3] = [Effect::List, Effect::Except, Effect::Special];
+const EFFECTS: [Effect; 2] = [Effect::List, Effect::Except];
 const REACHES: [Reach; 3] = [Reach::Exact, Reach::Subtree, Reach::Children];
 
 /// Kinds of rules that one list can have.
@@ -107,11 +106,8 @@ impl Standings {
                 rules.filter(|kind| kind.effect == wanted && kind.reach != others).map(|kind| kind.list).collect();
             self.sets.number(&set)
         };
-        let mut sides = |others: Reach| Sides {
-            listed: side(Effect::List, others),
-            excepted: side(Effect::Except, others),
-            special: side(Effect::Special, others),
-        };
+        let mut sides =
+            |others: Reach| Sides { listed: side(Effect::List, others), excepted: side(Effect::Except, others) };
         let standing = Standing { itself: sides(Reach::Children), below: sides(Reach::Exact) };
         self.all.push(standing);
         let number = self.all.len() as u32 - 1;
@@ -126,7 +122,7 @@ impl Standings {
 
 pub(super) fn put_standings(all: &[Standing], out: &mut Vec<u8>) {
     for Standing { itself, below } in all {
-        for id in [itself.listed, itself.excepted, itself.special, below.listed, below.excepted, below.special] {
+        for id in [itself.listed, itself.excepted, below.listed, below.excepted] {
             out.extend_from_slice(&id.number().to_le_bytes());
         }
     }
@@ -139,7 +135,7 @@ pub(super) fn read_standings(octets: &[u8], sets: &Sets) -> Option<Vec<Standing>
     while reader.at < octets.len() {
         let mut sides = || -> Option<Sides> {
             let mut id = || sets.id(reader.u32()?);
-            Some(Sides { listed: id()?, excepted: id()?, special: id()? })
+            Some(Sides { listed: id()?, excepted: id()? })
         };
         all.push(Standing { itself: sides()?, below: sides()? });
     }

@@ -113,6 +113,8 @@ pub(super) struct Encoder {
     pub(super) symbols: Symbols,
     /// Codes by first octet, longest symbol first.
     by_first: Vec<Vec<u8>>,
+    /// Octets of code that each end of the text needs, and the code it begins with: room for `encode`.
+    costs: Vec<(u16, u8, u8)>,
 }
 
 impl Encoder {
@@ -124,7 +126,7 @@ impl Encoder {
         for codes in &mut by_first {
             codes.sort_by_key(|&code| Reverse(symbols.lens[usize::from(code)]));
         }
-        Encoder { symbols, by_first }
+        Encoder { symbols, by_first, costs: vec![(0, ESCAPE, 1); KEY_OCTETS_MAX + 1] }
     }
 
     /// The symbols that `text`, which is not empty, begins with, longest first.
@@ -195,30 +197,31 @@ impl Encoder {
     }
 
     /// Appends the shortest code of `text`, which is no longer than a key.
-    pub(super) fn encode(&self, text: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn encode(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let mut costs = std::mem::take(&mut self.costs);
         // From the end: the shortest code of what follows is known when an octet is looked at.
-        let mut cost = [0u16; KEY_OCTETS_MAX + 1];
-        let mut first = [(ESCAPE, 1u8); KEY_OCTETS_MAX + 1];
+        costs[text.len()].0 = 0;
         for at in (0..text.len()).rev() {
-            cost[at] = cost[at + 1] + 2;
+            let mut best = (costs[at + 1].0 + 2, ESCAPE, 1);
             for code in self.fitting(&text[at..]) {
                 let len = self.symbols.lens[usize::from(code)];
-                let with = cost[at + usize::from(len)] + 1;
-                if with < cost[at] {
-                    cost[at] = with;
-                    first[at] = (code, len);
+                let with = costs[at + usize::from(len)].0 + 1;
+                if with < best.0 {
+                    best = (with, code, len);
                 }
             }
+            costs[at] = best;
         }
         let mut at = 0;
         while at < text.len() {
-            let (code, len) = first[at];
+            let (_, code, len) = costs[at];
             out.push(code);
             if code == ESCAPE {
                 out.push(text[at]);
             }
             at += usize::from(len);
         }
+        self.costs = costs;
     }
 }
 
@@ -244,7 +247,7 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         let texts = [&b"www.example"[..], b"example.example", b"", b"\0\x01\xff", &all, &[255; 510]];
         for sample in [&texts[..], &[], &[&b"example"[..]; 9]] {
-            let encoder = Encoder::train(sample);
+            let mut encoder = Encoder::train(sample);
             let read = Symbols::from_octets(&encoder.symbols.to_octets()).unwrap();
             for text in texts {
                 let (mut code, mut back) = (Vec::new(), Vec::new());

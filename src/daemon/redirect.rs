@@ -1,0 +1,99 @@
+//! A list's CNAME at run time: its target is asked for through our own pipeline and judged like any answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::daemon::forwarder::Ask;
+use crate::daemon::resolver::{Asked, Begun, Found, Resolver, Wanted, blocked_by};
+use crate::daemon::snapshot_cell::Generation;
+use crate::daemon::telemetry::Outcome;
+use crate::engine::answer::Answer;
+use crate::engine::cache::{Freshness, Key};
+use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
+use crate::engine::policy::{self, AnswerVerdict, Permit};
+use crate::engine::query::{CLASS_IN, Query, Question, Rcode, RecordType};
+use crate::engine::reply::encoder::TtlRule;
+use crate::engine::reply::{self, NotFound, TargetFound};
+use crate::engine::verdict::Redirect;
+
+impl Resolver {
+    /// Answers a question that a list leads elsewhere.
+    pub(super) async fn redirect(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        asked: Asked,
+        permit: &Permit,
+        redirect: &Redirect,
+        chain: Option<&Answer>,
+    ) -> Begun {
+        let snapshot = &generation.snapshot;
+        let (client, query, origin) = (asked.client, &asked.query, asked.origin);
+        let found = match self.target(generation, permit, query, redirect, asked.deadline).await {
+            Ok(found) => found,
+            Err(why) => {
+                let bytes = reply::failure(snapshot, query, origin, why);
+                asked.recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
+                return Begun::Answer(bytes);
+            }
+        };
+        let mut target = TargetFound { answer: None, ttl: TtlRule::Fixed(0), cleared: None };
+        if let Some(found) = &found {
+            let question = target_question(query, redirect);
+            target.cleared = match policy::on_answer(snapshot, client, permit, &question, &found.answer) {
+                AnswerVerdict::Deliver(cleared) => Some(cleared),
+                AnswerVerdict::Block(block) => {
+                    return self.blocked(generation, client, query, origin, asked.recorder, &block, None);
+                }
+                AnswerVerdict::Rewrite(rewrite) => {
+                    return self.rewrite(generation, client, permit, query, origin, asked.recorder, &rewrite).await;
+                }
+                // One rule leads elsewhere, not one after the other.
+                AnswerVerdict::Redirect(..) | AnswerVerdict::TooLong => {
+                    self.metrics.limit_hit("chain_max");
+                    let bytes = reply::failure(snapshot, query, origin, NotFound::Unreachable);
+                    let rcode = Some(Rcode::SERVFAIL);
+                    asked.recorder.record(Some(&query.question), Outcome::Failed, rcode, None, None);
+                    return Begun::Answer(bytes);
+                }
+            };
+            let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
+            (target.answer, target.ttl) = (Some(&*found.answer), found.ttl_rule(max).0);
+        }
+        let (bytes, rcode) = reply::redirect(snapshot, client.profile, query, origin, redirect, chain, target);
+        let by = blocked_by(snapshot, client, &redirect.reason);
+        asked.recorder.record(Some(&query.question), Outcome::Blocked, Some(rcode), Some(by), None);
+        Begun::Answer(bytes)
+    }
+
+    /// What the target has of the type that was asked; `None` when the CNAME itself was asked for, or everything was.
+    async fn target(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        permit: &Permit,
+        query: &Query,
+        redirect: &Redirect,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<Found>, NotFound> {
+        // I14: nothing is looked up for RD=0; the CNAME is what we know ourselves.
+        if matches!(query.question.qtype, RecordType::CNAME | RecordType::ANY) || !query.recursion_desired {
+            return Ok(None);
+        }
+        let question = target_question(query, redirect);
+        let group = generation.snapshot.routes.group_for(&question.qname).ok_or(NotFound::NotReady)?;
+        let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
+        let routes = generation.snapshot.routes.key(group);
+        let key = Key::new(&question, dnssec_ok, query.checking_disabled, routes);
+        let stale = match self.look_up(generation, &key) {
+            Some(hit) if hit.freshness == Freshness::Stale => Some(hit),
+            Some(hit) => return Ok(Some(Found::hit(hit))),
+            None => None,
+        };
+        let patience: Duration = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
+        let ask = Ask { question, dnssec_ok, checking_disabled: query.checking_disabled };
+        self.find(generation, permit, Wanted { key, group, ask, stale, patience, deadline }).await.map(Some)
+    }
+}
+
+fn target_question(query: &Query, redirect: &Redirect) -> Question {
+    Question { qname: redirect.target.clone(), qtype: query.question.qtype, qclass: CLASS_IN }
+}

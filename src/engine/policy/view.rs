@@ -1,0 +1,209 @@
+//! What the lists say about one name, asked rung by rung.
+
+use crate::engine::category::CategoryId;
+use crate::engine::list::special::RuleAnswer;
+use crate::engine::matcher::{Hits, ListSet};
+use crate::engine::policy::special::{Matter, Outcome, Said, Specials};
+use crate::engine::policy::{Judgement, Step, Trace};
+use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::verdict::{Cause, ListId, Rung};
+
+/// What the index says about one name.
+pub(super) struct View<'a> {
+    snapshot: &'a Snapshot,
+    matter: Matter<'a>,
+    hits: &'a Hits,
+    /// `None`: no list has a special rule about the name, which is so for nearly all.
+    specials: Option<Box<Specials>>,
+    /// Lists that take the name off themselves again.
+    excepted: ListSet,
+    /// Lists that are not heard.
+    silent: Option<Box<ListSet>>,
+    protected: bool,
+    protected_content: bool,
+    /// The policy zone that let the name by, and the rung it did so on.
+    pub passed: Option<(Rung, ListId)>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(
+        snapshot: &'a Snapshot,
+        matter: Matter<'a>,
+        hits: &'a Hits,
+        silent: Option<Box<ListSet>>,
+    ) -> View<'a> {
+        let mut view = View {
+            snapshot,
+            matter,
+            hits,
+            specials: Specials::of(snapshot, matter, hits, silent.as_deref()),
+            excepted: ListSet::EMPTY,
+            silent,
+            protected: false,
+            protected_content: false,
+            passed: None,
+        };
+        for hit in hits.as_slice() {
+            let listed = snapshot.index.names.set(hit.listed);
+            if !hit.excepted.is_empty() {
+                view.excepted = view.excepted.union(snapshot.index.names.set(hit.excepted));
+            }
+            view.protected |= listed.contains(snapshot.masks.protected);
+            view.protected_content |= listed.contains(snapshot.masks.protected_content);
+        }
+        view
+    }
+
+    /// The list with a keyword in the name, which somebody should look at.
+    pub(super) fn review(&self) -> Option<ListId> {
+        self.specials.as_ref()?.review.filter(|_| !self.protected)
+    }
+
+    /// Hears these lists no more.
+    pub(super) fn hush(&mut self, lists: Option<Box<ListSet>>) {
+        self.silent = match (self.silent.take(), lists) {
+            (Some(before), Some(lists)) => Some(Box::new(before.union(&lists))),
+            (before, lists) => before.or(lists),
+        };
+    }
+
+    /// An allow list and a deny list of ours: the more specific rule wins, allow at a tie.
+    pub(super) fn own_lists(
+        &self,
+        rung: Rung,
+        allow: ListId,
+        deny: ListId,
+        trace: &mut impl Trace,
+    ) -> Option<Judgement> {
+        for hit in self.hits.as_slice().iter().rev() {
+            let listed = self.snapshot.index.names.set(hit.listed);
+            if listed.contains(allow) {
+                trace.step(rung, || Step::Allow(self.cause(allow, hit.depth, None)));
+                return Some(Judgement::Allow(rung));
+            }
+            if listed.contains(deny) {
+                let cause = self.cause(deny, hit.depth, None);
+                // Only an order with an explicit override reaches a protected name.
+                if self.protected {
+                    trace.step(rung, || Step::Spared(cause));
+                    return None;
+                }
+                trace.step(rung, || Step::Block(cause.clone()));
+                return Some(Judgement::Block(rung, cause, None));
+            }
+        }
+        trace.step(rung, || Step::Nothing);
+        None
+    }
+
+    /// The lists of `mask`: the most specific rule is the one that is told.
+    pub(super) fn lists(&mut self, rung: Rung, mask: &ListSet, trace: &mut impl Trace) -> Option<Judgement> {
+        let Some((cause, answer)) = self.most_specific(rung, mask) else {
+            trace.step(rung, || Step::Nothing);
+            return None;
+        };
+        if self.protected || (rung == Rung::Category && self.protected_content) {
+            trace.step(rung, || Step::Spared(cause));
+            return None;
+        }
+        trace.step(rung, || Step::Block(cause.clone()));
+        Some(Judgement::Block(rung, cause, answer))
+    }
+
+    fn most_specific(&mut self, rung: Rung, mask: &ListSet) -> Option<(Cause, Option<RuleAnswer>)> {
+        let heard;
+        let mask = match (&self.silent, self.snapshot.masks.zones) {
+            (None, None) => mask,
+            (_, zones) => {
+                heard = self.first_zone(rung, mask, zones.unwrap_or_default());
+                &heard
+            }
+        };
+        let plain = self.hits.as_slice().iter().rev().find_map(|hit| {
+            let listed = self.plain(hit.listed, mask);
+            Some((hit.depth, listed.iter().next()?))
+        });
+        // Of two rules as specific as each other the earlier list's is told.
+        let special = self.said().iter().filter(|said| mask.contains(said.list)).filter_map(|said| {
+            let Outcome::Listed(listed) = &said.outcome else { return None };
+            Some((listed, said.list))
+        });
+        let special = special.max_by_key(|(listed, list)| (listed.depth, std::cmp::Reverse(*list)));
+        match (plain, special) {
+            (None, None) => None,
+            (Some((depth, list)), None) => Some((self.cause(list, depth, None), None)),
+            (Some((depth, list)), Some((listed, of))) if (depth, of) > (listed.depth, list) => {
+                Some((self.cause(list, depth, None), None))
+            }
+            (_, Some((listed, list))) => Some((self.cause(list, listed.depth, listed.line), listed.answer.clone())),
+        }
+    }
+
+    /// What the lists with special rules about the name say.
+    fn said(&self) -> &[Said] {
+        self.specials.as_ref().map_or(&[], |specials| &specials.said)
+    }
+
+    /// Lists of `mask` that hold the name by this set's plain rules alone.
+    fn plain(&self, set: crate::engine::matcher::SetId, mask: &ListSet) -> ListSet {
+        let names = &self.snapshot.index.names;
+        let listed = names.set(set).intersection(mask).difference(&self.excepted);
+        match &self.specials {
+            None => listed,
+            Some(specials) => listed.difference(&specials.lists),
+        }
+    }
+
+    /// The mask less what is not heard, and with no policy zone but the first that speaks.
+    fn first_zone(&mut self, rung: Rung, mask: &ListSet, zones: ListSet) -> ListSet {
+        let mask = self.silent.as_deref().map_or(*mask, |silent| mask.difference(silent));
+        let later = zones;
+        let zones = mask.intersection(&zones);
+        if zones.is_empty() {
+            return mask;
+        }
+        let mut speaking = ListSet::EMPTY;
+        for hit in self.hits.as_slice() {
+            speaking = speaking.union(&self.plain(hit.listed, &zones));
+        }
+        let mut passing = ListSet::EMPTY;
+        for Said { list, outcome } in self.said().iter().filter(|said| zones.contains(said.list)) {
+            match outcome {
+                Outcome::Nothing => {}
+                Outcome::Pass => passing.insert(*list),
+                Outcome::Listed(_) => speaking.insert(*list),
+            }
+        }
+        let Some(first) = speaking.union(&passing).iter().next() else { return mask };
+        let mut mask = mask.difference(&zones);
+        if passing.contains(first) {
+            self.passed = Some((rung, first));
+            self.hush(Some(Box::new(zones_from(&later, first))));
+        } else {
+            mask.insert(first);
+        }
+        mask
+    }
+
+    fn cause(&self, list: ListId, depth: u8, line: Option<u32>) -> Cause {
+        let category = category_of(self.snapshot.list(list).role);
+        Cause::Rule { list, category, owner: self.matter.name.suffix(usize::from(depth)), line }
+    }
+}
+
+/// Policy zones from `first` on.
+pub(super) fn zones_from(zones: &ListSet, first: ListId) -> ListSet {
+    zones.iter().filter(|list| *list >= first).collect()
+}
+
+pub(super) fn category_of(role: ListRole) -> Option<CategoryId> {
+    match role {
+        ListRole::Category(category) => Some(category),
+        ListRole::OperatorAllow
+        | ListRole::OperatorDeny
+        | ListRole::ProfileAllow(_)
+        | ListRole::ProfileDeny(_)
+        | ListRole::Protected
+        | ListRole::ProtectedContent => None,
+    }
+}
