@@ -157,7 +157,12 @@ fn one_mistake_one_message() {
             "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"",
             "`url` in [list.a]: lists by URL are not built yet",
         ),
-        ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"compiled\"", "format \"compiled\" is not built yet"),
+        (
+            "[list.a]\nfile = \"a\"\nformat = \"compiled\"\nmatch = \"exact\"",
+            "t.toml:4: `match` in [list.a]: a compiled file was made with its own; compile it again",
+        ),
+        ("[list.a]\nfile = \"builtin:adult\"\nformat = \"compiled\"", "a starter list is not compiled"),
+        ("[list.a]\nformat = \"compiled\"", "`file`"),
         ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"host\"", "did you mean `hosts`?"),
         (
             "[list.a]\ncategory = \"adult\"\nfile = \"builtin:adlt\"",
