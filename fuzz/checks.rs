@@ -66,7 +66,10 @@ fn good_compiled() -> &'static [u8] {
         let part = || Part::of(&parse(text.as_bytes(), options).expect("it is a list"), &|_| false);
         let mut builder = Builder::new(HashSeed(7, 8));
         builder.add(ListId(0), part());
-        builder.add(ListId(1), part());
+        let special =
+            "||name9.example.org^$dnsrewrite=192.0.2.1\n/^www[.]name/\n||name9.example.org^$client=192.0.2.0/24\n";
+        let special = parse(special.as_bytes(), ParseOptions { format: Format::Adblock, bare_reach: None });
+        builder.add(ListId(1), Part::of(&special.expect("it is a list"), &|_| false));
         let layer = builder.build().expect("it is small");
         let list = |name: &str| CompiledList {
             name: name.into(),
@@ -109,6 +112,12 @@ fn ask_compiled(octets: Vec<u8>) {
             let _ = index.names.listed(&hits);
             let _ = index.names.rules_at(name.as_wire()).count();
         }
+    }
+    for name in ["www.name9.example.org", "a"] {
+        let name = Name::from_text(name).expect("it is a name");
+        let mut found = |rule| drop(index.special.rule(rule).1.clone());
+        index.special.at_or_above(name.as_wire(), |_, rule| found(rule));
+        index.special.looking_like(name.as_wire(), found);
     }
     for address in ["192.0.2.1", "2001:db8::1"] {
         let _ = index.addresses.listed(address.parse().expect("it is an address"));
@@ -202,7 +211,8 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         browser_canaries: Vec::new(),
     };
     let lists = vec![LoadedList { settings, rules: ListRules::Read(Part::of(&rules, &|_| false)) }];
-    let inputs = Inputs { generation: 1, policy, lists, built_in, upstreams: Vec::new(), seed: HashSeed(7, 8), texts: None };
+    let inputs =
+        Inputs { generation: 1, policy, lists, built_in, upstreams: Vec::new(), seed: HashSeed(7, 8), texts: None };
     compile(inputs, None).expect("one small list fits").0
 }
 

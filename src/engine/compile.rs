@@ -261,7 +261,8 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         }
     }
     let is_zone = |list: &List| list.configured.as_ref().is_some_and(|c| c.report.format == Some(Format::Rpz));
-    let zone_lists: ListSet = (0..configured.len()).filter(|i| is_zone(&configured[*i])).map(|i| ListId(i as u16)).collect();
+    let zone_lists: ListSet =
+        (0..configured.len()).filter(|i| is_zone(&configured[*i])).map(|i| ListId(i as u16)).collect();
     let mut plan = Plan { builder: Builder::new(seed), first: configured.len(), lists: configured };
 
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);

@@ -1,11 +1,13 @@
 //! The compiled file: lists and their layer of the index as flat octets, to be mapped and served from at once.
 //!
-//! A header, then sections: what is known of each list (JSON), address rules, a place for rules of other kinds, and the
+//! A header, then sections: what is known of each list (JSON), address rules, special rules (JSON), and the
 //! octets of the name table as they serve. The header has a sum over all that follows it; whoever opens a file checks it
 //! first, by reading ([`Sum`]). A file that was made to be right by its sum may still be anybody's: every number in it is
 //! checked or read with bounds, so it may list wrong names and do nothing worse.
 //!
 //! Reading and mapping files is the daemon's.
+
+mod special;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
@@ -20,7 +22,6 @@ use crate::engine::compile::{ListAbout, ListSource};
 use crate::engine::limits::{COMPILED_LISTS_OCTETS_MAX, LABEL_OCTETS_MAX, LISTS_MAX};
 use crate::engine::list::{AddressRule, Effect, ListReport, ParseOptions};
 use crate::engine::matcher::address::AddressBuilder;
-use crate::engine::matcher::special::SpecialTable;
 use crate::engine::matcher::suffix::SuffixTable;
 use crate::engine::matcher::{self, Layer, Octets, Spared, SparedRule};
 use crate::engine::name::Name;
@@ -42,8 +43,8 @@ const SUM_OCTETS: usize = 32;
 enum Section {
     Lists,
     Addresses,
-    /// Rules that are neither names nor addresses. Empty in this version.
-    Others,
+    /// Rules that say more than a name or an address (JSON).
+    Special,
     Names,
 }
 
@@ -116,14 +117,7 @@ pub enum OpenError {
 }
 
 /// Makes the file of a layer whose lists are `lists`, in the order of their numbers.
-///
-/// # Errors
-/// A list has rules that the file has no place for.
-pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> Result<Encoded<'a>, EncodeError> {
-    if let Some((list, rule)) = layer.special.rules().first() {
-        let list = lists.get(usize::from(list.0)).map_or_else(String::new, |list| list.name.clone());
-        return Err(EncodeError::Special { list, line: rule.line });
-    }
+pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> serde_json::Result<Encoded<'a>> {
     let mut head = vec![0; HEADER_OCTETS];
     let mut ends = [(0, 0); SECTIONS];
     head.extend(serde_json::to_vec(&About { lists, key: key.to_owned() })?);
@@ -142,7 +136,9 @@ pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> Result
         head.extend_from_slice(&address.octets());
     }
     ends[Section::Addresses as usize] = (start, head.len());
-    ends[Section::Others as usize] = (head.len(), head.len());
+    let start = head.len();
+    head.extend(special::encode(layer.special.rules())?);
+    ends[Section::Special as usize] = (start, head.len());
     head.resize(head.len().next_multiple_of(ALIGN), 0);
     let names = layer.names.as_octets();
     ends[Section::Names as usize] = (head.len(), head.len() + names.len());
@@ -157,18 +153,6 @@ pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> Result
     let sum = Sha256::new().chain_update(&head[SUMMED_FROM..]).chain_update(names).finalize();
     head[SUM_AT..SUMMED_FROM].copy_from_slice(&sum);
     Ok(Encoded { head, names })
-}
-
-/// Why lists cannot be written down.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    #[error(
-        "list `{list}`, line {line}: this rule is neither a plain name nor an address, and a compiled file has no place for \
-         it yet; leave the list out and serve it from its text"
-    )]
-    Special { list: String, line: u32 },
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
 }
 
 /// Checks a file's sum while it is read in order.
@@ -233,13 +217,12 @@ pub fn open(octets: Arc<dyn Octets>) -> Result<Compiled, OpenError> {
     let about: About<Vec<CompiledList>> =
         serde_json::from_slice(about).map_err(|_| OpenError::Damaged("what it tells of its lists cannot be read"))?;
     check_lists(&about.lists)?;
-    if !section(Section::Others)?.is_empty() {
-        return Err(OpenError::Damaged("it holds rules of a kind that this program does not know"));
-    }
+    let special = special::read(&all[section(Section::Special)?], about.lists.len());
+    let special = special.ok_or(OpenError::Damaged("a special rule cannot be read"))?;
     let addresses = read_addresses(&all[section(Section::Addresses)?], about.lists.len())?;
     let names = section(Section::Names)?;
     let names = SuffixTable::open(Box::new(Slice { octets: Arc::clone(&octets), range: names }))?;
-    Ok(Compiled { layer: Arc::new(Layer { names, addresses, special: SpecialTable::default() }), lists: about.lists, key: about.key })
+    Ok(Compiled { layer: Arc::new(Layer { names, addresses, special }), lists: about.lists, key: about.key })
 }
 
 /// Names become labels of metrics and parts of paths that people read.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::engine::limits::{LABEL_OCTETS_MAX, LABELS_MAX, NAME_OCTETS_MAX};
 
 /// A canonical name: lower-case, uncompressed, at most 255 octets with the root label.
@@ -16,6 +18,19 @@ pub struct Name {
     len: u8,
     /// Labels with their length octets, then the root's zero. Lower case throughout.
     wire: [u8; NAME_OCTETS_MAX],
+}
+
+/// As its octets.
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_wire().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+        Name::from_wire(&Vec::<u8>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Why a text or some octets are no name.

@@ -9,7 +9,7 @@ use crate::engine::limits::{NAME_OCTETS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::{Name, read_labels};
 
 /// DNS record types that the engine names; any other passes as its number (RFC 3597).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct RecordType(pub u16);
 
 impl RecordType {
@@ -183,7 +183,7 @@ pub struct Refusal {
 }
 
 /// Response codes, with the upper bits that travel in OPT. RFC 6895 §2.3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Rcode(pub u16);
 
 impl Rcode {

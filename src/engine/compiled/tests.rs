@@ -117,3 +117,60 @@ fn refusals_tell_what_to_do() {
     assert_eq!(refused(&[odd, list("b")]), "its list `a`: its category's name is no name");
     assert_eq!(refused(&[]), "it is damaged (an address rule cannot be read)");
 }
+
+#[test]
+fn special_rules_come_along_and_are_checked() {
+    let text = "||a.example^$dnstype=AAAA,denyallow=b.a.example\n/^ads[0-9]+\\./\n||c.example^$dnsrewrite=192.0.2.7\n\
+                ||d.example^$client=192.0.2.0/24\n@@||e.example^$important\n||f.example^$dnsrewrite=g.example\n";
+    let options = ParseOptions { format: Format::Adblock, bare_reach: None };
+    let zone = "$ORIGIN rpz.example.\n@ SOA a. b. 1 2 3 4 5\nx.example CNAME .\ny.example A 192.0.2.9\n\
+                z.example CNAME *.garden.example.\n24.0.2.0.192.rpz-ip CNAME rpz-drop.\n";
+    let mut builder = Builder::new(HashSeed(5, 6));
+    for (list, text, format) in [(0, text, Format::Adblock), (1, zone, Format::Rpz)] {
+        let rules = parse(text.as_bytes(), ParseOptions { format, ..options }).unwrap();
+        assert!(!rules.specials().is_empty(), "{format:?}");
+        builder.add(ListId(list), Part::of(&rules, &|_| false));
+    }
+    let layer = builder.build().unwrap();
+    let write = |lists: &[CompiledList]| {
+        let Encoded { head, names } = encode(&layer, lists, "").unwrap();
+        [&head, names].concat()
+    };
+    let made = checked(&write(&[list("a"), list("b")])).unwrap();
+    assert_eq!(made.layer.special.rules(), layer.special.rules());
+    let refused = checked(&write(&[list("a")])).unwrap_err().to_string();
+    assert_eq!(refused, "it is damaged (a special rule cannot be read)");
+}
+
+#[test]
+fn special_rules_that_no_text_makes_are_refused() {
+    let rule =
+        |owner: &str, action: &str| format!(r#"[[0,{{"owner":{owner},"condition":null,"action":{action},"line":1}}]]"#);
+    let block = r#"{"Block":{"important":false}}"#;
+    let name = r#"{"Name":{"name":[1,97,0],"reach":"Subtree"}}"#;
+    let record = |rtype: u16, rdata: &str| {
+        format!(r#"{{"Zone":{{"Answer":{{"Records":{{"all":[{{"rtype":{rtype},"ttl":null,"rdata":{rdata}}}]}}}}}}}}"#)
+    };
+    let literal = |text: &str, from: &str, ends: bool| {
+        format!(r#"{{"Pattern":{{"Literal":{{"text":"{text}","from":"{from}","ends":{ends}}}}}}}"#)
+    };
+    for (rules, is_good) in [
+        (rule(name, block), true),
+        (rule(r#"{"Name":{"name":[1,65,0],"reach":"Subtree"}}"#, block), false),
+        (rule(r#"{"Name":{"name":[9,97,0],"reach":"Subtree"}}"#, block), false),
+        (rule(&literal("casino", "Word", false), block), true),
+        (rule(&literal("casino", "Word", true), block), false),
+        (rule(&literal("^", "Word", false), block), false),
+        (rule(&literal("", "Anywhere", false), block), false),
+        (rule(r#"{"Pattern":{"Regex":"a+"}}"#, block), true),
+        (rule(r#"{"Pattern":{"Regex":"("}}"#, block), false),
+        (rule(name, &record(1, "[192,0,2,1]")), true),
+        (rule(name, &record(1, "[192,0,2]")), false),
+        (rule(name, &record(5, "[9,97,0]")), false),
+        (rule(name, r#"{"Zone":{"Answer":{"Rcode":5}}}"#), true),
+        (rule(name, r#"{"Zone":{"Answer":{"Rcode":5000}}}"#), false),
+        ("[[0,".to_owned(), false),
+    ] {
+        assert_eq!(special::read(rules.as_bytes(), 1).is_some(), is_good, "{rules}");
+    }
+}

@@ -8,13 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::list::Reach;
 use crate::engine::name::{Name, wire_is_at_or_below};
 use crate::engine::query::{Rcode, RecordType};
 
 /// One such rule. `line` counts from 1.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SpecialRule {
     pub owner: Owner,
     /// `None`: always.
@@ -24,7 +25,7 @@ pub struct SpecialRule {
 }
 
 /// What a rule is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// Canonical wire form, which may be the root's.
     Name { name: Box<[u8]>, reach: Reach },
@@ -37,7 +38,7 @@ pub enum Owner {
 }
 
 /// The look of a name, in the text that it has without its final dot.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pattern {
     /// Contains `text`, there.
     Literal { text: Box<str>, from: From, ends: bool },
@@ -46,7 +47,7 @@ pub enum Pattern {
 }
 
 /// Where a literal begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum From {
     /// At the start of the name.
     Start,
@@ -58,7 +59,7 @@ pub enum From {
 }
 
 /// When a rule holds. Every part must.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Condition {
     pub types: OneOf<RecordType>,
     /// `$denyallow`: not for these names and what is below them. Canonical wire form.
@@ -68,7 +69,7 @@ pub struct Condition {
 }
 
 /// Values that are asked for and values that must not be; sorted, so that equal conditions are equal.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OneOf<T> {
     pub wanted: Box<[T]>,
     pub unwanted: Box<[T]>,
@@ -91,7 +92,7 @@ impl<T> OneOf<T> {
 }
 
 /// One value of `$client`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ClientIs {
     At(IpNet),
     Named(Box<str>),
@@ -127,7 +128,7 @@ impl Condition {
 }
 
 /// What a rule does.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Puts the name on the list; `important`: no exception without that word undoes it.
     Block { important: bool },
@@ -144,7 +145,7 @@ pub enum Action {
 }
 
 /// What the rule of a zone does: RPZ, and local zones of dnsmasq and Unbound.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ZoneAction {
     /// As if the list did not know the name; and, in RPZ, nor any later policy zone.
     Pass,
@@ -154,7 +155,7 @@ pub enum ZoneAction {
 }
 
 /// An answer that a rule gives itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RuleAnswer {
     Nodata,
     /// NXDOMAIN, SERVFAIL or REFUSED.
@@ -168,7 +169,7 @@ pub enum RuleAnswer {
 }
 
 /// A CNAME that a rule gives.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Alias {
     pub target: Name,
     /// `*.garden.example`: the name asked is put in front of the target.
@@ -189,13 +190,13 @@ impl Alias {
 }
 
 /// Records that a rule gives; a type that is not among them is NODATA.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Records {
     pub all: Vec<Record>,
 }
 
 /// One record's type and data, without an owner: it takes the name that was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     pub rtype: RecordType,
     /// In seconds; `None`: what blocks have.
@@ -205,7 +206,7 @@ pub struct Record {
 }
 
 /// The value of one `$dnsrewrite`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rewritten {
     /// `REFUSED`, `NXDOMAIN;;`; NOERROR is NODATA.
     Rcode(Rcode),

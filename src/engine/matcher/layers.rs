@@ -87,8 +87,7 @@ impl Names {
                 let table = &placed.layer.names;
                 let standings = table.standings().iter().map(|standing| {
                     let mut side = |id: SetId| sets.number(&moved(table.set(id), &placed.lists));
-                    let mut sides =
-                        |sides: Sides| Sides { listed: side(sides.listed), excepted: side(sides.excepted) };
+                    let mut sides = |sides: Sides| Sides { listed: side(sides.listed), excepted: side(sides.excepted) };
                     Standing { itself: sides(standing.itself), below: sides(standing.below) }
                 });
                 let standings = standings.collect();
@@ -296,7 +295,8 @@ impl Specials {
     }
 
     pub fn rule(&self, number: RuleNumber) -> (ListId, &SpecialRule) {
-        let layer = self.layers.iter().rev().find(|layer| layer.first <= number.0).expect("a rule's number is a layer's");
+        let layer =
+            self.layers.iter().rev().find(|layer| layer.first <= number.0).expect("a rule's number is a layer's");
         let (list, rule) = layer.placed.layer.special.rule(RuleNumber(number.0 - layer.first));
         (place(list, &layer.placed.lists).expect("only rules of lists that are there are given away"), rule)
     }

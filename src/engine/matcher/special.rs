@@ -97,19 +97,19 @@ fn covering(nets: &JointPrefixMap<IpNet, Vec<RuleNumber>>, address: IpAddr, mut 
 
 /// Collects special rules.
 #[derive(Debug, Default)]
-pub(super) struct SpecialBuilder {
+pub(in crate::engine) struct SpecialBuilder {
     rules: Vec<(ListId, SpecialRule)>,
     patterns: usize,
 }
 
 impl SpecialBuilder {
-    pub(super) fn add(&mut self, list: ListId, rule: SpecialRule) {
+    pub(in crate::engine) fn add(&mut self, list: ListId, rule: SpecialRule) {
         self.patterns += usize::from(matches!(rule.owner, Owner::Pattern(_)));
         self.rules.push((list, rule));
     }
 
     /// `None`: there are too many of them.
-    pub(super) fn build(self) -> Option<SpecialTable> {
+    pub(in crate::engine) fn build(self) -> Option<SpecialTable> {
         if self.patterns > PATTERNS_MAX || u32::try_from(self.rules.len()).is_err() {
             return None;
         }
