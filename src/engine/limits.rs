@@ -39,6 +39,24 @@ pub const ADDRESS_V4_BITS_MIN: u8 = 8;
 pub const ADDRESS_V6_BITS_MIN: u8 = 16;
 /// Skipped lines kept with their text for the operator, for each list.
 pub const LIST_SKIPPED_SHOWN_MAX: usize = 10;
+/// Names taken of a ranked file of popular names; the longest that are published hold a million, and that is 50 MB.
+pub const POPULAR_NAMES_MAX: usize = 2_000_000;
+/// Size of a ranked file, in octets: two million names of 30 octets with their ranks.
+pub const POPULAR_FILE_OCTETS_MAX: u64 = 128 << 20;
+/// Names shown with a reason why a list is held; the count tells of the others. Chosen.
+pub const GATE_NAMES_SHOWN_MAX: usize = 20;
+/// Rules shown of each side of a list's difference. Chosen: a screenful.
+pub const LIST_DIFF_SHOWN_MAX: usize = 10;
+/// Names counted a day to know what people ask for; about a hundred octets each. Chosen: what most of a country asks for.
+pub const LEARNED_NAMES_MAX: usize = 100_000;
+/// Labels of a counted name; rules deeper than that are rare. Chosen.
+pub const LEARNED_DEPTH_MAX: usize = 6;
+/// Questions that wait to be counted; what comes while they do is not counted. A sample need not be whole.
+pub const LEARNED_QUEUE_MAX: usize = 1_024;
+/// Fewer sampled questions than this say nothing about a share of them. Chosen: one percent is ten of them.
+pub const LEARNED_QUESTIONS_MIN: u64 = 1_000;
+/// The relative gates ask for so many rules in force: of a short list, thirty percent is a handful. Chosen.
+pub const GATE_RULES_MIN: usize = 1_000;
 /// Size of one configuration file, in octets. Chosen.
 pub const CONFIG_FILE_OCTETS_MAX: u64 = 4 << 20;
 
