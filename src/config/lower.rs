@@ -16,8 +16,9 @@ use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Host, UpstreamTable};
 
 use super::errors::{Sink, Spanned, suggestion};
+use super::gate::{self, GateSpec};
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
-use super::{Settings, default, people, values};
+use super::{Learn, PopularSettings, Settings, default, people, values};
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
 const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
@@ -27,7 +28,7 @@ const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "reso
 pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
     let settings = settings(spec, sink);
     let categories = categories(&spec.categories, sink);
-    let lists = lists(&spec.lists, &categories, sink);
+    let lists = lists(spec, &categories, sink);
     let profiles = people::profiles(spec, &categories, sink);
     let clients = people::clients(&spec.clients, &profiles, sink);
     hint_empty_categories(spec, &categories, &lists, sink);
@@ -78,6 +79,14 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
         bootstrap: spec.bootstrap.iter().flatten().map(|address| address.value).collect(),
         tls_roots: spec.upstream_ca_file.as_ref().map(|path| absolute(path, sink)),
         drain_timeout: spec.drain_timeout.as_ref().map_or(default::DRAIN_TIMEOUT, |time| time.value),
+        popular: PopularSettings {
+            file: spec.gate.popular_file.as_ref().map(|path| absolute(path, sink)),
+            top: spec
+                .gate
+                .popular_top
+                .map_or(gate::POPULAR_TOP, |top| usize::try_from(top).expect("read as 1 or more")),
+            learn: spec.gate.learn.as_ref().map_or(Learn::Memory, |learn| learn.value),
+        },
         time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
     }
 }
@@ -211,11 +220,11 @@ pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories,
     id
 }
 
-fn lists(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<ListSettings> {
-    given.iter().filter_map(|spec| list(spec, categories, sink)).collect()
+fn lists(spec: &Spec, categories: &Categories, sink: &Sink) -> Vec<ListSettings> {
+    spec.lists.iter().filter_map(|list| self::list(list, &spec.gate.bounds, categories, sink)).collect()
 }
 
-fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSettings> {
+fn list(spec: &ListSpec, gates: &GateSpec, categories: &Categories, sink: &Sink) -> Option<ListSettings> {
     let name = &spec.name.value;
     if let Err(why) = values::check_thing_name(name) {
         sink.error(spec.name.at, format!("[list.{name}]: {why}"));
@@ -233,6 +242,7 @@ fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSet
         source: source?,
         required: spec.required.unwrap_or(true),
         obey_public_suffixes: spec.obey_public_suffixes.as_ref().is_some_and(|obey| obey.value),
+        gate: gate::lower(&spec.gate, gates, categories.get(category?)),
     })
 }
 

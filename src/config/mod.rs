@@ -15,6 +15,7 @@ use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
 pub mod default;
 mod errors;
 mod files;
+mod gate;
 mod lower;
 mod people;
 mod reader;
@@ -64,6 +65,27 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// An IANA name that is in the database.
     pub time_zone: String,
+    pub popular: PopularSettings,
+}
+
+/// From what it is known which names are popular.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PopularSettings {
+    /// `rank,name` or a name a line, the most popular first.
+    pub file: Option<PathBuf>,
+    /// So many of its names count.
+    pub top: usize,
+    pub learn: Learn,
+}
+
+/// Whether it is learnt which names people ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learn {
+    Off,
+    /// Forgotten with the process.
+    Memory,
+    /// Kept in the state directory too, as keyed hashes.
+    Disk,
 }
 
 /// The configuration of a resolver that was started without one.

@@ -217,6 +217,11 @@ impl<'a> Section<'a> {
         self.sink.error(self.at, format!("{} needs `{key}`, for example `{key} = {example}`", self.title));
     }
 
+    /// Whether the key is there with a string.
+    pub fn has_string(&self, key: &str) -> bool {
+        self.table.and_then(|t| t.get(key)).is_some_and(|entry| matches!(entry.node.value, Value::String(_)))
+    }
+
     /// Whether the key is there, whatever its value.
     pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|t| t.get(key).is_some())

@@ -16,6 +16,7 @@ use crate::engine::upstream::{Fallback, Server};
 use crate::engine::verdict::BlockResponse;
 
 use super::errors::{Place, Sink, Spanned};
+use super::gate::{self, GateSpec, GateTable};
 use super::reader::{Section, one_of};
 use super::server::server;
 use super::tree::Table;
@@ -56,6 +57,7 @@ pub(super) struct Spec {
     pub max_client_ttl: Option<Spanned<Duration>>,
     pub operator_allow: OwnEntries,
     pub operator_deny: OwnEntries,
+    pub gate: GateTable,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -96,6 +98,7 @@ pub(super) struct ListSpec {
     pub file: Option<Spanned<String>>,
     pub required: Option<bool>,
     pub obey_public_suffixes: Option<Spanned<bool>>,
+    pub gate: GateSpec,
 }
 
 /// `[category.NAME]`.
@@ -193,6 +196,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         max_client_ttl,
         operator_allow,
         operator_deny,
+        gate: gate::table(top.section("gate"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),
@@ -249,6 +253,7 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
         file: section.string("file", not_empty),
         required: section.boolean("required"),
         obey_public_suffixes: section.choice("public_suffixes", &[("obey", true), ("spare", false)]),
+        gate: gate::of_list(&mut section, TOP_LEVEL),
     };
     section.finish(TOP_LEVEL);
     spec

@@ -292,8 +292,17 @@ title_en = "18+"
 v4 = "192.0.2.80"
 "#,
     );
-    let Settings { admin, admin_is_default, state_directory, bootstrap, tls_roots, drain_timeout, time_zone, dns } =
-        config.settings;
+    let Settings {
+        admin,
+        admin_is_default,
+        state_directory,
+        bootstrap,
+        tls_roots,
+        drain_timeout,
+        time_zone,
+        dns,
+        popular: _,
+    } = config.settings;
     assert_eq!((admin, admin_is_default, dns.len()), (None, false, 2));
     assert_eq!(state_directory.unwrap(), Path::new("/base/state"));
     assert_eq!(tls_roots.unwrap(), Path::new("/etc/ca.pem"));

@@ -176,6 +176,7 @@ mod tests {
 
     use super::*;
     use crate::engine::category::CategoryId;
+    use crate::engine::gate::GateSettings;
     use crate::engine::list::Format;
 
     fn settings(path: &Path, required: bool) -> ListSettings {
@@ -186,6 +187,7 @@ mod tests {
             source: ListSource::File(path.to_owned()),
             required,
             obey_public_suffixes: false,
+            gate: GateSettings::OPEN,
         }
     }
 

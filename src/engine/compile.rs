@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::engine::category::{CANARY_NAME, Categories, Category, CategoryId, Layer, TEST_ZONE};
 use crate::engine::client::{Access, Client, ClientTable};
+use crate::engine::gate::GateSettings;
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
@@ -78,6 +79,8 @@ pub struct ListSettings {
     pub required: bool,
     /// `public_suffixes = "obey"`: a subtree rule may stand on a public suffix.
     pub obey_public_suffixes: bool,
+    /// What a new version must keep to go into force by itself.
+    pub gate: GateSettings,
 }
 
 /// Where a list's text is.

@@ -11,6 +11,7 @@ use crate::engine::compile::{
     BuiltIn, CacheSettings, CompileReport, Inputs, ListSettings, ListSource, LoadedList, Policy, ProfileSettings,
     Strangers, YouTube, compile,
 };
+use crate::engine::gate::GateSettings;
 use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::Name;
@@ -151,6 +152,7 @@ impl Setup {
             source: ListSource::File(format!("lists/{category}.txt").into()),
             required: true,
             obey_public_suffixes: false,
+            gate: GateSettings::OPEN,
         };
         let rules = Arc::new(parse(lines.as_bytes(), options).unwrap());
         self.lists.push(LoadedList { settings, rules });

@@ -27,7 +27,7 @@ pub use tree::TreeKey;
 pub struct Share(pub u64);
 
 /// The bounds of one list. `None` turns a bound off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GateSettings {
     /// Names of our own `must_not_block` that a version may newly hit.
     pub must_not_block_max: Option<u32>,
@@ -39,6 +39,17 @@ pub struct GateSettings {
     pub shrink_max: Option<Share>,
     /// Share of the rules in force that may come on top.
     pub grow_max: Option<Share>,
+}
+
+impl GateSettings {
+    /// Every bound off.
+    pub const OPEN: GateSettings = GateSettings {
+        must_not_block_max: None,
+        popular_max: None,
+        questions_max: None,
+        shrink_max: None,
+        grow_max: None,
+    };
 }
 
 /// How a version came to us.

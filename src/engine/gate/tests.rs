@@ -220,16 +220,9 @@ fn a_protected_name_that_everybody_asks_for_holds_nothing() {
 
 #[test]
 fn bounds_can_be_off() {
-    let off = GateSettings {
-        must_not_block_max: None,
-        popular_max: None,
-        questions_max: None,
-        shrink_max: None,
-        grow_max: None,
-    };
     let (before, new, empty) = (rules(&filler(2_000)), rules("||zalo.me^\n||google.com^"), RuleSet::default());
     let proposal = Proposal {
-        settings: &off,
+        settings: &GateSettings::OPEN,
         supply: Supply::Delivered,
         layer: Layer::Security,
         meant: &empty,
