@@ -16,7 +16,7 @@ use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::matcher::{Builder, HashSeed, Hits, IndexFull, ListSet, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, Snapshot};
+use crate::engine::snapshot::{ConfiguredList, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
@@ -261,6 +261,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
             name: settings.name.clone(),
             security: security_mask,
             content: content_mask,
+            whole: ProfileMasks { security: security_mask, content: content_mask },
             allow,
             deny,
             unsafe_search: policy.categories.id("unsafe-search").filter(|id| settings.block.contains(id)),
@@ -283,10 +284,10 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
         lists: plan.lists,
         profiles,
         client_names: policy.clients.into_iter().map(|c| c.name).collect(),
-        clients,
-        access: Access::new(policy.access),
+        clients: Arc::new(clients),
+        access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
-        index: plan.builder.build(),
+        index: Arc::new(plan.builder.build()),
         masks: Masks {
             operator_allow,
             operator_deny,
@@ -297,7 +298,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
             default_profile: ProfileId(0),
         },
         safe_search: built_in.safe_search,
-        local_data: LocalData::new(&zones),
+        local_data: Arc::new(LocalData::new(&zones)),
         routes: Arc::new(Routes::new(&upstreams)),
         page_v4: policy.page_v4,
         page_v6: policy.page_v6,
@@ -338,7 +339,13 @@ impl Plan {
             rules.push(entry, *reach, Effect::List, i as u32 + 1);
         }
         self.builder.add(id, &rules, &|_| false)?;
-        self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
+        self.lists.push(List {
+            name: name.to_owned(),
+            role,
+            rules: rules.rule_count(),
+            configured: None,
+            is_disabled: false,
+        });
         Ok(id)
     }
 
@@ -355,6 +362,7 @@ impl Plan {
             role: ListRole::Category(settings.category),
             rules: rules.rule_count(),
             configured: Some(ConfiguredList { settings, report: rules.report.clone() }),
+            is_disabled: false,
         });
         Ok(id)
     }

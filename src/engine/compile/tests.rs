@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::engine::client::Client;
-use crate::engine::test_support::{Setup, entries, name};
+use crate::engine::policy::{QueryVerdict, on_query};
+use crate::engine::query::RecordType;
+use crate::engine::test_support::{Setup, entries, name, question};
 
 #[test]
 fn rules_on_public_suffixes_are_left_out_and_told() {
@@ -143,4 +145,23 @@ fn every_list_has_its_place_and_count() {
     }
     let configured: Vec<_> = snapshot.lists.iter().filter(|l| l.configured.is_some()).map(|l| &l.name).collect();
     assert_eq!(configured, ["adult"]);
+}
+
+#[test]
+fn a_list_that_is_taken_out_blocks_nothing_until_it_is_put_in_again() {
+    let whole = Setup::new().list("malware", "bad.example").list("adult", "a.example").compile();
+    let blocks = |snapshot: &crate::engine::snapshot::Snapshot| {
+        let client = snapshot.clients.identify("192.0.2.1".parse().unwrap());
+        ["bad.example", "a.example"].map(|name| {
+            let question = question(name, RecordType::A);
+            matches!(on_query(snapshot, client, &question, &mut ()), QueryVerdict::Block(_))
+        })
+    };
+    assert_eq!(blocks(&whole), [true, true]);
+    for (disabled, want) in [("malware", [false, true]), ("adult", [true, false]), ("canary", [true, true])] {
+        let less = whole.without_lists(2, &|name| name == disabled);
+        assert_eq!((blocks(&less), less.generation), (want, 2), "{disabled}");
+        assert!(Arc::ptr_eq(&less.index, &whole.index), "the index is the same one");
+        assert_eq!(blocks(&less.without_lists(3, &|_| false)), [true, true]);
+    }
 }
