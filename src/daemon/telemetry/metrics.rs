@@ -1,11 +1,14 @@
 //! Counters and their exposition: the names of DESIGN §7, every label from an enum or the configuration.
 
+use std::sync::OnceLock;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
 use crate::daemon::clock;
+use crate::daemon::learner::{Heard, Learner};
 use crate::daemon::telemetry::{Outcome, QueryEvent, family_label, qtype_label, transport_label};
 
 /// Seconds. The lower half is for blocks and hits, the upper for upstream.
@@ -23,6 +26,8 @@ pub struct Metrics {
     duration_upstream: Histogram,
     pub packets_ignored: IntCounterVec,
     pub list_rules: IntGaugeVec,
+    pub list_held: IntGaugeVec,
+    pub list_disabled: IntGaugeVec,
     pub list_skipped: IntGaugeVec,
     pub list_last_success: IntGaugeVec,
     pub reload: IntCounterVec,
@@ -37,6 +42,8 @@ pub struct Metrics {
     pub upstream_up: IntGaugeVec,
     pub limit_hits: IntCounterVec,
     pub in_flight: IntGauge,
+    /// Not there: nothing is learnt.
+    pub learner: OnceLock<Learner>,
 }
 
 impl Metrics {
@@ -78,6 +85,8 @@ impl Metrics {
             duration_upstream: duration.with_label_values(&["upstream"]),
             packets_ignored: counters("lachan_packets_ignored_total", "Messages that are no query", &["transport"]),
             list_rules: gauges("lachan_list_rules", "Rules in force", &["list"]),
+            list_held: gauges("lachan_list_held", "1 while a new version waits for `lists approve`", &["list"]),
+            list_disabled: gauges("lachan_list_disabled", "1 while the list is taken out", &["list"]),
             list_skipped: gauges("lachan_list_skipped_total", "Lines that made no rule", &["list", "reason"]),
             list_last_success: gauges(
                 "lachan_list_last_success_timestamp_seconds",
@@ -96,6 +105,7 @@ impl Metrics {
             upstream_up: gauges("lachan_upstream_up", "1 when in use, 0 in back-off", &["upstream"]),
             limit_hits: counters("lachan_limit_hits_total", "Times a bound was reached", &["limit"]),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
+            learner: OnceLock::new(),
             registry,
         }
     }
@@ -112,6 +122,11 @@ impl Metrics {
         }
         if let Some(engine) = event.engine {
             self.safe_search.with_label_values(&[engine, qtype]).inc();
+        }
+        if let Some(learner) = self.learner.get()
+            && learner.hear(event) == Heard::NoRoom
+        {
+            self.limit_hit("learned_queue_max");
         }
         let took = clock::now().saturating_duration_since(event.started).as_secs_f64();
         match event.outcome {
