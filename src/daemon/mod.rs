@@ -5,6 +5,7 @@ pub mod cache;
 pub mod clock;
 pub mod explain;
 pub mod forwarder;
+pub mod gates;
 pub mod inflight;
 pub mod learner;
 pub mod listener;

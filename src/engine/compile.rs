@@ -204,7 +204,7 @@ pub fn compile(inputs: Inputs) -> Result<(Snapshot, CompileReport), CompileError
 
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow)?;
     let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny)?;
-    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in))?;
+    let protected = plan.own("protected", ListRole::Protected, &built_in.holes())?;
     let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content)?;
     // Every profile that allows or denies nothing shares it, so that hundreds of profiles fit into one index.
     let empty = plan.own("empty", ListRole::Protected, &[])?;
@@ -368,10 +368,12 @@ impl Plan {
     }
 }
 
-/// The built-in holes, with every SafeSearch target.
-fn protected_names(built_in: &BuiltIn) -> Vec<(Name, Reach)> {
-    let targets = built_in.safe_search.targets().map(|name| (name.clone(), Reach::Exact));
-    built_in.protected.iter().cloned().chain(targets).collect()
+impl BuiltIn {
+    /// Names that no list reaches: the built-in ones and every SafeSearch target.
+    pub fn holes(&self) -> Vec<(Name, Reach)> {
+        let targets = self.safe_search.targets().map(|name| (name.clone(), Reach::Exact));
+        self.protected.iter().cloned().chain(targets).collect()
+    }
 }
 
 /// `adult.block.lachan.example`: harmless, for demonstrations and checks.

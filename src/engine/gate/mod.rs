@@ -99,10 +99,20 @@ pub enum HoldReason {
     Shrinks { before: usize, now: usize, max: Share },
     /// It gained more rules than a version usually does.
     Grows { before: usize, now: usize, max: Share },
+    /// It holds no rule any more.
+    Emptied { before: usize },
+    /// A person went back to the version in force.
+    Pinned,
 }
 
 /// Decides about a version.
 pub fn judge(proposal: &Proposal<'_>, popularity: &Popularity, learned: &Learned) -> Decision {
+    // A broken list never means an empty list (I6): whoever empties one on purpose approves it.
+    if let Some(before) =
+        proposal.in_force.map(RuleSet::rule_count).filter(|&n| n > 0 && proposal.new.rule_count() == 0)
+    {
+        return Decision::Hold { reasons: vec![HoldReason::Emptied { before }] };
+    }
     let mut reasons = popular(proposal, popularity);
     reasons.extend(questions(proposal, &popularity.holes, learned));
     if proposal.supply == Supply::Delivered {
@@ -267,6 +277,8 @@ impl std::fmt::Display for HoldReason {
                 let change = Share::of(before.abs_diff(*now) as u64, *before as u64);
                 write!(f, "it shrinks from {before} to {now} rules, by {change} (at most {max})")
             }
+            HoldReason::Emptied { before } => write!(f, "it holds no rule any more, {before} before"),
+            HoldReason::Pinned => f.write_str("the list is pinned to the version in force by `lists rollback`"),
             HoldReason::Grows { before, now, max } => {
                 let change = Share::of(before.abs_diff(*now) as u64, *before as u64);
                 write!(f, "it grows from {before} to {now} rules, by {change} (at most {max})")
