@@ -81,8 +81,14 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ListsCommand {
-    /// Rules, skipped lines and errors of every list of the running resolver
+    /// Rules, age, skipped lines and errors of every list of the running resolver
     Status(ListsStatusArgs),
+    /// Fetch lists by URL now, and say what came
+    #[command(
+        after_help = "Examples:\n  lachan lists update          every list with a `url`\n  lachan lists update adult    \
+                            this one\n\nFiles need no update: a change is taken up by itself."
+    )]
+    Update(ListsUpdateArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,6 +107,18 @@ struct AdminArgs {
 
 #[derive(Debug, Args)]
 struct ListsStatusArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListsUpdateArgs {
+    /// The NAME of one [list.NAME] [default: every list with a `url`]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print JSON
@@ -141,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command: ListsCommand::Status(args) } => lists::status(config.as_deref(), &args),
+        Command::Lists { command: ListsCommand::Update(args) } => lists::update(config.as_deref(), &args),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {

@@ -15,6 +15,7 @@ use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
 pub mod default;
 mod errors;
 mod files;
+mod list_url;
 mod lower;
 mod people;
 mod reader;
@@ -28,7 +29,8 @@ mod versions;
 mod tests;
 
 pub use errors::ConfigError;
-pub use files::read_steady;
+pub use files::{list_parts, read_steady};
+pub use list_url::ListUrl;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// An IANA name that is in the database.
     pub time_zone: String,
+    /// Lists that are fetched.
+    pub list_urls: Vec<ListUrl>,
 }
 
 /// The configuration of a resolver that was started without one.

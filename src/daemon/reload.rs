@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
-use crate::daemon::sources::{ListProblem, Sources};
+use crate::daemon::sources::supply::Supplies;
+use crate::daemon::sources::{Lines, ListProblem, Sources};
 use crate::daemon::telemetry::Metrics;
-use crate::engine::compile::{BuiltIn, CompileReport, Inputs, Policy, compile};
+use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSettings, ListSource, Policy, compile};
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::Name;
@@ -22,12 +25,17 @@ use crate::engine::snapshot::Snapshot;
 
 /// Where upstream servers come from when the configuration names none.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where state is kept unless something says otherwise.
+const STATE_DIRECTORY: &str = "/var/lib/lachan";
 
 /// Makes generations from one configuration file, or from the embedded default.
 pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
-    sources: Sources,
+    sources: Arc<Sources>,
+    /// Last good versions of lists are kept on disk.
+    keeps_state: bool,
+    supplies: Supplies,
     built_in: BuiltIn,
     seed: HashSeed,
     generation: u64,
@@ -54,8 +62,8 @@ pub struct Notes {
     pub read_at: HashMap<String, u64>,
     /// Where upstream servers come from when the configuration names none.
     pub upstream_origin: Option<String>,
-    /// The version of each list file that is in force, by the list's name.
-    pub list_versions: HashMap<String, Version>,
+    /// Where the lines of each list in force are, by its name.
+    pub list_lines: HashMap<String, Lines>,
 }
 
 /// How the last reload went; in `/api/v1/status`.
@@ -81,13 +89,21 @@ impl Loader {
         let seed = HashSeed(half(a), half(b));
         Loader {
             path,
-            sources: Sources::default(),
+            sources: Arc::default(),
+            keeps_state: false,
+            supplies: Supplies::default(),
             built_in: built_in(),
             seed,
             generation: 0,
             lists_in_force: 0,
             seen: Versions::new(),
         }
+    }
+
+    /// Keeps last good versions of lists in the state directory: for the process that serves, and no other.
+    pub fn keeping_state(mut self) -> Loader {
+        self.keeps_state = true;
+        self
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -126,12 +142,14 @@ impl Loader {
             self.refuse_what_was_cut_off(&policy, own.unwrap_or(&settings.dns))?;
         }
         let list_count = policy.lists.len();
+        let unkept = self.keep_state(&settings, &policy);
         let load = self.sources.load(&policy.lists, progress);
         self.seen.extend(load.seen);
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
         if !fatal.is_empty() {
             return Err(fatal);
         }
+        let supplies = Supplies::of(&settings, &policy);
         let own = own.unwrap_or(&settings.dns).to_vec();
         let (upstreams, upstream_origin) = if policy.upstreams.is_empty() {
             let (found, origin) = Forwarder::system_upstreams(&own);
@@ -153,12 +171,13 @@ impl Loader {
         let forwarder = Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
         self.generation += 1;
         self.lists_in_force = list_count;
+        self.supplies = supplies;
         let notes = Notes {
-            hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),
+            hints: texts(&hints).into_iter().chain(report_texts(&report)).chain(unkept).collect(),
             problems: load.problems,
             read_at: load.read_at,
             upstream_origin,
-            list_versions: load.in_force,
+            list_lines: load.in_force,
         };
         let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
         Ok(Loaded { generation, settings, notes })
@@ -166,6 +185,17 @@ impl Loader {
 }
 
 impl Loader {
+    /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
+    fn keep_state(&self, settings: &Settings, policy: &Policy) -> Option<String> {
+        let is_kept = |list: &ListSettings| !matches!(list.source, ListSource::BuiltIn(_));
+        if !self.keeps_state || !policy.lists.iter().any(is_kept) {
+            return None;
+        }
+        let directory = state_directory(settings);
+        let unkept = self.sources.keep_in(&directory).err()?;
+        Some(format!("{unkept}: no list is kept for the next start (state_directory = {})", directory.display()))
+    }
+
     /// A file cut short may still read well. What only a hand would do at leisure is done by a restart.
     fn refuse_what_was_cut_off(&self, policy: &Policy, own: &[std::net::SocketAddr]) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
@@ -181,6 +211,14 @@ impl Loader {
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+}
+
+/// Where state is: as configured, else as systemd says, else where packages put it.
+fn state_directory(settings: &Settings) -> PathBuf {
+    let given = settings.state_directory.clone();
+    // systemd gives several directories with colons between them.
+    let told = || std::env::var("STATE_DIRECTORY").ok()?.split(':').next().filter(|d| !d.is_empty()).map(PathBuf::from);
+    given.or_else(told).unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))
 }
 
 /// The machine's name: what `id.server` and NSID say unless `node_name` says otherwise. Empty when it cannot be had.
@@ -243,6 +281,9 @@ pub struct Reloader {
     /// What the last load looked at. After a failed one also what is behind the generation in force: whichever of them
     /// changes may be the repair. Written under the loader's lock.
     seen: Mutex<Versions>,
+    sources: Arc<Sources>,
+    /// What is to be fetched for the generation in force.
+    supplies: watch::Sender<Supplies>,
 }
 
 impl Reloader {
@@ -264,8 +305,13 @@ impl Reloader {
             needs_restart: Vec::new(),
             notes,
         };
+        for problem in &status.notes.problems {
+            tracing::error!("{}", problem.message);
+        }
         let seen = Mutex::new(loader.seen().clone());
-        Reloader { loader: Mutex::new(loader), resolver, started: settings, own, status: Mutex::new(status), seen }
+        let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
+        let (loader, status) = (Mutex::new(loader), Mutex::new(status));
+        Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies }
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
@@ -300,6 +346,7 @@ impl Reloader {
         let status = match loader.load(Some(&self.own), Some(&previous.forwarder), |_, _| {}) {
             Ok(loaded) => {
                 seen.clear();
+                self.supplies.send_replace(loader.supplies.clone());
                 self.put_in_force(loaded, started)
             }
             Err(errors) => {
@@ -343,6 +390,16 @@ impl Reloader {
     /// What the last load looked at, to be watched.
     pub fn seen(&self) -> Versions {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is to be fetched for the generation in force, now and whenever it changes.
+    pub fn supplies(&self) -> watch::Receiver<Supplies> {
+        self.supplies.subscribe()
+    }
+
+    /// Where fetched lists go.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
     }
 
     pub fn status(&self) -> ReloadStatus {

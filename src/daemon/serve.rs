@@ -15,6 +15,8 @@ use crate::config::{self, Settings};
 use crate::daemon::admin::{self, Admin};
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
 use crate::daemon::resolver::Resolver;
+use crate::daemon::sources::fetch::Limits;
+use crate::daemon::sources::supply::Supply;
 use crate::daemon::telemetry::Metrics;
 use crate::daemon::{clock, listener, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
@@ -63,7 +65,7 @@ pub async fn run(
 
     raise_file_limit();
     let embedded = options.config.is_none();
-    let mut loader = Loader::new(options.config);
+    let mut loader = Loader::new(options.config).keeping_state();
     let loading = tokio::task::spawn_blocking(move || {
         let loaded =
             check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None, progress));
@@ -102,12 +104,14 @@ pub async fn run(
 
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let listeners = bound.serve(&resolver, &stop, &tracker).map_err(|why| vec![format!("cannot serve: {why}")])?;
+    let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
     if let Some(listener) = admin_listener {
         let admin = Arc::new(Admin {
             resolver: Arc::clone(&resolver),
             reloader: Arc::clone(&reloader),
+            supply: Arc::clone(&supply),
             dns,
             started_at: clock::unix_secs(),
             scrape: Mutex::default(),
@@ -120,6 +124,7 @@ pub async fn run(
         });
     }
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
+    tokio::spawn(supply.run(stop.clone()));
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);

@@ -43,8 +43,12 @@ pub struct ListStatus {
     pub skipped: BTreeMap<String, u32>,
     /// The first skipped lines: `line: reason: text`.
     pub skipped_shown: Vec<String>,
-    /// Seconds since 1970; absent when it never was read.
+    /// When it was last read well, or known to be current: seconds since 1970; absent when it never was.
     pub last_success: Option<u64>,
+    /// Of a list that is fetched: when it will be again, seconds since 1970.
+    pub next_fetch: Option<u64>,
+    /// Tries that failed since the last good one.
+    pub failures: u32,
     pub error: Option<String>,
 }
 
@@ -90,6 +94,9 @@ impl Status {
         let cache = admin.resolver.cache.figures();
         let metrics = &admin.resolver.metrics;
         let error_of = |name: &str| reload.notes.problems.iter().find(|p| p.list == name).map(|p| p.message.clone());
+        let standing = |name: &str| admin.supply.standing(name);
+        let fetched_at = |name: &str| standing(name).and_then(|s| s.history.succeeded_at);
+        let fetch_error = |name: &str| standing(name).and_then(|s| s.history.error);
         let mut lists: Vec<ListStatus> = snapshot
             .lists
             .iter()
@@ -107,10 +114,15 @@ impl Status {
                     skipped_shown: report
                         .shown
                         .iter()
-                        .map(|s| format!("{}: {}: {}", s.line, s.reason, s.text))
+                        .map(|s| match report.place(s.line) {
+                            Some((file, line)) => format!("{file}:{line}: {}: {}", s.reason, s.text),
+                            None => format!("{}: {}: {}", s.line, s.reason, s.text),
+                        })
                         .collect(),
-                    last_success: reload.notes.read_at.get(&list.name).copied(),
-                    error: error_of(&list.name),
+                    last_success: fetched_at(&list.name).max(reload.notes.read_at.get(&list.name).copied()),
+                    next_fetch: standing(&list.name).map(|s| s.due_at),
+                    failures: standing(&list.name).map_or(0, |s| s.history.failures),
+                    error: fetch_error(&list.name).or_else(|| error_of(&list.name)),
                 })
             })
             .collect();
@@ -126,7 +138,12 @@ impl Status {
                 skipped: BTreeMap::new(),
                 skipped_shown: Vec::new(),
                 last_success: None,
-                error: Some(problem.message.clone()),
+                next_fetch: standing(&problem.list).map(|s| s.due_at),
+                failures: standing(&problem.list).map_or(0, |s| s.history.failures),
+                error: Some(match fetch_error(&problem.list) {
+                    Some(why) => format!("{}; {why}", problem.message),
+                    None => problem.message.clone(),
+                }),
             });
         }
         Status {
