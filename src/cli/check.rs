@@ -26,6 +26,9 @@ pub fn run(config: Option<&Path>) -> u8 {
                     }
                 }
             }
+            for (list, warning) in &loaded.notes.warnings {
+                println!("hint: list `{list}`: {warning}");
+            }
             for problem in &loaded.notes.problems {
                 println!("hint: {}", problem.message);
             }

@@ -1,29 +1,65 @@
-//! `lists status`: what each list holds, what was skipped, what is wrong.
+//! `lists status`: what each list holds, how old it is, what is wrong. `lists update`: fetch now.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::client::{self, Trouble};
-use crate::cli::{CANNOT_TELL, ListsStatusArgs, NO, YES};
+use crate::cli::language::Language;
+use crate::cli::review::reason_text;
+use crate::cli::{CANNOT_TELL, ListsStatusArgs, ListsUpdateArgs, NO, YES};
 use crate::daemon::admin::{ListStatus, Status};
+use crate::daemon::clock;
+use crate::daemon::sources::supply::Updated;
+use crate::engine::limits::LIST_FETCH;
+
+/// The longest fetch, a turn after another one, and a reload. Chosen.
+const UPDATE_TIMER: Duration = LIST_FETCH.saturating_mul(3);
+
+pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> u8 {
+    let query: Vec<(&str, &str)> = args.name.iter().map(|name| ("name", name.as_str())).collect();
+    let asked = client::admin_address(args.admin.admin, config)
+        .and_then(|address| client::post_json::<Vec<Updated>>(address, "/api/v1/lists/update", &query, UPDATE_TIMER));
+    let updated = match asked {
+        Ok(updated) => updated,
+        Err(trouble) => return complain(&trouble),
+    };
+    if args.json {
+        print_json(&updated);
+    } else if updated.is_empty() {
+        println!("no list has a `url`; files are taken up when they change");
+    }
+    for list in updated.iter().filter(|_| !args.json) {
+        let rules = list.rules.map_or(String::new(), |rules| format!(": {rules} rules"));
+        let error = list.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+        println!("{:<24} {}{rules}{error}", list.list, list.result);
+    }
+    if updated.iter().all(|list| list.error.is_none()) { YES } else { NO }
+}
+
+pub fn complain(trouble: &Trouble) -> u8 {
+    eprintln!("lachan: {trouble}");
+    match trouble {
+        Trouble::NoDaemon(_) => CANNOT_TELL,
+        Trouble::Refused(_) => NO,
+    }
+}
+
+pub fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => println!("{json}"),
+        Err(why) => eprintln!("lachan: {why}"),
+    }
+}
 
 pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
     let asked = client::admin_address(args.admin.admin, config)
         .and_then(|address| client::get_json::<Status>(address, "/api/v1/status", &[]));
     let status = match asked {
         Ok(status) => status,
-        Err(trouble) => {
-            eprintln!("lachan: {trouble}");
-            return match trouble {
-                Trouble::NoDaemon(_) => CANNOT_TELL,
-                Trouble::Refused(_) => NO,
-            };
-        }
+        Err(trouble) => return complain(&trouble),
     };
     if args.json {
-        match serde_json::to_string_pretty(&status.lists) {
-            Ok(json) => println!("{json}"),
-            Err(why) => eprintln!("lachan: {why}"),
-        }
+        print_json(&status.lists);
     } else {
         print_status(&status);
     }
@@ -36,15 +72,71 @@ fn print_status(status: &Status) {
     for error in &status.last_reload.errors {
         println!("  error: {error}");
     }
-    println!("{:<24} {:<14} {:>10} {:>9}  {:<8} source", "list", "category", "rules", "skipped", "format");
+    let now = clock::unix_secs();
+    println!("{:<24} {:<14} {:>10} {:>9} {:>6}  {:<8} source", "list", "category", "rules", "skipped", "age", "format");
     for list in &status.lists {
         let skipped: u32 = list.skipped.values().sum();
         let format = list.format.as_deref().unwrap_or("-");
         println!(
-            "{:<24} {:<14} {:>10} {:>9}  {:<8} {}",
-            list.name, list.category, list.rules, skipped, format, list.source
+            "{:<24} {:<14} {:>10} {:>9} {:>6}  {:<8} {}",
+            list.name,
+            list.category,
+            list.rules,
+            skipped,
+            list.last_success.map_or("never".to_owned(), |at| span(now.saturating_sub(at))),
+            format,
+            list.source
         );
+        if let Some(at) = list.next_fetch {
+            let failures = match list.failures {
+                0 => String::new(),
+                1 => " (the last try failed)".to_owned(),
+                count => format!(" (the last {count} tries failed)"),
+            };
+            match at > now {
+                true => println!("    next fetch in {}{failures}", span(at - now)),
+                false => println!("    being fetched{failures}"),
+            }
+        }
+        print_decided(list, now);
         print_skipped(list);
+    }
+}
+
+/// Seconds as people say them: `45 s`, `12 m`, `7 h`, `3 d`.
+pub fn span(secs: u64) -> String {
+    match secs {
+        0..120 => format!("{secs} s"),
+        120..7_200 => format!("{} m", secs / 60),
+        7_200..172_800 => format!("{} h", secs / 3_600),
+        _ => format!("{} d", secs / 86_400),
+    }
+}
+
+/// What waits, and what was decided by hand.
+fn print_decided(list: &ListStatus, now: u64) {
+    let language = Language::of_user();
+    if let Some(held) = &list.held {
+        let (rules, age, name) = (held.rules, span(now.saturating_sub(held.since)), &list.name);
+        match language {
+            Language::English => println!("    held since {age}: {rules} rules wait; lachan lists diff {name}"),
+            Language::Vietnamese => println!("    chờ duyệt từ {age} trước: {rules} luật; lachan lists diff {name}"),
+        }
+        held.reasons.iter().for_each(|reason| println!("      {}", reason_text(language, reason)));
+    }
+    if let Some(since) = list.disabled_since {
+        let age = span(now.saturating_sub(since));
+        match language {
+            Language::English => println!("    disabled since {age}: it blocks nothing"),
+            Language::Vietnamese => println!("    đã tắt từ {age} trước: không chặn gì"),
+        }
+    }
+    if list.pinned {
+        let pinned = language.pick("pinned by `lists rollback`", "giữ bản cũ do `lists rollback`");
+        println!("    {pinned}");
+    }
+    for warning in &list.warnings {
+        println!("    {}: {warning}", language.pick("warning", "cảnh báo"));
     }
 }
 

@@ -16,7 +16,9 @@ use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Host, UpstreamTable};
 
 use super::errors::{Sink, Spanned, suggestion};
+use super::files::is_pattern;
 use super::gate::{self, GateSpec};
+use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{Learn, PopularSettings, Settings, default, people, values};
 
@@ -87,6 +89,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
                 .map_or(gate::POPULAR_TOP, |top| usize::try_from(top).expect("read as 1 or more")),
             learn: spec.gate.learn.as_ref().map_or(Learn::Memory, |learn| learn.value),
         },
+        list_urls: spec.lists.iter().filter_map(|list| list_url(list, sink)).collect(),
         time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
     }
 }
@@ -231,7 +234,8 @@ fn list(spec: &ListSpec, gates: &GateSpec, categories: &Categories, sink: &Sink)
     }
     let category =
         spec.category.as_ref().and_then(|c| category_id(c, &format!("`category` in [list.{name}]"), categories, sink));
-    let source = spec.file.as_ref().and_then(|file| source(file, name, sink));
+    let url = || spec.url.as_ref().map(|url| ListSource::Url(url.value.to_string()));
+    let source = spec.file.as_ref().and_then(|file| source(file, name, sink)).or_else(url);
     Some(ListSettings {
         name: name.clone(),
         category: category?,
@@ -248,6 +252,7 @@ fn list(spec: &ListSpec, gates: &GateSpec, categories: &Categories, sink: &Sink)
 
 fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource> {
     let Some(built_in) = file.value.strip_prefix("builtin:") else {
+        check_pattern(file, list, sink);
         return Some(ListSource::File(absolute(file, sink)));
     };
     if !default::BUILT_IN_LISTS.contains(&built_in) {
@@ -256,6 +261,21 @@ fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource>
         return None;
     }
     Some(ListSource::BuiltIn(built_in.to_owned()))
+}
+
+/// A pattern stands for names of files only, and can be read as one.
+fn check_pattern(file: &Spanned<String>, list: &str, sink: &Sink) {
+    let (directory, name) = file.value.rsplit_once('/').unwrap_or(("", &file.value));
+    if directory.contains(['*', '?']) {
+        let message =
+            format!("`file` in [list.{list}]: a pattern may stand in the last part only, as in \"lists/*.txt\"");
+        sink.error(file.at, message);
+    }
+    if is_pattern(name)
+        && let Err(why) = glob::Pattern::new(name)
+    {
+        sink.error(file.at, format!("`file` in [list.{list}]: {name:?} is no pattern: {why}"));
+    }
 }
 
 /// A category that is blocked but that no list has blocks nothing; somebody should know.

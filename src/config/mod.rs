@@ -16,6 +16,7 @@ pub mod default;
 mod errors;
 mod files;
 mod gate;
+mod list_url;
 mod lower;
 mod people;
 mod reader;
@@ -29,7 +30,8 @@ mod versions;
 mod tests;
 
 pub use errors::ConfigError;
-pub use files::read_steady;
+pub use files::{list_parts, read_steady};
+pub use list_url::ListUrl;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -66,6 +68,8 @@ pub struct Settings {
     /// An IANA name that is in the database.
     pub time_zone: String,
     pub popular: PopularSettings,
+    /// Lists that are fetched.
+    pub list_urls: Vec<ListUrl>,
 }
 
 /// From what it is known which names are popular.

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use minisign_verify::PublicKey;
+use url::Url;
 
 use crate::engine::category::Layer;
 use crate::engine::compile::{Strangers, YouTube};
@@ -17,6 +19,7 @@ use crate::engine::verdict::BlockResponse;
 
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
+use super::list_url;
 use super::reader::{Section, one_of};
 use super::server::server;
 use super::tree::Table;
@@ -96,6 +99,11 @@ pub(super) struct ListSpec {
     pub format: Option<Spanned<Format>>,
     pub reach: Option<Spanned<Reach>>,
     pub file: Option<Spanned<String>>,
+    pub url: Option<Spanned<Url>>,
+    pub refresh: Option<Spanned<Duration>>,
+    pub sha256: Option<Spanned<[u8; 32]>>,
+    pub minisign_key: Option<Spanned<PublicKey>>,
+    pub allow_private: Option<bool>,
     pub required: Option<bool>,
     pub obey_public_suffixes: Option<Spanned<bool>>,
     pub gate: GateSpec,
@@ -241,16 +249,24 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
         section.missing("category", "\"adult\"");
     }
     if !section.has("file") && !section.has("url") {
-        section.missing("file", "\"blocklists/adult.txt\"");
+        section.missing("file", "\"blocklists/adult.txt\"` or `url = \"https://lists.example/adult.txt\"");
     }
-    section.not_built("url", "lists by URL are");
-    section.not_built("refresh", "lists by URL are");
+    section.only_with("url", &["refresh", "sha256", "minisign_key", "allow_private"]);
+    section.not_with("file", "url");
     let spec = ListSpec {
         name,
         category: section.string("category", not_empty),
         format: section.string("format", format),
         reach: section.choice("match", &[("exact", Reach::Exact), ("subtree", Reach::Subtree)]),
         file: section.string("file", not_empty),
+        url: section.string("url", list_url::url),
+        refresh: section.quantity("refresh", |text| {
+            // Shorter troubles the publisher, longer leaves a list to age. Chosen.
+            values::duration_within(text, ("5 minutes", 300 * SECOND), ("30 days", 30 * DAY))
+        }),
+        sha256: section.string("sha256", list_url::sha256),
+        minisign_key: section.string("minisign_key", list_url::minisign_key),
+        allow_private: section.boolean("allow_private"),
         required: section.boolean("required"),
         obey_public_suffixes: section.choice("public_suffixes", &[("obey", true), ("spare", false)]),
         gate: gate::of_list(&mut section, TOP_LEVEL),

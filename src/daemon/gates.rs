@@ -79,7 +79,7 @@ pub struct Held {
     pub rules: usize,
     pub reasons: Vec<HoldReason>,
     /// The bounds that it was judged by; with others it is judged again.
-    bounds: Option<GateSettings>,
+    pub bounds: Option<GateSettings>,
 }
 
 /// A version that asks to go into force.
@@ -90,6 +90,13 @@ pub struct Candidate<'a> {
     /// Of the same source; `None` for a list's first version.
     pub in_force: Option<&'a RuleSet>,
     pub new: &'a RuleSet,
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let reasons: Vec<String> = self.reasons.iter().map(ToString::to_string).collect();
+        write!(f, "a new version of {} rules is held: {}", self.rules, reasons.join("; "))
+    }
 }
 
 impl Gates {
@@ -167,18 +174,22 @@ impl Gates {
             return Ok(Vec::new());
         }
         let bounds = Some(settings.gate);
-        if let Some(held) = known.held.filter(|held| held.sha256 == sha256 && held.bounds == bounds) {
+        let is_pinned = known.pinned.is_some();
+        let stands = |held: &Held| {
+            held.sha256 == sha256 && held.bounds == bounds && held.reasons.contains(&HoldReason::Pinned) == is_pinned
+        };
+        if let Some(held) = known.held.filter(stands) {
             return Err(held);
         }
         let mut reasons = match self.judge(candidate) {
-            Decision::Accept { warnings } if known.pinned.is_none() => {
+            Decision::Accept { warnings } if !is_pinned => {
                 self.change(&settings.name, |list| list.held = None);
                 return Ok(warnings);
             }
             Decision::Accept { .. } => Vec::new(),
             Decision::Hold { reasons } => reasons,
         };
-        if known.pinned.is_some() {
+        if is_pinned {
             reasons.insert(0, HoldReason::Pinned);
         }
         let held = Held {

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cache;
 pub mod clock;
+pub mod decide;
 pub mod explain;
 pub mod forwarder;
 pub mod gates;

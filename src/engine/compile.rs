@@ -88,8 +88,10 @@ pub struct ListSettings {
 pub enum ListSource {
     /// A starter list compiled in.
     BuiltIn(String),
-    /// A file, made absolute against the configuration file that names it.
+    /// A file, a directory or a pattern of files, made absolute against the configuration file that names it.
     File(std::path::PathBuf),
+    /// A URL that it is fetched from.
+    Url(String),
 }
 
 /// YouTube's restricted mode.

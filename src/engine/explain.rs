@@ -15,7 +15,7 @@ use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
-use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::snapshot::{List, ListRole, Snapshot};
 use crate::engine::verdict::{Block, Cause, EdeCode, ListId, Rung, Target};
 
 /// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
@@ -235,7 +235,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
                 told.rule = Some(rule_text(owner, reach));
                 // A built-in or own list has positions, not lines of a file.
                 if at.configured.is_some() {
-                    told.line = Some(line);
+                    tell_line(told, at, line);
                     provenance = Some(Provenance { list: *list, line });
                 }
             }
@@ -249,7 +249,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
                 && let Some((net, line)) = address_rule(snapshot, *list, address)
             {
                 told.rule = Some(net_text(net));
-                told.line = Some(line);
+                tell_line(told, at, line);
                 provenance = Some(Provenance { list: *list, line });
             }
             from = Some(*list);
@@ -259,6 +259,15 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
     }
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
     provenance
+}
+
+/// The line, and the one file it is in.
+fn tell_line(told: &mut Explanation, list: &List, line: u32) {
+    let place = list.configured.as_ref().and_then(|c| c.report.place(line));
+    told.line = Some(place.map_or(line, |(_, line)| line));
+    if let Some((file, _)) = place {
+        told.file = Some(file.to_owned());
+    }
 }
 
 fn sentence(
@@ -394,6 +403,7 @@ fn source(source: &ListSource) -> String {
     match source {
         ListSource::BuiltIn(name) => format!("builtin:{name}"),
         ListSource::File(path) => path.display().to_string(),
+        ListSource::Url(url) => url.clone(),
     }
 }
 

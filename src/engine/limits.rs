@@ -27,6 +27,20 @@ pub const PROFILES_MAX: usize = 1 << 16;
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
 pub const LIST_FILE_OCTETS_MAX: u64 = 1 << 30;
+/// Files of one list that is a directory or a pattern. Chosen.
+pub const LIST_PARTS_MAX: usize = 1_000;
+/// Lists being fetched at once: each may take [`LIST_FILE_OCTETS_MAX`] of memory and as much again when it is unpacked.
+pub const LIST_FETCHES_MAX: usize = 2;
+/// Redirects that a fetch follows; real ones need two or three. Chosen.
+pub const LIST_REDIRECTS_MAX: usize = 5;
+/// Size of a detached signature, in octets; a real one is 300.
+pub const LIST_SIGNATURE_OCTETS_MAX: u64 = 16 * 1024;
+/// Whole time of a fetch: 220 MB in it need 3 Mbit/s.
+pub const LIST_FETCH: Duration = Duration::from_secs(600);
+/// A fetch without an octet for so long has failed. Chosen.
+pub const LIST_FETCH_IDLE: Duration = Duration::from_secs(30);
+/// A connection to a list's host that is not made in this time is a failure. Chosen.
+pub const LIST_FETCH_CONNECT: Duration = Duration::from_secs(10);
 /// Lines that hold something which `format = "auto"` looks at. Chosen: past any preamble of local names.
 pub const LIST_SNIFF_LINES_MAX: usize = 100;
 /// A list is refused when more than this share of its lines cannot be read, in percent. Chosen, not derived.

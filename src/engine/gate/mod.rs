@@ -263,11 +263,11 @@ impl std::fmt::Display for HoldReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             HoldReason::MustNotBlock { count, max, names } => {
-                write!(f, "it newly hits {count} names that should not be blocked (at most {max}): ")?;
+                write!(f, "it hits {count} names that should not be blocked (at most {max}): ")?;
                 write_names(*count, names, f)
             }
             HoldReason::Popular { count, max, names } => {
-                write!(f, "it newly hits {count} popular names (at most {max}): ")?;
+                write!(f, "it hits {count} popular names (at most {max}): ")?;
                 write_names(*count, names, f)
             }
             HoldReason::Questions { share, max } => {
