@@ -4,6 +4,7 @@ mod admin;
 mod commands;
 mod flood;
 mod lifetime;
+mod supply;
 mod wildcard;
 
 use crate::harness::process::{Served, with_upstream};
