@@ -73,18 +73,21 @@ fn print_status(status: &Status) {
         println!("  error: {error}");
     }
     let now = clock::unix_secs();
-    println!("{:<24} {:<14} {:>10} {:>9} {:>6}  {:<8} source", "list", "category", "rules", "skipped", "age", "format");
+    println!(
+        "{:<24} {:<14} {:>10} {:>9}  {:<8} {:>5}  source",
+        "list", "category", "rules", "skipped", "format", "age"
+    );
     for list in &status.lists {
         let skipped: u32 = list.skipped.values().sum();
         let format = list.format.as_deref().unwrap_or("-");
         println!(
-            "{:<24} {:<14} {:>10} {:>9} {:>6}  {:<8} {}",
+            "{:<24} {:<14} {:>10} {:>9}  {:<8} {:>5}  {}",
             list.name,
             list.category,
             list.rules,
             skipped,
-            list.last_success.map_or("never".to_owned(), |at| span(now.saturating_sub(at))),
             format,
+            list.last_success.map_or("never".to_owned(), |at| span(now.saturating_sub(at))),
             list.source
         );
         if let Some(at) = list.next_fetch {
@@ -103,13 +106,13 @@ fn print_status(status: &Status) {
     }
 }
 
-/// Seconds as people say them: `45 s`, `12 m`, `7 h`, `3 d`.
+/// Seconds in short: `45s`, `12m`, `7h`, `3d`.
 pub fn span(secs: u64) -> String {
     match secs {
-        0..120 => format!("{secs} s"),
-        120..7_200 => format!("{} m", secs / 60),
-        7_200..172_800 => format!("{} h", secs / 3_600),
-        _ => format!("{} d", secs / 86_400),
+        0..120 => format!("{secs}s"),
+        120..7_200 => format!("{}m", secs / 60),
+        7_200..172_800 => format!("{}h", secs / 3_600),
+        _ => format!("{}d", secs / 86_400),
     }
 }
 

@@ -195,7 +195,10 @@ impl Sources {
                 let version = Version::of_list(path);
                 seen.entry(path.clone()).or_insert_with(|| version.clone());
                 match known.filter(|good| good.lines == Lines::Files(version.clone())) {
-                    Some(good) => Ok(good),
+                    Some(good) => {
+                        self.withdraw(&settings.name);
+                        Ok(good)
+                    }
                     None => self.read_file(settings, path, version),
                 }
             }
@@ -319,6 +322,7 @@ impl Sources {
     /// The server says that the version we have is the current one. Blocks.
     pub fn confirm(&self, settings: &ListSettings) {
         if let Some(Good { record: Some(record), .. }) = self.fetched(settings) {
+            self.withdraw(&settings.name);
             self.note(settings, Record { checked_at: clock::unix_secs(), ..record });
         }
     }
@@ -461,71 +465,4 @@ pub fn built_in_line(name: &str, line: u32) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::engine::category::CategoryId;
-    use crate::engine::gate::{GateSettings, TreeKey};
-    use crate::engine::list::Format;
-
-    fn gates() -> Gates {
-        Gates::new(TreeKey(1, 2), &crate::daemon::reload::built_in())
-    }
-
-    fn settings(path: &Path, required: bool) -> ListSettings {
-        ListSettings {
-            name: "x".into(),
-            category: CategoryId(0),
-            options: ParseOptions { format: Format::Auto, bare_reach: None },
-            source: ListSource::File(path.to_owned()),
-            required,
-            obey_public_suffixes: false,
-            gate: GateSettings::OPEN,
-        }
-    }
-
-    #[test]
-    fn a_broken_file_keeps_the_last_good_version() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("list.txt");
-        std::fs::write(&path, "one.example.com\n").unwrap();
-        let sources = Sources::new(gates());
-        let lists = [settings(&path, true)];
-        assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
-        for broken in ["<!doctype html><html>404</html>\n", "\0\x01\x02\x03", "", "# updated\n"] {
-            std::fs::write(&path, broken).unwrap();
-            let load = sources.load(&lists, |_, _| {});
-            assert_eq!(load.lists[0].rules.rule_count(), 1, "{broken:?}");
-            assert!(load.problems[0].message.contains("last good version stays"), "{}", load.problems[0].message);
-            assert!(!load.problems[0].fatal);
-        }
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.rule_count(), 1);
-        std::fs::write(&path, "one.example.com\ntwo.example.com\n").unwrap();
-        let load = sources.load(&lists, |_, _| {});
-        assert_eq!((load.lists[0].rules.rule_count(), load.problems.len()), (2, 0));
-    }
-
-    #[test]
-    fn a_list_that_never_was_good_is_fatal_unless_it_need_not_be() {
-        let sources = Sources::new(gates());
-        let gone = Path::new("/nonexistent/list.txt");
-        let load = sources.load(&[settings(gone, true)], |_, _| {});
-        assert!(load.problems[0].fatal);
-        let load = sources.load(&[settings(gone, false)], |_, _| {});
-        assert!(!load.problems[0].fatal && load.lists.is_empty());
-    }
-
-    #[test]
-    fn an_unchanged_file_is_not_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("list.txt");
-        std::fs::write(&path, "one.example.com\n").unwrap();
-        let sources = Sources::new(gates());
-        let lists = [settings(&path, true)];
-        let first = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
-        let second = Arc::clone(&sources.load(&lists, |_, _| {}).lists[0].rules);
-        assert!(Arc::ptr_eq(&first, &second));
-    }
-}
+mod tests;

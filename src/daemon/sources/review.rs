@@ -60,8 +60,10 @@ impl Sources {
 
     /// The version in force is the publisher's again, or a person's wish: nothing waits.
     pub(super) fn withdraw(&self, list: &str) {
-        self.gates.change(list, |decided| decided.held = None);
-        self.forget_waiting(list);
+        if self.gates.of(list).held.is_some() {
+            self.gates.change(list, |decided| decided.held = None);
+            self.forget_waiting(list);
+        }
     }
 
     fn waiting_record(&self, list: &str) -> Option<Record> {

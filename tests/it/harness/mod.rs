@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod process;
+pub mod publisher;
 pub mod resolver;
 pub mod upstream;
 
