@@ -33,8 +33,7 @@ pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
     sources: Arc<Sources>,
-    /// Last good versions of lists are kept on disk.
-    keeps_state: bool,
+    state: State,
     supplies: Supplies,
     built_in: BuiltIn,
     seed: HashSeed,
@@ -43,6 +42,16 @@ pub struct Loader {
     lists_in_force: usize,
     /// What the last load looked at, good or not, as it was before it was read.
     seen: Versions,
+}
+
+/// What a loader does with the state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unused,
+    /// Read, never written to.
+    Read,
+    /// Last good versions of lists are kept there.
+    Kept,
 }
 
 /// A generation ready to go into force.
@@ -90,7 +99,7 @@ impl Loader {
         Loader {
             path,
             sources: Arc::default(),
-            keeps_state: false,
+            state: State::Unused,
             supplies: Supplies::default(),
             built_in: built_in(),
             seed,
@@ -101,9 +110,13 @@ impl Loader {
     }
 
     /// Keeps last good versions of lists in the state directory: for the process that serves, and no other.
-    pub fn keeping_state(mut self) -> Loader {
-        self.keeps_state = true;
-        self
+    pub fn keeping_state(self) -> Loader {
+        Loader { state: State::Kept, ..self }
+    }
+
+    /// Takes lists that are fetched from the state directory, as whoever serves left them there.
+    pub fn reading_state(self) -> Loader {
+        Loader { state: State::Read, ..self }
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -188,11 +201,16 @@ impl Loader {
     /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
     fn keep_state(&self, settings: &Settings, policy: &Policy) -> Option<String> {
         let is_kept = |list: &ListSettings| !matches!(list.source, ListSource::BuiltIn(_));
-        if !self.keeps_state || !policy.lists.iter().any(is_kept) {
-            return None;
-        }
         let directory = state_directory(settings);
-        let unkept = self.sources.keep_in(&directory).err()?;
+        let unkept = match self.state {
+            State::Unused => None,
+            State::Read => {
+                self.sources.look_into(&directory);
+                None
+            }
+            State::Kept if !policy.lists.iter().any(is_kept) => None,
+            State::Kept => self.sources.keep_in(&directory).err(),
+        }?;
         Some(format!("{unkept}: no list is kept for the next start (state_directory = {})", directory.display()))
     }
 

@@ -10,6 +10,7 @@ mod files;
 pub mod gate;
 pub mod inflate;
 mod names;
+pub mod outcome;
 pub mod schedule;
 pub mod store;
 pub mod supply;
@@ -124,7 +125,7 @@ impl Sources {
             load.in_force.insert(settings.name.clone(), good.lines);
             load.lists.push(LoadedList { settings: settings.clone(), rules: good.rules });
         }
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             let names: Vec<&str> = lists.iter().map(|list| list.name.as_str()).collect();
             store.forget_others(&names, clock::unix_secs());
         }
@@ -142,6 +143,11 @@ impl Sources {
             let _ = self.store.set(store);
         }
         Ok(())
+    }
+
+    /// Reads what a resolver keeps in a state directory, and keeps nothing.
+    pub fn look_into(&self, state_directory: &Path) {
+        self.store.get_or_init(|| Store::look_into(state_directory));
     }
 
     /// The list as it is now, from memory when nothing about it changed.
@@ -180,7 +186,7 @@ impl Sources {
             return Err(why);
         }
         let now = clock::unix_secs();
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             let mut record = new_record(settings, &rules, now);
             note_unkept(&settings.name, store.put(&settings.name, &mut record, &text));
         }
@@ -211,7 +217,7 @@ impl Sources {
         }
         let record = new_record(settings, &rules, now);
         let mut record = Record { published_sha256: Some(published_sha256), etag, last_modified, ..record };
-        let lines = match self.store.get() {
+        let lines = match self.own_store() {
             None => {
                 record.describe(&text);
                 Lines::Gone
@@ -243,7 +249,7 @@ impl Sources {
     }
 
     fn note(&self, settings: &ListSettings, record: Record) {
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             note_unkept(&settings.name, store.note(&settings.name, &record));
         }
         if let Some(good) = self.memory().get_mut(&settings.name) {
@@ -283,6 +289,12 @@ impl Sources {
                 Ok(rules) => {
                     let lines = Lines::Stored(store.path(&settings.name, &record));
                     let checked_at = record.checked_at;
+                    // What was fetched while this was read is newer.
+                    let known = self.memory().get(&settings.name).cloned();
+                    let is_newer = |good: &Good| good.source == settings.source && good.options == settings.options;
+                    if let Some(good) = known.filter(|good| is_newer(good) && good.read_at >= checked_at) {
+                        return Some(good);
+                    }
                     let record = from_url.then_some(record);
                     return Some(self.remember(settings, rules, checked_at, lines, record));
                 }
@@ -300,6 +312,10 @@ impl Sources {
         }
         let kept = self.store.get()?.versions(&settings.name)?.current;
         (kept.source == source_text(&settings.source)).then_some(Summary { rules: kept.rules })
+    }
+
+    fn own_store(&self) -> Option<&Store> {
+        self.store.get().filter(|store| store.is_ours())
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Good>> {
