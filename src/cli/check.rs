@@ -29,7 +29,14 @@ pub fn run(config: Option<&Path>) -> u8 {
             for (list, warning) in &loaded.notes.warnings {
                 println!("hint: list `{list}`: {warning}");
             }
-            for problem in &loaded.notes.problems {
+            for list in &loaded.settings.list_urls {
+                println!(
+                    "hint: list `{}` ({}) is fetched when the resolver runs; it is not looked at here",
+                    list.list, list.url
+                );
+            }
+            let is_fetched = |name: &str| loaded.settings.list_urls.iter().any(|list| list.list == name);
+            for problem in loaded.notes.problems.iter().filter(|problem| !is_fetched(&problem.list)) {
                 println!("hint: {}", problem.message);
             }
             let rules = rule_count(snapshot);

@@ -9,7 +9,7 @@ use crate::cli::review::reason_text;
 use crate::cli::{CANNOT_TELL, ListsStatusArgs, ListsUpdateArgs, NO, YES};
 use crate::daemon::admin::{ListStatus, Status};
 use crate::daemon::clock;
-use crate::daemon::sources::supply::Updated;
+use crate::daemon::sources::outcome::Updated;
 use crate::engine::limits::LIST_FETCH;
 
 /// The longest fetch, a turn after another one, and a reload. Chosen.

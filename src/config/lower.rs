@@ -117,7 +117,10 @@ fn check_listeners(spec: &Spec, sink: &Sink) {
             sink.error(at, format!("`admin` in [listen] is {admin}, which `dns` takes already"));
         }
         if !admin.ip().is_loopback() {
-            sink.hint(at, format!("`admin` is {admin}: whoever reaches it reads metrics and status"));
+            sink.hint(
+                at,
+                format!("`admin` is {admin}: whoever reaches it reads metrics and status, and may have lists fetched"),
+            );
         }
     }
 }

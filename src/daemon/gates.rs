@@ -147,11 +147,16 @@ impl Gates {
 
     /// Remembers decisions in a state directory from now on, and takes up those that are there.
     pub fn keep_in(&self, state_directory: &Path) {
+        if self.decisions().file.is_none() {
+            self.look_into(state_directory);
+            self.decisions().file = Some(state_directory.join(DECISIONS));
+        }
+    }
+
+    /// Takes up the decisions that are in a state directory, and writes none there.
+    pub fn look_into(&self, state_directory: &Path) {
         let file = state_directory.join(DECISIONS);
         let mut decisions = self.decisions();
-        if decisions.file.as_ref() == Some(&file) {
-            return;
-        }
         match std::fs::exists(&file).map(|is_there| is_there.then(|| read_decisions(&file))) {
             Ok(Some(Ok(kept))) => decisions.lists.extend(kept.lists),
             Ok(Some(Err(why))) => {
@@ -159,7 +164,6 @@ impl Gates {
             }
             Ok(None) | Err(_) => {}
         }
-        decisions.file = Some(file);
     }
 
     /// Decides whether a version goes into force. What a person decided about this very version stands.
@@ -343,7 +347,7 @@ mod tests {
 
     fn admit(gates: &Gates, settings: &ListSettings, sha256: &str, text: &str) -> Result<Vec<HoldReason>, Held> {
         let new = rules(text);
-        gates.admit(&Candidate { settings, supply: Supply::Delivered, sha256, in_force: None, new: &new })
+        gates.admit(&Candidate { settings, supply: Supply::Directory, sha256, in_force: None, new: &new })
     }
 
     #[test]

@@ -36,8 +36,7 @@ pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
     sources: Arc<Sources>,
-    /// Last good versions of lists are kept on disk.
-    keeps_state: bool,
+    state: State,
     supplies: Supplies,
     built_in: BuiltIn,
     seed: HashSeed,
@@ -46,6 +45,16 @@ pub struct Loader {
     lists_in_force: usize,
     /// What the last load looked at, good or not, as it was before it was read.
     seen: Versions,
+}
+
+/// What a loader does with the state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unused,
+    /// Read, never written to.
+    Read,
+    /// Last good versions of lists are kept there.
+    Kept,
 }
 
 /// A generation ready to go into force.
@@ -102,7 +111,7 @@ impl Loader {
         Loader {
             path,
             sources: Arc::new(Sources::new(gates)),
-            keeps_state: false,
+            state: State::Unused,
             supplies: Supplies::default(),
             built_in,
             seed,
@@ -113,9 +122,13 @@ impl Loader {
     }
 
     /// Keeps last good versions of lists in the state directory: for the process that serves, and no other.
-    pub fn keeping_state(mut self) -> Loader {
-        self.keeps_state = true;
-        self
+    pub fn keeping_state(self) -> Loader {
+        Loader { state: State::Kept, ..self }
+    }
+
+    /// Takes lists that are fetched from the state directory, as whoever serves left them there.
+    pub fn reading_state(self) -> Loader {
+        Loader { state: State::Read, ..self }
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -184,6 +197,8 @@ impl Loader {
             ForwarderOptions { bootstrap: settings.bootstrap.clone(), ca_file: settings.tls_roots.clone(), own };
         let forwarder = Forwarder::new(Arc::clone(&snapshot.routes), options, previous).map_err(|why| vec![why])?;
         self.generation += 1;
+        let gates = self.sources.gates();
+        let snapshot = snapshot.without_lists(self.generation, &|list| gates.is_disabled(list));
         self.lists_in_force = list_count;
         self.supplies = supplies;
         let notes = Notes {
@@ -203,16 +218,24 @@ impl Loader {
 impl Loader {
     /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
     fn keep_state(&self, settings: &Settings, policy: &Policy) -> Option<String> {
-        if !self.keeps_state {
-            return None;
-        }
-        let directory = state_directory(settings);
         let is_kept = |list: &ListSettings| !matches!(list.source, ListSource::BuiltIn(_));
-        let kept = if policy.lists.iter().any(is_kept) { self.sources.keep_in(&directory) } else { Ok(()) };
-        let Err(unkept) = kept else {
-            self.sources.gates().keep_in(&directory);
-            return None;
-        };
+        let directory = state_directory(settings);
+        let gates = self.sources.gates();
+        let unkept = match self.state {
+            State::Unused => None,
+            State::Read => {
+                self.sources.look_into(&directory);
+                gates.look_into(&directory);
+                None
+            }
+            State::Kept => {
+                let kept = if policy.lists.iter().any(is_kept) { self.sources.keep_in(&directory) } else { Ok(()) };
+                if kept.is_ok() {
+                    gates.keep_in(&directory);
+                }
+                kept.err()
+            }
+        }?;
         Some(format!("{unkept}: no list is kept for the next start (state_directory = {})", directory.display()))
     }
 
@@ -349,11 +372,7 @@ impl Reloader {
         let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
         let (loader, status) = (Mutex::new(loader), Mutex::new(status));
         let swapping = Mutex::default();
-        let reloader = Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies, swapping };
-        if reloader.status().notes.lists.iter().any(|list| reloader.sources.gates().is_disabled(&list.name)) {
-            reloader.mask_again();
-        }
-        reloader
+        Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies, swapping }
     }
 
     /// Takes lists out of the generation in force, or puts them in again, as decided; rules stay as they are. Does not wait

@@ -162,10 +162,13 @@ impl Status {
             .collect();
         // A list that never loaded is not in the snapshot; it must not be missing from the picture.
         for problem in reload.notes.problems.iter().filter(|p| !snapshot.lists.iter().any(|l| l.name == p.list)) {
+            let supplies = admin.reloader.supplies();
+            let supplies = supplies.borrow();
+            let settings = supplies.lists.iter().map(|list| &list.settings).find(|list| list.name == problem.list);
             lists.push(ListStatus {
                 name: problem.list.clone(),
-                category: String::new(),
-                source: String::new(),
+                category: settings.map_or(String::new(), |s| snapshot.categories.get(s.category).name.clone()),
+                source: settings.map_or(String::new(), |s| source_text(&s.source)),
                 format: None,
                 rules: 0,
                 lines: 0,

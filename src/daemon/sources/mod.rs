@@ -9,6 +9,7 @@ pub mod fetch;
 mod files;
 pub mod inflate;
 mod names;
+pub mod outcome;
 mod review;
 pub mod schedule;
 pub mod store;
@@ -157,7 +158,7 @@ impl Sources {
             load.in_force.insert(settings.name.clone(), good.lines);
             load.lists.push(LoadedList { settings: settings.clone(), rules: good.rules });
         }
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             let names: Vec<&str> = lists.iter().map(|list| list.name.as_str()).collect();
             store.forget_others(&names, clock::unix_secs());
         }
@@ -175,6 +176,11 @@ impl Sources {
             let _ = self.store.set(store);
         }
         Ok(())
+    }
+
+    /// Reads what a resolver keeps in a state directory, and keeps nothing.
+    pub fn look_into(&self, state_directory: &Path) {
+        self.store.get_or_init(|| Store::look_into(state_directory));
     }
 
     /// The list as it is now, from memory when nothing about it changed.
@@ -220,10 +226,10 @@ impl Sources {
         record.describe(&text);
         let supply = match text {
             Text::Whole(_) => Supply::Hand,
-            Text::Parts(_) => Supply::Delivered,
+            Text::Parts(_) => Supply::Directory,
         };
         let warnings = self.admit(settings, supply, &record, &text, &rules).map_err(Stuck::Held)?;
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             note_unkept(&settings.name, store.put(&settings.name, &mut record, &text));
         }
         let good = self.remember(settings, rules, now, Lines::Files(version), None);
@@ -249,7 +255,7 @@ impl Sources {
         let in_force = match supply {
             // By hand only an emptied file is held, so what was before matters for that alone.
             Supply::Hand if rules.rule_count() > 0 => None,
-            Supply::Hand | Supply::Delivered => self.in_force(settings, record),
+            Supply::Hand | Supply::Directory | Supply::Fetched => self.in_force(settings, record),
         };
         let sha256 = record.sha256.as_str();
         let candidate = Candidate { settings, supply, sha256, in_force: in_force.as_deref(), new: rules };
@@ -300,7 +306,7 @@ impl Sources {
         let record = new_record(settings, &rules, now);
         let mut record = Record { published_sha256: Some(published_sha256), etag, last_modified, ..record };
         record.describe(&text);
-        if let Err(held) = self.admit(settings, Supply::Delivered, &record, &text, &rules) {
+        if let Err(held) = self.admit(settings, Supply::Fetched, &record, &text, &rules) {
             return Offered::Held(held.to_string());
         }
         let good = self.accept(settings, record, &text, rules);
@@ -309,7 +315,7 @@ impl Sources {
 
     /// Makes a fetched version the list's; it goes into force with the next load.
     fn accept(&self, settings: &ListSettings, mut record: Record, text: &Text, rules: RuleSet) -> Good {
-        let lines = match self.store.get() {
+        let lines = match self.own_store() {
             None => Lines::Gone,
             Some(store) => match note_unkept(&settings.name, store.put(&settings.name, &mut record, text)) {
                 true => Lines::Stored(store.path(&settings.name, &record)),
@@ -338,7 +344,7 @@ impl Sources {
     }
 
     fn note(&self, settings: &ListSettings, record: Record) {
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             note_unkept(&settings.name, store.note(&settings.name, &record));
         }
         if let Some(good) = self.memory().get_mut(&settings.name) {
@@ -378,6 +384,12 @@ impl Sources {
                 Ok(rules) => {
                     let lines = Lines::Stored(store.path(&settings.name, &record));
                     let checked_at = record.checked_at;
+                    // What was fetched while this was read is newer.
+                    let known = self.memory().get(&settings.name).cloned();
+                    let is_newer = |good: &Good| good.source == settings.source && good.options == settings.options;
+                    if let Some(good) = known.filter(|good| is_newer(good) && good.read_at >= checked_at) {
+                        return Some(good);
+                    }
                     let record = from_url.then_some(record);
                     return Some(self.remember(settings, rules, checked_at, lines, record));
                 }
@@ -385,6 +397,10 @@ impl Sources {
             }
         }
         None
+    }
+
+    fn own_store(&self) -> Option<&Store> {
+        self.store.get().filter(|store| store.is_ours())
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Good>> {

@@ -39,7 +39,7 @@ impl Sources {
             return;
         }
         tracing::warn!("list `{list}`: {held}; `lachan lists diff {list}` shows it");
-        let kept = self.store.get().map(|store| store.put_waiting(list, record, text));
+        let kept = self.own_store().map(|store| store.put_waiting(list, record, text));
         match kept {
             Some(Ok(())) => return,
             Some(Err(why)) => tracing::error!("list `{list}`: what waits is kept in memory alone: {why}"),
@@ -53,7 +53,7 @@ impl Sources {
 
     pub(super) fn forget_waiting(&self, list: &str) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(list);
-        if let Some(store) = self.store.get() {
+        if let Some(store) = self.own_store() {
             store.drop_waiting(list);
         }
     }
@@ -113,7 +113,7 @@ impl Sources {
     /// Why it cannot.
     pub fn roll_back(&self, settings: &ListSettings) -> Result<usize, String> {
         let list = settings.name.as_str();
-        let store = self.store.get().ok_or("no earlier version is kept: there is no state directory")?;
+        let store = self.own_store().ok_or("no earlier version is kept: there is no state directory")?;
         let before = store.versions(list).and_then(|versions| versions.previous);
         let before = before.ok_or_else(|| format!("no version of list `{list}` before the one in force is kept"))?;
         let rules = store.text(list, &before)?.parse(settings.options)?;
@@ -168,7 +168,7 @@ impl Sources {
                 }
             };
         let difference = difference(&old, &new);
-        let candidate = Candidate { settings, supply: Supply::Delivered, sha256: "", in_force: Some(&old), new: &new };
+        let candidate = Candidate { settings, supply: Supply::Fetched, sha256: "", in_force: Some(&old), new: &new };
         let (popular, popular_shown) = self.gates.newly_hit(&candidate);
         Ok(Diff {
             list: list.to_owned(),

@@ -29,11 +29,12 @@ const VERSIONS_OCTETS_MAX: u64 = 8 << 20;
 /// Writes the whole of something.
 type Write = fn(&mut File, &[u8]) -> io::Result<()>;
 
-/// A directory that nobody else writes to while this lives.
+/// A directory that nobody else writes to while this lives; or a look into one.
 pub struct Store {
     /// `lists` in the state directory.
     root: PathBuf,
-    _lock: File,
+    /// `None`: somebody else's, which is only read.
+    lock: Option<File>,
     /// Replaced by tests: disks fill up.
     write: Write,
 }
@@ -97,7 +98,17 @@ impl Store {
                 fs::TryLockError::Error(why) => told(why),
             });
         }
-        Ok(Store { root, _lock: lock, write: |file, octets| file.write_all(octets) })
+        Ok(Store { root, lock: Some(lock), write: |file, octets| file.write_all(octets) })
+    }
+
+    /// Looks into a state directory that another process may use; nothing is ever written.
+    pub fn look_into(state_directory: &Path) -> Store {
+        let write: Write = |_, _| Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        Store { root: state_directory.join("lists"), lock: None, write }
+    }
+
+    pub fn is_ours(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// What is kept of a list; nothing when that cannot be read.

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::is_public;
 use super::fetch::{self, Fetched, Limits, Order};
 use super::names::Names;
+use super::outcome::{Outcome, Updated};
 use super::schedule::{History, due_at};
 use super::{Offered, Sources};
 use crate::config::{ListUrl, Settings};
@@ -45,35 +45,6 @@ pub struct Supplies {
 pub struct UrlList {
     pub settings: ListSettings,
     pub how: ListUrl,
-}
-
-/// What became of one fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
-    /// A new version; the number of the arrival, to be waited for.
-    New {
-        rules: usize,
-        arrival: u64,
-    },
-    Unchanged,
-    /// A gate holds it.
-    Held(String),
-    /// What came is no good list, or not the publisher's.
-    Refused(String),
-    /// Nothing came.
-    Failed(String),
-}
-
-/// What `lists update` tells of one list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Updated {
-    pub list: String,
-    /// `new`, `unchanged`, `held`, `refused` or `failed`.
-    pub result: String,
-    /// Why it is not in force.
-    pub error: Option<String>,
-    /// Of a new version.
-    pub rules: Option<usize>,
 }
 
 /// Where a list's fetches stand; for the status.
@@ -400,33 +371,6 @@ impl UrlList {
     fn is_satisfied_by(&self, record: &super::store::Record) -> bool {
         let pinned = self.how.sha256.as_ref().map(|sum| super::verify::hex(sum));
         pinned.is_none() || record.published_sha256 == pinned
-    }
-}
-
-impl Outcome {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Outcome::New { .. } => "new",
-            Outcome::Unchanged => "unchanged",
-            Outcome::Held(_) => "held",
-            Outcome::Refused(_) => "refused",
-            Outcome::Failed(_) => "failed",
-        }
-    }
-
-    fn error(&self) -> Option<&str> {
-        match self {
-            Outcome::New { .. } | Outcome::Unchanged => None,
-            Outcome::Held(why) | Outcome::Refused(why) | Outcome::Failed(why) => Some(why),
-        }
-    }
-
-    fn told(self, list: String) -> Updated {
-        let rules = match &self {
-            Outcome::New { rules, .. } => Some(*rules),
-            _ => None,
-        };
-        Updated { list, result: self.as_str().to_owned(), error: self.error().map(str::to_owned), rules }
     }
 }
 

@@ -157,6 +157,7 @@ fn what_is_fetched_is_in_force_from_the_next_load_on_and_after_a_restart() {
     let sources = keeping(folder.path());
     sources.load(&lists, |_, _| {});
     assert_eq!(sources.record(&lists[0]), None);
+    assert!(matches!(sources.offer(&lists[0], download("")), Offered::Held(_)));
     assert_eq!(sources.offer(&lists[0], download("one.example.com\n")), Offered::New { rules: 1 });
     assert_eq!(sources.offer(&lists[0], download("one.example.com\n")), Offered::Same);
     assert_eq!(rules(&sources.load(&lists, |_, _| {})), [1]);

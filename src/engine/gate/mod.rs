@@ -57,8 +57,10 @@ impl GateSettings {
 pub enum Supply {
     /// A file that the configuration names: the operator's own hand. It is never held; what a gate finds is told.
     Hand,
-    /// From elsewhere: a URL, or whatever lies in a directory.
-    Delivered,
+    /// Whatever lies in a directory, or fits a pattern.
+    Directory,
+    /// From a URL.
+    Fetched,
 }
 
 /// A version that wants to go into force.
@@ -108,20 +110,19 @@ pub enum HoldReason {
 /// Decides about a version.
 pub fn judge(proposal: &Proposal<'_>, popularity: &Popularity, learned: &Learned) -> Decision {
     // A broken list never means an empty list (I6): whoever empties one on purpose approves it.
-    if let Some(before) =
-        proposal.in_force.map(RuleSet::rule_count).filter(|&n| n > 0 && proposal.new.rule_count() == 0)
-    {
+    let before = proposal.in_force.map_or(0, RuleSet::rule_count);
+    if proposal.new.rule_count() == 0 && (before > 0 || proposal.supply == Supply::Fetched) {
         return Decision::Hold { reasons: vec![HoldReason::Emptied { before }] };
     }
     let mut reasons = popular(proposal, popularity);
     reasons.extend(questions(proposal, &popularity.holes, learned));
-    if proposal.supply == Supply::Delivered {
+    if proposal.supply != Supply::Hand {
         reasons.extend(size(proposal));
     }
     match proposal.supply {
         _ if reasons.is_empty() => Decision::Accept { warnings: reasons },
         Supply::Hand => Decision::Accept { warnings: reasons },
-        Supply::Delivered => Decision::Hold { reasons },
+        Supply::Directory | Supply::Fetched => Decision::Hold { reasons },
     }
 }
 
@@ -277,6 +278,7 @@ impl std::fmt::Display for HoldReason {
                 let change = Share::of(before.abs_diff(*now) as u64, *before as u64);
                 write!(f, "it shrinks from {before} to {now} rules, by {change} (at most {max})")
             }
+            HoldReason::Emptied { before: 0 } => f.write_str("it holds no rule"),
             HoldReason::Emptied { before } => write!(f, "it holds no rule any more, {before} before"),
             HoldReason::Pinned => f.write_str("the list is pinned to the version in force by `lists rollback`"),
             HoldReason::Grows { before, now, max } => {

@@ -42,7 +42,7 @@ struct Case<'a> {
 impl Default for Case<'_> {
     fn default() -> Self {
         Case {
-            supply: Supply::Delivered,
+            supply: Supply::Directory,
             layer: Layer::Security,
             meant: "",
             before: None,
@@ -144,7 +144,7 @@ fn thousands_of_popular_names_in_a_new_file_wait() {
     let empty = RuleSet::default();
     let mut proposal = Proposal {
         settings: &SETTINGS,
-        supply: Supply::Delivered,
+        supply: Supply::Directory,
         layer: Layer::Content,
         meant: &empty,
         obeys_public_suffixes: false,
@@ -187,6 +187,23 @@ fn a_version_that_lost_or_gained_too_much_waits() {
 }
 
 #[test]
+fn an_emptied_list_waits_and_so_does_an_empty_one_from_afar() {
+    for (supply, before, new, held) in [
+        (Supply::Hand, None, "", false),
+        (Supply::Hand, Some("||a.example^"), "", true),
+        (Supply::Hand, Some("||a.example^"), "||b.example^", false),
+        (Supply::Directory, None, "", false),
+        (Supply::Directory, Some("||a.example^"), "! none", true),
+        (Supply::Fetched, None, "", true),
+        (Supply::Fetched, Some("||a.example^"), "! none", true),
+        (Supply::Fetched, None, "||b.example^", false),
+    ] {
+        let case = Case { supply, before, new, ..Case::default() };
+        assert_eq!(matches!(case.judge(), Decision::Hold { .. }), held, "{supply:?} {before:?} {new:?}");
+    }
+}
+
+#[test]
 fn what_people_ask_for_holds_a_version() {
     let learned = |asked: u64| {
         let mut learned = Learned::new(TreeKey(5, 6));
@@ -223,7 +240,7 @@ fn bounds_can_be_off() {
     let (before, new, empty) = (rules(&filler(2_000)), rules("||zalo.me^\n||google.com^"), RuleSet::default());
     let proposal = Proposal {
         settings: &GateSettings::OPEN,
-        supply: Supply::Delivered,
+        supply: Supply::Directory,
         layer: Layer::Security,
         meant: &empty,
         obeys_public_suffixes: false,

@@ -17,6 +17,8 @@ pub struct Publisher {
     pub ca: String,
     pages: Arc<Mutex<HashMap<String, Vec<u8>>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Requests being answered now, and the most there ever were.
+    busy: Arc<Mutex<(usize, usize)>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -39,17 +41,28 @@ impl Publisher {
             ca: made.cert.pem(),
             pages: Arc::default(),
             asked: Arc::default(),
+            busy: Arc::default(),
             stop: Arc::default(),
         };
         let (pages, asked, stop) =
             (Arc::clone(&publisher.pages), Arc::clone(&publisher.asked), Arc::clone(&publisher.stop));
+        let busy = Arc::clone(&publisher.busy);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
                 let (config, pages, asked) = (Arc::clone(&config), Arc::clone(&pages), Arc::clone(&asked));
-                std::thread::spawn(move || serve(stream, config, &pages, &asked));
+                let busy = Arc::clone(&busy);
+                std::thread::spawn(move || {
+                    {
+                        let mut busy = busy.lock().unwrap();
+                        busy.0 += 1;
+                        busy.1 = busy.1.max(busy.0);
+                    }
+                    // Taken back before the last octet is sent, so that who hears it is not counted with the next.
+                    serve(stream, config, &pages, &asked, || busy.lock().unwrap().0 -= 1);
+                });
             }
         });
         publisher
@@ -80,6 +93,11 @@ impl Publisher {
         self.asked.lock().unwrap().clone()
     }
 
+    /// The most requests that were under way at once.
+    pub fn most_at_once(&self) -> usize {
+        self.busy.lock().unwrap().1
+    }
+
     /// Writes the authority beside a configuration.
     pub fn write_ca(&self, path: &Path) {
         std::fs::write(path, &self.ca).unwrap();
@@ -99,6 +117,7 @@ fn serve(
     config: Arc<ServerConfig>,
     pages: &Mutex<HashMap<String, Vec<u8>>>,
     asked: &Mutex<Vec<String>>,
+    heard: impl FnOnce(),
 ) {
     let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
     let mut head = Vec::new();
@@ -107,7 +126,7 @@ fn serve(
         match tls.read(&mut octet) {
             Ok(1) => head.push(octet[0]),
             // Somebody who does not trust us, or has heard enough.
-            Ok(_) | Err(_) => return,
+            Ok(_) | Err(_) => return heard(),
         }
     }
     let head = String::from_utf8(head).unwrap();
@@ -119,8 +138,12 @@ fn serve(
     let is_same = etag.is_some_and(|etag| String::from_utf8_lossy(&said).contains(&format!("ETag: {etag}\r\n")));
     asked.lock().unwrap().push(if is_same { format!("{path} 304") } else { path });
     let said = if is_same { b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n".to_vec() } else { said };
+    heard();
     // The other side may hang up before it has read all.
     let _ = tls.write_all(&said);
-    tls.conn.send_close_notify();
+    // Without a length the end of the connection is the end of the body: here somebody cuts it.
+    if String::from_utf8_lossy(&said).contains("Content-Length: ") || is_same {
+        tls.conn.send_close_notify();
+    }
     let _ = tls.flush();
 }

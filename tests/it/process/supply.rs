@@ -64,6 +64,7 @@ fn a_list_by_url_comes_changes_breaks_and_outlives_its_publisher() {
     for (response, why) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n<!doctype html><html>404\n\n", "web page"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ntwo.example.com\n", "cut short"),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntwo.example.com\n", "cut short"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n# empty\n", "no rule any more"),
         ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n", "not followed"),
     ] {
@@ -75,7 +76,7 @@ fn a_list_by_url_comes_changes_breaks_and_outlives_its_publisher() {
     assert_eq!(served.command(&["lists", "status"]).code, 1);
     assert_eq!(readiness(&served).trim(), "ready");
     let page = served.get("/metrics");
-    for (result, count) in [("new", 1), ("unchanged", 1), ("refused", 1), ("held", 1), ("failed", 3)] {
+    for (result, count) in [("new", 1), ("unchanged", 1), ("refused", 1), ("held", 1), ("failed", 4)] {
         let series = format!("lachan_list_fetch_total{{list=\"far\",result=\"{result}\"}} ");
         let value = page.lines().find_map(|line| line.strip_prefix(&*series)?.parse::<u64>().ok());
         assert!(value.is_some_and(|value| value >= count), "{series}: {value:?}");
@@ -85,6 +86,12 @@ fn a_list_by_url_comes_changes_breaks_and_outlives_its_publisher() {
     // Nobody publishes any more, and the power goes.
     drop(publisher);
     let directory = served.kill();
+    let config = crate::harness::resolver::config_path(directory.path());
+    let offline = ["explain", "one.example.com", "--offline", "-c", config.to_str().unwrap()];
+    let told = crate::harness::process::run(&offline);
+    assert!(told.stdout.contains("verdict    block"), "{told:?}");
+    let told = crate::harness::process::run(&["check", "-c", config.to_str().unwrap()]);
+    assert!(told.code == 0 && told.stdout.contains("is fetched when the resolver runs"), "{told:?}");
     let served = Served::start_in(directory);
     assert!(is_blocked(&served, "one.example.com"), "{}", served.log());
     assert_eq!(readiness(&served).trim(), "ready");
@@ -116,4 +123,42 @@ fn a_pinned_sum_is_kept_to() {
     let ran = served.command(&["lists", "update"]);
     assert!(ran.code == 1 && ran.stdout.contains("`sha256` pins 0000"), "{ran:?}");
     assert!(!is_blocked(&served, "one.example.com"));
+}
+
+#[test]
+fn many_lists_come_two_at_a_time_and_files_join_directories() {
+    let publisher = Publisher::start(&["127.0.0.1"]);
+    let far = (0..8).map(|number| format!("a{number}"));
+    let names = far.chain(["b".to_owned(), "c".to_owned()]);
+    let zone: String = names.map(|name| format!("{name}.example.com. 300 IN A 192.0.2.1\n")).collect();
+    let upstream = Upstream::start(&zone);
+    let port = publisher.address.port();
+    let mut config = "upstream_ca_file = \"ca.pem\"\n".to_owned();
+    for number in 0..8 {
+        publisher.publish(&format!("/{number}"), Some(&format!("a{number}.example.com\n")));
+        config += &format!(
+            "[list.far{number}]\ncategory = \"malware\"\nurl = \"https://127.0.0.1:{port}/{number}\"\nallow_private = true\n"
+        );
+    }
+    config += "[list.near]\ncategory = \"malware\"\nfile = \"lists/*.txt\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    publisher.write_ca(&directory.path().join("ca.pem"));
+    std::fs::create_dir(directory.path().join("lists")).unwrap();
+    let files = Files { config: with_upstream(&config, upstream.v4), files: &[("lists/b.txt", "b.example.com\n")] };
+    crate::harness::resolver::write_files(directory.path(), &files);
+    let served = Served::start_in(directory);
+    assert!(is_blocked(&served, "b.example.com"));
+    for number in 0..8 {
+        wait_for("a list", || is_blocked(&served, &format!("a{number}.example.com")).then_some(()));
+    }
+    wait_for("all of them", || (readiness(&served).trim() == "ready").then_some(()));
+    assert_eq!(publisher.asked().len(), 8, "{:?}", publisher.asked());
+    assert!(publisher.most_at_once() <= 2, "{}", publisher.most_at_once());
+    served.write("lists/c.txt", "# another\nc.example.com\n");
+    wait_for("a file that joined", || is_blocked(&served, "c.example.com").then_some(()));
+    let explained = served.command(&["explain", "c.example.com"]).stdout;
+    assert!(explained.contains("lists/c.txt:2"), "{explained}");
+    std::fs::remove_file(served.directory.path().join("lists/c.txt")).unwrap();
+    wait_for("a file that left", || (!is_blocked(&served, "c.example.com")).then_some(()));
+    assert!(is_blocked(&served, "b.example.com"));
 }
