@@ -170,7 +170,7 @@ impl Gates {
     ///
     /// # Errors
     /// Why it waits. The caller keeps it, and leaves the list at its last good version.
-    pub fn admit(&self, candidate: &Candidate<'_>) -> Result<Vec<HoldReason>, Held> {
+    pub fn admit(&self, candidate: &Candidate<'_>) -> Result<Vec<HoldReason>, Box<Held>> {
         let Candidate { settings, sha256, .. } = *candidate;
         let known = self.of(&settings.name);
         if known.pinned.as_deref() == Some(sha256) || known.approved.as_deref() == Some(sha256) {
@@ -183,7 +183,7 @@ impl Gates {
             held.sha256 == sha256 && held.bounds == bounds && held.reasons.contains(&HoldReason::Pinned) == is_pinned
         };
         if let Some(held) = known.held.filter(stands) {
-            return Err(held);
+            return Err(Box::new(held));
         }
         let mut reasons = match self.judge(candidate) {
             Decision::Accept { warnings } if !is_pinned => {
@@ -204,7 +204,7 @@ impl Gates {
             bounds,
         };
         self.change(&settings.name, |list| list.held = Some(held.clone()));
-        Err(held)
+        Err(Box::new(held))
     }
 
     fn judge(&self, candidate: &Candidate<'_>) -> Decision {
@@ -345,7 +345,7 @@ mod tests {
         Gates::new(TreeKey(1, 2), &built_in())
     }
 
-    fn admit(gates: &Gates, settings: &ListSettings, sha256: &str, text: &str) -> Result<Vec<HoldReason>, Held> {
+    fn admit(gates: &Gates, settings: &ListSettings, sha256: &str, text: &str) -> Result<Vec<HoldReason>, Box<Held>> {
         let new = rules(text);
         gates.admit(&Candidate { settings, supply: Supply::Directory, sha256, in_force: None, new: &new })
     }
@@ -355,7 +355,7 @@ mod tests {
         let (gates, list) = (gates(), settings("x", "phishing"));
         assert!(admit(&gates, &list, "aa", "bad.example").is_ok());
         let held = admit(&gates, &list, "bb", "zalo.me").unwrap_err();
-        assert_eq!(gates.of("x").held, Some(held.clone()));
+        assert_eq!(gates.of("x").held.as_ref(), Some(&*held));
         // Asked again, it waits since the first time.
         assert_eq!(admit(&gates, &list, "bb", "zalo.me").unwrap_err(), held);
         gates.change("x", |list| list.approved = Some("bb".into()));
@@ -400,7 +400,7 @@ mod tests {
         first.change("y", |list| list.disabled_since = Some(7));
         let second = gates();
         second.keep_in(folder.path());
-        assert_eq!(second.of("x").held, Some(held));
+        assert_eq!(second.of("x").held, Some(*held));
         assert!(second.is_disabled("y") && !second.is_disabled("x"));
         // A file that is damaged is told of; nothing is published by it.
         std::fs::write(folder.path().join(DECISIONS), b"{").unwrap();

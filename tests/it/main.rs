@@ -6,6 +6,7 @@ mod forwarding;
 mod fuzz_replay;
 mod harness;
 mod lab;
+mod list_gates;
 mod list_suites;
 mod matrix;
 mod namespace;

@@ -64,7 +64,7 @@ enum Stuck {
     /// It is no good list.
     Bad(String),
     /// It waits for a person.
-    Held(Held),
+    Held(Box<Held>),
 }
 
 impl From<String> for Stuck {
@@ -211,7 +211,7 @@ impl Sources {
             ListSource::Url(_) => match known.or_else(|| self.stored(settings)) {
                 Some(good) => Ok(good),
                 None => match self.gates.of(&settings.name).held {
-                    Some(held) => Err(Stuck::Held(held)),
+                    Some(held) => Err(Stuck::Held(Box::new(held))),
                     None => Err(Stuck::Bad("it has not been fetched yet".to_owned())),
                 },
             },
@@ -250,7 +250,7 @@ impl Sources {
         record: &Record,
         text: &Text,
         rules: &RuleSet,
-    ) -> Result<Vec<HoldReason>, Held> {
+    ) -> Result<Vec<HoldReason>, Box<Held>> {
         let list = settings.name.as_str();
         let in_force = match supply {
             // By hand only an emptied file is held, so what was before matters for that alone.

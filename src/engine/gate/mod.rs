@@ -264,11 +264,11 @@ impl std::fmt::Display for HoldReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             HoldReason::MustNotBlock { count, max, names } => {
-                write!(f, "it hits {count} names that should not be blocked (at most {max}): ")?;
+                write!(f, "it hits {} that should not be blocked (at most {max}): ", names_text(*count, ""))?;
                 write_names(*count, names, f)
             }
             HoldReason::Popular { count, max, names } => {
-                write!(f, "it hits {count} popular names (at most {max}): ")?;
+                write!(f, "it hits {} (at most {max}): ", names_text(*count, "popular "))?;
                 write_names(*count, names, f)
             }
             HoldReason::Questions { share, max } => {
@@ -287,6 +287,10 @@ impl std::fmt::Display for HoldReason {
             }
         }
     }
+}
+
+fn names_text(count: u32, kind: &str) -> String {
+    if count == 1 { format!("1 {kind}name") } else { format!("{count} {kind}names") }
 }
 
 fn write_names(count: u32, names: &[String], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -109,7 +109,7 @@ fn only_what_is_new_counts() {
     let case = Case { before: Some("||zalo.me^"), new: "||zalo.me^\n||bad.example^", ..Case::default() };
     assert_eq!(case.reasons(), [""; 0]);
     let case = Case { before: Some("||vnexpress.net^"), new: "||zalo.me^\n||vnexpress.net^", ..Case::default() };
-    assert_eq!(case.reasons(), ["it hits 1 names that should not be blocked (at most 0): zalo.me"]);
+    assert_eq!(case.reasons(), ["it hits 1 name that should not be blocked (at most 0): zalo.me"]);
     // An exception that is gone makes new what the list named all along.
     let case = Case { before: Some("||zalo.me^\n@@||zalo.me^"), new: "||zalo.me^", ..Case::default() };
     assert_eq!(case.reasons().len(), 1);
@@ -120,7 +120,7 @@ fn a_list_may_name_what_its_category_is_about() {
     let case = Case { meant: "facebook.com", new: "||facebook.com^", ..Case::default() };
     assert_eq!(case.reasons(), [""; 0]);
     let case = Case { meant: "facebook.com", new: "||facebook.com^\n||wikipedia.org^", ..Case::default() };
-    assert_eq!(case.reasons(), ["it hits 1 names that should not be blocked (at most 0): wikipedia.org"]);
+    assert_eq!(case.reasons(), ["it hits 1 name that should not be blocked (at most 0): wikipedia.org"]);
 }
 
 #[test]

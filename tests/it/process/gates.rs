@@ -134,7 +134,7 @@ fn a_file_that_the_configuration_names_is_the_operators_own_word() {
     let files = Files { config: with_upstream(config, upstream.v4), files: &[("mine.txt", "zalo.me\n")] };
     let served = Served::start(&files);
     assert!(blocks(&served, "zalo.me"));
-    let warning = "it hits 1 names that should not be blocked (at most 0): zalo.me";
+    let warning = "it hits 1 name that should not be blocked (at most 0): zalo.me";
     assert_eq!(list(&served)["warnings"][0], warning);
     said(&served.command(&["lists", "status"]), 0, warning);
     said(&ran(&mut lachan(&["check", "-c", &served.config()])), 0, warning);
@@ -155,7 +155,7 @@ fn a_first_version_by_url_that_hits_what_it_should_not_waits() {
     publisher.write_ca(&directory.path().join("ca.pem"));
     write_files(directory.path(), &Files { config: with_upstream(&config, upstream.v4), files: &[] });
     let served = Served::start_in(directory);
-    said(&served.command(&["lists", "update"]), 1, "it hits 1 names that should not be blocked (at most 0): zalo.me");
+    said(&served.command(&["lists", "update"]), 1, "it hits 1 name that should not be blocked (at most 0): zalo.me");
     assert!(!blocks(&served, "bad.example") && !blocks(&served, "zalo.me"));
     assert!(served.get("/readyz").starts_with("not ready"), "{}", served.get("/readyz"));
     said(&served.command(&["lists", "review"]), 1, "2 rules wait");
