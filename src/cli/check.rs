@@ -8,7 +8,7 @@ use crate::daemon::reload::{Loader, rule_count};
 
 pub fn run(config: Option<&Path>) -> u8 {
     let language = Language::of_user();
-    let mut loader = Loader::new(config.map(Path::to_owned));
+    let mut loader = Loader::new(config.map(Path::to_owned)).reading_state();
     let shown = config.map_or("the built-in configuration".to_owned(), |path| path.display().to_string());
     match loader.load(None, None, |_, _| {}) {
         Ok(loaded) => {

@@ -208,7 +208,7 @@ impl Sources {
                     None => self.read_file(settings, path, version),
                 }
             }
-            ListSource::Url(_) => match known.or_else(|| self.stored(settings)) {
+            ListSource::Url(_) => match self.reconsidered(settings).or(known).or_else(|| self.stored(settings)) {
                 Some(good) => Ok(good),
                 None => match self.gates.of(&settings.name).held {
                     Some(held) => Err(Stuck::Held(Box::new(held))),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::Text;
 use super::store::Record;
-use super::{Lines, Sources};
+use super::{Good, Lines, Sources};
 use crate::daemon::clock;
 use crate::daemon::gates::{Candidate, Held};
 use crate::engine::compile::{ListSettings, ListSource};
@@ -105,6 +105,17 @@ impl Sources {
             decided.held = None;
         });
         Ok(())
+    }
+
+    /// What waits of a fetched list, when it need not wait by the bounds that the configuration has now.
+    pub(super) fn reconsidered(&self, settings: &ListSettings) -> Option<Good> {
+        let held = self.gates.of(&settings.name).held.filter(|held| held.bounds != Some(settings.gate))?;
+        let (record, text) = self.waiting_text(&settings.name).filter(|(record, _)| record.sha256 == held.sha256)?;
+        let rules = text.parse(settings.options).ok()?;
+        // The version in force is the one to compare with; after a start it is in the store alone.
+        self.remembered(settings);
+        self.admit(settings, Supply::Fetched, &record, &text, &rules).ok()?;
+        Some(self.accept(settings, record, &text, rules))
     }
 
     /// Goes back to the previous version, and pins it. Blocks.

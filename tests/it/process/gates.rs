@@ -10,6 +10,7 @@ use crate::harness::process::{Ran, Served, lachan, ran, with_upstream};
 use crate::harness::publisher::Publisher;
 use crate::harness::resolver::{Files, write_files};
 use crate::harness::upstream::Upstream;
+use crate::harness::wait_for;
 
 const ZONE: &str = "zalo.me. 300 IN A 192.0.2.1\nbad.example. 300 IN A 192.0.2.2\nworse.example. 300 IN A 192.0.2.3\n\
                     popular7.example. 300 IN A 192.0.2.4\n";
@@ -176,6 +177,46 @@ fn a_first_version_by_url_that_hits_what_it_should_not_waits() {
     said(&served.command(&["lists", "approve", "--help"]), 0, "Put the version that waits into force");
     let vietnamese = ran(lachan(&["lists", "review", "--admin", &served.admin.to_string()]).env("LANG", "vi_VN.UTF-8"));
     said(&vietnamese, 0, "không có gì chờ duyệt");
+}
+
+#[test]
+fn a_wider_bound_lets_in_what_waits() {
+    let upstream = Upstream::start(ZONE);
+    let publisher = Publisher::start(&["127.0.0.1"]);
+    publisher.publish("/list.txt", Some("bad.example\nzalo.me\n"));
+    let url = format!("https://127.0.0.1:{}/list.txt", publisher.address.port());
+    let config = |gate: &str| {
+        let list = format!("[list.far]\ncategory = \"phishing\"\nurl = \"{url}\"\nallow_private = true\n{gate}");
+        with_upstream(&format!("state_directory = \"state\"\nupstream_ca_file = \"ca.pem\"\n{list}\n"), upstream.v4)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    publisher.write_ca(&directory.path().join("ca.pem"));
+    write_files(directory.path(), &Files { config: config(""), files: &[] });
+    let served = Served::start_in(directory);
+    said(&served.command(&["lists", "update"]), 1, "zalo.me");
+    served.write("lachan.toml", &config("gate = { must_not_block_max = 1 }"));
+    served.reload("ok");
+    assert!(blocks(&served, "zalo.me"), "{}", served.log());
+    said(&served.command(&["lists", "review"]), 0, "nothing waits");
+}
+
+#[test]
+fn what_is_learnt_is_kept_only_when_asked_for() {
+    let upstream = Upstream::start(ZONE);
+    let config = |learn: &str| {
+        with_upstream(&format!("state_directory = \"state\"\n[gate]\nlearn = \"{learn}\"\n"), upstream.v4)
+    };
+    let mut served = Served::start(&Files { config: config("disk"), files: &[] });
+    // Enough for a few to be counted, whichever thread answers them.
+    (0..300).for_each(|_| assert!(!blocks(&served, "zalo.me")));
+    served.signal("-TERM");
+    wait_for("the end", || served.exited());
+    let file = served.directory.path().join("state/learned");
+    let octets = std::fs::read(&file).unwrap();
+    assert!(octets.starts_with(b"lachan-learned-1") && !String::from_utf8_lossy(&octets).contains("zalo"));
+    served.write("lachan.toml", &config("memory"));
+    let _served = Served::start_in(served.kill());
+    assert!(!file.exists(), "what is not to be kept is not left there either");
 }
 
 #[test]
