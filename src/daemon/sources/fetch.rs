@@ -109,9 +109,8 @@ pub async fn fetch(
         let Some(response) = get(&client, order, &order.url, conditions(order)).await? else {
             return Ok(Fetched::Unchanged);
         };
-        let text = |name: HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);
-        let (etag, last_modified) = (text(header::ETAG), text(header::LAST_MODIFIED));
-        let encoding = text(header::CONTENT_ENCODING);
+        let (etag, last_modified) = (text(&response, header::ETAG), text(&response, header::LAST_MODIFIED));
+        let encoding = text(&response, header::CONTENT_ENCODING);
         let octets = body(response, limits.octets).await?;
         let signature = match order.minisign_key {
             None => None,
@@ -168,19 +167,22 @@ async fn get(client: &Client, order: &Order, url: &Url, conditions: HeaderMap) -
             StatusCode::OK => return Ok(Some(response)),
             StatusCode::NOT_MODIFIED if !conditions.is_empty() => return Ok(None),
             status if status.is_redirection() => {
-                let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+                let location = text(&response, header::LOCATION);
                 let location = location.ok_or_else(|| format!("{url} answers {status} without a place to go to"))?;
-                url = next(&url, location)?;
+                url = next(&url, &location)?;
             }
             status => {
-                let retry_after = response.headers().get(header::RETRY_AFTER);
-                let retry_after_secs = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+                let retry_after_secs = text(&response, header::RETRY_AFTER).and_then(|text| text.parse().ok());
                 let message = format!("{url} answers {status}");
                 return Err(Failure { message, retry_after_secs });
             }
         }
     }
     Err(format!("more than {LIST_REDIRECTS_MAX} redirects; the last leads to {url}").into())
+}
+
+fn text(response: &Response, name: HeaderName) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// Where a redirect leads.
@@ -228,13 +230,9 @@ async fn signature(client: &Client, order: &Order) -> Result<Vec<u8>, Failure> {
     url.set_path(&format!("{}.minisig", order.url.path()));
     let response = get(client, order, &url, HeaderMap::new()).await?;
     let response = response.ok_or_else(|| format!("{url} answers 304 to an unconditional request"))?;
-    if response.headers().contains_key(header::CONTENT_ENCODING) {
-        let encoding = response.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-        let encoding = encoding.map(str::to_owned);
-        let octets = body(response, LIST_SIGNATURE_OCTETS_MAX).await?;
-        return Ok(decode(octets, encoding.as_deref(), LIST_SIGNATURE_OCTETS_MAX)?);
-    }
-    body(response, LIST_SIGNATURE_OCTETS_MAX).await
+    let encoding = text(&response, header::CONTENT_ENCODING);
+    let octets = body(response, LIST_SIGNATURE_OCTETS_MAX).await?;
+    Ok(decode(octets, encoding.as_deref(), LIST_SIGNATURE_OCTETS_MAX)?)
 }
 
 /// Checks what was published against what is known of its publisher, and unpacks it. Takes its time: off the runtime.
