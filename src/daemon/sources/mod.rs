@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::built_in;
 use crate::config::{Version, Versions};
 use crate::daemon::clock;
-use crate::daemon::gates::{Candidate, Gates, Held};
+use crate::daemon::gates::{Gates, Held};
 use crate::engine::compile::{ListSettings, ListSource, LoadedList};
 use crate::engine::gate::{HoldReason, Supply};
 use crate::engine::list::{ParseOptions, RuleSet};
@@ -234,52 +234,6 @@ impl Sources {
         }
         let good = self.remember(settings, rules, now, Lines::Files(version), None);
         Ok(self.warned(settings, good, warnings))
-    }
-
-    fn warned(&self, settings: &ListSettings, mut good: Good, warnings: Vec<HoldReason>) -> Good {
-        good.warnings = warnings;
-        self.memory().insert(settings.name.clone(), good.clone());
-        good
-    }
-
-    /// Asks the gates about a version that reads well, and keeps it when it has to wait.
-    fn admit(
-        &self,
-        settings: &ListSettings,
-        supply: Supply,
-        record: &Record,
-        text: &Text,
-        rules: &RuleSet,
-    ) -> Result<Vec<HoldReason>, Box<Held>> {
-        let list = settings.name.as_str();
-        let in_force = match supply {
-            // By hand only an emptied file is held, so what was before matters for that alone.
-            Supply::Hand if rules.rule_count() > 0 => None,
-            Supply::Hand | Supply::Directory | Supply::Fetched => self.in_force(settings, record),
-        };
-        let sha256 = record.sha256.as_str();
-        let candidate = Candidate { settings, supply, sha256, in_force: in_force.as_deref(), new: rules };
-        let admitted = self.gates.admit(&candidate);
-        match &admitted {
-            Ok(_) => self.forget_waiting(list),
-            Err(held) => self.keep_waiting(list, held, record, text),
-        }
-        admitted
-    }
-
-    /// The rules that the list has from this source: in memory, or else in the store.
-    fn in_force(&self, settings: &ListSettings, new: &Record) -> Option<Arc<RuleSet>> {
-        let known = self.memory().get(&settings.name).cloned();
-        if let Some(good) = known {
-            return (good.source == settings.source).then_some(good.rules);
-        }
-        let store = self.store.get()?;
-        let kept = store.versions(&settings.name)?.current;
-        if kept.source != new.source {
-            return None;
-        }
-        let text = store.text(&settings.name, &kept).ok()?;
-        text.parse(settings.options).ok().map(Arc::new)
     }
 
     /// Takes a fetched text, if it is a good version of the list. Blocks.

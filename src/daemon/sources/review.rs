@@ -1,6 +1,6 @@
 //! Versions that wait, and what a person does about them: look at the difference, approve, go back.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,52 @@ pub struct Diff {
 }
 
 impl Sources {
+    pub(super) fn warned(&self, settings: &ListSettings, mut good: Good, warnings: Vec<HoldReason>) -> Good {
+        good.warnings = warnings;
+        self.memory().insert(settings.name.clone(), good.clone());
+        good
+    }
+
+    /// Asks the gates about a version that reads well, and keeps it when it has to wait.
+    pub(super) fn admit(
+        &self,
+        settings: &ListSettings,
+        supply: Supply,
+        record: &Record,
+        text: &Text,
+        rules: &RuleSet,
+    ) -> Result<Vec<HoldReason>, Box<Held>> {
+        let list = settings.name.as_str();
+        let in_force = match supply {
+            // By hand only an emptied file is held, so what was before matters for that alone.
+            Supply::Hand if rules.rule_count() > 0 => None,
+            Supply::Hand | Supply::Directory | Supply::Fetched => self.in_force(settings, record),
+        };
+        let sha256 = record.sha256.as_str();
+        let candidate = Candidate { settings, supply, sha256, in_force: in_force.as_deref(), new: rules };
+        let admitted = self.gates.admit(&candidate);
+        match &admitted {
+            Ok(_) => self.forget_waiting(list),
+            Err(held) => self.keep_waiting(list, held, record, text),
+        }
+        admitted
+    }
+
+    /// The rules that the list has from this source: in memory, or else in the store.
+    fn in_force(&self, settings: &ListSettings, new: &Record) -> Option<Arc<RuleSet>> {
+        let known = self.memory().get(&settings.name).cloned();
+        if let Some(good) = known {
+            return (good.source == settings.source).then_some(good.rules);
+        }
+        let store = self.store.get()?;
+        let kept = store.versions(&settings.name)?.current;
+        if kept.source != new.source {
+            return None;
+        }
+        let text = store.text(&settings.name, &kept).ok()?;
+        text.parse(settings.options).ok().map(Arc::new)
+    }
+
     /// Keeps a text that waits: in the store, or else in memory.
     pub(super) fn keep_waiting(&self, list: &str, held: &Held, record: &Record, text: &Text) {
         if self.waiting_record(list).is_some_and(|known| known.sha256 == held.sha256) {
@@ -162,22 +208,21 @@ impl Sources {
     /// There is nothing to compare.
     pub fn diff(&self, settings: &ListSettings) -> Result<Diff, String> {
         let list = settings.name.as_str();
-        let in_force = self.memory().get(list).map(|good| std::sync::Arc::clone(&good.rules)).unwrap_or_default();
+        let in_force = self.memory().get(list).map(|good| Arc::clone(&good.rules)).unwrap_or_default();
         let held = self.gates.of(list).held;
         let read = |text: Text| text.parse(settings.options);
-        let (old, new, waits): (std::sync::Arc<RuleSet>, std::sync::Arc<RuleSet>, bool) =
-            match (&held, self.waiting_text(list)) {
-                (Some(_), Some((_, text))) => (in_force, read(text)?.into(), true),
-                (Some(_), None) => return Err(format!("what waits of list `{list}` is not kept any more")),
-                (None, _) => {
-                    let store = self.store.get();
-                    let previous = store.and_then(|store| Some((store, store.versions(list)?.previous?)));
-                    let Some((store, record)) = previous else {
-                        return Err(format!("nothing of list `{list}` waits, and no earlier version is kept"));
-                    };
-                    (read(store.text(list, &record)?)?.into(), in_force, false)
-                }
-            };
+        let (old, new, waits): (Arc<RuleSet>, Arc<RuleSet>, bool) = match (&held, self.waiting_text(list)) {
+            (Some(_), Some((_, text))) => (in_force, read(text)?.into(), true),
+            (Some(_), None) => return Err(format!("what waits of list `{list}` is not kept any more")),
+            (None, _) => {
+                let store = self.store.get();
+                let previous = store.and_then(|store| Some((store, store.versions(list)?.previous?)));
+                let Some((store, record)) = previous else {
+                    return Err(format!("nothing of list `{list}` waits, and no earlier version is kept"));
+                };
+                (read(store.text(list, &record)?)?.into(), in_force, false)
+            }
+        };
         let difference = difference(&old, &new);
         let candidate = Candidate { settings, supply: Supply::Fetched, sha256: "", in_force: Some(&old), new: &new };
         let (popular, popular_shown) = self.gates.newly_hit(&candidate);
