@@ -1,8 +1,8 @@
 //! What two versions of one list have that the other has not, in figures and a few samples.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::engine::limits::LIST_DIFF_SHOWN_MAX;
 use crate::engine::list::{Effect, NameRule, Reach, RuleSet};
@@ -23,7 +23,7 @@ const IN_NEW: u8 = 2;
 
 /// Compares by a hash of each rule: nine octets a rule, and a wrong figure once in a million comparisons.
 pub fn difference(old: &RuleSet, new: &RuleSet) -> Difference {
-    let hasher = RandomState::new();
+    let hasher = DefaultHashBuilder::default();
     let mut seen: HashMap<u64, u8> = HashMap::with_capacity(old.rule_count());
     for (rules, side) in [(old, IN_OLD), (new, IN_NEW)] {
         each_hash(rules, &hasher, |hash, _| *seen.entry(hash).or_default() |= side);
@@ -48,7 +48,7 @@ pub fn difference(old: &RuleSet, new: &RuleSet) -> Difference {
     difference
 }
 
-fn each_hash(rules: &RuleSet, hasher: &RandomState, mut f: impl FnMut(u64, &dyn Fn() -> String)) {
+fn each_hash(rules: &RuleSet, hasher: &DefaultHashBuilder, mut f: impl FnMut(u64, &dyn Fn() -> String)) {
     for rule in rules.names() {
         let NameRule { name, reach, effect, .. } = rule;
         f(hasher.hash_one((name, reach, effect)), &|| rule_text(&rule));
