@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use lachan::config;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
+use lachan::engine::gate::GateSettings;
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::special::Owner;
 use lachan::engine::list::{Format, ParseOptions, Reach, RuleSet, parse};
@@ -119,6 +120,7 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         required: true,
         obey_public_suffixes: true,
         block_keywords: Vec::new(),
+        gate: GateSettings::OPEN,
     };
     let built_in = BuiltIn {
         safe_search: Arc::new(SafeSearch::from_csv("").expect("an empty table is one")),

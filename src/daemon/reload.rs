@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
+use crate::daemon::gates::Gates;
+use crate::daemon::learner;
 use crate::daemon::memory;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
-use crate::daemon::sources::{ListProblem, Sources};
+use crate::daemon::sources::supply::Supplies;
+use crate::daemon::sources::{Lines, ListProblem, Sources};
 use crate::daemon::telemetry::Metrics;
-use crate::engine::compile::{BuiltIn, CompileReport, Inputs, Policy, compile};
+use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSettings, ListSource, Policy, compile};
+use crate::engine::gate::TreeKey;
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::Name;
@@ -23,12 +29,16 @@ use crate::engine::snapshot::Snapshot;
 
 /// Where upstream servers come from when the configuration names none.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where state is kept unless something says otherwise.
+const STATE_DIRECTORY: &str = "/var/lib/lachan";
 
 /// Makes generations from one configuration file, or from the embedded default.
 pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
-    sources: Sources,
+    sources: Arc<Sources>,
+    state: State,
+    supplies: Supplies,
     built_in: BuiltIn,
     seed: HashSeed,
     generation: u64,
@@ -36,6 +46,16 @@ pub struct Loader {
     lists_in_force: usize,
     /// What the last load looked at, good or not, as it was before it was read.
     seen: Versions,
+}
+
+/// What a loader does with the state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unused,
+    /// Read, never written to.
+    Read,
+    /// Last good versions of lists are kept there.
+    Kept,
 }
 
 /// A generation ready to go into force.
@@ -55,8 +75,12 @@ pub struct Notes {
     pub read_at: HashMap<String, u64>,
     /// Where upstream servers come from when the configuration names none.
     pub upstream_origin: Option<String>,
-    /// The version of each list file that is in force, by the list's name.
-    pub list_versions: HashMap<String, Version>,
+    /// Where the lines of each list in force are, by its name.
+    pub list_lines: HashMap<String, Lines>,
+    /// Every `[list.*]`, also what could not be loaded.
+    pub lists: Arc<[ListSettings]>,
+    /// What the operator should know of a list that is in force by the operator's own hand: its name, and what.
+    pub warnings: Vec<(String, String)>,
 }
 
 /// How the last reload went; in `/api/v1/status`.
@@ -80,15 +104,32 @@ impl Loader {
         let (a, b) = octets.split_at(8);
         let half = |h: &[u8]| h.iter().fold(0, |n, &o| n << 8 | u64::from(o));
         let seed = HashSeed(half(a), half(b));
+        let built_in = built_in();
+        let mut octets = [0; 16];
+        getrandom::fill(&mut octets).expect("the system has a source of randomness");
+        let (a, b) = octets.split_at(8);
+        let gates = Gates::new(TreeKey(half(a), half(b)), &built_in);
         Loader {
             path,
-            sources: Sources::default(),
-            built_in: built_in(),
+            sources: Arc::new(Sources::new(gates)),
+            state: State::Unused,
+            supplies: Supplies::default(),
+            built_in,
             seed,
             generation: 0,
             lists_in_force: 0,
             seen: Versions::new(),
         }
+    }
+
+    /// Keeps last good versions of lists in the state directory: for the process that serves, and no other.
+    pub fn keeping_state(self) -> Loader {
+        Loader { state: State::Kept, ..self }
+    }
+
+    /// Takes lists that are fetched from the state directory, as whoever serves left them there.
+    pub fn reading_state(self) -> Loader {
+        Loader { state: State::Read, ..self }
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -128,12 +169,16 @@ impl Loader {
             self.refuse_what_was_cut_off(&policy, own.unwrap_or(&settings.dns))?;
         }
         let list_count = policy.lists.len();
+        let unkept = self.keep_state(&settings, &policy);
+        let lists: Arc<[ListSettings]> = policy.lists.as_slice().into();
+        let popular = self.configure_gates(&settings, &policy);
         let load = self.sources.load(&policy.lists, progress);
         self.seen.extend(load.seen);
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
         if !fatal.is_empty() {
             return Err(fatal);
         }
+        let supplies = Supplies::of(&settings, &policy);
         let own = own.unwrap_or(&settings.dns).to_vec();
         let (upstreams, upstream_origin) = if policy.upstreams.is_empty() {
             let (found, origin) = Forwarder::system_upstreams(&own);
@@ -157,14 +202,19 @@ impl Loader {
             Forwarder::new(Arc::clone(&snapshot.routes), options, previous.map(|generation| &*generation.forwarder))
                 .map_err(|why| vec![why])?;
         self.generation += 1;
+        let gates = self.sources.gates();
+        let snapshot = snapshot.without_lists(self.generation, &|list| gates.is_disabled(list));
         self.lists_in_force = list_count;
-        self.sources.in_force(load.good);
+        self.sources.in_force_now();
+        self.supplies = supplies;
         let notes = Notes {
-            hints: texts(&hints).into_iter().chain(report_texts(&report)).collect(),
+            hints: texts(&hints).into_iter().chain(report_texts(&report)).chain(unkept).chain(popular).collect(),
+            lists,
+            warnings: load.warnings,
             problems: load.problems,
             read_at: load.read_at,
             upstream_origin,
-            list_versions: load.in_force,
+            list_lines: load.in_force,
         };
         let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
         Ok(Loaded { generation, settings, notes })
@@ -172,6 +222,43 @@ impl Loader {
 }
 
 impl Loader {
+    /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
+    fn keep_state(&self, settings: &Settings, policy: &Policy) -> Option<String> {
+        let is_kept = |list: &ListSettings| !matches!(list.source, ListSource::BuiltIn(_));
+        let directory = state_directory(settings);
+        let gates = self.sources.gates();
+        let unkept = match self.state {
+            State::Unused => None,
+            State::Read => {
+                self.sources.look_into(&directory);
+                gates.look_into(&directory);
+                None
+            }
+            State::Kept => {
+                let kept = if policy.lists.iter().any(is_kept) { self.sources.keep_in(&directory) } else { Ok(()) };
+                if kept.is_ok() {
+                    gates.keep_in(&directory);
+                }
+                kept.err()
+            }
+        }?;
+        Some(format!("{unkept}: no list is kept for the next start (state_directory = {})", directory.display()))
+    }
+
+    /// Tells the gates what the configuration says; what is wrong with the ranked file.
+    fn configure_gates(&mut self, settings: &Settings, policy: &Policy) -> Option<String> {
+        let gates = self.sources.gates();
+        let version = settings.popular.file.as_deref().map_or(Version::Absent, Version::of_file);
+        self.seen.extend(settings.popular.file.iter().map(|file| (file.clone(), version.clone())));
+        gates.configure(&policy.categories, &settings.popular, version, &self.built_in);
+        gates.problem()
+    }
+
+    /// What is learnt about popular names.
+    pub fn learned(&self) -> &learner::Shared {
+        self.sources.gates().learned()
+    }
+
     /// A file cut short may still read well. What only a hand would do at leisure is done by a restart.
     fn refuse_what_was_cut_off(&self, policy: &Policy, own: &[std::net::SocketAddr]) -> Result<(), Vec<String>> {
         let mut errors = Vec::new();
@@ -187,6 +274,14 @@ impl Loader {
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+}
+
+/// Where state is: as configured, else as systemd says, else where packages put it.
+pub(super) fn state_directory(settings: &Settings) -> PathBuf {
+    let given = settings.state_directory.clone();
+    // systemd gives several directories with colons between them.
+    let told = || std::env::var("STATE_DIRECTORY").ok()?.split(':').next().filter(|d| !d.is_empty()).map(PathBuf::from);
+    given.or_else(told).unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))
 }
 
 /// The machine's name: what `id.server` and NSID say unless `node_name` says otherwise. Empty when it cannot be had.
@@ -249,6 +344,11 @@ pub struct Reloader {
     /// What the last load looked at. After a failed one also what is behind the generation in force: whichever of them
     /// changes may be the repair. Written under the loader's lock.
     seen: Mutex<Versions>,
+    sources: Arc<Sources>,
+    /// What is to be fetched for the generation in force.
+    supplies: watch::Sender<Supplies>,
+    /// Held by whoever swaps: which lists are taken out must not change between the mask and the swap.
+    swapping: Mutex<()>,
 }
 
 impl Reloader {
@@ -270,8 +370,32 @@ impl Reloader {
             needs_restart: Vec::new(),
             notes,
         };
+        for problem in &status.notes.problems {
+            tracing::error!("{}", problem.message);
+        }
+        warn_of(&status.notes.warnings);
         let seen = Mutex::new(loader.seen().clone());
-        Reloader { loader: Mutex::new(loader), resolver, started: settings, own, status: Mutex::new(status), seen }
+        let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
+        let (loader, status) = (Mutex::new(loader), Mutex::new(status));
+        let swapping = Mutex::default();
+        Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies, swapping }
+    }
+
+    /// Takes lists out of the generation in force, or puts them in again, as decided; rules stay as they are. Does not wait
+    /// for a reload that is under way.
+    pub fn mask_again(&self) {
+        let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.resolver.cell.load_full();
+        self.swap(Generation { snapshot: now.snapshot.clone(), forwarder: Arc::clone(&now.forwarder) });
+    }
+
+    /// Who calls holds `swapping`.
+    fn swap(&self, next: Generation) {
+        let Generation { snapshot, forwarder } = next;
+        let number = self.resolver.cell.load().snapshot.generation + 1;
+        let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        self.resolver.metrics.generation.set(number as i64);
+        self.resolver.cell.swap(Generation { snapshot, forwarder });
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
@@ -306,6 +430,7 @@ impl Reloader {
         let status = match loader.load(Some(&self.own), Some(&previous), |_, _| {}) {
             Ok(loaded) => {
                 seen.clear();
+                self.supplies.send_replace(loader.supplies.clone());
                 self.put_in_force(loaded, started)
             }
             Err(errors) => {
@@ -336,10 +461,15 @@ impl Reloader {
         for problem in &notes.problems {
             tracing::error!("{}", problem.message);
         }
+        warn_of(&notes.warnings);
         let cache_size = generation.snapshot.cache.size;
-        let (number, rules) = (generation.snapshot.generation, rule_count(&generation.snapshot));
+        let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
-        self.resolver.cell.swap(generation);
+        {
+            let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+            self.swap(generation);
+        }
+        let number = self.resolver.cell.load().snapshot.generation;
         self.resolver.cache.set_size(cache_size);
         let result = if notes.problems.is_empty() { "ok" } else { "partial" };
         let errors = notes.problems.iter().map(|p| p.message.clone()).collect();
@@ -353,8 +483,29 @@ impl Reloader {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What is to be fetched for the generation in force, now and whenever it changes.
+    pub fn supplies(&self) -> watch::Receiver<Supplies> {
+        self.supplies.subscribe()
+    }
+
+    /// Where fetched lists go.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// The generation in force.
+    pub fn in_force(&self) -> Arc<Generation> {
+        self.resolver.cell.load_full()
+    }
+
     pub fn status(&self) -> ReloadStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn warn_of(warnings: &[(String, String)]) {
+    for (list, warning) in warnings {
+        tracing::warn!("list `{list}`: {warning}; it is a file that the configuration names, so it is in force");
     }
 }
 
@@ -374,6 +525,7 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
     compare("[listen] dns", old.dns != new.dns);
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
+    compare("learn in [gate]", old.popular.learn != new.popular.learn);
     compare("drain_timeout", old.drain_timeout != new.drain_timeout);
     needs
 }

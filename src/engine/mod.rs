@@ -9,6 +9,7 @@ pub mod client;
 pub mod compile;
 pub mod exchange;
 pub mod explain;
+pub mod gate;
 pub mod limits;
 pub mod list;
 pub mod local_data;

@@ -3,7 +3,9 @@
 mod admin;
 mod commands;
 mod flood;
+mod gates;
 mod lifetime;
+mod supply;
 mod wildcard;
 
 use crate::harness::process::{Served, with_upstream};
