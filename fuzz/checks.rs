@@ -9,6 +9,7 @@ use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::category::{Categories, CategoryId};
 use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
 use lachan::engine::compiled::{CompiledList, Sum};
+use lachan::engine::gate::GateSettings;
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::special::Owner;
 use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
@@ -115,7 +116,7 @@ fn ask_compiled(octets: Vec<u8>) {
     }
     for name in ["www.name9.example.org", "a"] {
         let name = Name::from_text(name).expect("it is a name");
-        let mut found = |rule| drop(index.special.rule(rule).1.clone());
+        let found = |rule| drop(index.special.rule(rule).1.clone());
         index.special.at_or_above(name.as_wire(), |_, rule| found(rule));
         index.special.looking_like(name.as_wire(), found);
     }
@@ -203,6 +204,7 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         required: true,
         obey_public_suffixes: true,
         block_keywords: Vec::new(),
+        gate: GateSettings::OPEN,
     };
     let built_in = BuiltIn {
         safe_search: Arc::new(SafeSearch::from_csv("").expect("an empty table is one")),

@@ -52,6 +52,11 @@ pub fn protected_content() -> &'static str {
     include_str!("../blocklists/protected_content.txt")
 }
 
+/// Names that a new version of a list should not begin to block, one a line; `#` begins a comment.
+pub fn must_not_block() -> &'static str {
+    include_str!("../blocklists/must_not_block.txt")
+}
+
 /// The SafeSearch table, for [`SafeSearch::from_csv`](crate::engine::safe_search::SafeSearch::from_csv).
 pub fn safe_search_csv() -> &'static str {
     include_str!("../blocklists/safe_search.csv")

@@ -48,7 +48,7 @@ fn examine(path: Option<&Path>) -> Result<(Loaded, Vec<ListFile>), Vec<String>> 
         let errors = errors.iter().map(ToString::to_string);
         errors.chain(list_errors(&list_files)).collect::<Vec<_>>()
     })?;
-    match Loader::new(path.map(Path::to_owned)).load(None, None, |_, _| {}) {
+    match Loader::new(path.map(Path::to_owned)).reading_state().load(None, None, |_, _| {}) {
         Ok(loaded) => Ok((loaded, list_files)),
         Err(errors) => {
             // A list without a good version is what loading stops for first, and it does not know where the list is named.
@@ -107,7 +107,17 @@ fn print_hints(loaded: &Loaded, list_files: &[ListFile], language: Language) {
             }
         }
     }
-    for problem in &loaded.notes.problems {
+    for (list, warning) in &loaded.notes.warnings {
+        say!("{title}: list `{list}`: {warning}");
+    }
+    for list in &loaded.settings.list_urls {
+        let (list, url) = (&list.list, &list.url);
+        let english = format!("list `{list}` ({url}) is fetched when the resolver runs; it is not looked at here");
+        let vietnamese = format!("danh sách `{list}` ({url}) được tải về khi chương trình chạy; ở đây không xem được");
+        say!("{title}: {}", language.pick(&english, &vietnamese));
+    }
+    let is_fetched = |name: &str| loaded.settings.list_urls.iter().any(|list| list.list == name);
+    for problem in loaded.notes.problems.iter().filter(|problem| !is_fetched(&problem.list)) {
         match list_files.iter().find(|file| file.list == problem.list) {
             Some(file) => say!("{title}: {}", file.say(problem.message.clone())),
             None => say!("{title}: {}", problem.message),

@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 
 use crate::cli::language::{Language, count_of};
 use crate::cli::{CANNOT_TELL, NO};
 use crate::config::{self, ConfigError};
+use crate::daemon::admin::CHANGE_HEADER;
 
 /// How long the running resolver may take to say anything.
 const ANSWER_TIMER: Duration = Duration::from_secs(10);
@@ -90,6 +92,16 @@ fn unreadable(errors: &[ConfigError]) -> String {
 
 /// Status code and body of `path`.
 pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u16, String), Trouble> {
+    ask(Method::GET, address, path, query, ANSWER_TIMER)
+}
+
+fn ask(
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    timer: Duration,
+) -> Result<(u16, String), Trouble> {
     let unreachable = |why: &dyn std::fmt::Display| {
         let english = format!(
             "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
@@ -100,13 +112,18 @@ pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u
         );
         Trouble::NoDaemon(Language::of_user().pick(&english, &vietnamese).to_owned())
     };
+    // The client wants one even when nothing is encrypted. Another in its place is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| unreachable(&why))?;
     runtime.block_on(async {
-        let client =
-            reqwest::Client::builder().timeout(ANSWER_TIMER).no_proxy().build().map_err(|why| unreachable(&why))?;
+        let client = reqwest::Client::builder().timeout(timer).no_proxy().build().map_err(|why| unreachable(&why))?;
         let url = format!("http://{address}{path}");
-        let response = client.get(url).query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
+        let request = match method {
+            Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
+            _ => client.request(method, url),
+        };
+        let response = request.query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
         let status = response.status().as_u16();
         let body = response.text().await.map_err(|why| unreachable(&root_cause(&why)))?;
         Ok((status, body))
@@ -115,7 +132,34 @@ pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u
 
 /// JSON of `path`; an answer other than 200 is its error text.
 pub fn get_json<T: DeserializeOwned>(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<T, Trouble> {
-    let (status, body) = get(address, path, query)?;
+    read_json(address, path, get(address, path, query)?)
+}
+
+/// As [`get_json`], for what may take as long as `timer`.
+pub fn get_json_within<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    timer: Duration,
+) -> Result<T, Trouble> {
+    read_json(address, path, ask(Method::GET, address, path, query, timer)?)
+}
+
+/// Asks for a change at `path`, which may take as long as `timer`; JSON as with [`get_json`].
+pub fn post_json<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    timer: Duration,
+) -> Result<T, Trouble> {
+    read_json(address, path, ask(Method::POST, address, path, query, timer)?)
+}
+
+fn read_json<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    (status, body): (u16, String),
+) -> Result<T, Trouble> {
     if status != 200 {
         let error = serde_json::from_str::<serde_json::Value>(&body).ok();
         let text = error.and_then(|e| e.get("error").and_then(|t| t.as_str()).map(str::to_owned)).unwrap_or(body);

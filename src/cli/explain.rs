@@ -115,8 +115,11 @@ fn offline(
     type_text: &str,
     args: &ExplainArgs,
 ) -> Result<serde_json::Value, (u8, String)> {
-    let mut loader = Loader::new(config.map(Path::to_owned));
+    let mut loader = Loader::new(config.map(Path::to_owned)).reading_state();
     let loaded = loader.load(None, None, |_, _| {}).map_err(|errors| (NO, errors.join("\nlachan: ")))?;
+    for problem in &loaded.notes.problems {
+        eprintln!("lachan: {}", problem.message);
+    }
     let who = Who { client: args.client, profile: args.profile.clone() };
     let told = explain_offline(&loaded.generation.snapshot, question, type_text, &who).map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))

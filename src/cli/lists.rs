@@ -1,28 +1,63 @@
-//! `lists status`: what each list holds, what was skipped, what is wrong.
+//! `lists status`: what each list holds, how old it is, what is wrong. `lists update`: fetch now.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::cli::client;
+use crate::cli::client::{self, Trouble};
 use crate::cli::language::{Language, count_of};
 use crate::cli::out::{complain, say};
-use crate::cli::{ListsStatusArgs, NO, YES};
+use crate::cli::review::reason_text;
+use crate::cli::{ListsStatusArgs, ListsUpdateArgs, NO, YES};
 use crate::daemon::admin::{ListStatus, Status};
+use crate::daemon::clock;
+use crate::daemon::sources::outcome::Updated;
+use crate::engine::limits::LIST_FETCH;
+
+/// The longest fetch, a turn after another one, and a reload. Chosen.
+const UPDATE_TIMER: Duration = LIST_FETCH.saturating_mul(3);
+
+pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> u8 {
+    let query: Vec<(&str, &str)> = args.name.iter().map(|name| ("name", name.as_str())).collect();
+    let asked = client::admin_address(args.admin.admin, config)
+        .and_then(|address| client::post_json::<Vec<Updated>>(address, "/api/v1/lists/update", &query, UPDATE_TIMER));
+    let updated = match asked {
+        Ok(updated) => updated,
+        Err(trouble) => return complain(&trouble),
+    };
+    if args.json {
+        print_json(&updated);
+    } else if updated.is_empty() {
+        say!("no list has a `url`; files are taken up when they change");
+    }
+    for list in updated.iter().filter(|_| !args.json) {
+        let rules = list.rules.map_or(String::new(), |rules| format!(": {rules} rules"));
+        let error = list.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+        say!("{:<24} {}{rules}{error}", list.list, list.result);
+    }
+    if updated.iter().all(|list| list.error.is_none()) { YES } else { NO }
+}
+
+pub fn complain(trouble: &Trouble) -> u8 {
+    complain!("lachan: {trouble}");
+    trouble.code()
+}
+
+pub fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => say!("{json}"),
+        Err(why) => complain!("lachan: {why}"),
+    }
+}
 
 pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
     let asked = client::admin_address(args.admin.admin, config)
         .and_then(|address| client::get_json::<Status>(address, "/api/v1/status", &[]));
     let status = match asked {
         Ok(status) => status,
-        Err(trouble) => {
-            complain!("lachan: {trouble}");
-            return trouble.code();
-        }
+        Err(trouble) => return complain(&trouble),
     };
     if args.json {
-        match serde_json::to_string_pretty(&status.lists) {
-            Ok(json) => say!("{json}"),
-            Err(why) => complain!("lachan: {why}"),
-        }
+        print_json(&status.lists);
     } else {
         print_status(&status);
     }
@@ -42,24 +77,75 @@ fn print_status(status: &Status) {
         say!("  {error}: {why}");
     }
     let titles = match language {
-        Language::English => ["list", "category", "rules", "skipped", "format", "source"],
-        Language::Vietnamese => ["danh sách", "loại", "luật", "bỏ qua", "dạng", "nguồn"],
+        Language::English => ["list", "category", "rules", "skipped", "format", "age", "source"],
+        Language::Vietnamese => ["danh sách", "loại", "luật", "bỏ qua", "dạng", "tuổi", "nguồn"],
     };
-    let [list, category, rules, skipped, format, source] = titles;
-    say!("{list:<24} {category:<14} {rules:>10} {skipped:>9}  {format:<8} {source}");
+    let [list, category, rules, skipped, format, age, source] = titles;
+    let now = clock::unix_secs();
+    say!("{list:<24} {category:<14} {rules:>10} {skipped:>9}  {format:<8} {age:>5}  {source}");
     for list in &status.lists {
         let skipped: u32 = list.skipped.values().sum();
         let format = list.format.as_deref().unwrap_or("-");
         say!(
-            "{:<24} {:<14} {:>10} {:>9}  {:<8} {}",
+            "{:<24} {:<14} {:>10} {:>9}  {:<8} {:>5}  {}",
             list.name,
             list.category,
             list.rules,
             skipped,
             format,
+            list.last_success.map_or("never".to_owned(), |at| span(now.saturating_sub(at))),
             list.source
         );
+        if let Some(at) = list.next_fetch {
+            let failures = match list.failures {
+                0 => String::new(),
+                1 => " (the last try failed)".to_owned(),
+                count => format!(" (the last {count} tries failed)"),
+            };
+            match at > now {
+                true => say!("    next fetch in {}{failures}", span(at - now)),
+                false => say!("    being fetched{failures}"),
+            }
+        }
+        print_decided(list, now);
         print_skipped(list, language);
+    }
+}
+
+/// Seconds in short: `45s`, `12m`, `7h`, `3d`.
+pub fn span(secs: u64) -> String {
+    match secs {
+        0..120 => format!("{secs}s"),
+        120..7_200 => format!("{}m", secs / 60),
+        7_200..172_800 => format!("{}h", secs / 3_600),
+        _ => format!("{}d", secs / 86_400),
+    }
+}
+
+/// What waits, and what was decided by hand.
+fn print_decided(list: &ListStatus, now: u64) {
+    let language = Language::of_user();
+    if let Some(held) = &list.held {
+        let (rules, age, name) = (held.rules, span(now.saturating_sub(held.since)), &list.name);
+        match language {
+            Language::English => say!("    held since {age}: {rules} rules wait; lachan lists diff {name}"),
+            Language::Vietnamese => say!("    chờ duyệt từ {age} trước: {rules} luật; lachan lists diff {name}"),
+        }
+        held.reasons.iter().for_each(|reason| say!("      {}", reason_text(language, reason)));
+    }
+    if let Some(since) = list.disabled_since {
+        let age = span(now.saturating_sub(since));
+        match language {
+            Language::English => say!("    disabled since {age}: it blocks nothing"),
+            Language::Vietnamese => say!("    đã tắt từ {age} trước: không chặn gì"),
+        }
+    }
+    if list.pinned {
+        let pinned = language.pick("pinned by `lists rollback`", "giữ bản cũ do `lists rollback`");
+        say!("    {pinned}");
+    }
+    for warning in &list.warnings {
+        say!("    {}: {warning}", language.pick("warning", "cảnh báo"));
     }
 }
 

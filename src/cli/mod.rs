@@ -10,11 +10,12 @@ mod healthcheck;
 mod language;
 mod lists;
 mod out;
+mod review;
 mod safesearch;
 mod serve;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -98,10 +99,32 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ListsCommand {
-    /// Rules, skipped lines and errors of every list of the running resolver
+    /// Rules, age, skipped lines and errors of every list of the running resolver
     Status(ListsStatusArgs),
     /// Compile every configured list into one file, for `format = "compiled"` here or elsewhere
     Compile(ListsCompileArgs),
+    /// Fetch lists by URL now, and say what came
+    #[command(
+        after_help = "Examples:\n  lachan lists update          every list with a `url`\n  lachan lists update adult    \
+                            this one\n\nFiles need no update: a change is taken up by itself."
+    )]
+    Update(ListsUpdateArgs),
+    /// Show new versions that wait, and why; exit 1 when there are some
+    #[command(
+        after_help = "A new version of a list waits when it hits popular names, would block much of what people ask, or \
+                      shrinks or grows too much ([gate] in the configuration). The last good version serves meanwhile."
+    )]
+    Review(ListsStatusArgs),
+    /// Show what a version that waits would change, or, when none waits, what the last one changed
+    Diff(ListArgs),
+    /// Put the version that waits into force
+    Approve(ListArgs),
+    /// Go back to the version before, until `lists update` or `lists approve`
+    Rollback(ListArgs),
+    /// Take a list out at once, until `lists enable`
+    Disable(ListArgs),
+    /// Put a list in again
+    Enable(ListArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,6 +155,30 @@ struct ListsCompileArgs {
     /// Where the file goes; it is there whole or not at all
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// The NAME of one [list.NAME]
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListsUpdateArgs {
+    /// The NAME of one [list.NAME] [default: every list with a `url`]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -169,8 +216,7 @@ pub fn main() -> ExitCode {
         Command::Serve => serve::run(config),
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
-        Command::Lists { command: ListsCommand::Status(args) } => lists::status(config.as_deref(), &args),
-        Command::Lists { command: ListsCommand::Compile(args) } => compile::run(config.as_deref(), &args),
+        Command::Lists { command } => lists_command(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
@@ -179,6 +225,20 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(if code == YES && !out::is_whole() { NO } else { code })
+}
+
+fn lists_command(config: Option<&Path>, command: &ListsCommand) -> u8 {
+    match command {
+        ListsCommand::Status(args) => lists::status(config, args),
+        ListsCommand::Update(args) => lists::update(config, args),
+        ListsCommand::Compile(args) => compile::run(config, args),
+        ListsCommand::Review(args) => review::review(config, args),
+        ListsCommand::Diff(args) => review::diff(config, args),
+        ListsCommand::Approve(args) => review::approve(config, args),
+        ListsCommand::Rollback(args) => review::roll_back(config, args),
+        ListsCommand::Disable(args) => review::disable(config, args),
+        ListsCommand::Enable(args) => review::enable(config, args),
+    }
 }
 
 fn default_config() -> Option<PathBuf> {

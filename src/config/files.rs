@@ -9,6 +9,22 @@ use super::versions::Version;
 
 /// The name of a main file, beside which `conf.d` is looked for.
 const MAIN_FILE: &str = "lachan.toml";
+/// Ends of names that editors and package managers give to what is not, or no longer, a file in use.
+const NOT_IN_USE: &[&str] = &[
+    "~",
+    ".tmp",
+    ".new",
+    ".part",
+    ".partial",
+    ".swp",
+    ".bak",
+    ".orig",
+    ".dpkg-old",
+    ".dpkg-new",
+    ".dpkg-dist",
+    ".rpmnew",
+    ".rpmsave",
+];
 /// How often a file that changes under our eyes is read again before we say so. Chosen.
 const TRIES_MAX: usize = 5;
 
@@ -31,6 +47,43 @@ pub(super) fn parts_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
         if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
             parts.push(path);
         }
+    }
+    parts.sort();
+    Ok(parts)
+}
+
+/// The files that a list's path stands for, when it is a directory or ends in a pattern; `None` for a single file.
+pub fn list_parts(path: &Path) -> Option<io::Result<Vec<PathBuf>>> {
+    let name = path.file_name()?.to_str().unwrap_or_default();
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Some(entries(path, None)),
+        // A file may have a star in its name.
+        Ok(_) => None,
+        Err(_) if is_pattern(name) => match glob::Pattern::new(name) {
+            Ok(pattern) => Some(entries(path.parent()?, Some(&pattern))),
+            Err(why) => Some(Err(io::Error::new(io::ErrorKind::InvalidInput, why.to_string()))),
+        },
+        Err(_) => None,
+    }
+}
+
+/// Whether a name is a pattern: `*.txt`, `ads-?.txt`, `[a-m]*`.
+pub(super) fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// The files in a directory that fit, in the order of their names; no directories, nothing hidden, no leftovers.
+fn entries(directory: &Path, pattern: Option<&glob::Pattern>) -> io::Result<Vec<PathBuf>> {
+    let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", directory.display()));
+    let mut parts = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(told)? {
+        let path = entry.map_err(told)?.path();
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+        let is_left_out = name.starts_with('.') || NOT_IN_USE.iter().any(|end| name.ends_with(end));
+        if is_left_out || pattern.is_some_and(|pattern| !pattern.matches(&name)) || path.is_dir() {
+            continue;
+        }
+        parts.push(path);
     }
     parts.sort();
     Ok(parts)
@@ -80,6 +133,30 @@ mod tests {
         }
         assert_eq!(parts_of(&conf_d).unwrap(), [conf_d.join("10-a.toml"), conf_d.join("20-b.toml")]);
         assert_eq!(parts_directory(&directory.path().join("other.toml")), None);
+    }
+
+    #[test]
+    fn a_directory_and_a_pattern_stand_for_their_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["b.txt", "a.txt", "c.lst", ".hidden.txt", "a.txt~", "d.txt.new", "star*.txt"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        std::fs::create_dir(at("more.txt")).unwrap();
+        for (path, want) in [
+            (directory.path().to_owned(), Some(vec!["a.txt", "b.txt", "c.lst", "star*.txt"])),
+            (at("*.txt"), Some(vec!["a.txt", "b.txt", "star*.txt"])),
+            (at("[ab].txt"), Some(vec!["a.txt", "b.txt"])),
+            (at("*.none"), Some(vec![])),
+            (at("a.txt"), None),
+            (at("star*.txt"), None),
+            (at("nothing.txt"), None),
+        ] {
+            let found = list_parts(&path).map(|parts| parts.unwrap());
+            let want = want.map(|names| names.into_iter().map(at).collect::<Vec<_>>());
+            assert_eq!(found, want, "{}", path.display());
+        }
+        assert!(list_parts(&at("no/*.txt")).unwrap().is_err());
     }
 
     #[test]

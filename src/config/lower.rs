@@ -18,8 +18,11 @@ use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, UpstreamTable};
 
 use super::errors::{Sink, Spanned, suggestion};
+use super::files::is_pattern;
+use super::gate::{self, GateSpec};
+use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
-use super::{ListFile, Settings, default, hints, people, values};
+use super::{Learn, ListFile, PopularSettings, Settings, default, hints, people, values};
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
 const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
@@ -32,7 +35,7 @@ const BUILT_IN: &str = "builtin:";
 pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
     let settings = settings(spec, sink);
     let categories = categories(&spec.categories, sink);
-    let lists = lists(&spec.lists, &categories, sink);
+    let lists = lists(spec, &categories, sink);
     let profiles = people::profiles(spec, &categories, sink);
     let clients = people::clients(&spec.clients, &profiles, sink);
     let compiled = compiled(&spec.lists, &categories, sink);
@@ -84,6 +87,15 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
         bootstrap: spec.bootstrap.iter().flatten().map(|address| address.value).collect(),
         tls_roots: spec.upstream_ca_file.as_ref().map(|path| absolute(path, sink)),
         drain_timeout: spec.drain_timeout.as_ref().map_or(default::DRAIN_TIMEOUT, |time| time.value),
+        popular: PopularSettings {
+            file: spec.gate.popular_file.as_ref().map(|path| absolute(path, sink)),
+            top: spec
+                .gate
+                .popular_top
+                .map_or(gate::POPULAR_TOP, |top| usize::try_from(top).expect("read as 1 or more")),
+            learn: spec.gate.learn.as_ref().map_or(Learn::Memory, |learn| learn.value),
+        },
+        list_urls: spec.lists.iter().filter_map(|list| list_url(list, sink)).collect(),
         time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
     }
 }
@@ -111,7 +123,10 @@ fn check_listeners(spec: &Spec, sink: &Sink) {
             sink.error(at, format!("`admin` in [listen] is {admin}, which `dns` takes already"));
         }
         if !admin.ip().is_loopback() {
-            sink.hint(at, format!("`admin` is {admin}: whoever reaches it reads metrics and status"));
+            sink.hint(
+                at,
+                format!("`admin` is {admin}: whoever reaches it reads metrics and status, and may have lists fetched"),
+            );
         }
     }
 }
@@ -216,8 +231,9 @@ pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories,
     id
 }
 
-fn lists(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<ListSettings> {
-    given.iter().filter(|spec| !spec.compiled).filter_map(|spec| list(spec, categories, sink)).collect()
+fn lists(spec: &Spec, categories: &Categories, sink: &Sink) -> Vec<ListSettings> {
+    let texts = spec.lists.iter().filter(|list| !list.compiled);
+    texts.filter_map(|list| self::list(list, &spec.gate.bounds, categories, sink)).collect()
 }
 
 fn compiled(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<CompiledSettings> {
@@ -253,14 +269,15 @@ fn compiled(given: &[ListSpec], categories: &Categories, sink: &Sink) -> Vec<Com
     made.collect()
 }
 
-fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSettings> {
+fn list(spec: &ListSpec, gates: &GateSpec, categories: &Categories, sink: &Sink) -> Option<ListSettings> {
     let name = &spec.name.value;
     if let Err(why) = values::check_thing_name(name) {
         sink.error(spec.name.at, format!("[list.{name}]: {why}"));
     }
     let category =
         spec.category.as_ref().and_then(|c| category_id(c, &format!("`category` in [list.{name}]"), categories, sink));
-    let source = spec.file.as_ref().and_then(|file| source(file, name, sink));
+    let url = || spec.url.as_ref().map(|url| ListSource::Url(url.value.to_string()));
+    let source = spec.file.as_ref().and_then(|file| source(file, name, sink)).or_else(url);
     Some(ListSettings {
         name: name.clone(),
         category: category?,
@@ -269,6 +286,7 @@ fn list(spec: &ListSpec, categories: &Categories, sink: &Sink) -> Option<ListSet
         required: is_required(spec),
         obey_public_suffixes: spec.obey_public_suffixes.as_ref().is_some_and(|obey| obey.value),
         block_keywords: block_keywords(spec, sink),
+        gate: gate::lower(&spec.gate, gates, categories.get(category?)),
     })
 }
 
@@ -312,6 +330,7 @@ fn block_keywords(spec: &ListSpec, sink: &Sink) -> Vec<String> {
 
 fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource> {
     let Some(built_in) = file.value.strip_prefix(BUILT_IN) else {
+        check_pattern(file, list, sink);
         return Some(ListSource::File(absolute(file, sink)));
     };
     if !default::BUILT_IN_LISTS.contains(&built_in) {
@@ -320,6 +339,21 @@ fn source(file: &Spanned<String>, list: &str, sink: &Sink) -> Option<ListSource>
         return None;
     }
     Some(ListSource::BuiltIn(built_in.to_owned()))
+}
+
+/// A pattern stands for names of files only, and can be read as one.
+fn check_pattern(file: &Spanned<String>, list: &str, sink: &Sink) {
+    let (directory, name) = file.value.rsplit_once('/').unwrap_or(("", &file.value));
+    if directory.contains(['*', '?']) {
+        let message =
+            format!("`file` in [list.{list}]: a pattern may stand in the last part only, as in \"lists/*.txt\"");
+        sink.error(file.at, message);
+    }
+    if is_pattern(name)
+        && let Err(why) = glob::Pattern::new(name)
+    {
+        sink.error(file.at, format!("`file` in [list.{list}]: {name:?} is no pattern: {why}"));
+    }
 }
 
 /// Lists of the file, and those that profiles, operator and test names make, share one index. Counted as

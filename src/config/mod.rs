@@ -16,7 +16,9 @@ use crate::engine::list::ParseOptions;
 pub mod default;
 mod errors;
 mod files;
+mod gate;
 mod hints;
+mod list_url;
 mod lower;
 mod people;
 mod reader;
@@ -30,7 +32,8 @@ mod versions;
 mod tests;
 
 pub use errors::ConfigError;
-pub use files::read_steady;
+pub use files::{list_parts, read_steady};
+pub use list_url::ListUrl;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -66,6 +69,29 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// An IANA name that is in the database.
     pub time_zone: String,
+    pub popular: PopularSettings,
+    /// Lists that are fetched.
+    pub list_urls: Vec<ListUrl>,
+}
+
+/// From what it is known which names are popular.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PopularSettings {
+    /// `rank,name` or a name a line, the most popular first.
+    pub file: Option<PathBuf>,
+    /// So many of its names count.
+    pub top: usize,
+    pub learn: Learn,
+}
+
+/// Whether it is learnt which names people ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learn {
+    Off,
+    /// Forgotten with the process.
+    Memory,
+    /// Kept in the state directory too, as keyed hashes.
+    Disk,
 }
 
 /// The configuration of a resolver that was started without one.

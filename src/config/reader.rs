@@ -212,9 +212,28 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reports keys that mean nothing without `other`, when that is not there.
+    pub fn only_with(&self, other: &str, keys: &[&str]) {
+        for entry in keys.iter().filter_map(|key| self.table?.get(key)).filter(|_| !self.has(other)) {
+            self.sink.error(entry.at, format!("{} is for a table with `{other}`", self.name_of(&entry.key)));
+        }
+    }
+
+    /// Reports a key that says the same as another one, when both are there.
+    pub fn not_with(&self, key: &str, other: &str) {
+        if let Some(entry) = self.table.and_then(|t| t.get(other)).filter(|_| self.has(key)) {
+            self.sink.error(entry.at, format!("{} has `{key}` and `{other}`; give one of them", self.title));
+        }
+    }
+
     /// Reports the absence of a key that must be there.
     pub fn missing(&self, key: &str, example: &str) {
         self.sink.error(self.at, format!("{} needs `{key}`, for example `{key} = {example}`", self.title));
+    }
+
+    /// Whether the key is there with a string.
+    pub fn has_string(&self, key: &str) -> bool {
+        self.table.and_then(|t| t.get(key)).is_some_and(|entry| matches!(entry.node.value, Value::String(_)))
     }
 
     /// Whether the key is there, whatever its value.

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use minisign_verify::PublicKey;
+use url::Url;
 
 use crate::engine::category::Layer;
 use crate::engine::compile::{Strangers, YouTube};
@@ -16,6 +18,8 @@ use crate::engine::upstream::{Fallback, Server};
 use crate::engine::verdict::BlockResponse;
 
 use super::errors::{Place, Sink, Spanned};
+use super::gate::{self, GateSpec, GateTable};
+use super::list_url;
 use super::reader::{Section, one_of};
 use super::server::server;
 use super::tree::Table;
@@ -58,6 +62,7 @@ pub(super) struct Spec {
     pub max_client_ttl: Option<Spanned<Duration>>,
     pub operator_allow: OwnEntries,
     pub operator_deny: OwnEntries,
+    pub gate: GateTable,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -98,9 +103,15 @@ pub(super) struct ListSpec {
     pub compiled: bool,
     pub reach: Option<Spanned<Reach>>,
     pub file: Option<Spanned<String>>,
+    pub url: Option<Spanned<Url>>,
+    pub refresh: Option<Spanned<Duration>>,
+    pub sha256: Option<Spanned<[u8; 32]>>,
+    pub minisign_key: Option<Spanned<PublicKey>>,
+    pub allow_private: Option<bool>,
     pub required: Option<bool>,
     pub obey_public_suffixes: Option<Spanned<bool>>,
     pub block_keywords: Option<Vec<Spanned<String>>>,
+    pub gate: GateSpec,
 }
 
 /// `[category.NAME]`.
@@ -201,6 +212,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         max_client_ttl,
         operator_allow,
         operator_deny,
+        gate: gate::table(top.section("gate"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),
@@ -247,10 +259,10 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
         section.missing("category", "\"adult\"");
     }
     if !section.has("file") && !section.has("url") {
-        section.missing("file", "\"blocklists/adult.txt\"");
+        section.missing("file", "\"blocklists/adult.txt\"` or `url = \"https://lists.example/adult.txt\"");
     }
-    section.not_built("url", "lists by URL are");
-    section.not_built("refresh", "lists by URL are");
+    section.only_with("url", &["refresh", "sha256", "minisign_key", "allow_private"]);
+    section.not_with("file", "url");
     let spec = ListSpec {
         name,
         category: section.string("category", not_empty),
@@ -258,9 +270,18 @@ fn list(name: Spanned<String>, mut section: Section<'_>) -> ListSpec {
         compiled,
         reach: section.choice("match", &[("exact", Reach::Exact), ("subtree", Reach::Subtree)]),
         file: section.string("file", not_empty),
+        url: section.string("url", list_url::url),
+        refresh: section.quantity("refresh", |text| {
+            // Shorter troubles the publisher, longer leaves a list to age. Chosen.
+            values::duration_within(text, ("5 minutes", 300 * SECOND), ("30 days", 30 * DAY))
+        }),
+        sha256: section.string("sha256", list_url::sha256),
+        minisign_key: section.string("minisign_key", list_url::minisign_key),
+        allow_private: section.boolean("allow_private"),
         required: section.boolean("required"),
         obey_public_suffixes: section.choice("public_suffixes", &[("obey", true), ("spare", false)]),
         block_keywords: section.strings("block_keywords", keyword),
+        gate: gate::of_list(&mut section, TOP_LEVEL),
     };
     section.finish(TOP_LEVEL);
     spec

@@ -154,8 +154,8 @@ fn one_mistake_one_message() {
         ("[rate_limit]\n", "`rate_limit`: rate limits are not built yet"),
         ("[profile.a.window.night]\nfrom = \"22:00\"", "`window` in [profile.a]: time windows are not built yet"),
         (
-            "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"",
-            "`url` in [list.a]: lists by URL are not built yet",
+            "[list.a]\ncategory = \"adult\"\nfile = \"a\"\nurl = \"https://a.example/\"",
+            "t.toml:4: [list.a] has `file` and `url`; give one of them",
         ),
         (
             "[list.a]\nfile = \"a\"\nformat = \"compiled\"\nmatch = \"exact\"",
@@ -163,6 +163,34 @@ fn one_mistake_one_message() {
         ),
         ("[list.a]\nfile = \"builtin:adult\"\nformat = \"compiled\"", "a starter list is not compiled"),
         ("[list.a]\nformat = \"compiled\"", "`file`"),
+        (
+            "[list.a]\ncategory = \"adult\"\nfile = \"a\"\nrefresh = \"6h\"",
+            "t.toml:4: `refresh` in [list.a] is for a table with `url`",
+        ),
+        (
+            "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"\nrefresh = \"1 s\"",
+            "`refresh` in [list.a]: \"1 s\" is out of bounds, must be 5 minutes to 30 days",
+        ),
+        (
+            "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"\nsha256 = \"abc\"",
+            "`sha256` in [list.a]: \"abc\" is no SHA-256",
+        ),
+        (
+            "[list.a]\ncategory = \"adult\"\nurl = \"https://a.example/\"\nminisign_key = \"abc\"",
+            "`minisign_key` in [list.a]: \"abc\" is no minisign key",
+        ),
+        (
+            "[list.a]\ncategory = \"adult\"\nurl = \"http://a.example/\"",
+            "t.toml:3: `url` in [list.a]: http proves nothing about what comes; take https",
+        ),
+        ("[list.a]\ncategory = \"adult\"\nurl = \"ftp://a.example/\"", "lists are fetched by https, not by \"ftp\""),
+        ("[list.a]\ncategory = \"adult\"\nurl = \"a.example\"", "\"a.example\" is no URL"),
+        ("[list.a]\ncategory = \"adult\"\nurl = \"https://me:pw@a.example/\"", "a user name or password in a URL"),
+        (
+            "[list.a]\ncategory = \"adult\"\nfile = \"*/a.txt\"",
+            "t.toml:3: `file` in [list.a]: a pattern may stand in the last part only, as in \"lists/*.txt\"",
+        ),
+        ("[list.a]\ncategory = \"adult\"\nfile = \"lists/[a.txt\"", "`file` in [list.a]: \"[a.txt\" is no pattern"),
         ("[list.a]\ncategory = \"adult\"\nfile = \"a\"\nformat = \"host\"", "did you mean `hosts`?"),
         (
             "[list.a]\ncategory = \"adult\"\nfile = \"builtin:adlt\"",
@@ -306,6 +334,15 @@ match = "subtree"
 file = "lists/mine.txt"
 required = false
 public_suffixes = "obey"
+[list.theirs]
+category = "adult"
+url = "https://Lists.Example/adult.txt.gz?x=1"
+refresh = "6h"
+sha256 = "00000000000000000000000000000000000000000000000000000000000000FF"
+allow_private = true
+[list.fetched]
+category = "adult"
+url = "https://lists.example/"
 [category.vapes]
 title_vi = "thuốc lá điện tử"
 [category.adult]
@@ -314,8 +351,28 @@ title_en = "18+"
 v4 = "192.0.2.80"
 "#,
     );
-    let Settings { admin, admin_is_default, state_directory, bootstrap, tls_roots, drain_timeout, time_zone, dns } =
-        config.settings;
+    let Settings {
+        admin,
+        admin_is_default,
+        state_directory,
+        bootstrap,
+        tls_roots,
+        drain_timeout,
+        time_zone,
+        list_urls,
+        dns,
+        popular: _,
+    } = config.settings;
+    let urls: Vec<_> = list_urls.iter().map(|u| (&*u.list, u.url.as_str(), u.refresh, u.allow_private)).collect();
+    let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+    assert_eq!(
+        urls,
+        [
+            ("theirs", "https://lists.example/adult.txt.gz?x=1", 6 * hour, true),
+            ("fetched", "https://lists.example/", day, false)
+        ]
+    );
+    assert_eq!(list_urls[0].sha256.map(|sum| (sum[0], sum[31])), Some((0, 255)));
     assert_eq!((admin, admin_is_default, dns.len()), (None, false, 2));
     assert_eq!(state_directory.unwrap(), Path::new("/base/state"));
     assert_eq!(tls_roots.unwrap(), Path::new("/etc/ca.pem"));
@@ -334,6 +391,7 @@ v4 = "192.0.2.80"
     let reaches: Vec<Reach> = policy.operator_deny.iter().map(|(_, reach)| *reach).collect();
     assert_eq!(reaches, [Reach::Exact, Reach::Children]);
     assert_eq!(policy.operator_allow, [(Name::from_text("a.example").unwrap(), Reach::Subtree)]);
+    assert_eq!(policy.lists[2].source, ListSource::Url("https://lists.example/".into()));
     let list = &policy.lists[0];
     assert_eq!(list.source, ListSource::File("/base/lists/mine.txt".into()));
     assert_eq!((list.options.format, list.options.bare_reach), (Format::Hosts, Some(Reach::Subtree)));

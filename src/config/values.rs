@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::engine::gate::Share;
+
 use super::errors::nearest;
 
 /// Longest name of a list, profile or client, in octets: it becomes a metric's label. Chosen.
@@ -91,6 +93,20 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .checked_mul(1 << shift)
         .filter(|&octets| usize::try_from(octets).is_ok())
         .ok_or_else(|| format!("{text:?} is more than this machine can address"))
+}
+
+/// `30 %`, `0.5%`: to a hundredth of a percent.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let bad = || format!("{text:?} is no share; write it as \"30 %\" or \"0.5 %\"");
+    let number = text.trim().strip_suffix('%').ok_or_else(bad)?.trim_end();
+    let (whole, hundredths) = number.split_once('.').unwrap_or((number, "0"));
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(hundredths) || hundredths.len() > 2 || whole.len() > 6 {
+        return Err(bad());
+    }
+    let whole: u64 = whole.parse().map_err(|_| bad())?;
+    let rest: u64 = format!("{hundredths:0<2}").parse().map_err(|_| bad())?;
+    Ok(Share(whole * 100 + rest))
 }
 
 fn split_number(text: &str) -> (&str, &str) {

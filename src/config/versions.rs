@@ -22,6 +22,8 @@ pub enum Version {
     File(u64, i64, i64, u64, u64),
     /// The names in a `conf.d` that count, sorted; none when it is not there, `None` when it cannot be listed.
     Parts(Option<Vec<OsString>>),
+    /// The files of a list that is a directory or a pattern, each with its own version; `None` when it cannot be listed.
+    Group(Option<BTreeMap<PathBuf, Version>>),
 }
 
 /// Everything that a load looked at.
@@ -36,7 +38,17 @@ impl Version {
     pub fn of_content(&self) -> Option<(u64, i64, i64)> {
         match self {
             Version::File(size, secs, nanos, ..) => Some((*size, *secs, *nanos)),
-            Version::Absent | Version::Parts(_) => None,
+            Version::Absent | Version::Parts(_) | Version::Group(_) => None,
+        }
+    }
+
+    /// The version of what a list's path stands for: one file, or several.
+    pub fn of_list(path: &Path) -> Version {
+        match files::list_parts(path) {
+            None => Version::of_file(path),
+            Some(parts) => Version::Group(
+                parts.ok().map(|parts| parts.into_iter().map(|part| (part.clone(), Version::of_file(&part))).collect()),
+            ),
         }
     }
 
@@ -51,7 +63,8 @@ impl Version {
             Version::File(_, written, ..) => {
                 u64::try_from(*written).is_ok_and(|at| at > now || now - at >= SETTLE_SECS) || *written < 0
             }
-            Version::Absent | Version::Parts(_) => true,
+            Version::Group(Some(parts)) => parts.values().all(|part| part.is_settled(now)),
+            Version::Absent | Version::Parts(_) | Version::Group(None) => true,
         }
     }
 
@@ -65,6 +78,7 @@ impl Version {
 pub fn look_again(versions: &Versions) -> Versions {
     let now = |path: &Path, before: &Version| match before {
         Version::Absent | Version::File(..) => Version::of_file(path),
+        Version::Group(_) => Version::of_list(path),
         Version::Parts(_) => files::parts_of(path).map_or(Version::Parts(None), |parts| Version::of_parts(&parts)),
     };
     versions.iter().map(|(path, before)| (path.clone(), now(path, before))).collect()
@@ -86,6 +100,8 @@ mod tests {
             (written(0), 0, false),
             (Version::Absent, 100, true),
             (Version::Parts(None), 100, true),
+            (Version::Group(None), 100, true),
+            (Version::Group(Some([("a".into(), written(90)), ("b".into(), written(100))].into())), 101, false),
         ] {
             assert_eq!(version.is_settled(now), want, "{version:?} at {now}");
         }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::built_in;
 use crate::config::{Version, read_steady};
 use crate::daemon::mapped;
-use crate::daemon::sources::source_text;
+use crate::daemon::sources::{Lines, source_text};
 use crate::engine::compile::{CompiledSettings, ListSettings, ListSource};
 use crate::engine::compiled::{self, Compiled, CompiledList, Encoded, Sum};
 use crate::engine::limits::COMPILED_FILE_OCTETS_MAX;
@@ -170,18 +170,24 @@ pub fn write(path: &Path, encoded: &Encoded<'_>) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// What decides whether lists that were compiled once are still what would be compiled now.
-pub fn key_of(lists: &[ListSettings]) -> String {
+/// What decides whether lists that were compiled once are still what would be compiled now. `None`: the lines of one of
+/// them are nowhere to be seen again.
+pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>) -> Option<String> {
     let mut sum = Sha256::new().chain_update(concat!(env!("CARGO_PKG_VERSION"), "/"));
     for ListSettings { name, options, source, obey_public_suffixes, block_keywords, .. } in lists {
-        let version = match source {
-            ListSource::BuiltIn(list) => hex(&Sha256::digest(built_in::starter_list(list).unwrap_or_default())),
-            ListSource::File(path) => format!("{:?}", Version::of_file(path)),
+        let version = match (source, lines.get(name)?) {
+            (ListSource::BuiltIn(list), Lines::BuiltIn) => {
+                hex(&Sha256::digest(built_in::starter_list(list).unwrap_or_default()))
+            }
+            (_, Lines::Files(version)) => format!("{version:?}"),
+            // Its name is the sum of what is in it.
+            (_, Lines::Stored(path)) => format!("{path:?}"),
+            (_, Lines::Gone | Lines::BuiltIn) => return None,
         };
         let source = source_text(source);
         sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {block_keywords:?} {version}\n"));
     }
-    hex(&sum.finalize())
+    Some(hex(&sum.finalize()))
 }
 
 /// The sum of a file that is whole and of our format, read in order; every piece is shown to `see`.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Version;
 use crate::daemon::resolver::Resolver;
-use crate::daemon::sources;
+use crate::daemon::sources::{self, Lines};
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
@@ -54,10 +55,10 @@ impl Who {
     }
 }
 
-/// Explains with the answer looked at. `in_force` is the version of each list file that is loaded, by the list's name.
+/// Explains with the answer looked at. `in_force` says where each list's lines are, by its name.
 pub async fn explain(
     resolver: &Arc<Resolver>,
-    in_force: &HashMap<String, Version>,
+    in_force: &HashMap<String, Lines>,
     question: &Question,
     type_text: &str,
     who: &Who,
@@ -115,10 +116,14 @@ pub fn explain_offline(
 
 /// Where a rule's text is.
 struct Place {
-    source: ListSource,
+    text: Text,
     line: u32,
-    /// The version that the rule is from, when somebody knows.
-    version: Option<Version>,
+}
+
+enum Text {
+    BuiltIn(String),
+    /// A file, and the version of it that the rule is from, when somebody knows.
+    File(PathBuf, Option<Version>),
 }
 
 /// What a file says about a rule.
@@ -132,19 +137,40 @@ enum Line {
 }
 
 impl Place {
-    fn of(snapshot: &Snapshot, at: &Provenance, in_force: &HashMap<String, Version>) -> Option<Place> {
+    fn of(snapshot: &Snapshot, at: &Provenance, in_force: &HashMap<String, Lines>) -> Option<Place> {
         let list = snapshot.list(at.list);
-        let source = list.configured.as_ref()?.settings.source.clone();
-        Some(Place { source, line: at.line, version: in_force.get(&list.name).cloned() })
+        let configured = list.configured.as_ref()?;
+        let (source, lines) = (&configured.settings.source, in_force.get(&list.name));
+        if let ListSource::BuiltIn(name) = source {
+            return Some(Place { text: Text::BuiltIn(name.clone()), line: at.line });
+        }
+        let version = match lines {
+            Some(Lines::Stored(path)) => return Some(Place { text: Text::File(path.clone(), None), line: at.line }),
+            Some(Lines::Gone | Lines::BuiltIn) => return None,
+            Some(Lines::Files(version)) => Some(version),
+            None => None,
+        };
+        let ListSource::File(path) = source else { return None };
+        let (path, line) = match configured.report.place(at.line) {
+            Some((part, line)) => (PathBuf::from(part), line),
+            None => (path.clone(), at.line),
+        };
+        let version = match version {
+            Some(Version::Group(parts)) => parts.as_ref().and_then(|parts| parts.get(&path).cloned()),
+            other => other.cloned(),
+        };
+        Some(Place { text: Text::File(path, version), line })
     }
 
     /// Blocks.
     fn read(&self) -> Line {
-        let text = sources::line_text(&self.source, self.line);
-        // Looked at last: a file that changes under our eyes counts as changed.
-        let is_another = match (&self.source, &self.version) {
-            (ListSource::File(path), Some(version)) => Version::of_file(path) != *version,
-            (ListSource::File(_), None) | (ListSource::BuiltIn(_), _) => false,
+        let (text, is_another) = match &self.text {
+            Text::BuiltIn(name) => (sources::built_in_line(name, self.line), false),
+            Text::File(path, version) => {
+                let text = sources::line_of(path, self.line);
+                // Looked at last: a file that changes under our eyes counts as changed.
+                (text, version.as_ref().is_some_and(|version| Version::of_file(path) != *version))
+            }
         };
         match text {
             _ if is_another => Line::Changed,
@@ -181,13 +207,15 @@ mod tests {
         let path = folder.path().join("list.txt");
         std::fs::write(&path, "||bad.example.com^\n").unwrap();
         let version = Some(Version::of_file(&path));
-        let place = Place { source: ListSource::File(path.clone()), line: 1, version };
+        let place = Place { text: Text::File(path.clone(), version), line: 1 };
         assert_eq!(place.read(), Line::Text("||bad.example.com^".into()));
         std::fs::write(&path, "other.example.com\nmore.example.com\n").unwrap();
         assert_eq!(place.read(), Line::Changed);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(place.read(), Line::Changed);
-        assert_eq!(Place { version: None, ..place }.read(), Line::Unknown);
+        assert_eq!(Place { text: Text::File(path, None), line: 1 }.read(), Line::Unknown);
+        assert_eq!(Place { text: Text::BuiltIn("nothing".into()), line: 1 }.read(), Line::Unknown);
+        assert!(matches!(Place { text: Text::BuiltIn("adult".into()), line: 1 }.read(), Line::Text(_)));
 
         let told =
             || Explanation { rule: Some("bad.example.com".into()), file: Some("f".into()), ..Explanation::default() };

@@ -32,7 +32,7 @@ mod pool;
 mod system;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(in crate::daemon) mod tls;
 mod udp;
 mod upstream;
 

@@ -5,21 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::artefacts::{self, Artefacts, Taken};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
+use crate::daemon::gates::Gates;
+use crate::daemon::learner;
 use crate::daemon::memory;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
-use crate::daemon::sources::{self, ListProblem, Load, Sources};
+use crate::daemon::sources::supply::Supplies;
+use crate::daemon::sources::{self, Lines, ListProblem, Load, Sources};
 use crate::daemon::telemetry::Metrics;
 use crate::engine::compile::{
     BuiltIn, CompileReport, Home, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile,
     configured_layer,
 };
 use crate::engine::compiled::CompiledList;
+use crate::engine::gate::{GateSettings, TreeKey};
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::matcher::{HashSeed, Layer};
 use crate::engine::name::Name;
@@ -36,10 +42,10 @@ const STATE_DIRECTORY: &str = "/var/lib/lachan";
 pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
-    sources: Sources,
+    sources: Arc<Sources>,
+    state: State,
+    supplies: Supplies,
     artefacts: Artefacts,
-    /// Whether copies of lists are kept in the state directory.
-    keeps_state: bool,
     built_in: BuiltIn,
     seed: HashSeed,
     generation: u64,
@@ -47,6 +53,16 @@ pub struct Loader {
     lists_in_force: usize,
     /// What the last load looked at, good or not, as it was before it was read.
     seen: Versions,
+}
+
+/// What a loader does with the state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unused,
+    /// Read, never written to.
+    Read,
+    /// Last good versions of lists are kept there.
+    Kept,
 }
 
 /// A generation ready to go into force.
@@ -66,8 +82,12 @@ pub struct Notes {
     pub read_at: HashMap<String, u64>,
     /// Where upstream servers come from when the configuration names none.
     pub upstream_origin: Option<String>,
-    /// The version of each list file that is in force, by the list's name.
-    pub list_versions: HashMap<String, Version>,
+    /// Where the lines of each list in force are, by its name.
+    pub list_lines: HashMap<String, Lines>,
+    /// Every `[list.*]`, also what could not be loaded.
+    pub lists: Arc<[ListSettings]>,
+    /// What the operator should know of a list that is in force by the operator's own hand: its name, and what.
+    pub warnings: Vec<(String, String)>,
 }
 
 /// How the last reload went; in `/api/v1/status`.
@@ -91,12 +111,18 @@ impl Loader {
         let (a, b) = octets.split_at(8);
         let half = |h: &[u8]| h.iter().fold(0, |n, &o| n << 8 | u64::from(o));
         let seed = HashSeed(half(a), half(b));
+        let built_in = built_in();
+        let mut octets = [0; 16];
+        getrandom::fill(&mut octets).expect("the system has a source of randomness");
+        let (a, b) = octets.split_at(8);
+        let gates = Gates::new(TreeKey(half(a), half(b)), &built_in);
         Loader {
             path,
-            sources: Sources::default(),
+            sources: Arc::new(Sources::new(gates)),
+            state: State::Unused,
+            supplies: Supplies::default(),
+            built_in,
             artefacts: Artefacts::default(),
-            keeps_state: false,
-            built_in: built_in(),
             seed,
             generation: 0,
             lists_in_force: 0,
@@ -104,9 +130,14 @@ impl Loader {
         }
     }
 
-    /// Keeps compiled lists in the state directory: for the process that serves, and no other.
+    /// Keeps last good versions of lists in the state directory: for the process that serves, and no other.
     pub fn keeping_state(self) -> Loader {
-        Loader { keeps_state: true, ..self }
+        Loader { state: State::Kept, ..self }
+    }
+
+    /// Takes lists that are fetched from the state directory, as whoever serves left them there.
+    pub fn reading_state(self) -> Loader {
+        Loader { state: State::Read, ..self }
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -147,21 +178,22 @@ impl Loader {
         }
         let list_count = policy.lists.len() + policy.compiled.len();
         let unkept = self.keep_state(&settings, &policy);
-        let key = artefacts::key_of(&policy.lists);
-        let kept = previous.is_none().then(|| self.artefacts.kept_texts(&key)).flatten();
-        let kept = kept.and_then(|kept| Some((self.sources.load_kept(&policy.lists, &kept)?, kept.layer)));
-        let (mut load, texts_kept) = match kept {
+        let lists: Arc<[ListSettings]> = policy.lists.as_slice().into();
+        let popular = self.configure_gates(&settings, &policy);
+        let (mut load, texts_kept) = match previous.is_none().then(|| self.load_kept(&policy.lists)).flatten() {
             Some((load, layer)) => (load, Some(layer)),
             None => (self.sources.load(&policy.lists, progress), None),
         };
+        // Only of what is in force whole: what came of a broken list must not look as if it were what its file says.
+        let is_whole = load.problems.is_empty() && load.warnings.is_empty();
+        let key = is_whole.then(|| artefacts::key_of(&policy.lists, &load.in_force)).flatten().unwrap_or_default();
         self.load_compiled(&mut policy, &mut load)?;
         self.seen.extend(std::mem::take(&mut load.seen));
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
         if !fatal.is_empty() {
             return Err(fatal);
         }
-        // Without a problem only: what came of a broken list must not look as if it were what its file says.
-        let key = if load.problems.is_empty() { key } else { String::new() };
+        let supplies = Supplies::of(&settings, &policy);
         let own = own.unwrap_or(&settings.dns).to_vec();
         let (upstreams, upstream_origin) = if policy.upstreams.is_empty() {
             let (found, origin) = Forwarder::system_upstreams(&own);
@@ -188,14 +220,19 @@ impl Loader {
             Forwarder::new(Arc::clone(&snapshot.routes), options, previous.map(|generation| &*generation.forwarder))
                 .map_err(|why| vec![why])?;
         self.generation += 1;
+        let gates = self.sources.gates();
+        let snapshot = snapshot.without_lists(self.generation, &|list| gates.is_disabled(list));
         self.lists_in_force = list_count;
-        self.sources.in_force(load.good);
+        self.sources.in_force_now(&load.taken);
+        self.supplies = supplies;
         let notes = Notes {
-            hints: texts(&hints).into_iter().chain(report_texts(&report)).chain(unkept).collect(),
+            hints: texts(&hints).into_iter().chain(report_texts(&report)).chain(unkept).chain(popular).collect(),
+            lists,
+            warnings: load.warnings,
             problems: load.problems,
             read_at: load.read_at,
             upstream_origin,
-            list_versions: load.in_force,
+            list_lines: load.in_force,
         };
         let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
         Ok(Loaded { generation, settings, notes })
@@ -213,21 +250,16 @@ impl Loader {
             return Err(notes.problems.into_iter().map(|problem| problem.message).collect());
         }
         let snapshot = &generation.snapshot;
-        let lists = compiled_lists(snapshot, &notes.read_at, &notes.list_versions);
+        let lists = compiled_lists(snapshot, &notes.read_at, &notes.list_lines);
         let layer = configured_layer(snapshot, self.seed).map_err(|why| vec![why.to_string()])?;
         Ok((layer, lists.into_iter().map(|(_, list)| list).collect()))
     }
 
-    /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
-    fn keep_state(&mut self, settings: &Settings, policy: &Policy) -> Option<String> {
-        let is_file = |list: &ListSettings| matches!(list.source, ListSource::File(_));
-        let has_some = policy.lists.iter().any(is_file) || !policy.compiled.is_empty();
-        if !self.keeps_state || !has_some || self.artefacts.is_keeping() {
-            return None;
-        }
-        let directory = state_directory(settings);
-        let why = self.artefacts.keep_in(&directory).err()?;
-        Some(format!("{why}: no compiled list is kept for the next start (state_directory = {})", directory.display()))
+    /// What the last run compiled, if it was of the same settings and texts.
+    fn load_kept(&self, lists: &[ListSettings]) -> Option<(Load, Arc<Layer>)> {
+        let lines = self.sources.lines_now(lists)?;
+        let kept = self.artefacts.kept_texts(&artefacts::key_of(lists, &lines)?)?;
+        Some((self.sources.load_kept(lists, &lines, &kept)?, kept.layer))
     }
 
     /// Adds the lists of compiled files to what was loaded, and their categories to the policy's.
@@ -238,7 +270,7 @@ impl Loader {
             load.seen.entry(settings.file.clone()).or_insert_with(|| version.clone());
             let Taken { compiled, error } = self.artefacts.take(settings, version);
             if let Some(why) = error {
-                load.problems.push(sources::problem(
+                load.problems.push(sources::file_problem(
                     &settings.name,
                     &settings.file,
                     &why,
@@ -262,7 +294,7 @@ impl Loader {
                     // As long as the text is the one that was compiled, `explain` may show its lines.
                     let now = Version::of_file(path);
                     let is_same = now.of_content().is_some() && now.of_content() == list.file_version;
-                    load.in_force.insert(list.name.clone(), if is_same { now } else { Version::Absent });
+                    load.in_force.insert(list.name.clone(), Lines::Files(if is_same { now } else { Version::Absent }));
                 }
                 load.read_at.insert(list.name.clone(), list.read_at);
                 let home = Home { layer: Arc::clone(&compiled.layer), list: ListId(number as u16) };
@@ -275,6 +307,7 @@ impl Loader {
                         required: settings.required,
                         obey_public_suffixes: list.obey_public_suffixes,
                         block_keywords: Vec::new(),
+                        gate: GateSettings::OPEN,
                     },
                     rules: ListRules::Compiled(home, list.about()),
                 });
@@ -290,14 +323,14 @@ impl Loader {
         snapshot: &mut Snapshot,
         in_use: Option<&Arc<Layer>>,
         read_at: &HashMap<String, u64>,
-        versions: &HashMap<String, Version>,
+        lines: &HashMap<String, Lines>,
         key: &str,
     ) {
         let Some(texts) = snapshot.texts.clone().filter(|texts| !in_use.is_some_and(|old| Arc::ptr_eq(old, texts)))
         else {
             return;
         };
-        let lists = compiled_lists(snapshot, read_at, versions);
+        let lists = compiled_lists(snapshot, read_at, lines);
         let lists: Vec<CompiledList> = lists
             .into_iter()
             .filter(|(home, _)| Arc::ptr_eq(&home.layer, &texts))
@@ -309,6 +342,48 @@ impl Loader {
         if is_whole && let Some(layer) = self.artefacts.keep_texts(&texts, &lists, key) {
             snapshot.serve_texts_from(layer);
         }
+    }
+
+    /// Takes the state directory into use when there is something to keep; else, why nothing is kept.
+    fn keep_state(&mut self, settings: &Settings, policy: &Policy) -> Option<String> {
+        let is_kept = |list: &ListSettings| !matches!(list.source, ListSource::BuiltIn(_));
+        let directory = state_directory(settings);
+        let gates = self.sources.gates();
+        let unkept = match self.state {
+            State::Unused => None,
+            State::Read => {
+                self.sources.look_into(&directory);
+                gates.look_into(&directory);
+                None
+            }
+            State::Kept => {
+                let has_texts = policy.lists.iter().any(is_kept);
+                let kept = if has_texts { self.sources.keep_in(&directory) } else { Ok(()) };
+                if kept.is_ok() {
+                    gates.keep_in(&directory);
+                }
+                let compiled = match kept {
+                    Ok(()) if has_texts || !policy.compiled.is_empty() => self.artefacts.keep_in(&directory),
+                    Ok(()) | Err(_) => Ok(()),
+                };
+                kept.and(compiled).err()
+            }
+        }?;
+        Some(format!("{unkept}: no list is kept for the next start (state_directory = {})", directory.display()))
+    }
+
+    /// Tells the gates what the configuration says; what is wrong with the ranked file.
+    fn configure_gates(&mut self, settings: &Settings, policy: &Policy) -> Option<String> {
+        let gates = self.sources.gates();
+        let version = settings.popular.file.as_deref().map_or(Version::Absent, Version::of_file);
+        self.seen.extend(settings.popular.file.iter().map(|file| (file.clone(), version.clone())));
+        gates.configure(&policy.categories, &settings.popular, version, &self.built_in);
+        gates.problem()
+    }
+
+    /// What is learnt about popular names.
+    pub fn learned(&self) -> &learner::Shared {
+        self.sources.gates().learned()
     }
 
     /// A file cut short may still read well. What only a hand would do at leisure is done by a restart.
@@ -340,7 +415,7 @@ pub(super) fn state_directory(settings: &Settings) -> PathBuf {
 pub fn compiled_lists(
     snapshot: &Snapshot,
     read_at: &HashMap<String, u64>,
-    versions: &HashMap<String, Version>,
+    lines: &HashMap<String, Lines>,
 ) -> Vec<(Home, CompiledList)> {
     let configured = snapshot.lists.iter().filter_map(|list| Some((list, list.configured.as_ref()?)));
     let told = configured.map(|(list, about)| {
@@ -354,7 +429,10 @@ pub fn compiled_lists(
             report: about.report.clone(),
             spared: about.spared.count,
             spared_shown: shown.collect(),
-            file_version: versions.get(&list.name).and_then(Version::of_content),
+            file_version: match lines.get(&list.name) {
+                Some(Lines::Files(version)) => version.of_content(),
+                Some(Lines::BuiltIn | Lines::Stored(_) | Lines::Gone) | None => None,
+            },
             obey_public_suffixes: about.settings.obey_public_suffixes,
             read_at: read_at.get(&list.name).copied().unwrap_or(0),
         };
@@ -423,6 +501,11 @@ pub struct Reloader {
     /// What the last load looked at. After a failed one also what is behind the generation in force: whichever of them
     /// changes may be the repair. Written under the loader's lock.
     seen: Mutex<Versions>,
+    sources: Arc<Sources>,
+    /// What is to be fetched for the generation in force.
+    supplies: watch::Sender<Supplies>,
+    /// Held by whoever swaps: which lists are taken out must not change between the mask and the swap.
+    swapping: Mutex<()>,
 }
 
 impl Reloader {
@@ -444,8 +527,32 @@ impl Reloader {
             needs_restart: Vec::new(),
             notes,
         };
+        for problem in &status.notes.problems {
+            tracing::error!("{}", problem.message);
+        }
+        warn_of(&status.notes.warnings);
         let seen = Mutex::new(loader.seen().clone());
-        Reloader { loader: Mutex::new(loader), resolver, started: settings, own, status: Mutex::new(status), seen }
+        let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
+        let (loader, status) = (Mutex::new(loader), Mutex::new(status));
+        let swapping = Mutex::default();
+        Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies, swapping }
+    }
+
+    /// Takes lists out of the generation in force, or puts them in again, as decided; rules stay as they are. Does not wait
+    /// for a reload that is under way.
+    pub fn mask_again(&self) {
+        let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.resolver.cell.load_full();
+        self.swap(Generation { snapshot: now.snapshot.clone(), forwarder: Arc::clone(&now.forwarder) });
+    }
+
+    /// Who calls holds `swapping`.
+    fn swap(&self, next: Generation) {
+        let Generation { snapshot, forwarder } = next;
+        let number = self.resolver.cell.load().snapshot.generation + 1;
+        let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        self.resolver.metrics.generation.set(number as i64);
+        self.resolver.cell.swap(Generation { snapshot, forwarder });
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
@@ -480,6 +587,7 @@ impl Reloader {
         let status = match loader.load(Some(&self.own), Some(&previous), |_, _| {}) {
             Ok(loaded) => {
                 seen.clear();
+                self.supplies.send_replace(loader.supplies.clone());
                 self.put_in_force(loaded, started)
             }
             Err(errors) => {
@@ -510,10 +618,15 @@ impl Reloader {
         for problem in &notes.problems {
             tracing::error!("{}", problem.message);
         }
+        warn_of(&notes.warnings);
         let cache_size = generation.snapshot.cache.size;
-        let (number, rules) = (generation.snapshot.generation, rule_count(&generation.snapshot));
+        let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
-        self.resolver.cell.swap(generation);
+        {
+            let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+            self.swap(generation);
+        }
+        let number = self.resolver.cell.load().snapshot.generation;
         self.resolver.cache.set_size(cache_size);
         let result = if notes.problems.is_empty() { "ok" } else { "partial" };
         let errors = notes.problems.iter().map(|p| p.message.clone()).collect();
@@ -527,8 +640,29 @@ impl Reloader {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What is to be fetched for the generation in force, now and whenever it changes.
+    pub fn supplies(&self) -> watch::Receiver<Supplies> {
+        self.supplies.subscribe()
+    }
+
+    /// Where fetched lists go.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// The generation in force.
+    pub fn in_force(&self) -> Arc<Generation> {
+        self.resolver.cell.load_full()
+    }
+
     pub fn status(&self) -> ReloadStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn warn_of(warnings: &[(String, String)]) {
+    for (list, warning) in warnings {
+        tracing::warn!("list `{list}`: {warning}; it is a file that the configuration names, so it is in force");
     }
 }
 
@@ -548,6 +682,7 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
     compare("[listen] dns", old.dns != new.dns);
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
+    compare("learn in [gate]", old.popular.learn != new.popular.learn);
     compare("drain_timeout", old.drain_timeout != new.drain_timeout);
     needs
 }

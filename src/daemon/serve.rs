@@ -11,10 +11,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Settings};
+use crate::config::{self, Learn, Settings};
 use crate::daemon::admin::{self, Admin};
-use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count};
+use crate::daemon::learner::{self, Learner};
+use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count, state_directory};
 use crate::daemon::resolver::Resolver;
+use crate::daemon::sources::fetch::Limits;
+use crate::daemon::sources::supply::Supply;
 use crate::daemon::telemetry::Metrics;
 use crate::daemon::{background, clock, listener, memory, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
@@ -97,18 +100,21 @@ pub async fn run(
     };
     let drain_timeout = settings.drain_timeout;
     let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
+    let learned = start_learning(&settings, &loader, &resolver.metrics);
     let took = clock::now().saturating_duration_since(began);
     let own = dns.clone();
     let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own, took));
 
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let listeners = bound.serve(&resolver, &stop, &tracker).map_err(|why| vec![format!("cannot serve: {why}")])?;
+    let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
     if let Some(listener) = admin_listener {
         let admin = Arc::new(Admin {
             resolver: Arc::clone(&resolver),
             reloader: Arc::clone(&reloader),
+            supply: Arc::clone(&supply),
             dns,
             started_at: clock::unix_secs(),
             scrape: Mutex::default(),
@@ -121,6 +127,7 @@ pub async fn run(
         });
     }
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
+    tokio::spawn(supply.run(stop.clone()));
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -147,12 +154,40 @@ pub async fn run(
     if tokio::time::timeout(drain_timeout, tracker.wait()).await.is_err() {
         tracing::warn!("{} tasks were still at work after {drain_timeout:?}", tracker.len());
     }
+    if let Some((learned, file)) = learned {
+        learner::save(&learned, &file);
+    }
     stop_admin.cancel();
     watchdog.abort();
     match fault {
         None => Ok(()),
         Some(ended) => Err(vec![format!("a listener ended by itself ({ended:?}); the resolver must be restarted")]),
     }
+}
+
+/// Learns which names people ask for, as configured; where it is to be kept. What is not to be kept on disk is not left
+/// there either.
+fn start_learning(settings: &Settings, loader: &Loader, metrics: &Metrics) -> Option<(learner::Shared, PathBuf)> {
+    let file = state_directory(settings).join(learner::FILE_NAME);
+    let learned = Arc::clone(loader.learned());
+    let kept = match settings.popular.learn {
+        Learn::Disk => {
+            if let Some(before) = learner::read(&file) {
+                *learner::lock(&learned) = before;
+            }
+            Some(file)
+        }
+        Learn::Memory | Learn::Off => {
+            // Most often there is none.
+            let _ = std::fs::remove_file(&file);
+            None
+        }
+    };
+    if settings.popular.learn == Learn::Off {
+        return None;
+    }
+    let _ = metrics.learner.set(Learner::start(Arc::clone(&learned), kept.clone()));
+    kept.map(|file| (learned, file))
 }
 
 /// Every question upstream may hold a socket, and every TCP client does: the soft limit of 1,024 is soon reached.

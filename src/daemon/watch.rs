@@ -149,8 +149,16 @@ impl Interest {
         let mut interest = Interest::default();
         for (path, version) in versions {
             let trail = trail(path);
-            if matches!(version, Version::Parts(_)) {
-                interest.parts.extend(trail.last().cloned());
+            match version {
+                Version::Absent | Version::File(..) => {}
+                Version::Parts(_) => interest.parts.extend(trail.last().cloned()),
+                // A directory, or a pattern in one.
+                Version::Group(parts) => {
+                    let is_directory = trail.last().is_some_and(|end| end.is_dir());
+                    let end = trail.last().and_then(|end| if is_directory { Some(&**end) } else { end.parent() });
+                    interest.parts.extend(end.map(Path::to_owned));
+                    interest.paths.extend(parts.iter().flatten().flat_map(|(part, _)| self::trail(part)));
+                }
             }
             interest.paths.extend(trail);
         }

@@ -8,13 +8,14 @@ use ipnet::IpNet;
 
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
 use crate::engine::client::{Access, ClientTable, Configured as KnownNet};
+use crate::engine::gate::GateSettings;
 use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Builder, HashSeed, Hits, Index, IndexFull, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, Snapshot};
+use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
@@ -81,6 +82,8 @@ pub struct ListSettings {
     pub obey_public_suffixes: bool,
     /// Keywords of the list that block; the others only count what they meet.
     pub block_keywords: Vec<String>,
+    /// What a new version must keep to go into force by itself.
+    pub gate: GateSettings,
 }
 
 /// `[list.NAME]` with `format = "compiled"`: a file that brings lists of its own names.
@@ -99,8 +102,10 @@ pub struct CompiledSettings {
 pub enum ListSource {
     /// A starter list compiled in.
     BuiltIn(String),
-    /// A file, made absolute against the configuration file that names it.
+    /// A file, a directory or a pattern of files, made absolute against the configuration file that names it.
     File(std::path::PathBuf),
+    /// A URL that it is fetched from.
+    Url(String),
 }
 
 /// YouTube's restricted mode.
@@ -169,6 +174,17 @@ pub struct Home {
     pub layer: Arc<Layer>,
     /// Its number there.
     pub list: ListId,
+}
+
+impl ListRules {
+    /// Rules that were read now, or lie in a compiled file; none of a list that is kept.
+    pub fn count(&self) -> usize {
+        match self {
+            ListRules::Read(part) => part.rules,
+            ListRules::Kept => 0,
+            ListRules::Compiled(_, about) => about.rules,
+        }
+    }
 }
 
 /// What is always built in, whatever the configuration says.
@@ -267,7 +283,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
 
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
     let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
-    let protected = plan.own("protected", ListRole::Protected, &protected_names(&built_in));
+    let protected = plan.own("protected", ListRole::Protected, &built_in.holes());
     let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content);
     // Every profile that allows or denies nothing shares it, so that hundreds of profiles fit into one index.
     let empty = plan.own("empty", ListRole::Protected, &[]);
@@ -313,6 +329,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             name: settings.name.clone(),
             security: security_mask,
             content: content_mask,
+            whole: ProfileMasks { security: security_mask, content: content_mask },
             allow,
             deny,
             unsafe_search: policy.categories.id("unsafe-search").filter(|id| settings.block.contains(id)),
@@ -339,11 +356,13 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         categories: policy.categories,
         lists: plan.lists,
         profiles,
-        clients_known: policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
-        clients,
-        access: Access::new(policy.access),
+        clients_known: Arc::new(
+            policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
+        ),
+        clients: Arc::new(clients),
+        access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
-        index,
+        index: Arc::new(index),
         texts,
         masks: Masks {
             operator_allow,
@@ -356,7 +375,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             default_profile: ProfileId(0),
         },
         safe_search: built_in.safe_search,
-        local_data: LocalData::new(&zones),
+        local_data: Arc::new(LocalData::new(&zones)),
         routes: Arc::new(Routes::new(&upstreams)),
         page_v4: policy.page_v4,
         page_v6: policy.page_v6,
@@ -442,6 +461,7 @@ fn place_configured(
             role: ListRole::Category(settings.category),
             rules,
             configured: Some(ConfiguredList { settings, report: list_report, spared, home }),
+            is_disabled: false,
         });
     }
     let files = layers.iter().filter(|placed| !is_same(Some(&placed.layer), texts.as_ref())).count();
@@ -522,15 +542,23 @@ impl Plan {
             rules.push(entry, *reach, Effect::List, i as u32 + 1);
         }
         self.builder.add(ListId((self.lists.len() - self.first) as u16), Part::of(&rules, &|_| false));
-        self.lists.push(List { name: name.to_owned(), role, rules: rules.rule_count(), configured: None });
+        self.lists.push(List {
+            name: name.to_owned(),
+            role,
+            rules: rules.rule_count(),
+            configured: None,
+            is_disabled: false,
+        });
         id
     }
 }
 
-/// The built-in holes, with every SafeSearch target.
-fn protected_names(built_in: &BuiltIn) -> Vec<(Name, Reach)> {
-    let targets = built_in.safe_search.targets().map(|name| (name.clone(), Reach::Exact));
-    built_in.protected.iter().cloned().chain(targets).collect()
+impl BuiltIn {
+    /// Names that no list reaches: the built-in ones and every SafeSearch target.
+    pub fn holes(&self) -> Vec<(Name, Reach)> {
+        let targets = self.safe_search.targets().map(|name| (name.clone(), Reach::Exact));
+        self.protected.iter().cloned().chain(targets).collect()
+    }
 }
 
 /// `adult.block.lachan.example`: harmless, for demonstrations and checks.

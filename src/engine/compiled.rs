@@ -312,6 +312,9 @@ impl CompiledList {
     pub fn list_source(&self) -> ListSource {
         match self.source.strip_prefix("builtin:") {
             Some(name) => ListSource::BuiltIn(name.to_owned()),
+            None if self.source.starts_with("https://") || self.source.starts_with("http://") => {
+                ListSource::Url(self.source.clone())
+            }
             None => ListSource::File(self.source.clone().into()),
         }
     }

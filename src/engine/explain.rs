@@ -16,7 +16,7 @@ use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
-use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::snapshot::{List, ListRole, Snapshot};
 use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, Redirect, Rung, Target};
 
 mod access;
@@ -285,7 +285,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
                 told.rule = Some(rule_text(owner, reach));
                 // A built-in or own list has positions, not lines of a file.
                 if at.configured.is_some() {
-                    told.line = Some(line);
+                    tell_line(told, at, line);
                     provenance = Some(Provenance { list: *list, line });
                 }
             }
@@ -302,7 +302,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
                 && let Some((net, line)) = address_rule(snapshot, *list, address)
             {
                 told.rule = Some(net_text(net));
-                told.line = Some(line);
+                tell_line(told, at, line);
                 provenance = Some(Provenance { list: *list, line });
             }
             from = Some(*list);
@@ -312,6 +312,15 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
     }
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
     provenance
+}
+
+/// The line, and the one file it is in.
+fn tell_line(told: &mut Explanation, list: &List, line: u32) {
+    let place = list.configured.as_ref().and_then(|c| c.report.place(line));
+    told.line = Some(place.map_or(line, |(_, line)| line));
+    if let Some((file, _)) = place {
+        told.file = Some(file.to_owned());
+    }
 }
 
 fn sentence(
@@ -451,6 +460,7 @@ fn source(source: &ListSource) -> String {
     match source {
         ListSource::BuiltIn(name) => format!("builtin:{name}"),
         ListSource::File(path) => path.display().to_string(),
+        ListSource::Url(url) => url.clone(),
     }
 }
 

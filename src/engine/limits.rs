@@ -34,10 +34,20 @@ pub const PROFILES_MAX: usize = 1 << 16;
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
 pub const LIST_FILE_OCTETS_MAX: u64 = 1 << 30;
-/// A packed list file may unpack to so many times its size. Chosen: real ones pack to a third or a tenth.
-pub const LIST_EXPANSION_MAX: u64 = 100;
-/// Octets that any packed list file may unpack to: a short list of like lines packs very well. Chosen.
-pub const LIST_EXPANSION_FREE_OCTETS: u64 = 16 << 20;
+/// Files of one list that is a directory or a pattern. Chosen.
+pub const LIST_PARTS_MAX: usize = 1_000;
+/// Lists being fetched at once: each may take [`LIST_FILE_OCTETS_MAX`] of memory and as much again when it is unpacked.
+pub const LIST_FETCHES_MAX: usize = 2;
+/// Redirects that a fetch follows; real ones need two or three. Chosen.
+pub const LIST_REDIRECTS_MAX: usize = 5;
+/// Size of a detached signature, in octets; a real one is 300.
+pub const LIST_SIGNATURE_OCTETS_MAX: u64 = 16 * 1024;
+/// Whole time of a fetch: 220 MB in it need 3 Mbit/s.
+pub const LIST_FETCH: Duration = Duration::from_secs(600);
+/// A fetch without an octet for so long has failed. Chosen.
+pub const LIST_FETCH_IDLE: Duration = Duration::from_secs(30);
+/// A connection to a list's host that is not made in this time is a failure. Chosen.
+pub const LIST_FETCH_CONNECT: Duration = Duration::from_secs(10);
 /// Lines that hold something which `format = "auto"` looks at. Chosen: past any preamble of local names.
 pub const LIST_SNIFF_LINES_MAX: usize = 100;
 /// A list is refused when more than this share of its lines cannot be read, in percent. Chosen, not derived.
@@ -56,6 +66,24 @@ pub const PATTERNS_MAX: usize = 500_000;
 pub const PATTERN_OCTETS_MAX: usize = 64 << 10;
 /// Skipped lines kept with their text for the operator, for each list.
 pub const LIST_SKIPPED_SHOWN_MAX: usize = 10;
+/// Names taken of a ranked file of popular names; the longest that are published hold a million, and that is 50 MB.
+pub const POPULAR_NAMES_MAX: usize = 2_000_000;
+/// Size of a ranked file, in octets: two million names of 30 octets with their ranks.
+pub const POPULAR_FILE_OCTETS_MAX: u64 = 128 << 20;
+/// Names shown with a reason why a list is held; the count tells of the others. Chosen.
+pub const GATE_NAMES_SHOWN_MAX: usize = 20;
+/// Rules shown of each side of a list's difference. Chosen: a screenful.
+pub const LIST_DIFF_SHOWN_MAX: usize = 10;
+/// Names counted a day to know what people ask for; about a hundred octets each. Chosen: what most of a country asks for.
+pub const LEARNED_NAMES_MAX: usize = 100_000;
+/// Labels of a counted name; rules deeper than that are rare. Chosen.
+pub const LEARNED_DEPTH_MAX: usize = 6;
+/// Questions that wait to be counted; what comes while they do is not counted. A sample need not be whole.
+pub const LEARNED_QUEUE_MAX: usize = 1_024;
+/// Fewer sampled questions than this say nothing about a share of them. Chosen: one percent is ten of them.
+pub const LEARNED_QUESTIONS_MIN: u64 = 1_000;
+/// The relative gates ask for so many rules in force: of a short list, thirty percent is a handful. Chosen.
+pub const GATE_RULES_MIN: usize = 1_000;
 /// Size of one configuration file, in octets. Chosen.
 pub const CONFIG_FILE_OCTETS_MAX: u64 = 4 << 20;
 

@@ -10,6 +10,7 @@ pub mod compile;
 pub mod compiled;
 pub mod exchange;
 pub mod explain;
+pub mod gate;
 pub mod limits;
 pub mod list;
 pub mod local_data;

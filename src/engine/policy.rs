@@ -75,6 +75,8 @@ pub enum Purpose {
     Prefetch,
     /// `explain` and `safesearch test` of the running resolver.
     Probe,
+    /// The host of a list's URL.
+    ListHost,
 }
 
 /// Leave to deliver an answer. It cannot be made elsewhere.

@@ -15,7 +15,7 @@ use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
 
 /// One generation of policy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Counts reloads; in every event (I2).
     pub generation: u64,
@@ -25,16 +25,16 @@ pub struct Snapshot {
     /// By [`ProfileId`]; the first is `default`.
     pub profiles: Vec<Profile>,
     /// The `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
-    pub clients_known: Vec<KnownClient>,
-    pub clients: ClientTable,
-    pub access: Access,
+    pub clients_known: Arc<Vec<KnownClient>>,
+    pub clients: Arc<ClientTable>,
+    pub access: Arc<Access>,
     pub strangers: Strangers,
-    pub index: Index,
+    pub index: Arc<Index>,
     /// The layer of all lists that were read as text; `None` without one.
     pub texts: Option<Arc<Layer>>,
     pub masks: Masks,
     pub safe_search: Arc<SafeSearch>,
-    pub local_data: LocalData,
+    pub local_data: Arc<LocalData>,
     pub routes: Arc<Routes>,
     pub page_v4: Option<Ipv4Addr>,
     pub page_v6: Option<Ipv6Addr>,
@@ -46,7 +46,7 @@ pub struct Snapshot {
 }
 
 /// A list of this generation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct List {
     /// As in the configuration; `operator.allow`, `profile.school.deny`, `protected` and the like for our own.
     pub name: String,
@@ -55,10 +55,12 @@ pub struct List {
     pub rules: usize,
     /// `None` for our own lists.
     pub configured: Option<ConfiguredList>,
+    /// Taken out by hand: its rules are in the index and in no profile's mask.
+    pub is_disabled: bool,
 }
 
 /// What `lists status` tells of a `[list.*]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConfiguredList {
     pub settings: ListSettings,
     pub report: ListReport,
@@ -89,11 +91,13 @@ pub struct KnownClient {
 }
 
 /// A profile with its bit masks over the lists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     pub name: String,
     pub security: ListSet,
     pub content: ListSet,
+    /// Both masks with the lists that are taken out.
+    pub whole: ProfileMasks,
     pub allow: ListId,
     pub deny: ListId,
     pub unsafe_search: Option<CategoryId>,
@@ -102,8 +106,15 @@ pub struct Profile {
     pub block_response: BlockResponse,
 }
 
+/// What a profile's masks are when no list is taken out.
+#[derive(Debug, Clone, Copy)]
+pub struct ProfileMasks {
+    pub security: ListSet,
+    pub content: ListSet,
+}
+
 /// Lists that mean the same for every profile.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Masks {
     pub operator_allow: ListId,
     pub operator_deny: ListId,
@@ -128,7 +139,7 @@ impl Snapshot {
             let at = if Arc::ptr_eq(at, &before) { &layer } else { at };
             Placed { layer: Arc::clone(at), lists: lists.clone() }
         });
-        self.index = Index::new(layers.collect());
+        self.index = Arc::new(Index::new(layers.collect()));
         let homes = self.lists.iter_mut().filter_map(|list| Some(&mut list.configured.as_mut()?.home));
         homes.filter(|home| Arc::ptr_eq(&home.layer, &before)).for_each(|home| home.layer = Arc::clone(&layer));
     }
@@ -137,6 +148,24 @@ impl Snapshot {
     pub fn lists_of(&self, layer: &Arc<Layer>) -> usize {
         let configured = self.lists.iter().filter_map(|list| list.configured.as_ref());
         configured.filter(|list| Arc::ptr_eq(&list.home.layer, layer)).count()
+    }
+
+    /// The same generation of rules with these `[list.*]` taken out, and every other one in: masks change, the index does
+    /// not.
+    pub fn without_lists(&self, generation: u64, is_disabled: &dyn Fn(&str) -> bool) -> Snapshot {
+        let mut snapshot = Snapshot { generation, ..self.clone() };
+        let mut out = ListSet::new();
+        for (i, list) in snapshot.lists.iter_mut().enumerate() {
+            list.is_disabled = list.configured.is_some() && is_disabled(&list.name);
+            if list.is_disabled {
+                out.insert(ListId(i as u16));
+            }
+        }
+        for profile in &mut snapshot.profiles {
+            profile.security = profile.whole.security.difference(&out);
+            profile.content = profile.whole.content.difference(&out);
+        }
+        snapshot
     }
 
     pub fn list(&self, id: ListId) -> &List {

@@ -11,6 +11,7 @@ use crate::engine::compile::{
     BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy,
     ProfileSettings, Strangers, YouTube, compile,
 };
+use crate::engine::gate::GateSettings;
 use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::matcher::{HashSeed, Part};
@@ -164,6 +165,7 @@ impl Setup {
             required: true,
             obey_public_suffixes: false,
             block_keywords: Vec::new(),
+            gate: GateSettings::OPEN,
         };
         let rules = ListRules::Read(Part::of(&parse(lines.as_bytes(), options).unwrap(), guard));
         self.lists.push(LoadedList { settings, rules });

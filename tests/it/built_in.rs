@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use lachan::built_in::{STARTER_LISTS, own_entries, protected, protected_content, safe_search_csv, starter_list};
+use lachan::built_in::{
+    STARTER_LISTS, must_not_block, own_entries, protected, protected_content, safe_search_csv, starter_list,
+};
 use lachan::engine::category::Categories;
 use lachan::engine::list::{Format, ParseOptions, Reach, RuleSet, own_entry, parse};
 use lachan::engine::name::Name;
@@ -61,6 +63,22 @@ fn every_protected_entry_is_a_name_and_none_says_less_than_another() {
     }
     let content: Vec<_> = own_entries(protected_content()).collect();
     assert_eq!(content, ["gov.vn", "edu.vn"]);
+}
+
+#[test]
+fn what_must_not_be_blocked_is_names_each_told_once() {
+    let names: Vec<Name> = own_entries(must_not_block())
+        .map(|line| Name::from_text(line).unwrap_or_else(|why| panic!("{line}: {why}")))
+        .collect();
+    assert!(names.len() >= 1_300, "{}", names.len());
+    let distinct: HashSet<&Name> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "it names something twice");
+    for name in &names {
+        assert!(name.label_count() >= 2, "{name}");
+    }
+    for text in ["zalo.me", "vnexpress.net", "wikipedia.org", "google.com"] {
+        assert!(distinct.contains(&Name::from_text(text).unwrap()), "{text}");
+    }
 }
 
 #[test]

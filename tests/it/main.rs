@@ -8,6 +8,7 @@ mod forwarding;
 mod fuzz_replay;
 mod harness;
 mod lab;
+mod list_gates;
 mod list_samples;
 mod list_suites;
 mod matrix;

@@ -21,6 +21,20 @@ pub(super) async fn guard(ConnectInfo(peer): ConnectInfo<SocketAddr>, request: R
     next.run(request).await
 }
 
+/// What a request that changes something must carry, with any value. A page of another origin cannot send a header of its
+/// own without asking first (CORS), and nobody here says yes.
+pub const CHANGE_HEADER: &str = "x-lachan-change";
+
+/// 403 for a change that a browser may have been talked into.
+pub(super) async fn guard_change(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if !headers.contains_key(CHANGE_HEADER) || headers.contains_key(header::ORIGIN) {
+        let text = format!("refused: a change is asked for with the header {CHANGE_HEADER}, and not by a web page\n");
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    next.run(request).await
+}
+
 /// Whether `host`, perhaps with a port, is an address or `localhost`.
 fn is_own(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
@@ -32,7 +46,7 @@ fn is_own(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -64,6 +78,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = axum::Router::<()>::new()
             .route("/", get(|| async { Body::from("in") }))
+            .route("/change", post(|| async { "done" }).layer(axum::middleware::from_fn(guard_change)))
             .layer(axum::middleware::from_fn(guard));
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
@@ -73,6 +88,12 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: rebind.example:9153\r\n", "403"),
             ("GET http://rebind.example/ HTTP/1.1\r\nHost: localhost\r\n", "403"),
             ("GET / HTTP/1.0\r\n", "200"),
+            ("POST /change HTTP/1.1\r\nHost: localhost\r\nX-Lachan-Change: 1\r\n", "200"),
+            ("POST /change HTTP/1.1\r\nHost: localhost\r\n", "403"),
+            ("POST /change HTTP/1.1\r\nHost: a.example\r\nX-Lachan-Change: 1\r\n", "403"),
+            ("POST /change HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nX-Lachan-Change: 1\r\n", "403"),
+            ("OPTIONS /change HTTP/1.1\r\nHost: localhost\r\nOrigin: http://a.example\r\n", "403"),
+            ("GET /change HTTP/1.1\r\nHost: localhost\r\nX-Lachan-Change: 1\r\n", "405"),
         ] {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await.unwrap();

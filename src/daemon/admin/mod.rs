@@ -1,6 +1,9 @@
 //! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/api/v1`. Loopback unless the operator says otherwise.
+//!
+//! What changes something is a POST that no web page can send (`host`).
 
 mod host;
+mod lists;
 mod status;
 
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
@@ -16,15 +19,18 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::explain::{self, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::sources::supply::Supply;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
+pub use host::CHANGE_HEADER;
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
 
 /// What the handlers share.
 pub struct Admin {
     pub resolver: Arc<Resolver>,
     pub reloader: Arc<Reloader>,
+    pub supply: Arc<Supply>,
     /// Addresses that answer DNS.
     pub dns: Vec<SocketAddr>,
     /// Seconds since 1970.
@@ -49,6 +55,7 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/safesearch", get(safe_search_json))
+        .nest("/api/v1/lists", lists::routes())
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -70,6 +77,10 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if !admin.resolver.canary_is_blocked() {
         let text = format!("not ready: {} is not blocked\n", crate::engine::category::CANARY_NAME);
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    let problems = admin.reloader.status().notes.problems;
+    if let Some(problem) = problems.iter().find(|problem| problem.unready) {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", problem.message)).into_response();
     }
     if status::upstream_is_lost(&admin) {
         return "degraded: no upstream server answers; blocks, cache and stale answers go on\n".into_response();
@@ -107,7 +118,7 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
     let who = Who { client: params.client, profile: params.profile };
-    let in_force = admin.reloader.status().notes.list_versions;
+    let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(told) => Json(told).into_response(),
         Err(why) => bad(why),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::admin::Admin;
+use crate::daemon::gates::{Held, ListDecisions};
 use crate::daemon::sources::source_text;
+use crate::engine::gate::HoldReason;
 
 /// The whole answer. Read by `lists status` and `healthcheck` too.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,9 +45,41 @@ pub struct ListStatus {
     pub skipped: BTreeMap<String, u32>,
     /// The first skipped lines: `line: reason: text`.
     pub skipped_shown: Vec<String>,
-    /// Seconds since 1970; absent when it never was read.
+    /// When it was last read well, or known to be current: seconds since 1970; absent when it never was.
     pub last_success: Option<u64>,
+    /// Of a list that is fetched: when it will be again, seconds since 1970.
+    pub next_fetch: Option<u64>,
+    /// Tries that failed since the last good one.
+    pub failures: u32,
     pub error: Option<String>,
+    /// The version that waits to be approved.
+    pub held: Option<HeldStatus>,
+    /// A person went back to the version in force.
+    pub pinned: bool,
+    /// Taken out by hand since then: seconds since 1970.
+    pub disabled_since: Option<u64>,
+    /// What the gates find about a file that the configuration names.
+    pub warnings: Vec<String>,
+}
+
+/// A version that waits.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// Seconds since 1970.
+    pub since: u64,
+    pub rules: usize,
+    pub reasons: Vec<HoldReason>,
+}
+
+impl ListStatus {
+    /// Adds what was decided about the list.
+    fn decided(mut self, decided: ListDecisions, warnings: &[(String, String)]) -> ListStatus {
+        self.held = decided.held.map(|Held { since, rules, reasons, .. }| HeldStatus { since, rules, reasons });
+        self.pinned = decided.pinned.is_some();
+        self.disabled_since = decided.disabled_since;
+        self.warnings = warnings.iter().filter(|(list, _)| *list == self.name).map(|(_, text)| text.clone()).collect();
+        self
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,6 +124,9 @@ impl Status {
         let cache = admin.resolver.cache.figures();
         let metrics = &admin.resolver.metrics;
         let error_of = |name: &str| reload.notes.problems.iter().find(|p| p.list == name).map(|p| p.message.clone());
+        let standing = |name: &str| admin.supply.standing(name);
+        let fetched_at = |name: &str| standing(name).and_then(|s| s.history.succeeded_at);
+        let fetch_error = |name: &str| standing(name).and_then(|s| s.history.error);
         let mut lists: Vec<ListStatus> = snapshot
             .lists
             .iter()
@@ -107,28 +144,55 @@ impl Status {
                     skipped_shown: report
                         .shown
                         .iter()
-                        .map(|s| format!("{}: {}: {}", s.line, s.reason, s.text))
+                        .map(|s| match report.place(s.line) {
+                            Some((file, line)) => format!("{file}:{line}: {}: {}", s.reason, s.text),
+                            None => format!("{}: {}: {}", s.line, s.reason, s.text),
+                        })
                         .collect(),
-                    last_success: reload.notes.read_at.get(&list.name).copied(),
-                    error: error_of(&list.name),
+                    last_success: fetched_at(&list.name).max(reload.notes.read_at.get(&list.name).copied()),
+                    next_fetch: standing(&list.name).map(|s| s.due_at),
+                    failures: standing(&list.name).map_or(0, |s| s.history.failures),
+                    error: fetch_error(&list.name).or_else(|| error_of(&list.name)),
+                    held: None,
+                    pinned: false,
+                    disabled_since: None,
+                    warnings: Vec::new(),
                 })
             })
             .collect();
         // A list that never loaded is not in the snapshot; it must not be missing from the picture.
         for problem in reload.notes.problems.iter().filter(|p| !snapshot.lists.iter().any(|l| l.name == p.list)) {
+            let supplies = admin.reloader.supplies();
+            let supplies = supplies.borrow();
+            let settings = supplies.lists.iter().map(|list| &list.settings).find(|list| list.name == problem.list);
             lists.push(ListStatus {
                 name: problem.list.clone(),
-                category: String::new(),
-                source: String::new(),
+                category: settings.map_or(String::new(), |s| snapshot.categories.get(s.category).name.clone()),
+                source: settings.map_or(String::new(), |s| source_text(&s.source)),
                 format: None,
                 rules: 0,
                 lines: 0,
                 skipped: BTreeMap::new(),
                 skipped_shown: Vec::new(),
                 last_success: None,
-                error: Some(problem.message.clone()),
+                next_fetch: standing(&problem.list).map(|s| s.due_at),
+                failures: standing(&problem.list).map_or(0, |s| s.history.failures),
+                error: Some(match fetch_error(&problem.list) {
+                    Some(why) => format!("{}; {why}", problem.message),
+                    None => problem.message.clone(),
+                }),
+                held: None,
+                pinned: false,
+                disabled_since: None,
+                warnings: Vec::new(),
             });
         }
+        let gates = admin.reloader.sources().gates();
+        let lists = lists.into_iter().map(|list| {
+            let decided = gates.of(&list.name);
+            list.decided(decided, &reload.notes.warnings)
+        });
+        let lists = lists.collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: snapshot.generation,
@@ -192,6 +256,13 @@ pub fn refresh_gauges(admin: &Admin) {
     metrics.cache_octets.set(cache.octets as i64);
     metrics.cache_evictions.set(cache.evictions as i64);
     metrics.in_flight.set(admin.resolver.in_flight() as i64);
+    metrics.list_held.reset();
+    metrics.list_disabled.reset();
+    for list in admin.reloader.status().notes.lists.iter() {
+        let decided = admin.reloader.sources().gates().of(&list.name);
+        metrics.list_held.with_label_values(&[&list.name]).set(i64::from(decided.held.is_some()));
+        metrics.list_disabled.with_label_values(&[&list.name]).set(i64::from(decided.disabled_since.is_some()));
+    }
     // Servers that left with a reload take their series along.
     metrics.upstream.reset();
     metrics.upstream_rtt.reset();

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -20,22 +20,30 @@ pub struct Tls {
 impl Tls {
     /// `ca` is PEM text of further roots; may be empty. The error is a sentence for the operator.
     pub fn new(ca: &[u8]) -> Result<Tls, String> {
-        let provider = Arc::new(ring::default_provider());
-        let extra = certificates(ca)?;
-        let verifier = verifier(&extra, &provider)?;
-        let config = |alpn: &[&[u8]]| -> Result<Arc<ClientConfig>, String> {
-            let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| format!("TLS cannot be set up: {error}"))?
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::clone(&verifier))
-                .with_no_client_auth();
+        let base = client_config(ca)?;
+        let config = |alpn: &[&[u8]]| {
+            let mut config = base.clone();
+            // A session of one protocol is not taken up by another.
+            config.resumption = Resumption::default();
             config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-            Ok(Arc::new(config))
+            Arc::new(config)
         };
         // RFC 7858 has no ALPN; some servers refuse one they do not know.
-        Ok(Tls { dot: config(&[])?, doh: config(&[b"h2"])?, doq: config(&[b"doq"])? })
+        Ok(Tls { dot: config(&[]), doh: config(&[b"h2"]), doq: config(&[b"doq"]) })
     }
+}
+
+/// A client that verifies whom it talks to, without ALPN. `ca` is PEM text of further roots; may be empty.
+pub fn client_config(ca: &[u8]) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = verifier(&certificates(ca)?, &provider)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(config)
 }
 
 /// The system's roots with ours beside them; ours alone where the system has none.
@@ -50,7 +58,7 @@ fn verifier(
     };
     if extra.is_empty() {
         return Err(format!(
-            "an upstream needs a certificate, but this system trusts no authority ({system}): install \
+            "a server's certificate is to be verified, but this system trusts no authority ({system}): install \
              ca-certificates or name a file of your own"
         ));
     }

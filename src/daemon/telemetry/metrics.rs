@@ -1,11 +1,14 @@
 //! Counters and their exposition: the names of DESIGN §7, every label from an enum or the configuration.
 
+use std::sync::OnceLock;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
 use crate::daemon::clock;
+use crate::daemon::learner::{Heard, Learner};
 use crate::daemon::telemetry::{Outcome, QueryEvent, family_label, qtype_label, transport_label};
 
 /// Seconds. The lower half is for blocks and hits, the upper for upstream.
@@ -23,8 +26,11 @@ pub struct Metrics {
     duration_upstream: Histogram,
     pub packets_ignored: IntCounterVec,
     pub list_rules: IntGaugeVec,
+    pub list_held: IntGaugeVec,
+    pub list_disabled: IntGaugeVec,
     pub list_skipped: IntGaugeVec,
     pub list_last_success: IntGaugeVec,
+    pub list_fetch: IntCounterVec,
     pub reload: IntCounterVec,
     pub generation: IntGauge,
     pub cache_entries: IntGauge,
@@ -38,6 +44,8 @@ pub struct Metrics {
     pub limit_hits: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
     pub in_flight: IntGauge,
+    /// Not there: nothing is learnt.
+    pub learner: OnceLock<Learner>,
 }
 
 impl Metrics {
@@ -79,12 +87,15 @@ impl Metrics {
             duration_upstream: duration.with_label_values(&["upstream"]),
             packets_ignored: counters("lachan_packets_ignored_total", "Messages that are no query", &["transport"]),
             list_rules: gauges("lachan_list_rules", "Rules in force", &["list"]),
+            list_held: gauges("lachan_list_held", "1 while a new version waits for `lists approve`", &["list"]),
+            list_disabled: gauges("lachan_list_disabled", "1 while the list is taken out", &["list"]),
             list_skipped: gauges("lachan_list_skipped_total", "Lines that made no rule", &["list", "reason"]),
             list_last_success: gauges(
                 "lachan_list_last_success_timestamp_seconds",
-                "When the list was last read well",
+                "When the list was last read well, or known to be current",
                 &["list"],
             ),
+            list_fetch: counters("lachan_list_fetch_total", "Fetches of lists by URL", &["list", "result"]),
             reload: counters("lachan_reload_total", "Reloads by result", &["result"]),
             generation: gauge("lachan_snapshot_generation", "Generation in force"),
             cache_entries: gauge("lachan_cache_entries", "Answers in the cache"),
@@ -102,6 +113,7 @@ impl Metrics {
                 &["list"],
             ),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
+            learner: OnceLock::new(),
             registry,
         }
     }
@@ -118,6 +130,11 @@ impl Metrics {
         }
         if let Some(engine) = event.engine {
             self.safe_search.with_label_values(&[engine, qtype]).inc();
+        }
+        if let Some(learner) = self.learner.get()
+            && learner.hear(event) == Heard::NoRoom
+        {
+            self.limit_hit("learned_queue_max");
         }
         let took = clock::now().saturating_duration_since(event.started).as_secs_f64();
         match event.outcome {

@@ -41,6 +41,7 @@ fn events_of_other_files_in_the_directory_are_not_ours() {
         (at("lachan.toml"), Version::Absent),
         (at("conf.d"), Version::Parts(None)),
         (at("new/list.txt"), Version::Absent),
+        (at("lists/*.txt"), Version::Group(None)),
     ]);
     let interest = Interest::of(&versions);
     for (name, is_ours) in [
@@ -53,6 +54,8 @@ fn events_of_other_files_in_the_directory_are_not_ours() {
         ("new", true),
         ("new/list.txt", true),
         ("new/other.txt", false),
+        ("lists", true),
+        ("lists/new.txt", true),
         ("query.log", false),
         ("..2026/other", false),
         ("..2027", false),

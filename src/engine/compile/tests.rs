@@ -1,7 +1,9 @@
 //! What compiling reports, and what it refuses.
 
 use super::*;
-use crate::engine::test_support::{Setup, entries, name};
+use crate::engine::policy::{QueryVerdict, on_query};
+use crate::engine::query::RecordType;
+use crate::engine::test_support::{Setup, entries, name, question};
 
 #[test]
 fn rules_on_public_suffixes_are_left_out_and_told() {
@@ -223,4 +225,23 @@ fn a_list_that_is_kept_comes_out_of_the_snapshot_before() {
         snapshot.index.names.rules_at(owner.as_wire()).filter(|at| at.list == list).map(|at| at.line).collect()
     };
     assert_eq!(lines(&after, new), lines(&before, old));
+}
+
+#[test]
+fn a_list_that_is_taken_out_blocks_nothing_until_it_is_put_in_again() {
+    let whole = Setup::new().list("malware", "bad.example").list("adult", "a.example").compile();
+    let blocks = |snapshot: &crate::engine::snapshot::Snapshot| {
+        let client = snapshot.clients.identify("192.0.2.1".parse().unwrap());
+        ["bad.example", "a.example"].map(|name| {
+            let question = question(name, RecordType::A);
+            matches!(on_query(snapshot, client, &question, &mut ()), QueryVerdict::Block(_))
+        })
+    };
+    assert_eq!(blocks(&whole), [true, true]);
+    for (disabled, want) in [("malware", [false, true]), ("adult", [true, false]), ("canary", [true, true])] {
+        let less = whole.without_lists(2, &|name| name == disabled);
+        assert_eq!((blocks(&less), less.generation), (want, 2), "{disabled}");
+        assert!(Arc::ptr_eq(&less.index, &whole.index), "the index is the same one");
+        assert_eq!(blocks(&less.without_lists(3, &|_| false)), [true, true]);
+    }
 }

@@ -406,7 +406,8 @@ impl Reader {
             }
         }
         self.counts.sort_unstable();
-        self.set.report = ListReport { format: Some(self.format), lines, skipped: self.counts, shown: self.shown };
+        self.set.report =
+            ListReport { format: Some(self.format), lines, skipped: self.counts, parts: Vec::new(), shown: self.shown };
         Ok(self.set)
     }
 }

@@ -20,7 +20,7 @@ mod zone;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::limits::LIST_PATTERNS_MAX;
+use crate::engine::limits::{LIST_PATTERNS_MAX, LIST_SKIPPED_SHOWN_MAX};
 use crate::engine::name::Name;
 
 pub use lines::{parse, parse_in_pieces, shown};
@@ -128,8 +128,19 @@ pub struct ListReport {
     pub lines: u32,
     /// Lines skipped, by reason.
     pub skipped: Vec<(SkipReason, u32)>,
+    /// The files of a list that has several, in order.
+    pub parts: Vec<Part>,
     /// The first skipped lines, at most [`LIST_SKIPPED_SHOWN_MAX`](crate::engine::limits::LIST_SKIPPED_SHOWN_MAX).
     pub shown: Vec<Skipped>,
+}
+
+/// One file of a list that has several. Lines are counted through all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// As shown to people.
+    pub name: String,
+    /// Lines of the parts before it.
+    pub lines_before: u32,
 }
 
 /// One skipped line.
@@ -228,6 +239,28 @@ impl std::fmt::Display for SkipReason {
     }
 }
 
+impl ListReport {
+    /// Which file a line is in, when there are several, and where in it.
+    pub fn place(&self, line: u32) -> Option<(&str, u32)> {
+        let part = self.parts.iter().rev().find(|part| part.lines_before < line)?;
+        Some((&part.name, line - part.lines_before))
+    }
+
+    fn append(&mut self, name: String, part: ListReport) {
+        self.format = if self.parts.is_empty() || self.format == part.format { part.format } else { None };
+        for (reason, count) in part.skipped {
+            match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, sum)) => *sum += count,
+                None => self.skipped.push((reason, count)),
+            }
+        }
+        let room = LIST_SKIPPED_SHOWN_MAX.saturating_sub(self.shown.len());
+        self.shown.extend(part.shown.into_iter().take(room).map(|s| Skipped { line: s.line + self.lines, ..s }));
+        self.parts.push(Part { name, lines_before: self.lines });
+        self.lines += part.lines;
+    }
+}
+
 impl RuleSet {
     /// Adds a rule; `name` is kept in its canonical wire form.
     pub fn push(&mut self, name: &Name, reach: Reach, effect: Effect, line: u32) {
@@ -308,6 +341,16 @@ impl RuleSet {
 
     pub fn addresses(&self) -> &[AddressRule] {
         &self.addresses
+    }
+
+    /// Adds the rules of one more file of the same list; its lines follow on those that are here.
+    pub fn append(&mut self, name: String, part: RuleSet) {
+        let (start, lines) = (self.names.len() as u32, self.report.lines);
+        self.names.extend_from_slice(&part.names);
+        self.rules.extend(part.rules.iter().map(|r| PackedRule { start: r.start + start, line: r.line + lines, ..*r }));
+        self.addresses.extend(part.addresses.iter().map(|r| AddressRule { line: r.line + lines, ..*r }));
+        self.specials.extend(part.specials.into_iter().map(|r| special::SpecialRule { line: r.line + lines, ..r }));
+        self.report.append(name, part.report);
     }
 
     /// The same with these keywords blocking what they meet; each as [`keywords::normal`] has it.

@@ -1,6 +1,6 @@
 //! Names → sets of lists, for a name and everything above it, in one walk from the root.
 //!
-//! The names lie in flat octets, seven or eight each ([`layout`]), on the heap or in a mapped file: a filter that most
+//! The names lie in flat octets, seven or eight each (`layout`), on the heap or in a mapped file: a filter that most
 //! questions do not pass, then leaves of sorted keys under a tree of their separators. With each key lies the number of
 //! its *standing* — the sets of lists that hold the name itself and all below it. List and line of each rule lie apart,
 //! for `explain` and for the index that follows this one.

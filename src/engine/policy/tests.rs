@@ -307,7 +307,7 @@ fn what_an_internal_question_fetched_is_judged_as_if_nobody_allowed_it() {
     let snapshot = Setup::new().rules("allow www.a.example; adult cdn.example").compile();
     let (client, question) = (client(&snapshot, "default"), question("www.a.example", RecordType::A));
     let answer = answer("www.a.example", Rcode::NOERROR, "CNAME cdn.example");
-    for purpose in [Purpose::SafeSearchTarget, Purpose::Prefetch, Purpose::Probe] {
+    for purpose in [Purpose::SafeSearchTarget, Purpose::Prefetch, Purpose::Probe, Purpose::ListHost] {
         let permit = Permit::internal(purpose);
         assert_eq!((permit.purpose(), permit.allowed()), (purpose, None));
         let verdict = on_answer(&snapshot, client, &permit, &question, &answer);

@@ -9,6 +9,7 @@ use lachan::engine::client::Client;
 use lachan::engine::compile::{
     BuiltIn, ClientSettings, Inputs, ListRules, ListSettings, ListSource, LoadedList, compile,
 };
+use lachan::engine::gate::GateSettings;
 use lachan::engine::list::{Format, ParseOptions, parse};
 use lachan::engine::matcher::{HashSeed, Part};
 use lachan::engine::name::Name;
@@ -53,6 +54,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             required: true,
             obey_public_suffixes: true,
             block_keywords: Vec::new(),
+            gate: GateSettings::OPEN,
         },
         rules: ListRules::Read(Part::of(&parse(text.as_bytes(), options).unwrap_or_default(), &|_| false)),
     });

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod judge;
 pub mod process;
+pub mod publisher;
 pub mod resolver;
 pub mod upstream;
 

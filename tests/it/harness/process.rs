@@ -23,6 +23,7 @@ pub struct Served {
     pub directory: TempDir,
     /// What it logs, beside the configuration's directory so that the watch does not see it.
     log: NamedTempFile,
+    _state: TempDir,
 }
 
 /// What a command printed and how it ended.
@@ -37,9 +38,11 @@ pub struct Ran {
 pub fn lachan(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lachan"));
     command.args(arguments).stdin(Stdio::null());
-    for variable in ["LACHAN_CONFIG", "STATE_DIRECTORY", "NOTIFY_SOCKET", "RUST_LOG", "LANG", "LC_ALL", "LC_MESSAGES"] {
+    for variable in ["LACHAN_CONFIG", "NOTIFY_SOCKET", "RUST_LOG", "LANG", "LC_ALL", "LC_MESSAGES"] {
         command.env_remove(variable);
     }
+    // Never this machine's own; nobody can write there.
+    command.env("STATE_DIRECTORY", "/proc/lachan");
     command
 }
 
@@ -72,7 +75,8 @@ impl Served {
         let config = config_path(directory.path());
         let log = NamedTempFile::new().unwrap();
         let mut command = lachan(&["serve", "-c", config.to_str().unwrap()]);
-        command.env("STATE_DIRECTORY", directory.path().join("state"));
+        let state = tempfile::tempdir().unwrap();
+        command.env("STATE_DIRECTORY", state.path());
         let mut child = command.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
         let banner = read_banner(&mut child, log.path());
         let words = || banner.split(|c: char| c.is_whitespace() || c == ',');
@@ -82,7 +86,16 @@ impl Served {
         let admin = words()
             .find_map(|word| word.strip_prefix("http://")?.strip_suffix("/metrics")?.parse().ok())
             .unwrap_or_else(|| panic!("no admin listener: {banner}"));
-        Served { v4: find(SocketAddr::is_ipv4), v6: find(SocketAddr::is_ipv6), admin, banner, child, directory, log }
+        Served {
+            v4: find(SocketAddr::is_ipv4),
+            v6: find(SocketAddr::is_ipv6),
+            admin,
+            banner,
+            child,
+            directory,
+            log,
+            _state: state,
+        }
     }
 
     pub fn config(&self) -> String {

@@ -104,7 +104,10 @@ fn a_category_beside_the_file_is_that_of_all_its_lists_and_names_must_differ() {
 #[test]
 fn the_next_start_needs_no_text_and_a_changed_one_is_read() {
     let upstream = Upstream::start(ZONE);
-    let text = with_upstream("[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n", upstream.v4);
+    let text = with_upstream(
+        "state_directory = \"state\"\n[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n",
+        upstream.v4,
+    );
     let served = Served::start(&Files { config: text, files: &[("mine.txt", "one.example\n")] });
     assert_eq!((rcode(&served, "one.example"), rcode(&served, "two.example")), (3, 0));
     let directory = served.kill();

@@ -4,7 +4,9 @@ mod admin;
 mod commands;
 mod compiled;
 mod flood;
+mod gates;
 mod lifetime;
+mod supply;
 mod wildcard;
 
 use crate::harness::process::{Served, with_upstream};
