@@ -130,7 +130,7 @@ pub struct ListReport {
     pub skipped: Vec<(SkipReason, u32)>,
     /// The files of a list that has several, in order.
     pub parts: Vec<Part>,
-    /// The first skipped lines, at most [`LIST_SKIPPED_SHOWN_MAX`](crate::engine::limits::LIST_SKIPPED_SHOWN_MAX).
+    /// The first skipped lines, at most [`LIST_SKIPPED_SHOWN_MAX`].
     pub shown: Vec<Skipped>,
 }
 
