@@ -180,7 +180,8 @@ pub fn rules_judged(octets: &[u8]) {
             };
             let source = ([192, 0, 2, 1], 53).into();
             let origin = Origin { source, local: None, transport: Transport::Tcp };
-            if let Some((reply, _)) = reply::block(&snapshot, client.profile, &query, origin, &block, None) {
+            let mut reply = Vec::new();
+            if reply::block(&snapshot, client.profile, &query, origin, &block, None, &mut reply).is_some() {
                 Answer::from_wire(&reply, &query.question).expect("our own answer can be read");
             }
         }
@@ -234,7 +235,8 @@ pub fn packet(octets: &[u8]) {
     let Some(header) = Header::peek(octets) else { return };
     let text = EdeText {
         code: EdeCode::BLOCKED,
-        text: "blocked by this network\u{2019}s policy: ways round the filter, \u{1ee9}",
+        text: "blocked by this network\u{2019}s policy: ",
+        detail: "ways round the filter, \u{1ee9}",
     };
     for transport in [Transport::Udp, Transport::Tcp] {
         let query = match query::read(octets, header) {

@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::daemon::cache::Cache;
+use crate::daemon::cache::{Cache, Hit};
 use crate::daemon::forwarder::{Ask, Failure, Reply};
 use crate::daemon::inflight::{self, Fetched, InFlight, Join};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
 use crate::daemon::stranger_limit::StrangerLimit;
 use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
 use crate::engine::answer::Answer;
-use crate::engine::cache::{Freshness, Hit, Key};
+use crate::engine::cache::{Freshness, Key};
 use crate::engine::category::CANARY_NAME;
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
@@ -441,8 +441,9 @@ impl Resolver {
     ) -> Begun {
         let snapshot = &generation.snapshot;
         let by = blocked_by(snapshot, client, &block.reason);
-        match reply::block(snapshot, client.profile, query, origin, block, chain) {
-            Some((bytes, rcode)) => {
+        let mut bytes = Vec::with_capacity(512);
+        match reply::block(snapshot, client.profile, query, origin, block, chain, &mut bytes) {
+            Some(rcode) => {
                 recorder.record(Some(&query.question), Outcome::Blocked, Some(rcode), Some(by), None);
                 Begun::Answer(bytes)
             }

@@ -111,6 +111,9 @@ pub const NEGATIVE_TTL_SECS_MAX: u32 = 3 * 3600;
 /// Longest time a positive answer is kept, in seconds: BIND's and Unbound's habit of a day.
 pub const POSITIVE_TTL_SECS_MAX: u32 = 86_400;
 
+/// Octets of an answer that the cache keeps; a larger one is asked for each time. Chosen: such answers came by TCP.
+pub const CACHED_ANSWER_OCTETS_MAX: usize = 16 << 10;
+
 /// Questions in flight upstream at once, over all clients; a further one is answered SERVFAIL and counted.
 pub const QUERIES_IN_FLIGHT_MAX: usize = 20_000;
 /// Servers one question is sent to, at most: more would make us an amplifier of somebody's broken zone. Chosen.

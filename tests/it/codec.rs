@@ -238,7 +238,7 @@ proptest! {
     ) {
         let answer = Answer::from_wire(&message.to_vec().unwrap(), &question).unwrap();
         let query = query_for(&question, &spelled(&message), edns);
-        let ede: Vec<EdeText<'_>> = texts.iter().map(|text| EdeText { code: EdeCode::BLOCKED, text }).collect();
+        let ede: Vec<EdeText<'_>> = texts.iter().map(|text| EdeText::new(EdeCode::BLOCKED, text)).collect();
         let ttl = TtlRule::Fixed(30);
         let response = Response { rcode: answer.rcode, authentic_data: false, ttl, ede: &ede, nsid: &nsid };
         let transport = if is_udp { Transport::Udp } else { Transport::Tcp };

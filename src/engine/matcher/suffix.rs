@@ -31,7 +31,7 @@ use crate::engine::matcher::HashSeed;
 use crate::engine::matcher::set::{ListSet, SetId, Sets};
 use crate::engine::name::Labels;
 use crate::engine::verdict::ListId;
-use hash::NameHasher;
+pub(in crate::engine) use hash::NameHasher;
 use key::{Asked, Key, name_of_key};
 use layout::{Header, Section};
 use leaf::Leaf;

@@ -3,10 +3,12 @@
 //! One encoder for every answer that leaves. The question goes back as it came, names are compressed, OPT is there exactly
 //! when the client sent one — also on truncation —, and the size never exceeds what client and transport allow (I10).
 
+use smallvec::SmallVec;
+
 use crate::engine::answer::{RecordRef, Section, name_layout};
 use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::Labels;
-use crate::engine::query::{Edns, Query, Question, Rcode, RecordType, Refusal, Spelling, Transport};
+use crate::engine::query::{Edns, Query, Question, Rcode, RecordType, Refusal, Transport};
 use crate::engine::verdict::EdeCode;
 
 /// How the encoder treats the TTLs of the records it is given.
@@ -33,6 +35,14 @@ impl TtlRule {
 pub struct EdeText<'a> {
     pub code: EdeCode,
     pub text: &'a str,
+    /// Goes on where `text` ends, so that nobody needs memory to join the two.
+    pub detail: &'a str,
+}
+
+impl EdeText<'_> {
+    pub fn new(code: EdeCode, text: &str) -> EdeText<'_> {
+        EdeText { code, text, detail: "" }
+    }
 }
 
 /// What an answer says, apart from its records.
@@ -68,12 +78,25 @@ pub fn write<'a>(
     response: &Response<'_>,
     records: impl Iterator<Item = RecordRef<'a>> + Clone,
 ) -> Vec<u8> {
-    write_flagged(query, transport, response, records, RA)
+    let mut out = Vec::with_capacity(ANSWER_OCTETS_USUAL);
+    write_into(query, transport, response, records, &mut out);
+    out
+}
+
+/// As [`write`], into a buffer of the caller's; what it held is forgotten.
+pub fn write_into<'a>(
+    query: &Query,
+    transport: Transport,
+    response: &Response<'_>,
+    records: impl Iterator<Item = RecordRef<'a>> + Clone,
+    out: &mut Vec<u8>,
+) {
+    write_flagged(query, transport, response, records, RA, out);
 }
 
 /// Writes an empty answer that says it is not whole, so that the client asks again by TCP.
-pub fn write_truncated(query: &Query, transport: Transport, response: &Response<'_>) -> Vec<u8> {
-    write_flagged(query, transport, response, std::iter::empty(), RA | TC)
+pub fn write_truncated(query: &Query, transport: Transport, response: &Response<'_>, out: &mut Vec<u8>) {
+    write_flagged(query, transport, response, std::iter::empty(), RA | TC, out);
 }
 
 fn write_flagged<'a>(
@@ -82,7 +105,8 @@ fn write_flagged<'a>(
     response: &Response<'_>,
     records: impl Iterator<Item = RecordRef<'a>> + Clone,
     mut flags: u16,
-) -> Vec<u8> {
+    out: &mut Vec<u8>,
+) {
     for (flag, is_set) in [(RD, query.recursion_desired), (CD, query.checking_disabled), (AD, response.authentic_data)]
     {
         if is_set {
@@ -90,11 +114,58 @@ fn write_flagged<'a>(
         }
     }
     let limit = size_limit(transport, query.edns.as_ref());
-    let mut out = Encoder::new(query.id, flags, limit);
-    out.question(&query.question, &query.spelling);
+    let mut out = Encoder::new(query.id, flags, limit, out);
+    out.question(&query.question, query.spelling.as_wire());
     out.reserve_opt(query.edns.as_ref(), response, transport);
     out.records(records, response.ttl);
-    out.finish(response.rcode)
+    out.finish(response.rcode);
+}
+
+/// An answer as the cache keeps it.
+#[derive(Debug, Default)]
+pub struct StoredMessage {
+    /// The message without an OPT: the question's name canonical, the id and every flag zero, the TTLs as upstream gave
+    /// them.
+    pub octets: Vec<u8>,
+    /// Where each TTL stands in `octets`.
+    pub ttl_at: SmallVec<[u16; 8]>,
+}
+
+/// Writes an answer for the cache. `None`: no message could hold it.
+pub fn store<'a>(
+    question: &Question,
+    records: impl Iterator<Item = RecordRef<'a>> + Clone,
+) -> Option<StoredMessage> {
+    let mut stored = StoredMessage::default();
+    let mut out = Encoder::new(0, 0, usize::from(u16::MAX), &mut stored.octets);
+    out.question(question, question.qname.as_wire());
+    let count = records.clone().count();
+    out.records(records, TtlRule::Age { secs: 0, max: u32::MAX });
+    let is_whole = out.ttl_at.len() == count;
+    let ttl_at = std::mem::take(&mut out.ttl_at);
+    out.finish(Rcode::NOERROR);
+    stored.ttl_at = ttl_at;
+    is_whole.then_some(stored)
+}
+
+/// Puts id and flags of the reply to `query` over those of a message that the cache kept.
+pub fn put_head(out: &mut [u8], query: &Query, rcode: Rcode, authentic_data: bool) {
+    let mut flags = QR | RA | rcode.0 & 0xf;
+    for (flag, is_set) in [(RD, query.recursion_desired), (CD, query.checking_disabled), (AD, authentic_data)] {
+        flags |= if is_set { flag } else { 0 };
+    }
+    out[..2].copy_from_slice(&query.id.to_be_bytes());
+    out[2..4].copy_from_slice(&flags.to_be_bytes());
+}
+
+/// Appends an OPT with at most one option to a message that the cache kept, which has none, and counts it.
+pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, rcode: Rcode, ede: Option<&EdeText<'_>>) {
+    let response = Response { ede: ede.map_or(&[], std::slice::from_ref), ..Response::code(rcode) };
+    let count = u16::from_be_bytes([out[10], out[11]]) + 1;
+    out[10..12].copy_from_slice(&count.to_be_bytes());
+    let mut opt = SmallVec::new();
+    write_opt(&mut opt, usize::from(UDP_PAYLOAD_MAX), edns, &response, Transport::Udp);
+    out.extend_from_slice(&opt);
 }
 
 /// Writes the answer to a message that was no query of ours to answer.
@@ -103,13 +174,15 @@ pub fn write_refusal(refusal: &Refusal, transport: Transport, ede: &[EdeText<'_>
     let is_query = refusal.header.opcode() == 0;
     let kept = if is_query { refusal.header.flags & (RD | CD) | RA } else { 0 };
     let limit = size_limit(transport, refusal.edns.as_ref());
-    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit);
+    let mut octets = Vec::with_capacity(ANSWER_OCTETS_USUAL);
+    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit, &mut octets);
     if let Some((question, spelling)) = &refusal.question {
-        out.question(question, spelling);
+        out.question(question, spelling.as_wire());
     }
     let response = Response { ede, ..Response::code(refusal.rcode) };
     out.reserve_opt(refusal.edns.as_ref(), &response, transport);
-    out.finish(refusal.rcode)
+    out.finish(refusal.rcode);
+    octets
 }
 
 const QR: u16 = 0x8000;
@@ -124,18 +197,25 @@ const CD: u16 = 0x0010;
 const OPT_OCTETS: usize = 11;
 /// Offsets that a compression pointer can reach: 14 bits. RFC 1035 §4.1.4.
 const POINTER_MAX: usize = 0x3fff;
+/// Room for most answers.
+const ANSWER_OCTETS_USUAL: usize = 512;
 /// Names remembered for compression in one message; later ones are written out. Bounds the work per name.
 const COMPRESSION_NAMES_MAX: usize = 128;
 
-struct Encoder {
-    out: Vec<u8>,
+/// An OPT that is being written: with an extended error it needs no memory of its own.
+type Opt = SmallVec<[u8; 128]>;
+
+struct Encoder<'o> {
+    out: &'o mut Vec<u8>,
     flags: u16,
     /// Largest size, the OPT included.
     limit: usize,
     /// The OPT, encoded; appended last.
-    opt: Vec<u8>,
+    opt: Opt,
     counts: [u16; 3],
-    suffixes: Vec<Written>,
+    suffixes: SmallVec<[Written; 24]>,
+    /// Where the TTL of each record stands.
+    ttl_at: SmallVec<[u16; 8]>,
 }
 
 /// A name, or the end of one, that a pointer may stand for.
@@ -148,17 +228,18 @@ struct Written {
     len: u8,
 }
 
-impl Encoder {
-    fn new(id: u16, flags: u16, limit: usize) -> Encoder {
-        let mut out = Vec::with_capacity(512);
+impl<'o> Encoder<'o> {
+    fn new(id: u16, flags: u16, limit: usize, out: &'o mut Vec<u8>) -> Encoder<'o> {
+        out.clear();
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&[0; 10]);
-        Encoder { out, flags: flags | QR, limit, opt: Vec::new(), counts: [0; 3], suffixes: Vec::new() }
+        let (opt, suffixes, ttl_at) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
+        Encoder { out, flags: flags | QR, limit, opt, counts: [0; 3], suffixes, ttl_at }
     }
 
-    fn question(&mut self, question: &Question, spelling: &Spelling) {
+    fn question(&mut self, question: &Question, spelling: &[u8]) {
         self.out[5] = 1;
-        self.name(spelling.as_wire());
+        self.name(spelling);
         self.out.extend_from_slice(&question.qtype.0.to_be_bytes());
         self.out.extend_from_slice(&question.qclass.to_be_bytes());
     }
@@ -167,35 +248,15 @@ impl Encoder {
     fn reserve_opt(&mut self, edns: Option<&Edns>, response: &Response<'_>, transport: Transport) {
         let Some(edns) = edns else { return };
         // What is left for options: one that does not fit is left out, so that the question and the OPT always go.
-        let mut room = self.limit.saturating_sub(self.out.len() + OPT_OCTETS);
-        let opt = &mut self.opt;
-        opt.push(0);
-        opt.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
-        opt.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
-        opt.extend_from_slice(&[(response.rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
-        opt.extend_from_slice(&[0, 0]);
-        let options_at = opt.len();
-        // The reason before the node's name: it is what a person needs when not both fit.
-        for ede in response.ede {
-            put_option(opt, &mut room, 15, &[&ede.code.0.to_be_bytes(), shorten(ede.text).as_bytes()]);
-        }
-        if edns.nsid && !response.nsid.is_empty() {
-            put_option(opt, &mut room, 3, &[response.nsid]);
-        }
-        if edns.keepalive && transport == Transport::Tcp {
-            // RFC 7828 §3.1: units of 100 ms.
-            let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
-            put_option(opt, &mut room, 11, &[&tenths.to_be_bytes()]);
-        }
-        let len = (opt.len() - options_at) as u16;
-        opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
+        let room = self.limit.saturating_sub(self.out.len() + OPT_OCTETS);
+        write_opt(&mut self.opt, room, edns, response, transport);
     }
 
     /// Writes the records that fit. An answer section that does not fit whole is left out and TC set (RFC 2181 §9); the
     /// other sections are left out silently, unless they hold proof.
     fn records<'a>(&mut self, records: impl Iterator<Item = RecordRef<'a>> + Clone, ttl: TtlRule) {
         for section in [Section::Answer, Section::Authority, Section::Additional] {
-            let (start, remembered) = (self.out.len(), self.suffixes.len());
+            let (start, remembered, ttls) = (self.out.len(), self.suffixes.len(), self.ttl_at.len());
             for record in records.clone().filter(|r| r.section == section) {
                 self.record(&record, ttl);
                 self.counts[section as usize] += 1;
@@ -204,6 +265,7 @@ impl Encoder {
                 }
                 self.out.truncate(start);
                 self.suffixes.truncate(remembered);
+                self.ttl_at.truncate(ttls);
                 self.counts[section as usize] = 0;
                 let is_needed = match section {
                     Section::Answer => true,
@@ -225,6 +287,7 @@ impl Encoder {
         self.name(record.owner);
         self.out.extend_from_slice(&record.rtype.0.to_be_bytes());
         self.out.extend_from_slice(&record.class.to_be_bytes());
+        self.ttl_at.push(self.out.len() as u16);
         self.out.extend_from_slice(&ttl.apply(record.ttl).to_be_bytes());
         let len_at = self.out.len();
         self.out.extend_from_slice(&[0, 0]);
@@ -298,22 +361,48 @@ impl Encoder {
         }
     }
 
-    fn finish(mut self, rcode: Rcode) -> Vec<u8> {
+    fn finish(mut self, rcode: Rcode) {
         let flags = self.flags | rcode.0 & 0xf;
         self.out[2..4].copy_from_slice(&flags.to_be_bytes());
         if !self.opt.is_empty() {
-            self.out.extend_from_slice(&self.opt);
+            let opt = &self.opt;
+            self.out.extend_from_slice(opt);
             self.counts[2] += 1;
         }
         for (i, count) in self.counts.into_iter().enumerate() {
             self.out[6 + 2 * i..8 + 2 * i].copy_from_slice(&count.to_be_bytes());
         }
-        self.out
     }
 }
 
+/// Writes an OPT with the options that fit into `room`.
+fn write_opt(opt: &mut Opt, mut room: usize, edns: &Edns, response: &Response<'_>, transport: Transport) {
+    opt.push(0);
+    opt.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
+    opt.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
+    opt.extend_from_slice(&[(response.rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
+    opt.extend_from_slice(&[0, 0]);
+    let options_at = opt.len();
+    // The reason before the node's name: it is what a person needs when not both fit.
+    for ede in response.ede {
+        let text = shorten(ede.text, EDE_TEXT_OCTETS_MAX);
+        let detail = shorten(ede.detail, EDE_TEXT_OCTETS_MAX - text.len());
+        put_option(opt, &mut room, 15, &[&ede.code.0.to_be_bytes(), text.as_bytes(), detail.as_bytes()]);
+    }
+    if edns.nsid && !response.nsid.is_empty() {
+        put_option(opt, &mut room, 3, &[response.nsid]);
+    }
+    if edns.keepalive && transport == Transport::Tcp {
+        // RFC 7828 §3.1: units of 100 ms.
+        let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
+        put_option(opt, &mut room, 11, &[&tenths.to_be_bytes()]);
+    }
+    let len = (opt.len() - options_at) as u16;
+    opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
+}
+
 /// Adds an option that fits into `room`, and takes it off.
-fn put_option(opt: &mut Vec<u8>, room: &mut usize, code: u16, value: &[&[u8]]) {
+fn put_option(opt: &mut Opt, room: &mut usize, code: u16, value: &[&[u8]]) {
     let len: usize = value.iter().map(|v| v.len()).sum();
     let Some(left) = room.checked_sub(4 + len) else { return };
     *room = left;
@@ -331,9 +420,9 @@ fn is_proof(rtype: RecordType) -> bool {
     matches!(rtype, RecordType::SOA | RecordType::NSEC | RecordType(50) | RecordType::DS | RecordType::RRSIG)
 }
 
-/// At most [`EDE_TEXT_OCTETS_MAX`] octets, cut between characters.
-fn shorten(text: &str) -> &str {
-    &text[..text.floor_char_boundary(EDE_TEXT_OCTETS_MAX)]
+/// At most `max` octets, cut between characters.
+fn shorten(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 /// Length of the uncompressed name that `octets` begins with.
@@ -350,7 +439,7 @@ mod tests {
     use super::*;
     use crate::engine::limits::TCP_IDLE;
     use crate::engine::name::Name;
-    use crate::engine::query::CLASS_IN;
+    use crate::engine::query::{CLASS_IN, Spelling};
 
     fn query(qname: Name, edns: Option<Edns>) -> Query {
         Query {
@@ -389,7 +478,7 @@ mod tests {
     #[test]
     fn options_that_do_not_fit_are_left_out_and_the_opt_stays() {
         let long = "x".repeat(200);
-        let ede = [EdeText { code: EdeCode::BLOCKED, text: &long }; 5];
+        let ede = [EdeText::new(EdeCode::BLOCKED, &long); 5];
         let short = Name::from_text("a.example").unwrap();
         for (qname, transport, payload, nsid, codes) in [
             (&short, Transport::Udp, 1232, 255, &[15, 15, 15, 15, 15, 3][..]),
@@ -412,7 +501,7 @@ mod tests {
     #[test]
     fn an_extended_error_is_cut_between_characters() {
         for (text, len) in [("short", 5), (&"x".repeat(64), 64), (&"x".repeat(65), 64), (&"ữ".repeat(30), 63)] {
-            assert_eq!(shorten(text).len(), len, "{text}");
+            assert_eq!(shorten(text, EDE_TEXT_OCTETS_MAX).len(), len, "{text}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
 use crate::engine::query::{Origin, Query, Rcode, RecordType};
 use crate::engine::reply::encoder::{self, EdeText, Response, TtlRule};
-use crate::engine::reply::{push_soa, soa_owner, write_made};
+use crate::engine::reply::{push_soa, soa_owner, write_made, write_made_into};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, ProfileId, Redirect, Target};
 
@@ -19,14 +19,16 @@ pub(super) fn block(
     (block, answer): (&Block, &RuleAnswer),
     chain: Option<&Answer>,
     ede: &[EdeText<'_>],
-) -> Option<(Vec<u8>, Rcode)> {
+    out: &mut Vec<u8>,
+) -> Option<Rcode> {
     let owner = soa_owner(&query.question.qname, block);
     let ttl = snapshot.block_ttl_secs;
     let (rcode, mut made) = match answer {
         RuleAnswer::Drop => return None,
         RuleAnswer::TcpOnly => {
             let response = Response { nsid: snapshot.node_name.as_bytes(), ..Response::code(Rcode::NOERROR) };
-            return Some((encoder::write_truncated(query, origin.transport, &response), Rcode::NOERROR));
+            encoder::write_truncated(query, origin.transport, &response, out);
+            return Some(Rcode::NOERROR);
         }
         RuleAnswer::Nodata | RuleAnswer::Alias(_) => (Rcode::NOERROR, AnswerBuilder::new(Rcode::NOERROR)),
         RuleAnswer::Rcode(rcode) => (*rcode, AnswerBuilder::new(*rcode)),
@@ -52,7 +54,8 @@ pub(super) fn block(
     if made.is_empty() && matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
         push_soa(&mut made, &owner, ttl);
     }
-    Some((write_made(snapshot, query, origin, &made.finish(), ede), rcode))
+    write_made_into(snapshot, query, origin, &made.finish(), ede, out);
+    Some(rcode)
 }
 
 /// Writes a redirect. `chain` led to its owner; `answer` is what its target was found to have, cleared.
@@ -79,9 +82,8 @@ pub fn redirect(
     for record in found.filter(|record| record.section != Section::Additional && delivered(record.section)) {
         made.push(record.section, record.owner, record.rtype, told.apply(record.ttl), record.rdata);
     }
-    let (lead, detail) = policy::ede_text(&snapshot.categories, &redirect.reason);
-    let text = format!("{lead}{detail}");
-    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &redirect.reason), text: &text }];
+    let (text, detail) = policy::ede_text(&snapshot.categories, &redirect.reason);
+    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &redirect.reason), text, detail }];
     (write_made(snapshot, query, origin, &made.finish(), &ede), rcode)
 }
 

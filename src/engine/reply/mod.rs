@@ -12,7 +12,7 @@ use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
 use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
-use crate::engine::query::{Header, Origin, Query, Rcode, RecordType, Refusal};
+use crate::engine::query::{CLASS_IN, Header, Origin, Query, Rcode, RecordType, Refusal};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId, Rewrite, Shape};
 
@@ -59,11 +59,11 @@ pub fn answer(
     telling: Telling,
 ) -> Vec<u8> {
     let mut ede: Vec<EdeText<'_>> =
-        answer.ede.iter().map(|e| EdeText { code: EdeCode(e.code), text: &e.text }).collect();
+        answer.ede.iter().map(|e| EdeText::new(EdeCode(e.code), &e.text)).collect();
     if telling.stale {
         let nxdomain = answer.rcode == Rcode::NXDOMAIN;
         let code = if nxdomain { EdeCode::STALE_NXDOMAIN } else { EdeCode::STALE_ANSWER };
-        ede.push(EdeText { code, text: "upstream does not answer" });
+        ede.push(EdeText::new(code, STALE_TEXT));
     }
     // RFC 6840 §5.7: AD is for clients that asked for it, by AD or by DO.
     let wants_ad = query.authentic_data || query.edns.is_some_and(|e| e.dnssec_ok);
@@ -87,14 +87,14 @@ pub fn block(
     origin: Origin,
     block: &Block,
     chain: Option<&Answer>,
-) -> Option<(Vec<u8>, Rcode)> {
+    out: &mut Vec<u8>,
+) -> Option<Rcode> {
     let qname = &query.question.qname;
     let ttl = snapshot.block_ttl_secs;
-    let (lead, detail) = policy::ede_text(&snapshot.categories, &block.reason);
-    let text = format!("{lead}{detail}");
-    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text: &text }];
+    let (text, detail) = policy::ede_text(&snapshot.categories, &block.reason);
+    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text, detail }];
     if let Some(answer) = &block.answer {
-        return listed::block(snapshot, query, origin, (block, answer), chain, &ede);
+        return listed::block(snapshot, query, origin, (block, answer), chain, &ede, out);
     }
     let owner = soa_owner(qname, block);
     let (rcode, address) = match block.response {
@@ -108,14 +108,19 @@ pub fn block(
         ),
         BlockResponse::Page => (Rcode::NOERROR, address_for(query.question.qtype, snapshot.page_v4, snapshot.page_v6)),
     };
-    let mut made = AnswerBuilder::new(rcode);
-    match address {
-        Some(address) => push_address(&mut made, qname.as_wire(), address, ttl),
+    let soa = soa_rdata(ttl);
+    let mut octets = [0; 16];
+    let address = address.map(|address| put_address(address, &mut octets));
+    let own = |section, owner, rtype, rdata| RecordRef { section, owner, rtype, class: CLASS_IN, ttl, rdata };
+    let record = match address {
+        Some((rtype, len)) => Some(own(Section::Answer, qname.as_wire(), rtype, &octets[..len])),
         // RFC 2308 §3: without an SOA a stub would ask again and again.
-        None if rcode != Rcode::REFUSED => push_soa(&mut made, &owner, ttl),
-        None => {}
-    }
-    Some((write_made(snapshot, query, origin, &made.finish(), &ede), rcode))
+        None if rcode != Rcode::REFUSED => Some(own(Section::Authority, owner.as_wire(), RecordType::SOA, &soa[..])),
+        None => None,
+    };
+    let response = Response { ede: &ede, nsid: snapshot.node_name.as_bytes(), ttl: AS_IT_IS, ..Response::code(rcode) };
+    encoder::write_into(query, origin.transport, &response, record.into_iter(), out);
+    Some(rcode)
 }
 
 /// Owner of a block's SOA: the rule's name when the question is at or below it, else the question's own name; never a
@@ -187,7 +192,7 @@ pub fn rewrite(
     match target {
         TargetAnswer::Resolved { answer, ttl, stale, cleared: _ } => {
             if stale {
-                ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: "upstream does not answer" }];
+                ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: STALE_TEXT, detail: "" }];
             }
             for record in answer.section(Section::Answer) {
                 let ttl = ttl.apply(record.ttl).min(SAFE_SEARCH_TTL_SECS);
@@ -241,7 +246,7 @@ pub fn failure(snapshot: &Snapshot, query: &Query, origin: Origin, why: NotFound
         NotFound::Loop => (EdeCode::OTHER, "forwarding loop: an upstream server asks us"),
     };
     let made = AnswerBuilder::new(Rcode::SERVFAIL).finish();
-    write_made(snapshot, query, origin, &made, &[EdeText { code, text }])
+    write_made(snapshot, query, origin, &made, &[EdeText::new(code, text)])
 }
 
 /// `version.bind`, `version.server`, `id.server` in class CH. `None`: another name or type. RFC 4892.
@@ -281,7 +286,7 @@ pub fn stranger(message: &[u8], header: Header, origin: Origin) -> Vec<u8> {
         Ok(query) => refuse(&query, header, Rcode::REFUSED),
         Err(bad) => Refusal { rcode: Rcode::REFUSED, ..*bad },
     };
-    let ede = [EdeText { code: EdeCode::PROHIBITED, text: "this resolver does not serve your network" }];
+    let ede = [EdeText::new(EdeCode::PROHIBITED, "this resolver does not serve your network")];
     encoder::write_refusal(&told, origin.transport, &ede)
 }
 
@@ -291,14 +296,22 @@ pub fn refuse(query: &Query, header: Header, rcode: Rcode) -> Refusal {
 }
 
 fn write_made(snapshot: &Snapshot, query: &Query, origin: Origin, made: &Answer, ede: &[EdeText<'_>]) -> Vec<u8> {
-    let response = Response {
-        rcode: made.rcode,
-        authentic_data: false,
-        ttl: TtlRule::Age { secs: 0, max: u32::MAX },
-        ede,
-        nsid: snapshot.node_name.as_bytes(),
-    };
-    encoder::write(query, origin.transport, &response, made.records())
+    let mut out = Vec::with_capacity(512);
+    write_made_into(snapshot, query, origin, made, ede, &mut out);
+    out
+}
+
+fn write_made_into(
+    snapshot: &Snapshot,
+    query: &Query,
+    origin: Origin,
+    made: &Answer,
+    ede: &[EdeText<'_>],
+    out: &mut Vec<u8>,
+) {
+    let nsid = snapshot.node_name.as_bytes();
+    let response = Response { rcode: made.rcode, authentic_data: false, ttl: AS_IT_IS, ede, nsid };
+    encoder::write_into(query, origin.transport, &response, made.records(), out);
 }
 
 fn address_for(qtype: RecordType, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Option<IpAddr> {
@@ -310,10 +323,23 @@ fn address_for(qtype: RecordType, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) ->
 }
 
 fn push_address(made: &mut AnswerBuilder, owner: &[u8], address: IpAddr, ttl: u32) {
+    let mut octets = [0; 16];
+    let (rtype, len) = put_address(address, &mut octets);
+    made.push(Section::Answer, owner, rtype, ttl, &octets[..len]);
+}
+
+/// Writes the RDATA of an address and says its type and length.
+fn put_address(address: IpAddr, octets: &mut [u8; 16]) -> (RecordType, usize) {
     match address {
-        IpAddr::V4(v4) => made.push(Section::Answer, owner, RecordType::A, ttl, &v4.octets()),
-        IpAddr::V6(v6) => made.push(Section::Answer, owner, RecordType::AAAA, ttl, &v6.octets()),
-    };
+        IpAddr::V4(v4) => {
+            octets[..4].copy_from_slice(&v4.octets());
+            (RecordType::A, 4)
+        }
+        IpAddr::V6(v6) => {
+            *octets = v6.octets();
+            (RecordType::AAAA, 16)
+        }
+    }
 }
 
 fn push_soa(made: &mut AnswerBuilder, owner: &Name, ttl: u32) {
@@ -321,13 +347,24 @@ fn push_soa(made: &mut AnswerBuilder, owner: &Name, ttl: u32) {
 }
 
 /// An SOA of our own: server and mailbox are names that cannot exist, the times Unbound's, the minimum our TTL.
-fn soa_rdata(minimum: u32) -> Vec<u8> {
-    let mut rdata = b"\x06lachan\x07invalid\0\x06nobody\x07invalid\0".to_vec();
-    for number in [1, 3600, 1200, 604_800, minimum] {
-        rdata.extend_from_slice(&number.to_be_bytes());
+fn soa_rdata(minimum: u32) -> [u8; SOA_NAMES.len() + 20] {
+    let mut rdata = [0; SOA_NAMES.len() + 20];
+    let (names, numbers) = rdata.split_at_mut(SOA_NAMES.len());
+    names.copy_from_slice(SOA_NAMES);
+    let (numbers, _) = numbers.as_chunks_mut::<4>();
+    for (place, number) in numbers.iter_mut().zip([1, 3600, 1200, 604_800, minimum]) {
+        *place = number.to_be_bytes();
     }
     rdata
 }
+
+const SOA_NAMES: &[u8; 32] = b"\x06lachan\x07invalid\0\x06nobody\x07invalid\0";
+
+/// TTL rule of what we make ourselves.
+const AS_IT_IS: TtlRule = TtlRule::Age { secs: 0, max: u32::MAX };
+
+/// The text beside the code of a stale answer.
+pub const STALE_TEXT: &str = "upstream does not answer";
 
 /// TTL rule of a stale answer. RFC 8767 §4.
 pub const STALE_TTL: TtlRule = TtlRule::Fixed(STALE_TTL_SECS);

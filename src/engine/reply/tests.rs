@@ -45,7 +45,9 @@ fn blocked(setup: Setup, query: &Query) -> Option<(String, Answer)> {
 }
 
 fn block_reply(snapshot: &Snapshot, profile: ProfileId, query: &Query, block: &Block) -> Option<(Vec<u8>, Rcode)> {
-    super::block(snapshot, profile, query, origin(), block, None)
+    let mut out = Vec::new();
+    let rcode = super::block(snapshot, profile, query, origin(), block, None, &mut out)?;
+    Some((out, rcode))
 }
 
 #[test]

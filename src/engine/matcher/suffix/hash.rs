@@ -5,23 +5,23 @@ use crate::engine::matcher::HashSeed;
 /// Grows by a label at a time from the root, so that one pass over a name hashes every suffix of it. Multiply-and-fold
 /// over two words a step; the key is secret, and a collision costs time, never a wrong answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct NameHasher {
+pub(in crate::engine) struct NameHasher {
     start: u64,
     key: u64,
 }
 
 impl NameHasher {
-    pub(super) fn new(seed: HashSeed) -> NameHasher {
+    pub(in crate::engine) fn new(seed: HashSeed) -> NameHasher {
         // Digits of pi: a zero seed must not make a zero key, which would fold everything to nothing.
         NameHasher { start: seed.0 ^ 0x243f_6a88_85a3_08d3, key: seed.1 ^ 0x1319_8a2e_0370_7344 }
     }
 
-    pub(super) fn root(&self) -> u64 {
+    pub(in crate::engine) fn root(&self) -> u64 {
         self.start
     }
 
     /// The hash of a name from its parent's. `label` has its length octet, so that no two names run together.
-    pub(super) fn below(&self, parent: u64, label: &[u8]) -> u64 {
+    pub(in crate::engine) fn below(&self, parent: u64, label: &[u8]) -> u64 {
         let mut hash = parent;
         let mut rest = label;
         while rest.len() > 16 {

@@ -1,0 +1,175 @@
+//! The cache: entries in shards, read without a lock, written under one. What an entry is and how long it serves is
+//! [`engine::cache`](crate::engine::cache)'s.
+
+mod segments;
+mod shard;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::daemon::clock;
+use crate::engine::answer::Answer;
+use crate::engine::cache::{Entry, Freshness, Key, KeyHasher, KeyRef, Note, Put, decide, encode};
+use crate::engine::matcher::HashSeed;
+use crate::engine::name::{Name, wire_is_at_or_below};
+use shard::{Place, Shard};
+
+/// A shard has at least so many octets, so that the part of it which is being written is small beside it.
+const SHARD_OCTETS_MIN: u64 = 4 << 20;
+/// Shards at most: a power of two well above the number of threads, so that two of them seldom meet at a lock.
+const SHARDS_MAX: u64 = 64;
+
+thread_local! {
+    /// Room for one entry, for whoever has none of its own.
+    static SCRATCH: RefCell<Entry> = RefCell::default();
+}
+
+/// The whole cache.
+pub struct Cache {
+    table: ArcSwap<Table>,
+}
+
+/// The shards of one size.
+pub struct Table {
+    shards: Box<[Shard]>,
+    hasher: KeyHasher,
+    /// Entries count their milliseconds from here.
+    began: Instant,
+    size: u64,
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    pub answer: Arc<Answer>,
+    /// Whole seconds since upstream said it.
+    pub age_secs: u32,
+    pub freshness: Freshness,
+    /// AD may be told to clients: the channel it came by was authentic.
+    pub trust_ad: bool,
+}
+
+/// Figures for metrics and status.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct CacheFigures {
+    pub entries: usize,
+    pub octets: usize,
+    pub evictions: u64,
+}
+
+impl Cache {
+    pub fn new(size: u64) -> Cache {
+        let mut octets = [0; 16];
+        getrandom::fill(&mut octets).expect("the system has a source of randomness");
+        let seed = u128::from_ne_bytes(octets);
+        let hasher = KeyHasher::new(HashSeed(seed as u64, (seed >> 64) as u64));
+        Cache { table: ArcSwap::from_pointee(Table::new(size, hasher, clock::now())) }
+    }
+
+    /// The shards as they are now, for whoever looks up often. They change when the size does.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// `stale`: how long past its TTL an answer may serve.
+    pub fn get(&self, key: &Key, stale: Duration) -> Option<Hit> {
+        let table = self.table.load();
+        let now_ms = table.ms(clock::now());
+        SCRATCH.with_borrow_mut(|entry| {
+            let (_, freshness) = table.look_up(key.borrow(), now_ms, stale, entry)?;
+            let answer = Arc::new(entry.decode()?);
+            Some(Hit { answer, age_secs: entry.head.age_secs(now_ms), freshness, trust_ad: entry.head.trust_ad() })
+        })
+    }
+
+    pub fn put(&self, key: Key, answer: Arc<Answer>, trust_ad: bool, stale: Duration) {
+        self.table.load().put(key.borrow(), &answer, trust_ad, clock::now(), stale);
+    }
+
+    pub fn flush(&self, zone: &Name) -> usize {
+        let is_below = |entry: &Entry| wire_is_at_or_below(entry.qname(), zone.as_wire());
+        self.table.load().shards.iter().map(|shard| shard.remove_where(&is_below)).sum()
+    }
+
+    /// A reload may give the cache another size; what is in it moves, as far as there is room.
+    pub fn set_size(&self, size: u64) {
+        let old = self.table.load_full();
+        if old.size == size {
+            return;
+        }
+        let new = Table::new(size, old.hasher, old.began);
+        old.shards.iter().for_each(|shard| shard.for_each(&mut |hash, words| new.shard(hash).put(hash, words, |_| false)));
+        self.table.store(Arc::new(new));
+    }
+
+    pub fn figures(&self) -> CacheFigures {
+        self.table.load().shards.iter().map(Shard::figures).fold(CacheFigures::default(), |sum, shard| CacheFigures {
+            entries: sum.entries + shard.entries,
+            octets: sum.octets + shard.octets,
+            evictions: sum.evictions + shard.evictions,
+        })
+    }
+}
+
+impl Table {
+    fn new(size: u64, hasher: KeyHasher, began: Instant) -> Table {
+        let wanted = (size / SHARD_OCTETS_MIN).clamp(1, SHARDS_MAX);
+        let count = 1 << wanted.ilog2();
+        let shards = (0..count).map(|_| Shard::new(size / count)).collect();
+        Table { shards, hasher, began, size }
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        // Other bits than those that choose a place in a shard. The number of shards is a power of two.
+        &self.shards[(hash >> 8) as usize & (self.shards.len() - 1)]
+    }
+
+    /// A moment in the cache's own time.
+    pub fn ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_millis() as u64
+    }
+
+    /// Copies the entry of a key that still serves. Takes no lock and allocates nothing.
+    pub fn look_up(
+        &self,
+        key: KeyRef<'_>,
+        now_ms: u64,
+        stale: Duration,
+        entry: &mut Entry,
+    ) -> Option<(Place, Freshness)> {
+        let hash = key.hash(self.hasher);
+        let (place, was_asked) = self.shard(hash).read(hash, key, entry)?;
+        let freshness = entry.head.freshness(now_ms, stale, was_asked)?;
+        Some((place, freshness))
+    }
+
+    /// Leaves a note with an entry that was looked up, unless another took its place.
+    pub fn note(&self, entry: &Entry, place: Place, note: Note) {
+        self.shard(entry.head.hash).note(place, note);
+    }
+
+    fn put(&self, key: KeyRef<'_>, answer: &Answer, trust_ad: bool, now: Instant, stale: Duration) {
+        let hash = key.hash(self.hasher);
+        let now_ms = self.ms(now);
+        let shard = self.shard(hash);
+        let found = SCRATCH.with_borrow_mut(|old| Some((shard.read_quietly(hash, key, old)?, old.head)));
+        match decide(answer, key.about.qtype, found.as_ref().map(|(_, old)| old), now_ms, stale) {
+            Put::HoldOld { until_ms } => {
+                if let Some((place, _)) = found {
+                    shard.hold(place, until_ms);
+                }
+            }
+            Put::Forget => shard.remove(hash, key),
+            Put::Keep(ttl_secs) => match encode(key, hash, answer, trust_ad, now_ms, ttl_secs) {
+                Some(words) => shard.put(hash, &words, |entry| entry.is_of(key)),
+                None => shard.remove(hash, key),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

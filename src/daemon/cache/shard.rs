@@ -1,0 +1,391 @@
+//! One shard: a table of slots that lead to entries in segments.
+//!
+//! A new entry goes into the *young* log. When room is short the oldest segment of a log is cleared: entries that somebody
+//! asked for go on to the *kept* log, the others are gone. The young log goes first while it has more than its tenth, so that
+//! a flood of names asked once drains through it and pushes out nothing that is asked for often (as S3-FIFO does).
+//!
+//! Readers take no lock: slot, epoch, slot again, copy, epoch again. If the slot still led there after the epoch was read,
+//! the entry was whole in that epoch; if the epoch is still the same after the copy, so is the copy.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::daemon::cache::CacheFigures;
+use crate::daemon::cache::segments::{Epoch, Location, SEGMENT_WORDS, Segment, Segments, room_for};
+use crate::engine::cache::{Entry, Head, KeyRef, Note};
+
+/// Octets an entry has at least, for the size of the table: a short name with one address has 112, a negative answer 190.
+const ENTRY_OCTETS_USUAL: usize = 96;
+/// Slots of a bucket: with the marks they fill a cache line.
+const SLOTS: usize = 15;
+/// Share of the segments that is the young log's when room is short: one of so many.
+const YOUNG_SHARE: usize = 10;
+/// Segments cleared for one entry while what is asked for is kept; after that it is not, so that work is bounded.
+const CLEARED_MAX: usize = 4;
+
+/// Slots and a mark for each: somebody asked for its entry.
+#[repr(align(64))]
+struct Bucket {
+    slots: [AtomicU32; SLOTS],
+    asked: AtomicU32,
+}
+
+/// Where an entry was found, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    bucket: usize,
+    slot: usize,
+    value: u32,
+    epoch: Epoch,
+}
+
+pub(super) struct Shard {
+    buckets: Box<[Bucket]>,
+    segments: Segments,
+    writer: Mutex<Writer>,
+}
+
+struct Writer {
+    /// Segments that are there and hold nothing; one is always kept for what moves. Empty until the first is needed.
+    free: Vec<u16>,
+    /// Segments that were ever used.
+    made: u16,
+    young: Log,
+    kept: Log,
+    /// Words used in each segment.
+    used: Vec<u16>,
+    /// Whether each segment is one of the kept log.
+    is_kept: Vec<bool>,
+    entries: usize,
+    evictions: u64,
+    /// What moves, on its way.
+    moving: Vec<u64>,
+}
+
+/// Segments in the order they were begun; the last is being filled.
+#[derive(Default)]
+struct Log {
+    segments: VecDeque<u16>,
+}
+
+/// A slot's value: eight bits of the hash, never zero, and the location.
+fn value_of(hash: u64, location: Location) -> u32 {
+    tag_of(hash) << 24 | location.0
+}
+
+fn tag_of(hash: u64) -> u32 {
+    u32::from((hash as u8).max(1))
+}
+
+fn location_of(value: u32) -> Location {
+    Location(value & 0x00ff_ffff)
+}
+
+impl Shard {
+    pub(super) fn new(octets: u64) -> Shard {
+        let octets = usize::try_from(octets).unwrap_or(usize::MAX);
+        let segments = (octets / (8 * SEGMENT_WORDS)).min(Location::SEGMENTS_MAX);
+        // Three segments are the least that works: one for each log, and one for what moves.
+        let segments = if segments < 3 { 0 } else { segments };
+        let entries = segments * 8 * SEGMENT_WORDS / ENTRY_OCTETS_USUAL;
+        // Three of four slots filled: then few buckets overflow.
+        let buckets = (entries * 4 / 3).div_ceil(SLOTS).max(1);
+        let bucket = || Bucket { slots: [const { AtomicU32::new(0) }; SLOTS], asked: AtomicU32::new(0) };
+        let writer = Writer {
+            free: Vec::new(),
+            made: 0,
+            young: Log::default(),
+            kept: Log::default(),
+            used: vec![0; segments],
+            is_kept: vec![false; segments],
+            entries: 0,
+            evictions: 0,
+            moving: Vec::new(),
+        };
+        Shard {
+            buckets: (0..buckets).map(|_| bucket()).collect(),
+            segments: Segments::new(segments),
+            writer: Mutex::new(writer),
+        }
+    }
+
+    fn bucket_of(&self, hash: u64) -> usize {
+        ((hash >> 32) * self.buckets.len() as u64 >> 32) as usize
+    }
+
+    /// Copies the entry of a key, marks it, and says whether it was marked before.
+    pub(super) fn read(&self, hash: u64, key: KeyRef<'_>, entry: &mut Entry) -> Option<(Place, bool)> {
+        let place = self.read_quietly(hash, key, entry)?;
+        let (asked, mark) = (&self.buckets[place.bucket].asked, 1 << place.slot);
+        let was_asked = asked.load(Ordering::Relaxed) & mark != 0;
+        if !was_asked {
+            // Should another entry have taken the slot meanwhile, it is marked for nothing: it stays a round longer.
+            asked.fetch_or(mark, Ordering::Relaxed);
+        }
+        Some((place, was_asked))
+    }
+
+    pub(super) fn read_quietly(&self, hash: u64, key: KeyRef<'_>, entry: &mut Entry) -> Option<Place> {
+        let number = self.bucket_of(hash);
+        let bucket = &self.buckets[number];
+        let tag = tag_of(hash);
+        for (i, slot) in bucket.slots.iter().enumerate() {
+            let value = slot.load(Ordering::Acquire);
+            if value >> 24 != tag {
+                continue;
+            }
+            let location = location_of(value);
+            let Some(segment) = self.segments.get(location.segment()) else { continue };
+            let epoch = segment.begin();
+            if slot.load(Ordering::Acquire) != value {
+                continue;
+            }
+            let at = location.word();
+            let head = Head::read(|word| segment.word(at + word));
+            if head.hash != hash {
+                continue;
+            }
+            entry.fill(head, segment.words(at + Head::WORDS, head.body_words()));
+            if segment.is_as(epoch) && entry.is_of(key) {
+                return Some(Place { bucket: number, slot: i, value, epoch });
+            }
+        }
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        // The writer is whole between its methods' calls from outside, so a panic elsewhere does not spoil it.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The segment and first word of an entry that is still where it was found, for whoever holds the lock.
+    fn still_at(&self, place: Place) -> Option<(&Segment, usize)> {
+        let slot = &self.buckets[place.bucket].slots[place.slot];
+        let location = location_of(place.value);
+        let segment = self.segments.get(location.segment())?;
+        let is_there = slot.load(Ordering::Relaxed) == place.value && segment.is_as(place.epoch);
+        is_there.then_some((segment, location.word()))
+    }
+
+    pub(super) fn note(&self, place: Place, note: Note) {
+        let _writer = self.lock();
+        if let Some((segment, at)) = self.still_at(place) {
+            segment.set(at + Head::NOTE, note.to_word());
+        }
+    }
+
+    pub(super) fn hold(&self, place: Place, until_ms: u64) {
+        let _writer = self.lock();
+        if let Some((segment, at)) = self.still_at(place) {
+            segment.set(at + Head::HELD, until_ms);
+        }
+    }
+
+    /// Keeps an entry; those of the same hash that `replaces` says yes to are gone.
+    pub(super) fn put(&self, hash: u64, words: &[u64], replaces: impl Fn(&Entry) -> bool) {
+        let mut writer = self.lock();
+        if self.segments.count() == 0 || room_for(words.len()) > SEGMENT_WORDS {
+            return;
+        }
+        let was_asked = self.remove_matching(&mut writer, hash, &replaces);
+        let Some((segment, at)) = self.allocate(&mut writer, words.len()) else { return };
+        self.segments.make(usize::from(segment)).write(at, words);
+        self.publish(&mut writer, hash, Location::new(segment, at), was_asked);
+        writer.entries += 1;
+    }
+
+    pub(super) fn remove(&self, hash: u64, key: KeyRef<'_>) {
+        let mut writer = self.lock();
+        self.remove_matching(&mut writer, hash, &|entry: &Entry| entry.is_of(key));
+    }
+
+    /// Whether one of those that went had been asked for.
+    fn remove_matching(&self, writer: &mut Writer, hash: u64, is_it: &impl Fn(&Entry) -> bool) -> bool {
+        let bucket = &self.buckets[self.bucket_of(hash)];
+        let mut was_asked = false;
+        let mut entry = None;
+        for (i, slot) in bucket.slots.iter().enumerate() {
+            let value = slot.load(Ordering::Relaxed);
+            if value >> 24 != tag_of(hash) {
+                continue;
+            }
+            let entry = entry.get_or_insert_with(Entry::default);
+            if self.head_of(value, entry).is_some_and(|head| head.hash == hash) && is_it(entry) {
+                slot.store(0, Ordering::Release);
+                was_asked |= bucket.asked.fetch_and(!(1 << i), Ordering::Relaxed) & 1 << i != 0;
+                writer.entries -= 1;
+            }
+        }
+        was_asked
+    }
+
+    /// Copies an entry that a slot leads to, for whoever holds the lock.
+    fn head_of(&self, value: u32, entry: &mut Entry) -> Option<Head> {
+        let location = location_of(value);
+        let segment = self.segments.get(location.segment())?;
+        let at = location.word();
+        let head = Head::read(|word| segment.word(at + word));
+        entry.fill(head, segment.words(at + Head::WORDS, head.body_words()));
+        Some(head)
+    }
+
+    /// Leads a slot of the hash's bucket to an entry that is written. A full bucket gives up the entry that is worth least.
+    fn publish(&self, writer: &mut Writer, hash: u64, location: Location, was_asked: bool) {
+        let bucket = &self.buckets[self.bucket_of(hash)];
+        let asked = bucket.asked.load(Ordering::Relaxed);
+        let is_free = |i: &usize| bucket.slots[*i].load(Ordering::Relaxed) == 0;
+        let slot = (0..SLOTS).find(is_free).unwrap_or_else(|| {
+            writer.entries -= 1;
+            writer.evictions += 1;
+            let worth = |i: &usize| {
+                let value = bucket.slots[*i].load(Ordering::Relaxed);
+                (asked & 1 << i != 0, writer.is_kept[location_of(value).segment()])
+            };
+            // Of those worth the same it is not always the first that goes.
+            let turn = (hash >> 16) as usize;
+            (0..SLOTS).map(|i| (i + turn) % SLOTS).min_by_key(worth).unwrap_or(0)
+        });
+        let mark = 1 << slot;
+        let _ = if was_asked {
+            bucket.asked.fetch_or(mark, Ordering::Relaxed)
+        } else {
+            bucket.asked.fetch_and(!mark, Ordering::Relaxed)
+        };
+        // Whoever sees the slot sees the entry.
+        bucket.slots[slot].store(value_of(hash, location), Ordering::Release);
+    }
+
+    /// Room at the end of the young log.
+    fn allocate(&self, writer: &mut Writer, words: usize) -> Option<(u16, usize)> {
+        if let Some(found) = Writer::at_end(&writer.young, &mut writer.used, words) {
+            return Some(found);
+        }
+        let mut cleared = 0;
+        while self.spare(writer) < 2 {
+            self.clear_oldest(writer, cleared < CLEARED_MAX)?;
+            cleared += 1;
+        }
+        let segment = writer.take_segment();
+        writer.young.segments.push_back(segment);
+        Writer::at_end(&writer.young, &mut writer.used, words)
+    }
+
+    /// Segments that hold nothing, made or not.
+    fn spare(&self, writer: &Writer) -> usize {
+        writer.free.len() + self.segments.count() - usize::from(writer.made)
+    }
+
+    /// Empties the oldest segment of a log. What was asked for since it was last looked over goes on, if `keeping`.
+    fn clear_oldest(&self, writer: &mut Writer, keeping: bool) -> Option<()> {
+        let young_max = (self.segments.count() / YOUNG_SHARE).max(1);
+        let is_young = writer.young.segments.len() > young_max || writer.kept.segments.is_empty();
+        let number = if is_young { writer.young.segments.pop_front() } else { writer.kept.segments.pop_front() }?;
+        let segment = self.segments.make(usize::from(number));
+        let end = usize::from(std::mem::take(&mut writer.used[usize::from(number)]));
+        let mut at = 0;
+        while at < end {
+            let head = Head::read(|word| segment.word(at + word));
+            let (from, words) = (at, usize::from(head.words));
+            at += room_for(words);
+            let bucket = &self.buckets[self.bucket_of(head.hash)];
+            let value = value_of(head.hash, Location::new(number, from));
+            let Some(slot) = bucket.slots.iter().position(|slot| slot.load(Ordering::Relaxed) == value) else { continue };
+            let mark = 1 << slot;
+            let was_asked = bucket.asked.fetch_and(!mark, Ordering::Relaxed) & mark != 0;
+            match (was_asked && keeping).then(|| self.move_on(writer, segment, from, words)).flatten() {
+                // Readers find it in one place or the other.
+                Some(to) => bucket.slots[slot].store(value_of(head.hash, to), Ordering::Release),
+                None => {
+                    bucket.slots[slot].store(0, Ordering::Release);
+                    writer.entries -= 1;
+                    writer.evictions += 1;
+                }
+            }
+        }
+        segment.renew();
+        writer.is_kept[usize::from(number)] = false;
+        writer.free.push(number);
+        Some(())
+    }
+
+    /// Copies an entry to the end of the kept log. The segment kept in reserve is the last it may take.
+    fn move_on(&self, writer: &mut Writer, from: &Segment, at: usize, words: usize) -> Option<Location> {
+        let mut moving = std::mem::take(&mut writer.moving);
+        moving.clear();
+        moving.extend(from.words(at, words));
+        let place = Writer::at_end(&writer.kept, &mut writer.used, words).or_else(|| {
+            if self.spare(writer) == 0 {
+                return None;
+            }
+            let segment = writer.take_segment();
+            writer.is_kept[usize::from(segment)] = true;
+            writer.kept.segments.push_back(segment);
+            Writer::at_end(&writer.kept, &mut writer.used, words)
+        });
+        if let Some((segment, to)) = place {
+            self.segments.make(usize::from(segment)).write(to, &moving);
+        }
+        writer.moving = moving;
+        place.map(|(segment, to)| Location::new(segment, to))
+    }
+
+    /// Gives `found` every entry's hash and words.
+    pub(super) fn for_each(&self, found: &mut dyn FnMut(u64, &[u64])) {
+        let _writer = self.lock();
+        let mut words = Vec::new();
+        for value in self.buckets.iter().flat_map(|b| &b.slots).map(|slot| slot.load(Ordering::Relaxed)) {
+            let location = location_of(value);
+            let Some(segment) = self.segments.get(location.segment()).filter(|_| value != 0) else { continue };
+            let head = Head::read(|word| segment.word(location.word() + word));
+            words.clear();
+            words.extend(segment.words(location.word(), usize::from(head.words)));
+            found(head.hash, &words);
+        }
+    }
+
+    /// Forgets entries; says how many.
+    pub(super) fn remove_where(&self, is_it: &dyn Fn(&Entry) -> bool) -> usize {
+        let mut writer = self.lock();
+        let mut entry = Entry::default();
+        let before = writer.entries;
+        for slot in self.buckets.iter().flat_map(|bucket| &bucket.slots) {
+            let value = slot.load(Ordering::Relaxed);
+            if value != 0 && self.head_of(value, &mut entry).is_some() && is_it(&entry) {
+                slot.store(0, Ordering::Release);
+                writer.entries -= 1;
+            }
+        }
+        before - writer.entries
+    }
+
+    pub(super) fn figures(&self) -> CacheFigures {
+        let writer = self.lock();
+        let words: usize = writer.used.iter().map(|used| usize::from(*used)).sum();
+        CacheFigures { entries: writer.entries, octets: 8 * words, evictions: writer.evictions }
+    }
+}
+
+impl Writer {
+    /// Room in the segment that a log is filling.
+    fn at_end(log: &Log, used: &mut [u16], words: usize) -> Option<(u16, usize)> {
+        let segment = *log.segments.back()?;
+        let used = &mut used[usize::from(segment)];
+        let at = usize::from(*used);
+        let end = at + room_for(words);
+        (end <= SEGMENT_WORDS).then(|| {
+            *used = end as u16;
+            (segment, at)
+        })
+    }
+
+    /// An empty segment; the caller has seen that there is one.
+    fn take_segment(&mut self) -> u16 {
+        self.free.pop().unwrap_or_else(|| {
+            self.made += 1;
+            self.made - 1
+        })
+    }
+}
+
+const _: () = assert!(SEGMENT_WORDS <= u16::MAX as usize);

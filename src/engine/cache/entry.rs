@@ -1,0 +1,295 @@
+//! One entry in words: a head, the message, and behind it where the TTLs stand and upstream's extended errors.
+//!
+//! The message begins with the question, so that the key is in it: an entry is compared with what was asked for octet by
+//! octet after it was copied, and a torn or foreign copy is at worst no hit.
+
+use crate::engine::answer::{Answer, AnswerBuilder, Ede};
+use crate::engine::cache::{About, KeyRef};
+use crate::engine::limits::CACHED_ANSWER_OCTETS_MAX;
+use crate::engine::name::Name;
+use crate::engine::query::{CLASS_IN, Header, Query, Question, Rcode, RecordType};
+use crate::engine::reply::encoder::{self, EdeText, TtlRule};
+use crate::engine::verdict::EdeCode;
+
+/// Words of the largest entry.
+pub const WORDS_MAX: usize = Head::WORDS + 2 * CACHED_ANSWER_OCTETS_MAX / 8;
+
+const AD: u16 = 1;
+const TRUST_AD: u16 = 2;
+const DNSSEC_OK: u16 = 4;
+const CHECKING_DISABLED: u16 = 8;
+const TRUNCATED: u16 = 16;
+
+/// What policy found in an answer: a number that the generation's owner gave, good in that generation alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Note {
+    /// Its low 48 bits count.
+    pub generation: u64,
+    pub number: u16,
+}
+
+impl Note {
+    pub fn to_word(self) -> u64 {
+        self.generation << 16 | u64::from(self.number)
+    }
+
+    pub fn from_word(word: u64) -> Note {
+        Note { generation: word >> 16, number: word as u16 }
+    }
+}
+
+/// How an entry ages, and what is in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    pub hash: u64,
+    /// When upstream said it, in milliseconds of the cache's own time.
+    pub stored_ms: u64,
+    pub ttl_secs: u32,
+    pub rcode: Rcode,
+    flags: u16,
+    message_len: u16,
+    ttl_count: u16,
+    ede_len: u16,
+    /// Of the whole entry.
+    pub words: u16,
+    group: u64,
+    pub note: Note,
+    /// Until then a stale answer is used without asking upstream again.
+    pub held_until_ms: u64,
+}
+
+impl Head {
+    /// Words of a head.
+    pub const WORDS: usize = 7;
+    /// Place of the note in an entry.
+    pub const NOTE: usize = 5;
+    /// Place of `held_until_ms`.
+    pub const HELD: usize = 6;
+
+    /// Reads a head; `word` gives each of its words.
+    pub fn read(word: impl Fn(usize) -> u64) -> Head {
+        let (lens, codes) = (word(2), word(3));
+        Head {
+            hash: word(0),
+            stored_ms: word(1),
+            ttl_secs: (lens >> 32) as u32,
+            message_len: (lens >> 16) as u16,
+            ttl_count: lens as u16,
+            rcode: Rcode((codes >> 48) as u16),
+            flags: (codes >> 32) as u16,
+            ede_len: (codes >> 16) as u16,
+            words: codes as u16,
+            group: word(4),
+            note: Note::from_word(word(Head::NOTE)),
+            held_until_ms: word(Head::HELD),
+        }
+    }
+
+    fn put(&self, words: &mut Vec<u64>) {
+        let lens = u64::from(self.ttl_secs) << 32 | u64::from(self.message_len) << 16 | u64::from(self.ttl_count);
+        let codes = u64::from(self.rcode.0) << 48 | u64::from(self.flags) << 32 | u64::from(self.ede_len) << 16;
+        words.extend([self.hash, self.stored_ms, lens, codes | u64::from(self.words), self.group]);
+        words.extend([self.note.to_word(), self.held_until_ms]);
+    }
+
+    /// NXDOMAIN and NODATA are answers; anything but NOERROR and NXDOMAIN is a failure to resolve.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+    }
+
+    /// AD may be told to clients: the channel it came by was authentic.
+    pub fn trust_ad(&self) -> bool {
+        self.flags & TRUST_AD != 0
+    }
+
+    fn is_about(&self, about: About) -> bool {
+        self.group == about.group && self.flags & (DNSSEC_OK | CHECKING_DISABLED) == flags_of(about)
+    }
+
+    /// Words behind the head.
+    pub fn body_words(&self) -> usize {
+        usize::from(self.words).saturating_sub(Head::WORDS)
+    }
+}
+
+fn flags_of(about: About) -> u16 {
+    let flag = |flag, is_set| if is_set { flag } else { 0 };
+    flag(DNSSEC_OK, about.dnssec_ok) | flag(CHECKING_DISABLED, about.checking_disabled)
+}
+
+/// An answer as words, to be kept `ttl_secs`. `None`: it is larger than anything that is kept.
+pub fn encode(
+    key: KeyRef<'_>,
+    hash: u64,
+    answer: &Answer,
+    trust_ad: bool,
+    stored_ms: u64,
+    ttl_secs: u32,
+) -> Option<Vec<u64>> {
+    let qname = Name::from_wire(key.name).ok()?;
+    let question = Question { qname, qtype: key.about.qtype, qclass: CLASS_IN };
+    let stored = encoder::store(&question, answer.records())?;
+    let mut octets = stored.octets;
+    let message_len = octets.len();
+    octets.extend(stored.ttl_at.iter().flat_map(|at| at.to_ne_bytes()));
+    let before_ede = octets.len();
+    for Ede { code, text } in &answer.ede {
+        let len = u16::try_from(text.len()).ok()?;
+        octets.extend([code.to_ne_bytes(), len.to_ne_bytes()].as_flattened());
+        octets.extend_from_slice(text.as_bytes());
+    }
+    if message_len > CACHED_ANSWER_OCTETS_MAX || octets.len() > 2 * CACHED_ANSWER_OCTETS_MAX {
+        return None;
+    }
+    let ede_len = octets.len() - before_ede;
+    let flag = |flag, is_set| if is_set { flag } else { 0 };
+    let head = Head {
+        hash,
+        stored_ms,
+        ttl_secs,
+        rcode: answer.rcode,
+        flags: flags_of(key.about)
+            | flag(AD, answer.authentic_data)
+            | flag(TRUST_AD, trust_ad)
+            | flag(TRUNCATED, answer.truncated),
+        message_len: message_len as u16,
+        ttl_count: stored.ttl_at.len() as u16,
+        ede_len: ede_len as u16,
+        words: (Head::WORDS + octets.len().div_ceil(8)) as u16,
+        group: key.about.group,
+        note: Note::default(),
+        held_until_ms: 0,
+    };
+    octets.resize(octets.len().next_multiple_of(8), 0);
+    let mut words = Vec::with_capacity(usize::from(head.words));
+    head.put(&mut words);
+    let (chunks, _) = octets.as_chunks::<8>();
+    words.extend(chunks.iter().map(|chunk| u64::from_ne_bytes(*chunk)));
+    Some(words)
+}
+
+/// A copy of an entry, in memory that is used again.
+#[derive(Debug)]
+pub struct Entry {
+    pub head: Head,
+    /// Room for the largest entry.
+    octets: Box<[u8]>,
+}
+
+/// How an entry is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    pub ttl: TtlRule,
+    /// An extended error of ours.
+    pub ede: Option<EdeText<'a>>,
+}
+
+impl Default for Entry {
+    fn default() -> Entry {
+        Entry { head: Head::read(|_| 0), octets: vec![0; 8 * WORDS_MAX].into() }
+    }
+}
+
+impl Entry {
+    /// Copies an entry whose head was read; `word` gives the words behind it. Whether it is what was asked for, and whole,
+    /// is the caller's to see.
+    pub fn fill(&mut self, head: Head, word: impl Iterator<Item = u64>) {
+        self.head = head;
+        let (places, _) = self.octets.as_chunks_mut::<8>();
+        places.iter_mut().zip(word).for_each(|(place, word)| *place = word.to_ne_bytes());
+    }
+
+    /// Whether this is the answer to a key's question.
+    pub fn is_of(&self, key: KeyRef<'_>) -> bool {
+        let end = Header::LEN + key.name.len();
+        let class_and_type = [key.about.qtype.0.to_be_bytes(), CLASS_IN.to_be_bytes()];
+        self.head.is_about(key.about)
+            && self.message().get(Header::LEN..end) == Some(key.name)
+            && self.message().get(end..end + 4) == Some(class_and_type.as_flattened())
+    }
+
+    fn message(&self) -> &[u8] {
+        // A torn head may say anything up to 64 KiB.
+        self.octets.get(..usize::from(self.head.message_len)).unwrap_or(&[])
+    }
+
+    fn ttl_at(&self) -> impl Iterator<Item = usize> + '_ {
+        let from = usize::from(self.head.message_len);
+        let places = self.octets.get(from..from + 2 * usize::from(self.head.ttl_count)).unwrap_or(&[]);
+        let (places, _) = places.as_chunks::<2>();
+        places.iter().map(|place| usize::from(u16::from_ne_bytes(*place)))
+    }
+
+    /// Upstream's extended errors.
+    fn ede(&self) -> impl Iterator<Item = (u16, &str)> {
+        let from = usize::from(self.head.message_len) + 2 * usize::from(self.head.ttl_count);
+        let mut rest = self.octets.get(from..from + usize::from(self.head.ede_len)).unwrap_or(&[]);
+        std::iter::from_fn(move || {
+            let ([code_a, code_b, len_a, len_b], after) = rest.split_first_chunk::<4>()?;
+            let (text, after) = after.split_at_checked(usize::from(u16::from_ne_bytes([*len_a, *len_b])))?;
+            rest = after;
+            Some((u16::from_ne_bytes([*code_a, *code_b]), std::str::from_utf8(text).ok()?))
+        })
+    }
+
+    /// The question that it answers.
+    pub fn qname(&self) -> &[u8] {
+        let message = self.message();
+        let mut end = Header::LEN;
+        while message[end] != 0 {
+            end += 1 + usize::from(message[end]);
+        }
+        &message[Header::LEN..=end]
+    }
+
+    /// The answer taken apart, as upstream gave it.
+    pub fn decode(&self) -> Option<Answer> {
+        let (qname, end) = Name::read(self.message(), Header::LEN).ok()?;
+        let qtype = RecordType(u16::from_be_bytes(*self.message().get(end..)?.first_chunk()?));
+        let question = Question { qname, qtype, qclass: CLASS_IN };
+        let mut answer = Answer::from_wire(self.message(), &question).ok()?;
+        answer.rcode = self.head.rcode;
+        answer.authentic_data = self.head.flags & AD != 0;
+        answer.truncated = self.head.flags & TRUNCATED != 0;
+        let mut told = AnswerBuilder::new(self.head.rcode);
+        self.ede().for_each(|(code, text)| {
+            told.push_ede(code, text);
+        });
+        answer.ede = told.finish().ede;
+        Some(answer)
+    }
+
+    /// Writes the reply to a query whose answer this is, with every record: a copy with its own head, spelling and TTLs.
+    /// `false`: it needs more thought, since it does not fit into what the client takes, or asks for our name.
+    pub fn tell(&self, query: &Query, limit: usize, told: &Told<'_>, out: &mut Vec<u8>) -> bool {
+        if query.edns.is_some_and(|edns| edns.nsid) || self.head.flags & TRUNCATED != 0 {
+            return false;
+        }
+        let errors = if query.edns.is_some() { usize::from(self.head.ede_len > 0) } else { 0 };
+        // An OPT with every error of upstream's is rare; the encoder knows what is left out when room is short.
+        if errors > 0 {
+            return false;
+        }
+        out.clear();
+        out.extend_from_slice(self.message());
+        let wants_ad = query.authentic_data || query.edns.is_some_and(|edns| edns.dnssec_ok);
+        let authentic = wants_ad && self.head.flags & (AD | TRUST_AD) == AD | TRUST_AD;
+        encoder::put_head(out, query, self.head.rcode, authentic);
+        let spelling = query.spelling.as_wire();
+        out[Header::LEN..][..spelling.len()].copy_from_slice(spelling);
+        for at in self.ttl_at() {
+            let Some(place) = out.get_mut(at..at + 4) else { return false };
+            let ttl = u32::from_be_bytes([place[0], place[1], place[2], place[3]]);
+            place.copy_from_slice(&told.ttl.apply(ttl).to_be_bytes());
+        }
+        if let Some(edns) = &query.edns {
+            encoder::put_opt(out, edns, self.head.rcode, told.ede.as_ref());
+        }
+        out.len() <= limit
+    }
+}
+
+/// The code that a stale answer is told with. RFC 8914 §4.4 and §4.20.
+pub fn stale_code(rcode: Rcode) -> EdeCode {
+    if rcode == Rcode::NXDOMAIN { EdeCode::STALE_NXDOMAIN } else { EdeCode::STALE_ANSWER }
+}
