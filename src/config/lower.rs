@@ -22,7 +22,7 @@ use super::files::is_pattern;
 use super::gate::{self, GateSpec};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
-use super::{Learn, ListFile, PopularSettings, Settings, default, hints, people, values};
+use super::{Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, default, hints, people, values};
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
 const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
@@ -81,6 +81,11 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
     check_listeners(spec, sink);
     Settings {
         dns,
+        udp: UdpSettings {
+            engine: spec.udp_engine.map_or(Engine::Batched, |engine| engine.value),
+            workers: spec.udp_workers.map(|workers| usize::try_from(workers).expect("read as 1 or more")),
+            pinned: spec.udp_pinned.unwrap_or(false),
+        },
         admin,
         admin_is_default,
         state_directory: spec.state_directory.as_ref().map(|path| absolute(path, sink)),

@@ -55,6 +55,7 @@ pub struct Config {
 pub struct Settings {
     /// Plain DNS, UDP and TCP.
     pub dns: Vec<SocketAddr>,
+    pub udp: UdpSettings,
     /// `None`: off.
     pub admin: Option<SocketAddr>,
     /// Nobody asked for this address: when it is taken, warn and serve.
@@ -72,6 +73,23 @@ pub struct Settings {
     pub popular: PopularSettings,
     /// Lists that are fetched.
     pub list_urls: Vec<ListUrl>,
+}
+
+/// How datagrams are taken from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpSettings {
+    pub engine: Engine,
+    /// Threads for each address; `None`: one for each core.
+    pub workers: Option<usize>,
+    /// Each thread stays on a core of its own.
+    pub pinned: bool,
+}
+
+/// `[listen] udp_engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Batched,
+    Portable,
 }
 
 /// From what it is known which names are popular.

@@ -11,12 +11,13 @@ use url::Url;
 
 use crate::engine::category::Layer;
 use crate::engine::compile::{Strangers, YouTube};
-use crate::engine::limits::POSITIVE_TTL_SECS_MAX;
+use crate::engine::limits::{POSITIVE_TTL_SECS_MAX, UDP_WORKERS_MAX};
 use crate::engine::list::{Format, Reach, keywords, own_entry};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Server};
 use crate::engine::verdict::BlockResponse;
 
+use super::Engine;
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
@@ -49,6 +50,9 @@ pub(super) struct Spec {
     pub time_zone: Option<Spanned<String>>,
     pub listen_dns: Option<Vec<Spanned<SocketAddr>>>,
     pub admin: Option<Spanned<Admin>>,
+    pub udp_engine: Option<Spanned<Engine>>,
+    pub udp_workers: Option<i64>,
+    pub udp_pinned: Option<bool>,
     /// Where `[access]` stands.
     pub access_at: Place,
     pub access_allow: Option<Vec<Spanned<IpNet>>>,
@@ -158,7 +162,9 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
     for key in ["dot", "doh", "doq"] {
         listen.not_built(key, "encrypted listeners are");
     }
-    listen.not_built("udp_engine", "a choice of UDP engine is");
+    let udp_engine = listen.choice("udp_engine", &[("batched", Engine::Batched), ("portable", Engine::Portable)]);
+    let udp_workers = listen.integer("udp_workers", 1..=UDP_WORKERS_MAX);
+    let udp_pinned = listen.boolean("udp_pinned");
     let listen_dns = listen.some_strings("dns", values::listen_address);
     let admin = listen.string("admin", |text| match text {
         "off" => Ok(Admin::Off),
@@ -201,6 +207,9 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         time_zone: top.string("time_zone", values::time_zone),
         listen_dns,
         admin,
+        udp_engine,
+        udp_workers,
+        udp_pinned,
         access_at,
         access_allow,
         strangers,

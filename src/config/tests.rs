@@ -307,6 +307,9 @@ bootstrap = ["192.0.2.53", "[2001:db8::53]:5353"]
 upstream_ca_file = "/etc/ca.pem"
 [listen]
 dns = ["127.0.0.1:0", "127.0.0.1:0"]
+udp_engine = "portable"
+udp_workers = 3
+udp_pinned = true
 admin = "off"
 [access]
 allow = ["192.0.2.0/24"]
@@ -361,8 +364,10 @@ v4 = "192.0.2.80"
         time_zone,
         list_urls,
         dns,
+        udp,
         popular: _,
     } = config.settings;
+    assert_eq!(udp, UdpSettings { engine: Engine::Portable, workers: Some(3), pinned: true });
     let urls: Vec<_> = list_urls.iter().map(|u| (&*u.list, u.url.as_str(), u.refresh, u.allow_private)).collect();
     let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
     assert_eq!(

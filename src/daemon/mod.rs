@@ -10,6 +10,7 @@ pub mod explain;
 pub mod forwarder;
 pub mod gates;
 pub mod inflight;
+pub mod lane;
 pub mod learner;
 pub mod listener;
 mod mapped;

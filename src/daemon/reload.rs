@@ -234,7 +234,7 @@ impl Loader {
             upstream_origin,
             list_lines: load.in_force,
         };
-        let generation = Generation { snapshot, forwarder: Arc::new(forwarder) };
+        let generation = Generation::new(snapshot, Arc::new(forwarder));
         Ok(Loaded { generation, settings, notes })
     }
 }
@@ -543,16 +543,16 @@ impl Reloader {
     pub fn mask_again(&self) {
         let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.resolver.cell.load_full();
-        self.swap(Generation { snapshot: now.snapshot.clone(), forwarder: Arc::clone(&now.forwarder) });
+        self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)));
     }
 
     /// Who calls holds `swapping`.
     fn swap(&self, next: Generation) {
-        let Generation { snapshot, forwarder } = next;
+        let Generation { snapshot, forwarder, .. } = next;
         let number = self.resolver.cell.load().snapshot.generation + 1;
         let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
         self.resolver.metrics.generation.set(number as i64);
-        self.resolver.cell.swap(Generation { snapshot, forwarder });
+        self.resolver.cell.swap(Generation::new(snapshot, forwarder));
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
@@ -619,7 +619,8 @@ impl Reloader {
             tracing::error!("{}", problem.message);
         }
         warn_of(&notes.warnings);
-        let cache_size = generation.snapshot.cache.size;
+        // Before the swap: whoever sees the new generation finds the cache as it will be.
+        self.resolver.cache.set_size(generation.snapshot.cache.size);
         let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
         {
@@ -627,7 +628,6 @@ impl Reloader {
             self.swap(generation);
         }
         let number = self.resolver.cell.load().snapshot.generation;
-        self.resolver.cache.set_size(cache_size);
         let result = if notes.problems.is_empty() { "ok" } else { "partial" };
         let errors = notes.problems.iter().map(|p| p.message.clone()).collect();
         let status = ReloadStatus { result, errors, needs_restart, ..status_at(started, notes) };
@@ -680,6 +680,7 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
         }
     };
     compare("[listen] dns", old.dns != new.dns);
+    compare("udp_engine, udp_workers or udp_pinned in [listen]", old.udp != new.udp);
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
     compare("learn in [gate]", old.popular.learn != new.popular.learn);

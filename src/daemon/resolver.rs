@@ -36,7 +36,7 @@ pub struct Resolver {
     pub cache: Cache,
     pub metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
-    strangers: StrangerLimit,
+    pub(super) strangers: StrangerLimit,
     /// Exchanges and prefetches, which outlive the client that caused them.
     exchanges: TaskTracker,
 }

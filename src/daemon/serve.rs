@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Learn, Settings};
 use crate::daemon::admin::{self, Admin};
 use crate::daemon::learner::{self, Learner};
+use crate::daemon::listener::UdpEngine;
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count, state_directory};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::fetch::Limits;
@@ -80,7 +81,7 @@ pub async fn run(
         _ = interrupt.recv() => return Ok(()),
     };
     let Loaded { generation, settings, notes } = loaded?;
-    let bound = listener::bind(&settings.dns).map_err(|why| vec![why])?;
+    let bound = listener::bind(&settings.dns, UdpEngine::of(&settings.udp)).map_err(|why| vec![why])?;
     let dns = bound.addresses();
     let admin_listener = bind_admin(&settings).map_err(|why| vec![why])?;
     let admin_address = admin_listener.as_ref().and_then(|l| l.local_addr().ok());
@@ -209,7 +210,7 @@ fn check_addresses(config: Option<&Path>) -> Result<(), String> {
         Some(path) => config::load(path),
     };
     // What is wrong with the configuration is told by whoever loads it.
-    config.map_or(Ok(()), |config| listener::bind(&config.settings.dns).map(drop))
+    config.map_or(Ok(()), |config| listener::bind(&config.settings.dns, UdpEngine::Portable).map(drop))
 }
 
 /// One reload at a time; however often it is asked for meanwhile, one more follows.

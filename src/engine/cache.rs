@@ -154,7 +154,8 @@ pub fn decide(answer: &Answer, qtype: RecordType, old: Option<&Head>, now_ms: u6
             return Put::HoldOld { until_ms: now_ms + STALE_RECHECK_MS };
         }
         // RFC 9520 §3.2: remembered at least 1 s; a second failure of the same question soon after doubles it.
-        let recent = old.filter(|old| old.is_failure() && now_ms < old.expires_ms().saturating_add(FAILURE_FORGOTTEN_MS));
+        let recent =
+            old.filter(|old| old.is_failure() && now_ms < old.expires_ms().saturating_add(FAILURE_FORGOTTEN_MS));
         recent.map_or(FAILURE_TTL_SECS_MIN, |old| (old.ttl_secs * 2).clamp(FAILURE_TTL_SECS_MIN, FAILURE_TTL_SECS_MAX))
     } else {
         answer.ttl_secs(qtype)

@@ -91,7 +91,15 @@ impl Categories {
         &self.all[usize::from(id.0)]
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (CategoryId, &Category)> {
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (CategoryId, &Category)> + Clone {
         self.all.iter().enumerate().map(|(i, c)| (CategoryId(i as u16), c))
     }
 }

@@ -111,6 +111,9 @@ pub const NEGATIVE_TTL_SECS_MAX: u32 = 3 * 3600;
 /// Longest time a positive answer is kept, in seconds: BIND's and Unbound's habit of a day.
 pub const POSITIVE_TTL_SECS_MAX: u32 = 86_400;
 
+/// Different sets of lists that the names and addresses of one cached answer are on, over all answers; an answer beyond
+/// that is judged anew each time. Chosen: real lists make some hundred.
+pub const RELEVANCES_MAX: usize = 4_096;
 /// Octets of an answer that the cache keeps; a larger one is asked for each time. Chosen: such answers came by TCP.
 pub const CACHED_ANSWER_OCTETS_MAX: usize = 16 << 10;
 
@@ -132,6 +135,15 @@ pub const UPSTREAM_CONNECTIONS_MAX: usize = 4;
 /// A connection to a server that is not made in this time is a failure; less than a question's whole time.
 pub const UPSTREAM_CONNECT: Duration = Duration::from_millis(3_000);
 
+/// Threads of the fast lane for one address: more than the largest machines have cores.
+pub const UDP_WORKERS_MAX: i64 = 256;
+/// Octets of a query by UDP; of a longer one the header alone is read, and it is FORMERR. A name, an OPT and every option
+/// that is known take a tenth.
+pub const UDP_QUERY_OCTETS_MAX: usize = 4_096;
+/// Datagrams that wait for the slow lane of one socket; a further one is dropped and counted.
+pub const SLOW_QUEUE_MAX: usize = 4_096;
+/// What waited for the slow lane so long is dropped when its turn comes: stubs ask again after a second or two.
+pub const SLOW_QUEUE_WAIT: Duration = Duration::from_secs(1);
 /// UDP datagrams being answered at once on one socket; a further one is dropped and counted.
 pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
 /// TCP connections at once, over all listeners. RFC 9210 §4.4 asks for a limit.

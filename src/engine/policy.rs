@@ -5,6 +5,7 @@
 //!
 //! Both functions are synchronous, do no I/O and allocate only to say why something is blocked.
 
+mod relevance;
 mod special;
 mod view;
 
@@ -27,6 +28,8 @@ use crate::engine::snapshot::{Profile, Snapshot};
 use crate::engine::verdict::{
     Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
 };
+
+pub use relevance::{Relevance, clear, relevance};
 
 /// Leave to ask upstream about one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

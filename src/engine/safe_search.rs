@@ -107,6 +107,11 @@ impl SafeSearch {
         Some(qname.suffix(depth))
     }
 
+    /// Whether some setting of a profile speaks about a name.
+    pub fn knows(&self, name: &Name) -> bool {
+        self.hosts.contains_key(name.as_wire()) || self.unsafe_owner(name).is_some()
+    }
+
     /// Every host that a rule leads to. No list may block them.
     pub fn targets(&self) -> impl Iterator<Item = &Name> {
         self.targets.iter()

@@ -101,7 +101,9 @@ impl Cache {
             return;
         }
         let new = Table::new(size, old.hasher, old.began);
-        old.shards.iter().for_each(|shard| shard.for_each(&mut |hash, words| new.shard(hash).put(hash, words, |_| false)));
+        old.shards
+            .iter()
+            .for_each(|shard| shard.for_each(&mut |hash, words| new.shard(hash).put(hash, words, |_| false)));
         self.table.store(Arc::new(new));
     }
 

@@ -290,7 +290,9 @@ impl Shard {
             at += room_for(words);
             let bucket = &self.buckets[self.bucket_of(head.hash)];
             let value = value_of(head.hash, Location::new(number, from));
-            let Some(slot) = bucket.slots.iter().position(|slot| slot.load(Ordering::Relaxed) == value) else { continue };
+            let Some(slot) = bucket.slots.iter().position(|slot| slot.load(Ordering::Relaxed) == value) else {
+                continue;
+            };
             let mark = 1 << slot;
             let was_asked = bucket.asked.fetch_and(!mark, Ordering::Relaxed) & mark != 0;
             match (was_asked && keeping).then(|| self.move_on(writer, segment, from, words)).flatten() {

@@ -1,3 +1,5 @@
+//! The cache from outside: what goes in, what comes out, what goes when room is short, and readers beside a writer.
+
 use super::*;
 use crate::engine::answer::{AnswerBuilder, Section};
 use crate::engine::query::{CLASS_IN, Question, Rcode, RecordType};
@@ -117,7 +119,7 @@ fn another_size_takes_what_is_there_along() {
 fn a_note_stays_with_its_entry() {
     let cache = Cache::new(1 << 20);
     let (table, mut entry) = (cache.table(), Entry::default());
-    let note = Note { generation: 5, number: 3 };
+    let note = Note::new(5, 3);
     cache.put(key("a"), answer(60, 1), true, STALE);
     let (place, _) = table.look_up(key("a").borrow(), 0, STALE, &mut entry).unwrap();
     assert_eq!(entry.head.note, Note::default());

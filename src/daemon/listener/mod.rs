@@ -2,11 +2,14 @@
 //!
 //! They know octets and addresses; what a message means is the [`resolver`](crate::daemon::resolver)'s.
 
+mod batch;
+mod batched;
 mod tcp;
 mod udp;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::{Engine, UdpSettings};
 use crate::daemon::resolver::Resolver;
 
 /// Octets asked of the kernel for each UDP socket's queue: a burst of some thousand questions. Chosen.
@@ -21,9 +25,33 @@ const UDP_BUFFER_OCTETS: usize = 4 << 20;
 /// Connections that wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
 
+/// How datagrams are taken from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpEngine {
+    /// By the fast lane: `workers` sockets and threads for each address, pinned to a core each if asked.
+    Batched { workers: usize, pinned: bool },
+    /// By one loop for each address, in the runtime's tasks.
+    Portable,
+}
+
+impl UdpEngine {
+    /// As configured; without a word about it, a thread for each core.
+    pub fn of(settings: &UdpSettings) -> UdpEngine {
+        match settings.engine {
+            Engine::Portable => UdpEngine::Portable,
+            Engine::Batched => {
+                let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+                UdpEngine::Batched { workers: settings.workers.unwrap_or_else(cores), pinned: settings.pinned }
+            }
+        }
+    }
+}
+
 /// Sockets that are bound and not served yet, so that every address is known to be free before anything runs.
 pub struct Bound {
-    udp: Vec<StdUdpSocket>,
+    engine: UdpEngine,
+    /// Each address's group.
+    udp: Vec<Vec<StdUdpSocket>>,
     tcp: Vec<StdTcpListener>,
 }
 
@@ -31,14 +59,32 @@ pub struct Bound {
 ///
 /// # Errors
 /// Names the address: in use, not ours, or not allowed.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Bound, String> {
-    let mut bound = Bound { udp: Vec::new(), tcp: Vec::new() };
+pub fn bind(addresses: &[SocketAddr], engine: UdpEngine) -> Result<Bound, String> {
+    let mut bound = Bound { engine, udp: Vec::new(), tcp: Vec::new() };
     for &address in addresses {
         let (udp, tcp) = bind_pair(address).map_err(|why| explain(address, &why))?;
-        bound.udp.push(udp);
+        let group = match engine {
+            UdpEngine::Portable => vec![udp],
+            UdpEngine::Batched { workers, .. } => bind_group(udp, workers).map_err(|why| explain(address, &why))?,
+        };
+        bound.udp.push(group);
         bound.tcp.push(tcp);
     }
     Ok(bound)
+}
+
+/// Sockets that share the address of `alone`. It was bound alone first: another process that has the address, or shares it
+/// in a group of its own, is an error and not a thief of half the questions.
+fn bind_group(alone: StdUdpSocket, workers: usize) -> io::Result<Vec<StdUdpSocket>> {
+    let address = alone.local_addr()?;
+    drop(alone);
+    let member = || {
+        let socket = udp_socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    (0..workers.max(1)).map(|_| member()).collect()
 }
 
 fn explain(address: SocketAddr, why: &io::Error) -> String {
@@ -68,12 +114,17 @@ fn bind_pair(address: SocketAddr) -> io::Result<(StdUdpSocket, StdTcpListener)> 
 }
 
 fn bind_udp(address: SocketAddr) -> io::Result<StdUdpSocket> {
+    let socket = udp_socket(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     // Best effort: the kernel's limit may be lower, and a smaller queue still works.
     let _ = socket.set_recv_buffer_size(UDP_BUFFER_OCTETS);
     let _ = socket.set_send_buffer_size(UDP_BUFFER_OCTETS);
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
@@ -98,7 +149,7 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 impl Bound {
     /// The addresses taken, in the order they were asked for; with port 0, the ports that were given.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        self.udp.iter().filter_map(|group| group.first()?.local_addr().ok()).collect()
     }
 
     /// Serves all of them until `stop`. Work in hand is in `tracker`; the listeners' own tasks too, and they are returned:
@@ -110,8 +161,16 @@ impl Bound {
         tracker: &TaskTracker,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mut tasks = Vec::with_capacity(self.udp.len() + self.tcp.len());
-        for socket in self.udp {
-            tasks.push(udp::spawn(socket, Arc::clone(resolver), stop.clone(), tracker)?);
+        for group in self.udp {
+            for (core, socket) in group.into_iter().enumerate() {
+                let (resolver, stop) = (Arc::clone(resolver), stop.clone());
+                tasks.push(match self.engine {
+                    UdpEngine::Portable => udp::spawn(socket, resolver, stop, tracker)?,
+                    UdpEngine::Batched { pinned, .. } => {
+                        batched::spawn(socket, pinned.then_some(core), resolver, stop, tracker)?
+                    }
+                });
+            }
         }
         let limits = Arc::new(tcp::Limits::default());
         for listener in self.tcp {

@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::resolver::{Begun, Resolver};
 use crate::engine::client::unmap;
-use crate::engine::limits::UDP_IN_FLIGHT_MAX;
-use crate::engine::query::{Origin, Transport};
+use crate::engine::limits::{UDP_IN_FLIGHT_MAX, UDP_QUERY_OCTETS_MAX};
+use crate::engine::query::{Header, Origin, Transport};
 
 /// Room for the largest datagram: a query may be any size, and what is cut would be misread.
 const DATAGRAM_OCTETS: usize = 65_535;
@@ -80,6 +80,8 @@ async fn take_all(
     for (buffer, meta) in buffers.iter().zip(metas) {
         // The kernel may hand over several datagrams of one sender end to end.
         for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+            // Of one that is longer than anything we read, nothing but the header is used.
+            let datagram = if datagram.len() > UDP_QUERY_OCTETS_MAX { &datagram[..Header::LEN] } else { datagram };
             take(socket, resolver, room, tracker, datagram, meta).await;
         }
     }

@@ -1,6 +1,6 @@
 //! Counters and their exposition: the names of DESIGN §7, every label from an enum or the configuration.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -9,7 +9,11 @@ use prometheus::{
 
 use crate::daemon::clock;
 use crate::daemon::learner::{Heard, Learner};
+use crate::daemon::snapshot_cell::Generation;
+use crate::daemon::telemetry::tally::{self, Tally};
 use crate::daemon::telemetry::{Outcome, QueryEvent, family_label, qtype_label, transport_label};
+use crate::engine::query::RecordType;
+use crate::engine::verdict::Rung;
 
 /// Seconds. The lower half is for blocks and hits, the upper for upstream.
 const DURATION_BUCKETS: [f64; 12] =
@@ -46,6 +50,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Not there: nothing is learnt.
     pub learner: OnceLock<Learner>,
+    /// What the threads of the fast lane count; poured in whenever somebody reads.
+    tallies: Mutex<Vec<tally::Shared>>,
 }
 
 impl Metrics {
@@ -114,6 +120,7 @@ impl Metrics {
             ),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
             learner: OnceLock::new(),
+            tallies: Mutex::default(),
             registry,
         }
     }
@@ -131,11 +138,7 @@ impl Metrics {
         if let Some(engine) = event.engine {
             self.safe_search.with_label_values(&[engine, qtype]).inc();
         }
-        if let Some(learner) = self.learner.get()
-            && learner.hear(event) == Heard::NoRoom
-        {
-            self.limit_hit("learned_queue_max");
-        }
+        self.learn(event);
         let took = clock::now().saturating_duration_since(event.started).as_secs_f64();
         match event.outcome {
             Outcome::Forwarded | Outcome::Failed | Outcome::Abandoned => self.duration_upstream.observe(took),
@@ -150,6 +153,48 @@ impl Metrics {
         }
     }
 
+    /// A tally for one thread of the fast lane.
+    pub fn tally(&self, generation: Arc<Generation>) -> tally::Shared {
+        let tally = Arc::new(Mutex::new(Tally::new(generation, self.duration_local.local())));
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
+        tally
+    }
+
+    fn pour_tallies(&self) {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.iter().for_each(|tally| tally::lock(tally).pour(self));
+    }
+
+    pub(super) fn add_queries(&self, transport: &str, family: &str, qtype: &str, count: u64) {
+        if count > 0 {
+            self.queries.with_label_values(&[transport, family, qtype]).inc_by(count);
+        }
+    }
+
+    pub(super) fn add_responses(&self, rcode: &str, outcome: Outcome, count: u64) {
+        if count > 0 {
+            self.responses.with_label_values(&[rcode, outcome.as_str()]).inc_by(count);
+        }
+    }
+
+    pub(super) fn add_blocked(&self, rung: Rung, category: &str, profile: &str, count: u64) {
+        self.blocked.with_label_values(&[rung.as_str(), category, profile]).inc_by(count);
+    }
+
+    /// A rewrite of the fast lane; everything else about it is in its tally.
+    pub fn rewritten(&self, engine: &str, qtype: RecordType) {
+        self.safe_search.with_label_values(&[engine, qtype_label(qtype)]).inc();
+    }
+
+    /// Lets the learner hear of a query, if there is one.
+    pub fn learn(&self, event: &QueryEvent<'_>) {
+        if let Some(learner) = self.learner.get()
+            && learner.hear(event) == Heard::NoRoom
+        {
+            self.limit_hit("learned_queue_max");
+        }
+    }
+
     /// A bound was reached; `limit` is the name of its constant.
     pub fn limit_hit(&self, limit: &'static str) {
         self.limit_hits.with_label_values(&[limit]).inc();
@@ -158,6 +203,7 @@ impl Metrics {
     /// Sums for `/api/v1/status`: queries that ended in each outcome.
     pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
         use prometheus::core::Collector;
+        self.pour_tallies();
         let families = self.responses.collect();
         Outcome::ALL
             .iter()
@@ -178,6 +224,7 @@ impl Metrics {
 
     /// The text that Prometheus reads.
     pub fn encode(&self) -> String {
+        self.pour_tallies();
         let mut out = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut out);
         encoded.expect("encoding into memory fails only for a metric without a name");

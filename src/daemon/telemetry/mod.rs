@@ -2,6 +2,7 @@
 
 pub mod log;
 mod metrics;
+pub mod tally;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -148,26 +149,37 @@ impl Drop for Recorder {
     }
 }
 
-/// The label of a query type: the ones worth telling apart, so that the label is bounded.
-pub fn qtype_label(qtype: RecordType) -> &'static str {
+/// Query types worth telling apart, so that the label is bounded; the last is all others.
+pub const QTYPES: [&str; 16] = [
+    "A", "AAAA", "HTTPS", "SVCB", "CNAME", "PTR", "MX", "TXT", "NS", "SOA", "SRV", "CAA", "DS", "DNSKEY", "ANY",
+    "other",
+];
+
+/// Place of a query type in [`QTYPES`].
+pub fn qtype_index(qtype: RecordType) -> usize {
     match qtype {
-        RecordType::A => "A",
-        RecordType::AAAA => "AAAA",
-        RecordType::HTTPS => "HTTPS",
-        RecordType::SVCB => "SVCB",
-        RecordType::CNAME => "CNAME",
-        RecordType::PTR => "PTR",
-        RecordType::MX => "MX",
-        RecordType::TXT => "TXT",
-        RecordType::NS => "NS",
-        RecordType::SOA => "SOA",
-        RecordType::SRV => "SRV",
-        RecordType::CAA => "CAA",
-        RecordType::DS => "DS",
-        RecordType::DNSKEY => "DNSKEY",
-        RecordType::ANY => "ANY",
-        _ => "other",
+        RecordType::A => 0,
+        RecordType::AAAA => 1,
+        RecordType::HTTPS => 2,
+        RecordType::SVCB => 3,
+        RecordType::CNAME => 4,
+        RecordType::PTR => 5,
+        RecordType::MX => 6,
+        RecordType::TXT => 7,
+        RecordType::NS => 8,
+        RecordType::SOA => 9,
+        RecordType::SRV => 10,
+        RecordType::CAA => 11,
+        RecordType::DS => 12,
+        RecordType::DNSKEY => 13,
+        RecordType::ANY => 14,
+        _ => QTYPES.len() - 1,
     }
+}
+
+/// The label of a query type.
+pub fn qtype_label(qtype: RecordType) -> &'static str {
+    QTYPES[qtype_index(qtype)]
 }
 
 /// `v4` or `v6`.

@@ -3,13 +3,13 @@
 //! The message begins with the question, so that the key is in it: an entry is compared with what was asked for octet by
 //! octet after it was copied, and a torn or foreign copy is at worst no hit.
 
-use crate::engine::answer::{Answer, AnswerBuilder, Ede};
+use crate::engine::answer::{Answer, AnswerBuilder, Ede, Section};
 use crate::engine::cache::{About, KeyRef};
 use crate::engine::limits::CACHED_ANSWER_OCTETS_MAX;
 use crate::engine::name::Name;
-use crate::engine::query::{CLASS_IN, Header, Query, Question, Rcode, RecordType};
+use crate::engine::policy::Cleared;
+use crate::engine::query::{CLASS_IN, Header, Query, Question, Rcode, RecordType, Transport};
 use crate::engine::reply::encoder::{self, EdeText, TtlRule};
-use crate::engine::verdict::EdeCode;
 
 /// Words of the largest entry.
 pub const WORDS_MAX: usize = Head::WORDS + 2 * CACHED_ANSWER_OCTETS_MAX / 8;
@@ -23,12 +23,16 @@ const TRUNCATED: u16 = 16;
 /// What policy found in an answer: a number that the generation's owner gave, good in that generation alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Note {
-    /// Its low 48 bits count.
-    pub generation: u64,
+    /// The low 48 bits of its number.
+    generation: u64,
     pub number: u16,
 }
 
 impl Note {
+    pub fn new(generation: u64, number: u16) -> Note {
+        Note { generation: generation & u64::MAX >> 16, number }
+    }
+
     pub fn to_word(self) -> u64 {
         self.generation << 16 | u64::from(self.number)
     }
@@ -261,13 +265,15 @@ impl Entry {
 
     /// Writes the reply to a query whose answer this is, with every record: a copy with its own head, spelling and TTLs.
     /// `false`: it needs more thought, since it does not fit into what the client takes, or asks for our name.
-    pub fn tell(&self, query: &Query, limit: usize, told: &Told<'_>, out: &mut Vec<u8>) -> bool {
+    pub fn tell(&self, cleared: Cleared, query: &Query, told: &Told<'_>, out: &mut Vec<u8>) -> bool {
+        if !cleared.delivers(Section::Additional) {
+            return false;
+        }
         if query.edns.is_some_and(|edns| edns.nsid) || self.head.flags & TRUNCATED != 0 {
             return false;
         }
-        let errors = if query.edns.is_some() { usize::from(self.head.ede_len > 0) } else { 0 };
-        // An OPT with every error of upstream's is rare; the encoder knows what is left out when room is short.
-        if errors > 0 {
+        // Upstream's own errors are rare; the encoder knows which are left out when room is short.
+        if self.head.ede_len > 0 && query.edns.is_some() {
             return false;
         }
         out.clear();
@@ -285,11 +291,6 @@ impl Entry {
         if let Some(edns) = &query.edns {
             encoder::put_opt(out, edns, self.head.rcode, told.ede.as_ref());
         }
-        out.len() <= limit
+        out.len() <= encoder::size_limit(Transport::Udp, query.edns.as_ref())
     }
-}
-
-/// The code that a stale answer is told with. RFC 8914 §4.4 and §4.20.
-pub fn stale_code(rcode: Rcode) -> EdeCode {
-    if rcode == Rcode::NXDOMAIN { EdeCode::STALE_NXDOMAIN } else { EdeCode::STALE_ANSWER }
 }

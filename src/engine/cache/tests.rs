@@ -1,3 +1,5 @@
+//! Ageing, what is kept and how long, and entries in words.
+
 use super::*;
 use crate::engine::answer::{AnswerBuilder, Section};
 use crate::engine::query::{CLASS_IN, Rcode};

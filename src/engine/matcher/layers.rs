@@ -294,6 +294,10 @@ impl Specials {
         self.tables().any(|(_, table)| table.has_addresses())
     }
 
+    pub fn has_clients(&self) -> bool {
+        self.tables().any(|(_, table)| table.has_clients())
+    }
+
     pub fn rule(&self, number: RuleNumber) -> (ListId, &SpecialRule) {
         let layer =
             self.layers.iter().rev().find(|layer| layer.first <= number.0).expect("a rule's number is a layer's");

@@ -42,6 +42,11 @@ impl SpecialTable {
         !self.addresses.is_empty()
     }
 
+    /// Whether some rule is about who asks.
+    pub fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
     /// Every rule, with its list.
     pub fn rules(&self) -> &[(ListId, SpecialRule)] {
         &self.rules

@@ -58,12 +58,9 @@ pub fn answer(
     answer: &Answer,
     telling: Telling,
 ) -> Vec<u8> {
-    let mut ede: Vec<EdeText<'_>> =
-        answer.ede.iter().map(|e| EdeText::new(EdeCode(e.code), &e.text)).collect();
+    let mut ede: Vec<EdeText<'_>> = answer.ede.iter().map(|e| EdeText::new(EdeCode(e.code), &e.text)).collect();
     if telling.stale {
-        let nxdomain = answer.rcode == Rcode::NXDOMAIN;
-        let code = if nxdomain { EdeCode::STALE_NXDOMAIN } else { EdeCode::STALE_ANSWER };
-        ede.push(EdeText::new(code, STALE_TEXT));
+        ede.push(stale_text(answer.rcode));
     }
     // RFC 6840 §5.7: AD is for clients that asked for it, by AD or by DO.
     let wants_ad = query.authentic_data || query.edns.is_some_and(|e| e.dnssec_ok);
@@ -363,8 +360,13 @@ const SOA_NAMES: &[u8; 32] = b"\x06lachan\x07invalid\0\x06nobody\x07invalid\0";
 /// TTL rule of what we make ourselves.
 const AS_IT_IS: TtlRule = TtlRule::Age { secs: 0, max: u32::MAX };
 
-/// The text beside the code of a stale answer.
-pub const STALE_TEXT: &str = "upstream does not answer";
+const STALE_TEXT: &str = "upstream does not answer";
+
+/// The extended error of a stale answer. RFC 8914 §4.4 and §4.20.
+pub fn stale_text(rcode: Rcode) -> EdeText<'static> {
+    let code = if rcode == Rcode::NXDOMAIN { EdeCode::STALE_NXDOMAIN } else { EdeCode::STALE_ANSWER };
+    EdeText::new(code, STALE_TEXT)
+}
 
 /// TTL rule of a stale answer. RFC 8767 §4.
 pub const STALE_TTL: TtlRule = TtlRule::Fixed(STALE_TTL_SECS);

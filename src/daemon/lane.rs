@@ -1,0 +1,218 @@
+//! The fast lane: blocks, rewrites and cache hits, answered on the thread that received them, into its own buffer.
+//!
+//! It takes no lock that others hold, waits for nothing, and allocates nothing for what it answers. What it does not
+//! understand, or cannot answer from the index and the cache alone, it leaves to [`Resolver::begin`], and then it has counted
+//! nothing. Both give the same answers: the lane decides less, never otherwise.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::daemon::cache::Table;
+use crate::daemon::resolver::Resolver;
+use crate::daemon::snapshot_cell::Generation;
+use crate::daemon::telemetry::tally::{self, Counted, Tally};
+use crate::daemon::telemetry::{Outcome, QueryEvent, log};
+use crate::engine::cache::{Entry, Freshness, KeyRef, Note, Told};
+use crate::engine::client::Client;
+use crate::engine::compile::Strangers;
+use crate::engine::policy::{self, QueryVerdict, Relevance};
+use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
+use crate::engine::reply::encoder::TtlRule;
+use crate::engine::reply::{self, STALE_TTL};
+use crate::engine::verdict::Block;
+
+/// What one thread keeps from batch to batch.
+pub struct Lane {
+    resolver: Arc<Resolver>,
+    generation: Arc<Generation>,
+    table: Arc<Table>,
+    entry: Entry,
+    tally: tally::Shared,
+}
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fast {
+    /// The answer is in the buffer.
+    Answer,
+    /// Nothing is sent.
+    Silence,
+    /// It is for the slow lane.
+    Slow,
+}
+
+/// The datagrams of one batch: one generation (I2), one moment.
+pub struct Batch<'l> {
+    resolver: &'l Arc<Resolver>,
+    generation: &'l Arc<Generation>,
+    table: &'l Table,
+    entry: &'l mut Entry,
+    tally: std::sync::MutexGuard<'l, Tally>,
+    now: Instant,
+    now_ms: u64,
+    answered: usize,
+}
+
+impl Lane {
+    pub fn new(resolver: Arc<Resolver>) -> Lane {
+        let generation = resolver.cell.load_full();
+        let (table, tally) = (resolver.cache.table(), resolver.metrics.tally(Arc::clone(&generation)));
+        Lane { resolver, generation, table, entry: Entry::default(), tally }
+    }
+
+    /// Takes up the generation in force.
+    pub fn begin(&mut self, now: Instant) -> Batch<'_> {
+        let Lane { resolver, generation, table, entry, tally } = self;
+        let mut tally = tally::lock(tally);
+        let in_force = resolver.cell.load();
+        if !Arc::ptr_eq(&in_force, generation) {
+            *generation = Arc::clone(&in_force);
+            *table = resolver.cache.table();
+            tally.turn_to(generation, &resolver.metrics);
+        }
+        let now_ms = table.ms(now);
+        Batch { resolver, generation, table, entry, tally, now, now_ms, answered: 0 }
+    }
+}
+
+impl Batch<'_> {
+    /// Answers one datagram into `out`, or does not.
+    pub fn answer(&mut self, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Fast {
+        let Some(header) = Header::peek(message) else {
+            self.tally.ignore();
+            return Fast::Silence;
+        };
+        let snapshot = &self.generation.snapshot;
+        if !snapshot.access.allows(origin.source.ip()) {
+            return self.stranger(message, header, origin, out);
+        }
+        let Ok(query) = query::read(message, header) else { return Fast::Slow };
+        if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
+            return Fast::Slow;
+        }
+        let client = snapshot.clients.identify(origin.source.ip());
+        let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Fast::Slow };
+        let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
+        let group = snapshot.routes.key(group);
+        let key = KeyRef::new(&query.question, dnssec_ok, query.checking_disabled, group);
+        let stale = snapshot.cache.serve_stale;
+        if let Some((place, freshness)) = self.table.look_up(key, self.now_ms, stale, self.entry) {
+            let relevance = match self.noted() {
+                Some(relevance) => relevance,
+                None => {
+                    let Some(answer) = self.entry.decode() else { return Fast::Slow };
+                    let relevance = policy::relevance(snapshot, &query.question, &answer);
+                    let number = self.generation.relevances.number(&relevance);
+                    self.table.note(self.entry, place, Note::new(snapshot.generation, number));
+                    let Some(relevance) = self.generation.relevances.get(number) else { return Fast::Slow };
+                    relevance
+                }
+            };
+            let Some(cleared) = policy::clear(snapshot, client.profile, relevance) else {
+                return self.judge(client, &query, origin, out);
+            };
+            let (told, outcome) = match freshness {
+                Freshness::Fresh => {
+                    let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
+                    let secs = self.entry.head.age_secs(self.now_ms);
+                    (Told { ttl: TtlRule::Age { secs, max }, ede: None }, Outcome::Hit)
+                }
+                Freshness::StaleHeld => {
+                    let ede = Some(reply::stale_text(self.entry.head.rcode));
+                    (Told { ttl: STALE_TTL, ede }, Outcome::Stale)
+                }
+                // Upstream is to be asked.
+                Freshness::Prefetch | Freshness::Stale => return Fast::Slow,
+            };
+            if !self.entry.tell(cleared, &query, &told, out) {
+                return Fast::Slow;
+            }
+            return self.done(origin, &query.question, outcome, self.entry.head.rcode);
+        }
+        self.judge(client, &query, origin, out)
+    }
+
+    /// What was found in the entry at hand, if it was in this generation.
+    fn noted(&self) -> Option<&Relevance> {
+        let note = self.entry.head.note;
+        let is_good = note == Note::new(self.generation.snapshot.generation, note.number);
+        if is_good { self.generation.relevances.get(note.number) } else { None }
+    }
+
+    /// Climbs the ladder for a question; what needs more than that is for the slow lane.
+    fn judge(&mut self, client: Client, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Fast {
+        match policy::on_query(&self.generation.snapshot, client, &query.question, &mut ()) {
+            QueryVerdict::Block(block) => self.block(client, query, origin, &block, out),
+            QueryVerdict::Local(_)
+            | QueryVerdict::Rewrite(..)
+            | QueryVerdict::Redirect(..)
+            | QueryVerdict::Allow(_) => Fast::Slow,
+        }
+    }
+
+    fn block(&mut self, client: Client, query: &Query, origin: Origin, block: &Block, out: &mut Vec<u8>) -> Fast {
+        let snapshot = &self.generation.snapshot;
+        let rcode = reply::block(snapshot, client.profile, query, origin, block, None, out);
+        let category = policy::category(&block.reason);
+        let qtype = query.question.qtype;
+        self.tally.count(&Counted {
+            is_v6: origin.source.is_ipv6(),
+            qtype: Some(qtype),
+            outcome: Outcome::Blocked,
+            rcode,
+            block: Some((block.reason.rung, category, client.profile)),
+        });
+        let by = crate::daemon::resolver::blocked_by(snapshot, client, &block.reason);
+        self.tell_others(QueryEvent {
+            block: Some(by),
+            ..self.event(&origin, Some(&query.question), Outcome::Blocked, rcode)
+        });
+        self.answered += 1;
+        if rcode.is_some() { Fast::Answer } else { Fast::Silence }
+    }
+
+    /// Someone we do not serve: REFUSED with EDE 18 while the limit lasts, else nothing.
+    fn stranger(&mut self, message: &[u8], header: Header, origin: Origin, out: &mut Vec<u8>) -> Fast {
+        let is_told = self.generation.snapshot.strangers == Strangers::Refuse && self.resolver.strangers.allows();
+        let rcode = is_told.then_some(Rcode::REFUSED);
+        let is_v6 = origin.source.is_ipv6();
+        self.tally.count(&Counted { is_v6, qtype: None, outcome: Outcome::Stranger, rcode, block: None });
+        self.tell_others(self.event(&origin, None, Outcome::Stranger, rcode));
+        if !is_told {
+            return Fast::Silence;
+        }
+        // Few a second, over all threads: this may allocate.
+        *out = reply::stranger(message, header, origin);
+        Fast::Answer
+    }
+
+    fn done(&mut self, origin: Origin, question: &Question, outcome: Outcome, rcode: Rcode) -> Fast {
+        let (is_v6, rcode) = (origin.source.is_ipv6(), Some(rcode));
+        self.tally.count(&Counted { is_v6, qtype: Some(question.qtype), outcome, rcode, block: None });
+        self.tell_others(self.event(&origin, Some(question), outcome, rcode));
+        self.answered += 1;
+        Fast::Answer
+    }
+
+    fn event<'a>(
+        &self,
+        origin: &'a Origin,
+        question: Option<&'a Question>,
+        outcome: Outcome,
+        rcode: Option<Rcode>,
+    ) -> QueryEvent<'a> {
+        let generation = self.generation.snapshot.generation;
+        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, started: self.now }
+    }
+
+    fn tell_others(&self, event: QueryEvent<'_>) {
+        self.resolver.metrics.learn(&event);
+        log::query(&event);
+    }
+
+    /// Ends the batch; its answers took until `now`.
+    pub fn end(mut self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.now).as_secs_f64();
+        self.tally.took(seconds, self.answered);
+    }
+}

@@ -1,0 +1,167 @@
+//! UDP by the fast lane: a thread for each socket of a group that shares an address, many datagrams a system call.
+//!
+//! What the lane cannot answer goes through a bounded queue to the slow lane — the resolver's own tasks — which answers by the
+//! same socket. When the queue is full the newest work is shed and counted.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::daemon::clock;
+use crate::daemon::lane::{Fast, Lane};
+use crate::daemon::listener::batch::{Batch, DATAGRAMS, prepare, send_one};
+use crate::daemon::resolver::{Begun, Resolver};
+use crate::engine::client::unmap;
+use crate::engine::limits::{SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT, UDP_IN_FLIGHT_MAX};
+use crate::engine::query::{Header, Origin, Transport};
+
+/// A thread that nobody asks looks for the stop so often.
+const WAKE_EVERY: Duration = Duration::from_millis(100);
+
+/// Batches still taken from a socket's queue after the stop, as in the portable engine.
+const BATCHES_AFTER_STOP: usize = 512;
+
+/// A datagram on its way to the slow lane.
+struct Slow {
+    message: Box<[u8]>,
+    origin: Origin,
+    came: Instant,
+}
+
+/// Serves one socket of an address's group on a thread of its own; `core` pins it.
+pub(super) fn spawn(
+    socket: UdpSocket,
+    core: Option<usize>,
+    resolver: Arc<Resolver>,
+    stop: CancellationToken,
+    tracker: &TaskTracker,
+) -> io::Result<JoinHandle<()>> {
+    prepare(&socket, WAKE_EVERY)?;
+    let socket = Arc::new(socket);
+    let (queue, waiting) = mpsc::channel(SLOW_QUEUE_MAX);
+    tracker.spawn(slow_lane(Arc::clone(&socket), waiting, Arc::clone(&resolver), tracker.clone()));
+    let (ended, end) = oneshot::channel::<()>();
+    std::thread::Builder::new().name("lane".to_owned()).spawn(move || {
+        if let Some(core) = core {
+            pin(core);
+        }
+        serve(&socket, &resolver, &queue, &stop);
+        // Dropped on a panic too: either way the thread is no more.
+        drop(ended);
+    })?;
+    Ok(tracker.spawn(async {
+        let _ = end.await;
+    }))
+}
+
+fn pin(core: usize) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(core);
+    if let Err(why) = rustix::thread::sched_setaffinity(None, &cpus) {
+        tracing::warn!("a thread cannot be pinned to core {core}: {why}");
+    }
+}
+
+fn serve(socket: &UdpSocket, resolver: &Arc<Resolver>, queue: &mpsc::Sender<Slow>, stop: &CancellationToken) {
+    let mut lane = Lane::new(Arc::clone(resolver));
+    let mut batch = Batch::new();
+    let mut out = Vec::with_capacity(4096);
+    while !stop.is_cancelled() {
+        match batch.receive(socket, true) {
+            Ok(count) => take(&mut batch, count, &mut lane, resolver, queue, socket, &mut out),
+            Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // An ICMP error of an earlier answer, or memory pressure: this socket is still good.
+            Err(why) => tracing::debug!(error = %why, "receiving failed"),
+        }
+    }
+    // What the kernel queued before the stop is still answered, as far as a bound allows.
+    for _ in 0..BATCHES_AFTER_STOP {
+        let Ok(count) = batch.receive(socket, false) else { return };
+        take(&mut batch, count, &mut lane, resolver, queue, socket, &mut out);
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn take(
+    batch: &mut Batch,
+    count: usize,
+    lane: &mut Lane,
+    resolver: &Arc<Resolver>,
+    queue: &mpsc::Sender<Slow>,
+    socket: &UdpSocket,
+    out: &mut Vec<u8>,
+) {
+    let now = clock::now();
+    let mut work = lane.begin(now);
+    for i in 0..count {
+        let Some(datagram) = batch.datagram(i) else { continue };
+        let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
+        let origin = Origin { source, local: datagram.local, transport: Transport::Udp };
+        // Of one that is cut nothing but the header is sure; as the portable engine does.
+        let octets = if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets };
+        match work.answer(octets, origin, out) {
+            Fast::Answer => batch.answer(i, out),
+            Fast::Silence => {}
+            Fast::Slow => {
+                let slow = Slow { message: octets.into(), origin, came: now };
+                if queue.try_send(slow).is_err() {
+                    resolver.metrics.limit_hit("slow_queue_max");
+                }
+            }
+        }
+    }
+    work.end(clock::now());
+    batch.send(socket);
+}
+
+/// Answers what the lane left, in the order it came.
+async fn slow_lane(
+    socket: Arc<UdpSocket>,
+    mut waiting: mpsc::Receiver<Slow>,
+    resolver: Arc<Resolver>,
+    tracker: TaskTracker,
+) {
+    let room = Arc::new(Semaphore::new(UDP_IN_FLIGHT_MAX));
+    let mut taken = Vec::with_capacity(DATAGRAMS);
+    while waiting.recv_many(&mut taken, DATAGRAMS).await > 0 {
+        for Slow { message, origin, came } in taken.drain(..) {
+            if clock::now().saturating_duration_since(came) > SLOW_QUEUE_WAIT {
+                // Whoever asked has asked again by now, or somebody else.
+                resolver.metrics.limit_hit("slow_queue_wait");
+                continue;
+            }
+            match resolver.begin(&message, origin) {
+                Begun::Silence => {}
+                Begun::Answer(octets) => send(&socket, &octets, origin.source, origin.local),
+                Begun::Pending(pending) => {
+                    let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                        resolver.metrics.limit_hit("udp_in_flight_max");
+                        pending.shed();
+                        continue;
+                    };
+                    let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
+                    tracker.spawn(async move {
+                        if let Some(octets) = resolver.finish(*pending).await {
+                            send(&socket, &octets, origin.source, origin.local);
+                        }
+                        drop(place);
+                    });
+                }
+            }
+        }
+        // A flood keeps the queue full; timers and signals need this worker too.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn send(socket: &UdpSocket, octets: &[u8], to: SocketAddr, from: Option<IpAddr>) {
+    if let Err(why) = send_one(socket, octets, to, from) {
+        tracing::debug!(error = %why, "sending failed");
+    }
+}
