@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::engine::answer;
@@ -21,7 +22,8 @@ use crate::engine::name::Name;
 use crate::engine::policy::Permit;
 use crate::engine::query::Question;
 use crate::engine::upstream::{
-    GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, UpstreamTransport, candidates,
+    EXPLORE_ONE_IN, GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, UpstreamTransport,
+    candidates, patience,
 };
 
 mod bootstrap;
@@ -35,6 +37,7 @@ mod tests;
 pub(in crate::daemon) mod tls;
 mod udp;
 mod upstream;
+mod wire;
 
 use bootstrap::Bootstrap;
 use system::OwnAddresses;
@@ -42,6 +45,7 @@ use tls::Tls;
 use upstream::{Answered, Broken, Upstream};
 
 pub use upstream::ServerStatus;
+pub(in crate::daemon) use wire::{is_reply, write_question};
 
 /// What the forwarder needs to know beside the routes.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +65,8 @@ pub struct Ask {
     pub question: Question,
     pub dnssec_ok: bool,
     pub checking_disabled: bool,
+    /// The server whose answer by UDP was cut short a moment ago.
+    pub truncated_by: Option<ServerIdx>,
 }
 
 /// The answer, as upstream sent it.
@@ -71,6 +77,16 @@ pub struct Reply {
     /// AD of the message may reach a client.
     pub trust_ad: bool,
     pub rtt: Duration,
+}
+
+/// A server that the fast lane may ask by itself.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::daemon) struct Express {
+    pub server: ServerIdx,
+    pub trust_ad: bool,
+    pub address: SocketAddr,
+    /// After so long the slow lane goes on.
+    pub patience: Duration,
 }
 
 /// Why there is no answer.
@@ -182,7 +198,7 @@ impl Forwarder {
     /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first
     /// acceptable answer or the deadline. Nothing is asked without leave (I4). Dropping the future takes the question back.
     pub async fn ask(&self, _leave: &Permit, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
-        let mut exchange = Exchange::new(self.candidates(group), deadline.into_std());
+        let mut exchange = Exchange::new(self.candidates(group), deadline.into_std()).truncated_by(ask.truncated_by);
         self.hedges.on_question();
         let shared_ask = Arc::new(ask.clone());
         let mut in_flight = FuturesUnordered::new();
@@ -223,6 +239,45 @@ impl Forwarder {
                     return Err(heard.failure(why));
                 }
             }
+        }
+    }
+
+    /// The server to ask first when asking is a plain thing: one with an address of its own, asked over UDP, in a tier whose
+    /// servers are all well.
+    pub(in crate::daemon) fn express(&self, group: GroupId) -> Option<Express> {
+        let tier = self.routes.stages(group).next()?;
+        let mut all = SmallVec::<[(ServerIdx, bool, SocketAddr, Option<Duration>); 4]>::new();
+        for member in tier {
+            let upstream = self.upstream(member.server);
+            let (address, rtt) = upstream.plain_address().zip(upstream.rtt_if_up())?;
+            all.push((member.server, member.trust_ad, address, rtt));
+        }
+        self.hedges.on_question();
+        let roll = self.questions.fetch_add(1, Ordering::Relaxed);
+        let explored = (roll.is_multiple_of(EXPLORE_ONE_IN)).then(|| roll / EXPLORE_ONE_IN % all.len() as u64);
+        let chosen = match explored {
+            Some(at) => all.get(at as usize),
+            None => all.iter().min_by_key(|(.., rtt)| *rtt),
+        };
+        let &(server, trust_ad, address, rtt) = chosen?;
+        Some(Express { server, trust_ad, address, patience: patience(rtt) })
+    }
+
+    pub(in crate::daemon) fn express_sent(&self, to: Express) {
+        self.upstream(to.server).on_sent(false);
+    }
+
+    pub(in crate::daemon) fn express_answer(
+        &self,
+        to: Express,
+        worth: Answer,
+        qname: &Name,
+        rtt: Duration,
+        now: std::time::Instant,
+    ) {
+        self.upstream(to.server).on_answer(worth, qname, rtt, now);
+        if matches!(worth, Answer::Bad | Answer::Mismatch | Answer::Malformed) {
+            self.hedges.on_failure();
         }
     }
 

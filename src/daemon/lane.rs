@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::daemon::cache::Table;
-use crate::daemon::resolver::Resolver;
+use crate::daemon::resolver::{Pending, Resolver};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::tally::{self, Counted, Tally};
 use crate::daemon::telemetry::{Outcome, QueryEvent, log};
 use crate::engine::cache::{Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
-use crate::engine::policy::{self, QueryVerdict, Relevance};
+use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
 use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, STALE_TTL};
@@ -31,7 +31,6 @@ pub struct Lane {
 }
 
 /// What became of a datagram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fast {
     /// The answer is in the buffer.
     Answer,
@@ -39,6 +38,14 @@ pub enum Fast {
     Silence,
     /// It is for the slow lane.
     Slow,
+    /// It needs upstream, and nothing else.
+    Miss(Box<Pending>),
+}
+
+/// What the ladder says of a question.
+enum Judged {
+    Done(Fast),
+    Allow(Permit),
 }
 
 /// The datagrams of one batch: one generation (I2), one moment.
@@ -93,8 +100,8 @@ impl Batch<'_> {
         let client = snapshot.clients.identify(origin.source.ip());
         let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Fast::Slow };
         let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
-        let group = snapshot.routes.key(group);
-        let key = KeyRef::new(&query.question, dnssec_ok, query.checking_disabled, group);
+        let group_key = snapshot.routes.key(group);
+        let key = KeyRef::new(&query.question, dnssec_ok, query.checking_disabled, group_key);
         let stale = snapshot.cache.serve_stale;
         if let Some((place, freshness)) = self.table.look_up(key, self.now_ms, stale, self.entry) {
             let relevance = match self.noted() {
@@ -109,7 +116,10 @@ impl Batch<'_> {
                 }
             };
             let Some(cleared) = policy::clear(snapshot, client.profile, relevance) else {
-                return self.judge(client, &query, origin, out);
+                return match self.judge(client, &query, origin, out) {
+                    Judged::Done(fast) => fast,
+                    Judged::Allow(_) => Fast::Slow,
+                };
             };
             let (told, outcome) = match freshness {
                 Freshness::Fresh => {
@@ -129,7 +139,20 @@ impl Batch<'_> {
             }
             return self.done(origin, &query.question, outcome, self.entry.head.rcode);
         }
-        self.judge(client, &query, origin, out)
+        match self.judge(client, &query, origin, out) {
+            Judged::Done(fast) => fast,
+            // One of our servers may be asking us what we would ask it.
+            Judged::Allow(_) if self.generation.forwarder.is_server(origin.source.ip()) => Fast::Slow,
+            Judged::Allow(permit) => {
+                if let Some(list) = permit.review() {
+                    let name = snapshot.list(list).name.as_str();
+                    self.resolver.metrics.keyword_reviews.with_label_values(&[name]).inc();
+                }
+                self.resolver.metrics.cache_misses.inc();
+                let metrics = &self.resolver.metrics;
+                Fast::Miss(Pending::plain(self.generation, client, query, origin, permit, group, metrics))
+            }
+        }
     }
 
     /// What was found in the entry at hand, if it was in this generation.
@@ -140,13 +163,11 @@ impl Batch<'_> {
     }
 
     /// Climbs the ladder for a question; what needs more than that is for the slow lane.
-    fn judge(&mut self, client: Client, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Fast {
+    fn judge(&mut self, client: Client, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Judged {
         match policy::on_query(&self.generation.snapshot, client, &query.question, &mut ()) {
-            QueryVerdict::Block(block) => self.block(client, query, origin, &block, out),
-            QueryVerdict::Local(_)
-            | QueryVerdict::Rewrite(..)
-            | QueryVerdict::Redirect(..)
-            | QueryVerdict::Allow(_) => Fast::Slow,
+            QueryVerdict::Block(block) => Judged::Done(self.block(client, query, origin, &block, out)),
+            QueryVerdict::Local(_) | QueryVerdict::Rewrite(..) | QueryVerdict::Redirect(..) => Judged::Done(Fast::Slow),
+            QueryVerdict::Allow(permit) => Judged::Allow(permit),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod clock;
 pub mod decide;
 pub mod explain;
+mod express;
 pub mod forwarder;
 pub mod gates;
 pub mod inflight;

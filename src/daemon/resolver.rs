@@ -27,7 +27,7 @@ use crate::engine::query::{self, CLASS_CH, CLASS_IN, Header, Origin, Query, Ques
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::upstream::GroupId;
+use crate::engine::upstream::{GroupId, ServerIdx};
 use crate::engine::verdict::{Block, EdeCode, Reason, Redirect, Rewrite};
 
 /// Answers queries. One for the whole process; listeners share it.
@@ -64,7 +64,7 @@ pub struct Pending {
 
 enum Need {
     /// The question itself; a stale answer may stand in.
-    Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit> },
+    Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit>, truncated_by: Option<ServerIdx> },
     /// A SafeSearch target.
     Target { permit: Permit, rewrite: Rewrite },
     /// The target of a list's CNAME; `chain` is the answer that led to its owner.
@@ -203,12 +203,27 @@ impl Resolver {
                     recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
                     return Begun::Answer(bytes);
                 }
-                Need::Answer { permit, key, group, stale }
+                Need::Answer { permit, key, group, stale, truncated_by: None }
             }
         };
         let generation = arc_swap::Guard::into_inner(generation);
         let deadline = Instant::now() + QUERY_DEADLINE;
         Begun::Pending(Box::new(Pending { generation, client, query, origin, recorder, deadline, need }))
+    }
+
+    /// Takes part in the exchange of a question.
+    pub(super) fn join(&self, key: &Key) -> Join {
+        self.in_flight.join(key)
+    }
+
+    /// Answers a query with what was found for it elsewhere.
+    pub(super) fn deliver_pending(&self, pending: Pending, found: &Found) -> Begun {
+        match pending {
+            Pending { generation, client, query, origin, recorder, need: Need::Answer { permit, .. }, .. } => {
+                self.deliver(&generation, client, &permit, &query, origin, recorder, found)
+            }
+            pending => Begun::Pending(Box::new(pending)),
+        }
     }
 
     /// Waits for what a query needs and answers it. `None`: nothing is sent.
@@ -227,9 +242,10 @@ impl Resolver {
     async fn wait(self: &Arc<Self>, pending: Pending) -> Begun {
         let Pending { generation, client, query, origin, recorder, deadline, need } = pending;
         match need {
-            Need::Answer { permit, key, group, stale } => {
+            Need::Answer { permit, key, group, stale, truncated_by } => {
                 let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
-                let wanted = Wanted { key, group, ask: ask_of(&query), stale, patience, deadline };
+                let ask = Ask { truncated_by, ..ask_of(&query) };
+                let wanted = Wanted { key, group, ask, stale, patience, deadline };
                 match self.find(&generation, &permit, wanted).await {
                     Ok(found) => self.deliver(&generation, client, &permit, &query, origin, recorder, &found),
                     Err(why) => {
@@ -272,6 +288,8 @@ impl Resolver {
             let may_lead = joined.is_follower && until.saturating_duration_since(Instant::now()) > WORTH_ANOTHER;
             match fetched {
                 Fetched::TimedOut if may_lead && stale.is_none() => {}
+                // The fast lane began it and left it to us.
+                Fetched::Abandoned if may_lead => {}
                 fetched => break fetched,
             }
         };
@@ -365,7 +383,7 @@ impl Resolver {
             Some(hit) => return Ok(Found::hit(hit)),
             None => None,
         };
-        let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false };
+        let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false, truncated_by: None };
         let deadline = Instant::now() + QUERY_DEADLINE;
         self.find(generation, permit, Wanted { key, group, ask, stale, patience: limit, deadline }).await
     }
@@ -525,6 +543,55 @@ impl Resolver {
 }
 
 impl Pending {
+    /// A question that the lane found nothing about.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn plain(
+        generation: &Arc<Generation>,
+        client: Client,
+        query: Query,
+        origin: Origin,
+        permit: Permit,
+        group: GroupId,
+        metrics: &Arc<Metrics>,
+    ) -> Box<Pending> {
+        let recorder = Recorder::new(metrics, origin, generation.snapshot.generation);
+        let (key, generation) = (answer_key(generation, &query, group), Arc::clone(generation));
+        let deadline = Instant::now() + QUERY_DEADLINE;
+        let need = Need::Answer { permit, key, group, stale: None, truncated_by: None };
+        Box::new(Pending { generation, client, query, origin, recorder, deadline, need })
+    }
+
+    /// What is asked upstream, when that is all the query needs.
+    pub(super) fn plain_need(&self) -> Option<(&Key, GroupId, Ask)> {
+        match &self.need {
+            Need::Answer { key, group, stale: None, .. } => Some((key, *group, ask_of(&self.query))),
+            Need::Answer { stale: Some(_), .. } | Need::Target { .. } | Need::Redirect { .. } => None,
+        }
+    }
+
+    pub(super) fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// A server's answer by UDP was cut short.
+    pub(super) fn truncated_by(&mut self, server: ServerIdx) {
+        if let Need::Answer { truncated_by, .. } = &mut self.need {
+            *truncated_by = Some(server);
+        }
+    }
+
+    pub(super) fn question(&self) -> &Question {
+        &self.query.question
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn serve_stale(&self) -> Duration {
+        self.generation.snapshot.cache.serve_stale
+    }
+
     /// Gives the query up for want of room: counted as dropped, nothing is sent.
     pub fn shed(self) {
         self.recorder.record(Some(&self.query.question), Outcome::Dropped, None, None, None);
@@ -532,6 +599,10 @@ impl Pending {
 }
 
 impl Found {
+    pub(super) fn upstream(answer: Arc<Answer>, trust_ad: bool) -> Found {
+        Found { answer, age_secs: 0, trust_ad, from: From::Upstream }
+    }
+
     pub(super) fn hit(hit: Hit) -> Found {
         let from = match hit.freshness {
             Freshness::Fresh | Freshness::Prefetch => From::Cache,
@@ -572,6 +643,7 @@ fn ask_of(query: &Query) -> Ask {
         question: query.question.clone(),
         dnssec_ok: query.edns.is_some_and(|e| e.dnssec_ok),
         checking_disabled: query.checking_disabled,
+        truncated_by: None,
     }
 }
 

@@ -149,6 +149,8 @@ pub struct Exchange {
     follow_up: Option<(usize, Channel, bool)>,
     has_hedged: bool,
     has_timed_out: bool,
+    /// It said so before this began: what it has to say does not fit a datagram.
+    truncated_by: Option<ServerIdx>,
     deadline: Instant,
     done: Option<SendId>,
 }
@@ -163,9 +165,16 @@ impl Exchange {
             follow_up: None,
             has_hedged: false,
             has_timed_out: false,
+            truncated_by: None,
             deadline,
             done: None,
         }
+    }
+
+    /// This server's answer by UDP was cut short, so it is asked by TCP at once.
+    #[must_use]
+    pub fn truncated_by(self, server: Option<ServerIdx>) -> Exchange {
+        Exchange { truncated_by: server, ..self }
     }
 
     /// The answer to a message came. Its worth is [`classify`]'s.
@@ -214,7 +223,9 @@ impl Exchange {
             Some(_) | None => {}
         }
         if let Some(candidate) = self.next_turn(stage_opens.is_some() && !is_open) {
-            return self.send(candidate, Channel::Configured, true, Cause::Turn, now);
+            let is_cut = self.truncated_by == Some(self.candidates[candidate].server);
+            let channel = if is_cut { Channel::Tcp } else { Channel::Configured };
+            return self.send(candidate, channel, true, Cause::Turn, now);
         }
         if self.sent.iter().any(|sent| sent.state.is_open()) {
             return Step::WaitUntil(stage_opens.map_or(self.deadline, |at| at.min(self.deadline)));

@@ -125,6 +125,12 @@ pub const UPSTREAM_TRIES_MAX: usize = 8;
 pub const UPSTREAM_RETRIES_MAX: usize = 4;
 /// Questions in flight to one server over UDP, each with a socket of its own; a further one goes to the next server.
 pub const UPSTREAM_UDP_IN_FLIGHT_MAX: usize = 4_096;
+/// Questions that one socket to a server is used for by the fast lane: a port that is gone soon is not found. Chosen.
+pub const UPSTREAM_SOCKET_QUESTIONS_MAX: u32 = 256;
+/// Seconds that it is used at most. Chosen: finding a port takes longer.
+pub const UPSTREAM_SOCKET_SECS_MAX: u64 = 2;
+/// Sockets to servers of one lane, those with late answers included; beyond that the slow lane asks.
+pub const UPSTREAM_SOCKETS_MAX: usize = 256;
 /// Octets of an upstream's UDP reply that are read, which are more than we ask for: some servers do not keep to that. What
 /// is longer still is asked for over TCP. As much as EDNS ever had as a common default (RFC 6891 §6.2.5).
 pub const UPSTREAM_UDP_REPLY_OCTETS_MAX: usize = 4_096;

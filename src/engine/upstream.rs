@@ -12,7 +12,7 @@ use crate::engine::name::Name;
 pub mod health;
 pub mod routes;
 
-pub use health::{Candidate, Health, HedgeBudget, Standing, candidates};
+pub use health::{Candidate, EXPLORE_ONE_IN, Health, HedgeBudget, Standing, candidates, patience};
 pub use routes::{Group, GroupId, Member, Routes, ServerIdx};
 
 /// How a server is reached.

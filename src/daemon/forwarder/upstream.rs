@@ -281,6 +281,20 @@ impl Upstream {
         self.change(|state| state.health.on_overtaken(elapsed));
     }
 
+    /// Where a datagram goes, if that needs no looking up.
+    pub fn plain_address(&self) -> Option<SocketAddr> {
+        match (self.server.transport, &self.server.host) {
+            (UpstreamTransport::Udp, Host::Address(address)) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// Its round trip, which may not be known yet; `None` while it is in back-off.
+    pub fn rtt_if_up(&self) -> Option<Option<Duration>> {
+        let state = self.lock();
+        state.health.is_up().then(|| state.health.rtt())
+    }
+
     pub fn is_up(&self) -> bool {
         self.lock().health.is_up()
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::engine::limits::UDP_QUERY_OCTETS_MAX;
 
 /// Datagrams of one system call. Chosen: the call's cost is spread over enough of them, and the answers' wait stays short.
-pub(super) const DATAGRAMS: usize = 64;
+pub(in crate::daemon) const DATAGRAMS: usize = 64;
 /// From one buffer to the next: the line more keeps their beginnings out of one set of the cache.
 const STRIDE: usize = UDP_QUERY_OCTETS_MAX + 64 + 128;
 /// Room for the packet information of either family: a header of 16 octets and at most 20 of data.
@@ -23,7 +23,7 @@ const CONTROL_OCTETS: usize = 64;
 struct Control([u8; CONTROL_OCTETS]);
 
 /// Buffers for one batch of datagrams and its answers.
-pub(super) struct Batch {
+pub(in crate::daemon) struct Batch {
     octets: Box<[u8]>,
     addresses: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
@@ -42,7 +42,7 @@ pub(super) struct Batch {
 unsafe impl Send for Batch {}
 
 /// One datagram of a batch.
-pub(super) struct Datagram<'b> {
+pub(in crate::daemon) struct Datagram<'b> {
     pub octets: &'b [u8],
     /// It was longer than anything that is read.
     pub is_cut: bool,
@@ -52,7 +52,7 @@ pub(super) struct Datagram<'b> {
 }
 
 /// Makes a socket tell which address a datagram was sent to, and wake up now and then when none comes.
-pub(super) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io::Result<()> {
+pub(in crate::daemon) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io::Result<()> {
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(wake_every))?;
     let (level, option) = if socket.local_addr()?.is_ipv4() {
@@ -70,7 +70,7 @@ pub(super) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io::Result<()
 }
 
 impl Batch {
-    pub(super) fn new() -> Batch {
+    pub(in crate::daemon) fn new() -> Batch {
         let mut octets = vec![0; DATAGRAMS * STRIDE].into_boxed_slice();
         let mut places: Box<[libc::iovec]> = octets
             .chunks_exact_mut(STRIDE)
@@ -105,7 +105,7 @@ impl Batch {
     }
 
     /// Receives what is there, and waits for the first datagram if `waiting`. Says how many came.
-    pub(super) fn receive(&mut self, socket: &UdpSocket, waiting: bool) -> io::Result<usize> {
+    pub(in crate::daemon) fn receive(&mut self, socket: &UdpSocket, waiting: bool) -> io::Result<usize> {
         for message in &mut self.received {
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             message.msg_hdr.msg_controllen = CONTROL_OCTETS as _;
@@ -128,7 +128,7 @@ impl Batch {
     }
 
     /// The datagram number `i` of those received.
-    pub(super) fn datagram(&self, i: usize) -> Option<Datagram<'_>> {
+    pub(in crate::daemon) fn datagram(&self, i: usize) -> Option<Datagram<'_>> {
         let message = &self.received[i];
         let len = (message.msg_len as usize).min(UDP_QUERY_OCTETS_MAX);
         let source = read_address(&self.addresses[i])?;
@@ -145,7 +145,7 @@ impl Batch {
     }
 
     /// Puts an answer to datagram `i` with the others.
-    pub(super) fn answer(&mut self, i: usize, octets: &[u8]) {
+    pub(in crate::daemon) fn answer(&mut self, i: usize, octets: &[u8]) {
         if self.answers.len() + octets.len() <= self.answers.capacity() && self.ends.len() < DATAGRAMS {
             self.answers.extend_from_slice(octets);
             self.ends.push((i, self.answers.len()));
@@ -153,7 +153,7 @@ impl Batch {
     }
 
     /// Sends every answer from the address that was asked. One that the kernel does not take is lost, as UDP may be.
-    pub(super) fn send(&mut self, socket: &UdpSocket) {
+    pub(in crate::daemon) fn send(&mut self, socket: &UdpSocket) {
         let mut start = 0;
         for (k, &(i, end)) in self.ends.iter().enumerate() {
             let octets = &mut self.answers[start..end];
@@ -170,27 +170,89 @@ impl Batch {
             message.msg_control = asked.msg_control;
             message.msg_controllen = asked.msg_controllen;
         }
-        let mut from = 0;
-        while from < self.ends.len() {
-            #[allow(unsafe_code)]
-            // SAFETY: every header from `from` on leads to an address, an answer and control data of this batch.
-            let count = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    self.sent[from..].as_mut_ptr(),
-                    (self.ends.len() - from) as libc::c_uint,
-                    0,
-                )
-            };
-            match usize::try_from(count) {
-                Ok(count) => from += count.max(1),
-                Err(_) => {
-                    let why = io::Error::last_os_error();
-                    if why.kind() != io::ErrorKind::Interrupted {
-                        tracing::debug!(error = %why, "sending failed");
-                        // It is about the first one; the next may go well.
-                        from += 1;
-                    }
+        send_all(socket, &mut self.sent[..self.ends.len()]);
+    }
+}
+
+/// Answers to questions of earlier batches, sent together.
+pub(in crate::daemon) struct Outbox {
+    octets: Vec<u8>,
+    letters: Vec<Letter>,
+    places: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+}
+
+// SAFETY: the pointers inside are written anew before each system call, and lead to the outbox's own memory.
+#[allow(unsafe_code)]
+unsafe impl Send for Outbox {}
+
+struct Letter {
+    end: usize,
+    to: socket2::SockAddr,
+    control: Control,
+    control_len: usize,
+}
+
+impl Outbox {
+    pub(in crate::daemon) fn new() -> Outbox {
+        let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        #[allow(unsafe_code)]
+        // SAFETY: as in `Batch::new`.
+        let header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        Outbox {
+            octets: Vec::with_capacity(DATAGRAMS * 256),
+            letters: Vec::with_capacity(DATAGRAMS),
+            places: vec![empty; DATAGRAMS].into(),
+            headers: vec![header; DATAGRAMS].into(),
+        }
+    }
+
+    pub(in crate::daemon) fn push(&mut self, octets: &[u8], to: SocketAddr, from: Option<IpAddr>) {
+        self.octets.extend_from_slice(octets);
+        let mut control = Control([0; CONTROL_OCTETS]);
+        let control_len = from.map_or(0, |from| write_control(&mut control.0, from));
+        self.letters.push(Letter { end: self.octets.len(), to: to.into(), control, control_len });
+    }
+
+    /// Sends everything from the address each was asked at; what the kernel does not take is lost, as UDP may be.
+    pub(in crate::daemon) fn send(&mut self, socket: &UdpSocket) {
+        let mut start = 0;
+        for letters in self.letters.chunks_mut(DATAGRAMS) {
+            for (letter, (header, place)) in letters.iter_mut().zip(self.headers.iter_mut().zip(&mut self.places)) {
+                let octets = &mut self.octets[start..letter.end];
+                start = letter.end;
+                *place = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
+                let header = &mut header.msg_hdr;
+                header.msg_name = letter.to.as_ptr().cast_mut().cast();
+                header.msg_namelen = letter.to.len();
+                header.msg_iov = &raw mut *place;
+                header.msg_iovlen = 1;
+                header.msg_control = letter.control.0.as_mut_ptr().cast();
+                header.msg_controllen = letter.control_len as _;
+            }
+            send_all(socket, &mut self.headers[..letters.len()]);
+        }
+        self.letters.clear();
+        self.octets.clear();
+    }
+}
+
+/// Sends messages whose headers lead to memory that lives as long as the call.
+fn send_all(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) {
+    let mut from = 0;
+    while from < headers.len() {
+        let rest = &mut headers[from..];
+        #[allow(unsafe_code)]
+        // SAFETY: the caller filled every header with an address, a buffer and control data that are alive.
+        let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0) };
+        match usize::try_from(count) {
+            Ok(count) => from += count.max(1),
+            Err(_) => {
+                let why = io::Error::last_os_error();
+                if why.kind() != io::ErrorKind::Interrupted {
+                    tracing::debug!(error = %why, "sending failed");
+                    // It is about the first one; the next may go well.
+                    from += 1;
                 }
             }
         }
@@ -198,7 +260,12 @@ impl Batch {
 }
 
 /// Sends one datagram from the address that was asked, without waiting.
-pub(super) fn send_one(socket: &UdpSocket, octets: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
+pub(in crate::daemon) fn send_one(
+    socket: &UdpSocket,
+    octets: &[u8],
+    to: SocketAddr,
+    from: Option<IpAddr>,
+) -> io::Result<()> {
     let to = socket2::SockAddr::from(to);
     let mut place = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
     let mut control = Control([0; CONTROL_OCTETS]);

@@ -8,15 +8,17 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock;
+use crate::daemon::express::{Misses, Started};
 use crate::daemon::lane::{Fast, Lane};
-use crate::daemon::listener::batch::{Batch, DATAGRAMS, prepare, send_one};
-use crate::daemon::resolver::{Begun, Resolver};
+use crate::daemon::listener::batch::{Batch, DATAGRAMS, Outbox, prepare, send_one};
+use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
 use crate::engine::limits::{SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT, UDP_IN_FLIGHT_MAX};
 use crate::engine::query::{Header, Origin, Transport};
@@ -27,11 +29,27 @@ const WAKE_EVERY: Duration = Duration::from_millis(100);
 /// Batches still taken from a socket's queue after the stop, as in the portable engine.
 const BATCHES_AFTER_STOP: usize = 512;
 
-/// A datagram on its way to the slow lane.
-struct Slow {
-    message: Box<[u8]>,
-    origin: Origin,
-    came: Instant,
+/// What is on its way to the slow lane.
+enum Slow {
+    Datagram {
+        message: Box<[u8]>,
+        origin: Origin,
+        came: Instant,
+    },
+    /// A query that the lane has judged already.
+    Query(Box<Pending>),
+}
+
+/// What one thread of the fast lane has.
+struct Worker {
+    socket: Arc<UdpSocket>,
+    resolver: Arc<Resolver>,
+    queue: mpsc::Sender<Slow>,
+    lane: Lane,
+    misses: Misses,
+    batch: Batch,
+    outbox: Outbox,
+    out: Vec<u8>,
 }
 
 /// Serves one socket of an address's group on a thread of its own; `core` pins it.
@@ -51,7 +69,7 @@ pub(super) fn spawn(
         if let Some(core) = core {
             pin(core);
         }
-        serve(&socket, &resolver, &queue, &stop);
+        Worker::new(socket, resolver, queue).serve(&stop);
         // Dropped on a panic too: either way the thread is no more.
         drop(ended);
     })?;
@@ -68,56 +86,89 @@ fn pin(core: usize) {
     }
 }
 
-fn serve(socket: &UdpSocket, resolver: &Arc<Resolver>, queue: &mpsc::Sender<Slow>, stop: &CancellationToken) {
-    let mut lane = Lane::new(Arc::clone(resolver));
-    let mut batch = Batch::new();
-    let mut out = Vec::with_capacity(4096);
-    while !stop.is_cancelled() {
-        match batch.receive(socket, true) {
-            Ok(count) => take(&mut batch, count, &mut lane, resolver, queue, socket, &mut out),
-            Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            // An ICMP error of an earlier answer, or memory pressure: this socket is still good.
-            Err(why) => tracing::debug!(error = %why, "receiving failed"),
+impl Worker {
+    fn new(socket: Arc<UdpSocket>, resolver: Arc<Resolver>, queue: mpsc::Sender<Slow>) -> Worker {
+        Worker {
+            lane: Lane::new(Arc::clone(&resolver)),
+            misses: Misses::new(Arc::clone(&resolver)),
+            batch: Batch::new(),
+            outbox: Outbox::new(),
+            out: Vec::with_capacity(4096),
+            socket,
+            resolver,
+            queue,
         }
     }
-    // What the kernel queued before the stop is still answered, as far as a bound allows.
-    for _ in 0..BATCHES_AFTER_STOP {
-        let Ok(count) = batch.receive(socket, false) else { return };
-        take(&mut batch, count, &mut lane, resolver, queue, socket, &mut out);
+
+    fn serve(&mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            // While nothing is on its way upstream, clients alone are waited for.
+            let is_idle = self.misses.is_idle();
+            if !is_idle && !self.take_replies() {
+                continue;
+            }
+            match self.batch.receive(&self.socket, is_idle) {
+                Ok(count) => self.take(count),
+                Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                // An ICMP error of an earlier answer, or memory pressure: this socket is still good.
+                Err(why) => tracing::debug!(error = %why, "receiving failed"),
+            }
+        }
+        // What the kernel queued before the stop is still answered, as far as a bound allows.
+        for _ in 0..BATCHES_AFTER_STOP {
+            let Ok(count) = self.batch.receive(&self.socket, false) else { break };
+            self.take(count);
+        }
+        let (queue, resolver) = (&self.queue, &self.resolver);
+        self.misses.give_up_all(&mut |pending| leave(queue, resolver, Slow::Query(pending)));
+    }
+
+    /// Waits for servers and clients; whether a client said something.
+    fn take_replies(&mut self) -> bool {
+        let is_asked = self.misses.wait(&self.socket, clock::now(), WAKE_EVERY);
+        let (queue, resolver) = (&self.queue, &self.resolver);
+        let mut slow = |pending| leave(queue, resolver, Slow::Query(pending));
+        self.misses.take_replies(clock::now(), &mut self.outbox, &mut slow);
+        self.outbox.send(&self.socket);
+        is_asked
+    }
+
+    fn take(&mut self, count: usize) {
+        let now = clock::now();
+        let mut work = self.lane.begin(now);
+        for i in 0..count {
+            let Some(datagram) = self.batch.datagram(i) else { continue };
+            let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
+            let origin = Origin { source, local: datagram.local, transport: Transport::Udp };
+            // Of one that is cut nothing but the header is sure; as the portable engine does.
+            let octets = if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets };
+            let slow = match work.answer(octets, origin, &mut self.out) {
+                Fast::Answer => {
+                    self.batch.answer(i, &self.out);
+                    continue;
+                }
+                Fast::Silence => continue,
+                Fast::Slow => Slow::Datagram { message: octets.into(), origin, came: now },
+                Fast::Miss(pending) => match self.misses.start(pending, now) {
+                    Started::Here => continue,
+                    Started::Slow(pending) => Slow::Query(pending),
+                },
+            };
+            leave(&self.queue, &self.resolver, slow);
+        }
+        work.end(clock::now());
+        self.batch.send(&self.socket);
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn take(
-    batch: &mut Batch,
-    count: usize,
-    lane: &mut Lane,
-    resolver: &Arc<Resolver>,
-    queue: &mpsc::Sender<Slow>,
-    socket: &UdpSocket,
-    out: &mut Vec<u8>,
-) {
-    let now = clock::now();
-    let mut work = lane.begin(now);
-    for i in 0..count {
-        let Some(datagram) = batch.datagram(i) else { continue };
-        let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
-        let origin = Origin { source, local: datagram.local, transport: Transport::Udp };
-        // Of one that is cut nothing but the header is sure; as the portable engine does.
-        let octets = if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets };
-        match work.answer(octets, origin, out) {
-            Fast::Answer => batch.answer(i, out),
-            Fast::Silence => {}
-            Fast::Slow => {
-                let slow = Slow { message: octets.into(), origin, came: now };
-                if queue.try_send(slow).is_err() {
-                    resolver.metrics.limit_hit("slow_queue_max");
-                }
-            }
+/// Leaves work to the slow lane; the newest is shed when there is too much.
+fn leave(queue: &mpsc::Sender<Slow>, resolver: &Resolver, slow: Slow) {
+    if let Err(TrySendError::Full(slow) | TrySendError::Closed(slow)) = queue.try_send(slow) {
+        resolver.metrics.limit_hit("slow_queue_max");
+        if let Slow::Query(pending) = slow {
+            pending.shed();
         }
     }
-    work.end(clock::now());
-    batch.send(socket);
 }
 
 /// Answers what the lane left, in the order it came.
@@ -130,13 +181,20 @@ async fn slow_lane(
     let room = Arc::new(Semaphore::new(UDP_IN_FLIGHT_MAX));
     let mut taken = Vec::with_capacity(DATAGRAMS);
     while waiting.recv_many(&mut taken, DATAGRAMS).await > 0 {
-        for Slow { message, origin, came } in taken.drain(..) {
-            if clock::now().saturating_duration_since(came) > SLOW_QUEUE_WAIT {
-                // Whoever asked has asked again by now, or somebody else.
-                resolver.metrics.limit_hit("slow_queue_wait");
-                continue;
-            }
-            match resolver.begin(&message, origin) {
+        for slow in taken.drain(..) {
+            let (begun, origin) = match slow {
+                Slow::Query(pending) => {
+                    let origin = pending.origin();
+                    (Begun::Pending(pending), origin)
+                }
+                Slow::Datagram { came, .. } if clock::now().saturating_duration_since(came) > SLOW_QUEUE_WAIT => {
+                    // Whoever asked has asked again by now.
+                    resolver.metrics.limit_hit("slow_queue_wait");
+                    continue;
+                }
+                Slow::Datagram { message, origin, .. } => (resolver.begin(&message, origin), origin),
+            };
+            match begun {
                 Begun::Silence => {}
                 Begun::Answer(octets) => send(&socket, &octets, origin.source, origin.local),
                 Begun::Pending(pending) => {

@@ -2,7 +2,7 @@
 //!
 //! They know octets and addresses; what a message means is the [`resolver`](crate::daemon::resolver)'s.
 
-mod batch;
+pub(in crate::daemon) mod batch;
 mod batched;
 mod tcp;
 mod udp;

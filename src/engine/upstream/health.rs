@@ -27,7 +27,7 @@ const PATIENCE_UNKNOWN: Duration = Duration::from_millis(800);
 /// Added to twice the usual round trip before a server is called slow: jitter of a fast one is no reason. Chosen.
 const HEDGE_MARGIN: Duration = Duration::from_millis(50);
 /// One question in this many goes first to a server that is not the fastest, so that a faster one is noticed.
-const EXPLORE_ONE_IN: u64 = 32;
+pub const EXPLORE_ONE_IN: u64 = 32;
 
 /// What is known of one server.
 #[derive(Debug, Clone, Default)]
@@ -163,13 +163,18 @@ pub struct Candidate {
 impl Candidate {
     /// How long to wait for it before the next server is asked.
     pub fn patience(&self) -> Duration {
-        self.rtt.map_or(PATIENCE_UNKNOWN, |rtt| (rtt * 4).clamp(PATIENCE_MIN, PATIENCE_MAX))
+        patience(self.rtt)
     }
 
     /// After this long it is slow, and a second server may be asked beside it. Unknown for one that never answered.
     pub fn hedge_after(&self) -> Option<Duration> {
         self.rtt.map(|rtt| (rtt * 2 + HEDGE_MARGIN).min(PATIENCE_MAX))
     }
+}
+
+/// How long to wait for a server with this round trip before the next one is asked.
+pub fn patience(rtt: Option<Duration>) -> Duration {
+    rtt.map_or(PATIENCE_UNKNOWN, |rtt| (rtt * 4).clamp(PATIENCE_MIN, PATIENCE_MAX))
 }
 
 /// The group's servers in the order to ask them: tier by tier, a probe first, then by round trip; those in back-off
