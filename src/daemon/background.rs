@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::sync::oneshot;
 
-/// As nice as a thread can be: beside one that answers questions it gets one part in sixty of a core.
+/// As nice as a thread can be, where there is no better way to make way.
 const NICE: i32 = 19;
 
 /// Does `work` on a thread of its own. An error: it panicked, or there is no thread.
@@ -14,9 +14,22 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     std::thread::Builder::new().name("background".into()).spawn(move || {
         // For Linux a process number of zero is this thread. Should it fail, the work is done all the same.
         let _ = rustix::process::setpriority_process(None, NICE);
+        make_way();
         let _ = done.send(work());
     })?;
     waits.await.map_err(|_| io::Error::other("it broke off"))
+}
+
+/// SCHED_IDLE: this thread runs when no other wants to, and gives way at once when one does (sched(7)).
+fn make_way() {
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    // SAFETY: the kernel reads one `sched_param` from a place that is there. As a system call of its own, because musl's
+    // function does nothing.
+    unsafe {
+        let param = libc::sched_param { sched_priority: 0, ..std::mem::zeroed() };
+        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_IDLE, &raw const param);
+    }
 }
 
 #[cfg(test)]
@@ -30,5 +43,17 @@ mod tests {
         assert_eq!(run(nice).await.unwrap(), NICE);
         assert_eq!(nice(), before);
         assert!(run(|| panic!("on purpose")).await.is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn it_runs_when_nobody_else_wants_to() {
+        // The policy is the 41st field (proc_pid_stat(5)); the second may hold blanks.
+        let policy = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let rest = stat.rsplit_once(')').unwrap().1.to_owned();
+            rest.split_whitespace().nth(38).unwrap().to_owned()
+        };
+        assert_eq!((policy(), run(policy).await.unwrap()), ("0".to_owned(), libc::SCHED_IDLE.to_string()));
     }
 }

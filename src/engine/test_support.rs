@@ -219,6 +219,7 @@ impl Setup {
             upstreams: self.upstream_zones.into_iter().map(table).collect(),
             seed: HashSeed(1, 2),
             texts: None,
+            room: None,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::outcome::{Outcome, Updated};
 use super::schedule::{History, due_at};
 use super::{Offered, Sources};
 use crate::config::{ListUrl, Settings};
-use crate::daemon::clock;
+use crate::daemon::{background, clock};
 use crate::daemon::forwarder::tls;
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
@@ -271,7 +271,7 @@ impl Supply {
             Ok(Fetched::Published(published)) => {
                 let (sources, settings) = (Arc::clone(self.sources()), list.settings.clone());
                 let octets_max = self.limits.octets;
-                let taking = tokio::task::spawn_blocking(move || match fetch::open(&order, published, octets_max) {
+                let taking = background::run(move || match fetch::open(&order, published, octets_max) {
                     Ok(download) => sources.offer(&settings, download),
                     Err(why) => Offered::Refused(why),
                 });
@@ -340,7 +340,7 @@ impl Supply {
             }
             let count = *arrived.borrow_and_update();
             let reloader = Arc::clone(&self.reloader);
-            if let Err(why) = tokio::task::spawn_blocking(move || reloader.reload()).await {
+            if let Err(why) = background::run(move || reloader.reload()).await {
                 tracing::error!("a reload broke off: {why}");
             }
             self.taken_up.send_replace(count);

@@ -2,6 +2,7 @@
 
 use crate::engine::category::Layer;
 use crate::engine::gate::tree::{Marks, NameTree, Node, TreeKey};
+use crate::engine::gate::rules::Rules;
 use crate::engine::limits::POPULAR_NAMES_MAX;
 use crate::engine::list::{Effect, Reach, RuleSet};
 use crate::engine::name::Name;
@@ -127,7 +128,7 @@ impl Popularity {
         })
     }
 
-    pub(super) fn mark(&self, rules: &RuleSet, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
+    pub(super) fn mark(&self, rules: &dyn Rules, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
         self.tree.mark(rules, is_spared)
     }
 }

@@ -186,7 +186,7 @@ fn a_text_read_in_pieces_is_the_text_read_as_a_whole() {
         let options = ParseOptions { format, bare_reach: None };
         let rules = parse(text.as_bytes(), options).unwrap();
         let (pieces, whole) =
-            (Part::read_in_pieces(text.as_bytes(), options, guard, 100).unwrap(), Part::of(&rules, guard));
+            (read_in_pieces(text.as_bytes(), options, guard), Part::of(&rules, guard));
         assert_eq!((pieces.rules, &pieces.report, &pieces.spared), (whole.rules, &whole.report, &whole.spared));
         let octets = |part: Part| {
             let mut builder = Builder::new(SEED);

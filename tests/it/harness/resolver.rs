@@ -39,7 +39,7 @@ impl InProcess {
         write_files(directory.path(), files);
         let mut loader = Loader::new(Some(config_path(directory.path())));
         let Loaded { generation, settings, notes } =
-            loader.load(None, None, |_, _| {}).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+            loader.load(None, None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
         let bound = listener::bind(&settings.dns).unwrap();
         let own = bound.addresses();
         let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
