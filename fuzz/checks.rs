@@ -213,8 +213,16 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         browser_canaries: Vec::new(),
     };
     let lists = vec![LoadedList { settings, rules: ListRules::Read(Part::of(&rules, &|_| false)) }];
-    let inputs =
-        Inputs { generation: 1, policy, lists, built_in, upstreams: Vec::new(), seed: HashSeed(7, 8), texts: None, room: None };
+    let inputs = Inputs {
+        generation: 1,
+        policy,
+        lists,
+        built_in,
+        upstreams: Vec::new(),
+        seed: HashSeed(7, 8),
+        texts: None,
+        room: None,
+    };
     compile(inputs, None).expect("one small list fits").0
 }
 

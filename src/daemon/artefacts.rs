@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::built_in;
 use crate::config::{Version, read_steady};
+use crate::daemon::background;
 use crate::daemon::mapped;
-use crate::daemon::spool::{self, Served, Spool};
 use crate::daemon::sources::{Lines, source_text};
+use crate::daemon::spool::{self, Served, Spool};
 use crate::engine::compile::{CompiledSettings, ListSettings, ListSource};
 use crate::engine::compiled::{self, Compiled, CompiledList, Encoded, Sum};
 use crate::engine::limits::COMPILED_FILE_OCTETS_MAX;
@@ -94,6 +95,7 @@ impl Artefacts {
     }
 
     fn read(&self, path: &Path) -> Result<(Compiled, Option<PathBuf>), String> {
+        background::make_way();
         let Some(directory) = &self.directory else {
             let octets = read_steady(path, COMPILED_FILE_OCTETS_MAX).map_err(|why| why.to_string())?;
             let mut sum = Sum::default();
@@ -143,9 +145,9 @@ impl Artefacts {
         // Not synced: after a loss of power its sum is wrong, and the lists are read.
         let kept = match made.filter(is_of_it) {
             Some(made) => finish_made(&path, made, layer, lists, key),
-            None => compiled::encode(layer, lists, key).map_err(io::Error::other).and_then(|encoded| {
-                write_beside(&path, 0o600, false, |file| write_encoded(file, &encoded))
-            }),
+            None => compiled::encode(layer, lists, key)
+                .map_err(io::Error::other)
+                .and_then(|encoded| write_beside(&path, 0o600, false, |file| write_encoded(file, &encoded))),
         };
         let opened = kept
             .map_err(|why| why.to_string())

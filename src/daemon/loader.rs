@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::artefacts::{self, Artefacts, Taken};
+use crate::daemon::background;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
 use crate::daemon::gates::Gates;
 use crate::daemon::learner;
@@ -212,6 +213,9 @@ impl Loader {
             texts: texts_kept,
             room: Some(room),
         };
+        if inputs.lists.iter().any(|list| matches!(list.rules, ListRules::Read(_))) {
+            background::make_way();
+        }
         progress.compiles(inputs.lists.iter().map(|list| list.rules.count()).sum());
         let in_use = inputs.texts.clone().or_else(|| previous.and_then(|generation| generation.snapshot.texts.clone()));
         let (mut snapshot, report) =

@@ -54,11 +54,7 @@ pub struct Started {
 ///
 /// # Errors
 /// Everything that stops a start, each in a sentence: configuration, lists, addresses.
-pub async fn run(
-    options: Options,
-    progress: Arc<Progress>,
-    ready: impl FnOnce(&Started),
-) -> Result<(), Vec<String>> {
+pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&Started)) -> Result<(), Vec<String>> {
     memory::settle();
     let began = clock::now();
     // Registered first: a signal that arrives while lists load is not lost, nor does it kill us.
@@ -70,8 +66,7 @@ pub async fn run(
     let embedded = options.config.is_none();
     let mut loader = Loader::new(options.config).keeping_state().telling(progress);
     let loading = tokio::task::spawn_blocking(move || {
-        let loaded =
-            check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None));
+        let loaded = check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None));
         memory::give_back();
         (loader, loaded)
     });
@@ -112,6 +107,7 @@ pub async fn run(
     // Nobody waited for the disk before the first answer.
     let keeping = Arc::clone(reloader.sources());
     tokio::spawn(background::run(move || {
+        background::make_way();
         keeping.in_force_now(&taken);
         drop(taken);
         memory::give_back();

@@ -39,7 +39,8 @@ pub fn nameless(directory: &Path) -> io::Result<File> {
 /// Removes what a crash left.
 pub fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some(LEFT_OVER.as_ref())) {
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some(LEFT_OVER.as_ref()))
+    {
         let _ = fs::remove_file(path);
     }
 }

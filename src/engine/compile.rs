@@ -12,8 +12,8 @@ use crate::engine::gate::GateSettings;
 use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::matcher::room::Room;
+use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
@@ -267,7 +267,8 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         return Err(CompileError::TooManyProfiles(policy.profiles.len()));
     }
     let mut report = CompileReport::default();
-    let Configured { lists: configured, layers, texts } = place_configured(lists, texts, Ground { seed, room }, previous, &mut report)?;
+    let Configured { lists: configured, layers, texts } =
+        place_configured(lists, texts, Ground { seed, room }, previous, &mut report)?;
     // Hashed as the layer that is asked beside it, so that both are asked with one hash.
     let seed = texts.as_ref().or(layers.first().map(|placed| &placed.layer)).map_or(seed, |layer| layer.names.seed());
     let (mut security, mut always) = (ListSet::default(), ListSet::default());

@@ -8,11 +8,13 @@ use std::path::Path;
 
 use super::text::{Text, Writer};
 use crate::config::{list_parts, read_steadily};
+use crate::daemon::background;
 use crate::daemon::sources::inflate::unpacked;
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX, LIST_PARTS_MAX};
 
 /// Reads what a list's path stands for. What is long goes to a file in `scratch`.
 pub fn read(path: &Path, scratch: &Path) -> Result<Text, String> {
+    background::make_way();
     let Some(parts) = list_parts(path) else {
         return read_steadily(path, LIST_FILE_OCTETS_MAX, |from| {
             let mut writer = Writer::new(scratch);
@@ -74,9 +76,18 @@ pub fn shown(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::list::Format;
+    use crate::daemon::sources::reading::rules;
+    use crate::engine::list::{Format, ParseOptions, RuleSet};
 
     const AUTO: ParseOptions = ParseOptions { format: Format::Auto, bare_reach: None };
+
+    fn scratch() -> &'static Path {
+        Path::new("/nonexistent")
+    }
+
+    fn parsed(path: &Path) -> Result<RuleSet, String> {
+        rules(&read(path, scratch())?, AUTO)
+    }
 
     #[test]
     fn the_files_of_a_directory_are_one_list_and_lines_know_their_file() {
@@ -84,7 +95,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.txt"), "# one\none.example.com\nnot a name\n").unwrap();
         std::fs::write(at("b.txt"), "0.0.0.0 two.example.com\n0.0.0.0 three.example.com").unwrap();
-        let rules = read(folder.path()).unwrap().parse(AUTO).unwrap();
+        let rules = parsed(folder.path()).unwrap();
         assert_eq!((rules.rule_count(), rules.report.lines, rules.report.format), (3, 5, None));
         let names = |name: &str| at(name).display().to_string();
         let (a, b) = (names("a.txt"), names("b.txt"));
@@ -93,16 +104,16 @@ mod tests {
         assert_eq!(rules.report.shown[0].line, 3);
 
         std::fs::write(at("c.txt"), "<!doctype html>\n<html></html>\n").unwrap();
-        let error = read(folder.path()).unwrap().parse(AUTO).unwrap_err();
+        let error = parsed(folder.path()).unwrap_err();
         assert!(error.starts_with(&format!("{}: it is a web page", names("c.txt"))), "{error}");
     }
 
     #[test]
     fn nothing_at_all_is_no_list() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(read(folder.path()).err().unwrap(), "no file is there");
-        assert!(read(&folder.path().join("*.txt")).is_err());
-        assert!(read(&folder.path().join("a.txt")).is_err());
+        assert_eq!(read(folder.path(), scratch()).err().unwrap(), "no file is there");
+        assert!(read(&folder.path().join("*.txt"), scratch()).is_err());
+        assert!(read(&folder.path().join("a.txt"), scratch()).is_err());
     }
 
     #[test]

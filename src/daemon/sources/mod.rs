@@ -165,11 +165,7 @@ impl Sources {
     }
 
     /// Loads every list.
-    pub fn load(
-        &self,
-        lists: &[ListSettings],
-        reading: &Reading<'_>,
-    ) -> Load {
+    pub fn load(&self, lists: &[ListSettings], reading: &Reading<'_>) -> Load {
         let mut load = Load::default();
         // Lists that left the configuration are forgotten, and their memory with them.
         self.memory().retain(|name, _| lists.iter().any(|l| &l.name == name));
@@ -210,23 +206,25 @@ impl Sources {
     /// that are to be kept are kept now. Blocks.
     pub fn in_force_now(&self, taken: &[(String, Arc<Part>)]) {
         for (name, part) in taken {
-            let unkept = {
-                let mut memory = self.memory();
-                let Some(good) = memory.get_mut(name) else { continue };
-                if !good.part.as_ref().is_some_and(|known| Arc::ptr_eq(known, part)) {
-                    continue;
-                }
-                good.part = None;
-                good.unkept.take().zip(good.text.clone())
-            };
-            if let Some((mut record, text)) = unkept
-                && let Some(store) = self.own_store()
-                && note_unkept(name, store.put(name, &mut record, &text))
-                && let Some(good) = self.memory().get_mut(name)
-                && good.text.as_ref().is_some_and(|known| Arc::ptr_eq(known, &text))
+            if let Some(good) = self.memory().get_mut(name)
+                && good.part.as_ref().is_some_and(|known| Arc::ptr_eq(known, part))
             {
-                good.text = None;
+                good.part = None;
             }
+            self.keep(name);
+        }
+    }
+
+    /// Writes a text that the store does not have yet.
+    fn keep(&self, list: &str) {
+        let unkept = self.memory().get_mut(list).and_then(|good| good.unkept.take().zip(good.text.clone()));
+        if let Some((mut record, text)) = unkept
+            && let Some(store) = self.own_store()
+            && note_unkept(list, store.put(list, &mut record, &text))
+            && let Some(good) = self.memory().get_mut(list)
+            && good.text.as_ref().is_some_and(|known| Arc::ptr_eq(known, &text))
+        {
+            good.text = None;
         }
     }
 
@@ -302,12 +300,7 @@ impl Sources {
     }
 
     /// The list as it is now, from memory when nothing about it changed.
-    fn refresh(
-        &self,
-        settings: &ListSettings,
-        reading: &Reading<'_>,
-        seen: &mut Versions,
-    ) -> Result<Good, Stuck> {
+    fn refresh(&self, settings: &ListSettings, reading: &Reading<'_>, seen: &mut Versions) -> Result<Good, Stuck> {
         let known = self.memory().get(&settings.name).cloned();
         // What is kept was made with these.
         let known = known.filter(|good| {
@@ -338,13 +331,15 @@ impl Sources {
                     None => self.read_file(settings, path, version, reading),
                 }
             }
-            ListSource::Url(_) => match self.reconsidered(settings, reading).or(known).or_else(|| self.stored(settings, reading)) {
-                Some(good) => Ok(good),
-                None => match self.gates.of(&settings.name).held {
-                    Some(held) => Err(Stuck::Held(Box::new(held))),
-                    None => Err(Stuck::Bad("it has not been fetched yet".to_owned())),
-                },
-            },
+            ListSource::Url(_) => {
+                match self.reconsidered(settings, reading).or(known).or_else(|| self.stored(settings, reading)) {
+                    Some(good) => Ok(good),
+                    None => match self.gates.of(&settings.name).held {
+                        Some(held) => Err(Stuck::Held(Box::new(held))),
+                        None => Err(Stuck::Bad("it has not been fetched yet".to_owned())),
+                    },
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::text::{self, Text};
+use crate::daemon::background;
 use crate::daemon::progress::Progress;
 use crate::engine::compile::ListSettings;
 use crate::engine::list::{Manner, ParseOptions, RuleSet, parse};
@@ -48,6 +49,7 @@ struct Piece {
 /// # Errors
 /// Why it is no list, or cannot be read.
 pub fn read(text: &Text, settings: &ListSettings, reading: &Reading<'_>) -> Result<Part, String> {
+    background::make_way();
     reading.progress.reads(text.octets);
     let mut parts = text.parts.iter();
     if !text.is_group {

@@ -272,8 +272,7 @@ impl Record {
     /// Fills in what a text tells.
     pub fn describe(&mut self, text: &Text) {
         let parts = text.parts.iter().filter(|_| text.is_group);
-        self.parts =
-            parts.map(|part| PartRecord { name: part.name.clone(), octets: part.end - part.start }).collect();
+        self.parts = parts.map(|part| PartRecord { name: part.name.clone(), octets: part.end - part.start }).collect();
         self.octets = text.octets;
         self.sha256 = text.sha256.clone();
     }

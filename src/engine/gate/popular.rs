@@ -1,8 +1,8 @@
 //! Names that a list should not begin to block: our own, and those of a ranked file that the operator points to.
 
 use crate::engine::category::Layer;
-use crate::engine::gate::tree::{Marks, NameTree, Node, TreeKey};
 use crate::engine::gate::rules::Rules;
+use crate::engine::gate::tree::{Marks, NameTree, Node, TreeKey};
 use crate::engine::limits::POPULAR_NAMES_MAX;
 use crate::engine::list::{Effect, Reach, RuleSet};
 use crate::engine::name::Name;
