@@ -9,7 +9,9 @@ pub mod fetch;
 mod files;
 pub mod inflate;
 mod names;
+mod offered;
 pub mod outcome;
+mod problem;
 mod reading;
 mod review;
 pub mod schedule;
@@ -20,13 +22,13 @@ mod verify;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::built_in;
 use crate::config::{Version, Versions};
 use crate::daemon::clock;
-use crate::daemon::gates::{Gates, Held};
-use crate::daemon::progress::Progress;
+use crate::daemon::gates::Gates;
 use crate::daemon::spool::{Spool, SpoolRoom};
 use crate::engine::compile::{Home, ListRules, ListSettings, ListSource, LoadedList};
 use crate::engine::compiled::Compiled;
@@ -36,9 +38,11 @@ use crate::engine::matcher::Part;
 use crate::engine::matcher::room::Room;
 use crate::engine::verdict::ListId;
 
+pub use offered::Offered;
+pub use problem::{ListProblem, file_problem};
 pub use review::Diff;
 
-use fetch::Download;
+use problem::{Stuck, problem};
 use store::{Record, Store};
 use text::Text;
 
@@ -79,19 +83,11 @@ struct Good {
     warnings: Vec<HoldReason>,
 }
 
-/// Why a list is not at the version that came.
-enum Stuck {
-    /// It is no good list.
-    Bad(String),
-    /// It waits for a person.
-    Held(Box<Held>),
-}
+/// Octets of a text that one thread reads as fast as several. Chosen.
+const SHORT_MAX: u64 = 2 << 20;
 
-impl From<String> for Stuck {
-    fn from(why: String) -> Stuck {
-        Stuck::Bad(why)
-    }
-}
+/// A list's version, and why it is not the one that came.
+type Looked = (Option<Good>, Option<Stuck>);
 
 /// Where the lines of a list in force are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,18 +99,6 @@ pub enum Lines {
     Stored(PathBuf),
     /// Nowhere any more.
     Gone,
-}
-
-/// A list that could not be read now.
-#[derive(Debug, Clone)]
-pub struct ListProblem {
-    pub list: String,
-    /// The thing, the reason, and what is in force instead.
-    pub message: String,
-    /// It has no good version and is required: nothing may go into force without it.
-    pub fatal: bool,
-    /// It is to be fetched, is required and has never come: this node should draw no traffic yet.
-    pub unready: bool,
 }
 
 /// Everything that was loaded for one generation.
@@ -136,19 +120,6 @@ pub struct Load {
 /// What a load took out of memory, for [`Sources::in_force_now`].
 pub type Taken = Vec<(String, Arc<Part>)>;
 
-/// What became of a fetched text.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Offered {
-    /// It is the version in force.
-    Same,
-    /// It goes into force with the next load.
-    New { rules: usize },
-    /// A gate holds it: why.
-    Held(String),
-    /// It is no good list: why.
-    Refused(String),
-}
-
 impl Sources {
     pub fn new(gates: Gates) -> Sources {
         Sources {
@@ -169,19 +140,12 @@ impl Sources {
         let mut load = Load::default();
         // Lists that left the configuration are forgotten, and their memory with them.
         self.memory().retain(|name, _| lists.iter().any(|l| &l.name == name));
-        for (i, settings) in lists.iter().enumerate() {
-            reading.progress.list(&settings.name, i + 1, lists.len());
-            let good = match self.refresh(settings, reading, &mut load.seen) {
-                Ok(good) => good,
-                Err(why) => {
-                    let kept = self.remembered(settings, reading);
-                    load.problems.push(problem(settings, &why, kept.is_some()));
-                    match kept {
-                        Some(good) => good,
-                        None => continue,
-                    }
-                }
-            };
+        let seen = Mutex::default();
+        let looked = self.look_at(lists, reading, &seen);
+        load.seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (settings, (good, stuck)) in lists.iter().zip(looked) {
+            load.problems.extend(stuck.map(|why| problem(settings, &why, good.is_some())));
+            let Some(good) = good else { continue };
             let warned = good.warnings.iter().map(|warning| (settings.name.clone(), warning.to_string()));
             load.warnings.extend(warned);
             load.read_at.insert(settings.name.clone(), good.read_at);
@@ -200,6 +164,38 @@ impl Sources {
             store.forget_others(&names, clock::unix_secs());
         }
         load
+    }
+
+    /// Every list as it is now, or its last good version and why it is that: short ones side by side, a long one by
+    /// several.
+    fn look_at(&self, lists: &[ListSettings], reading: &Reading<'_>, seen: &Mutex<Versions>) -> Vec<Looked> {
+        let look = |i: usize, reading: &Reading<'_>| {
+            let settings = &lists[i];
+            reading.progress.list(&settings.name, i + 1, lists.len());
+            match self.refresh(settings, reading, seen) {
+                Ok(good) => (Some(good), None),
+                Err(why) => (self.remembered(settings, reading), Some(why)),
+            }
+        };
+        let (short, long): (Vec<usize>, Vec<usize>) =
+            (0..lists.len()).partition(|&i| reading.threads > 1 && is_short(&lists[i].source));
+        let next = AtomicUsize::new(0);
+        let alone = Reading { threads: 1, ..reading.clone() };
+        let work = || {
+            let turns = std::iter::from_fn(|| short.get(next.fetch_add(1, Ordering::Relaxed)));
+            turns.map(|&i| (i, look(i, &alone))).collect::<Vec<_>>()
+        };
+        let mut looked: Vec<(usize, Looked)> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..reading.threads.min(short.len())).map(|_| scope.spawn(work)).collect();
+            let mut looked = work();
+            for other in others {
+                looked.extend(other.join().unwrap_or_else(|why| std::panic::resume_unwind(why)));
+            }
+            looked
+        });
+        looked.extend(long.into_iter().map(|i| (i, look(i, reading))));
+        looked.sort_by_key(|&(i, _)| i);
+        looked.into_iter().map(|(_, looked)| looked).collect()
     }
 
     /// What a load took is in the snapshot in force, so it need not be held here too; what came since then is not. Texts
@@ -300,7 +296,7 @@ impl Sources {
     }
 
     /// The list as it is now, from memory when nothing about it changed.
-    fn refresh(&self, settings: &ListSettings, reading: &Reading<'_>, seen: &mut Versions) -> Result<Good, Stuck> {
+    fn refresh(&self, settings: &ListSettings, reading: &Reading<'_>, seen: &Mutex<Versions>) -> Result<Good, Stuck> {
         let known = self.memory().get(&settings.name).cloned();
         // What is kept was made with these.
         let known = known.filter(|good| {
@@ -321,8 +317,12 @@ impl Sources {
             ListSource::File(path) => {
                 // Looked at before it is read, so that a change meanwhile is seen. Two lists of one file: the earlier look
                 // is the safe one.
-                let version = Version::of_list(path);
-                seen.entry(path.clone()).or_insert_with(|| version.clone());
+                let version = {
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    let version = Version::of_list(path);
+                    seen.entry(path.clone()).or_insert_with(|| version.clone());
+                    version
+                };
                 match known.filter(|good| good.lines == Lines::Files(version.clone())) {
                     Some(good) => {
                         self.withdraw(&settings.name);
@@ -362,87 +362,6 @@ impl Sources {
         // The store writes it down when it is in force: nobody waits for the disk before that.
         good.unkept = self.own_store().map(|_| record);
         Ok(self.warned(settings, good, warnings))
-    }
-
-    /// Takes a fetched text, if it is a good version of the list. Blocks.
-    pub fn offer(&self, settings: &ListSettings, download: Download) -> Offered {
-        let Download { text, published_sha256, etag, last_modified } = download;
-        let text = match Text::of(&text, self.scratch()) {
-            Ok(text) => Arc::new(text),
-            Err(why) => return Offered::Refused(format!("it cannot be put aside: {why}")),
-        };
-        let progress = Progress::default();
-        let reading = Reading { threads: 1, room: self.room(), progress: &progress };
-        let known = self.fetched(settings);
-        let is_same = |good: &Good| {
-            let record = good.record.as_ref();
-            good.options == settings.options && record.is_some_and(|r| r.sha256 == text.sha256)
-        };
-        let now = clock::unix_secs();
-        if let Some(Good { record: Some(record), .. }) = known.filter(is_same) {
-            // What waited is not what the publisher gives any more.
-            self.withdraw(&settings.name);
-            let record = Record { etag, last_modified, published_sha256: Some(published_sha256), ..record };
-            self.note(settings, Record { checked_at: now, source: source_text(&settings.source), ..record });
-            return Offered::Same;
-        }
-        let part = match reading::read(&text, settings, &reading) {
-            Ok(part) => part,
-            Err(why) => return Offered::Refused(why),
-        };
-        let record = new_record(settings, &part, now);
-        let mut record = Record { published_sha256: Some(published_sha256), etag, last_modified, ..record };
-        record.describe(&text);
-        if let Err(held) = self.admit(settings, Supply::Fetched, &record, &text, &part, &reading) {
-            return Offered::Held(held.to_string());
-        }
-        let good = self.accept(settings, record, &text, part);
-        Offered::New { rules: good.rule_count }
-    }
-
-    /// Makes a fetched version the list's; it goes into force with the next load.
-    fn accept(&self, settings: &ListSettings, mut record: Record, text: &Arc<Text>, part: Part) -> Good {
-        let kept = self.own_store().filter(|store| {
-            // Before anything else: what was fetched should not have to be fetched again.
-            note_unkept(&settings.name, store.put(&settings.name, &mut record, text))
-        });
-        let lines = kept.map_or(Lines::Gone, |store| Lines::Stored(store.path(&settings.name, &record)));
-        let is_kept = kept.is_some();
-        let mut good = self.remember(settings, part, record.read_at, lines, Some(record));
-        if !is_kept {
-            good.text = Some(Arc::clone(text));
-            self.memory().insert(settings.name.clone(), good.clone());
-        }
-        good
-    }
-
-    /// The server says that the version we have is the current one. Blocks.
-    pub fn confirm(&self, settings: &ListSettings) {
-        if let Some(Good { record: Some(record), .. }) = self.fetched(settings) {
-            self.withdraw(&settings.name);
-            self.note(settings, Record { checked_at: clock::unix_secs(), ..record });
-        }
-    }
-
-    /// What is known of the version of a fetched list that we have, if it is from this URL and read as it should be.
-    pub fn record(&self, settings: &ListSettings) -> Option<Record> {
-        let good = self.fetched(settings).filter(|good| good.options == settings.options)?;
-        good.record.filter(|record| record.source == source_text(&settings.source))
-    }
-
-    fn fetched(&self, settings: &ListSettings) -> Option<Good> {
-        self.memory().get(&settings.name).cloned()
-    }
-
-    fn note(&self, settings: &ListSettings, record: Record) {
-        if let Some(store) = self.own_store() {
-            note_unkept(&settings.name, store.note(&settings.name, &record));
-        }
-        if let Some(good) = self.memory().get_mut(&settings.name) {
-            good.source = settings.source.clone();
-            good.read_at = record.checked_at;
-            good.record = Some(record);
-        }
     }
 
     fn remember(
@@ -522,34 +441,13 @@ impl Sources {
     }
 }
 
-/// What is told of a compiled file that cannot be taken.
-pub fn file_problem(list: &str, file: &Path, why: &str, is_kept: bool, required: bool) -> ListProblem {
-    let (instead, fatal) = match (is_kept, required) {
-        (true, _) => ("; its last good version stays in force", false),
-        (false, true) => ("; it has no good version and is required", true),
-        (false, false) => ("; it has no good version and holds nothing (required = false)", false),
-    };
-    let message = format!("list `{list}` ({}): {why}{instead}", file.display());
-    ListProblem { list: list.to_owned(), message, fatal, unready: false }
-}
-
-/// What is told of a list that is not at the version that came.
-fn problem(settings: &ListSettings, stuck: &Stuck, is_kept: bool) -> ListProblem {
-    let is_url = matches!(settings.source, ListSource::Url(_));
-    let is_held = matches!(stuck, Stuck::Held(_));
-    let (instead, fatal, unready) = match (is_kept, is_held || is_url, settings.required) {
-        (true, ..) => ("; its last good version stays in force", false, false),
-        (false, true, true) => ("; until it is, it holds nothing and this node is not ready", false, true),
-        (false, true, false) => ("; until it is, it holds nothing (required = false)", false, false),
-        (false, false, true) => ("; it has no good version and is required", true, false),
-        (false, false, false) => ("; it has no good version and holds nothing (required = false)", false, false),
-    };
-    let why = match stuck {
-        Stuck::Bad(why) => why.clone(),
-        Stuck::Held(held) => format!("{held}; it waits to be approved (`lachan lists approve {}`)", settings.name),
-    };
-    let message = format!("list `{}` ({}): {why}{instead}", settings.name, source_text(&settings.source));
-    ListProblem { list: settings.name.clone(), message, fatal, unready }
+/// Whether a list is not worth several readers, as far as can be told beforehand.
+fn is_short(source: &ListSource) -> bool {
+    match source {
+        ListSource::BuiltIn(_) => true,
+        ListSource::File(path) => std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() < SHORT_MAX),
+        ListSource::Url(_) => false,
+    }
 }
 
 fn new_record(settings: &ListSettings, part: &Part, now: u64) -> Record {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::fetch::Download;
 use super::reading::Reading;
 use super::*;
+use crate::daemon::progress::Progress;
 use crate::engine::category::CategoryId;
 use crate::engine::gate::{GateSettings, TreeKey};
 use crate::engine::list::Format;
