@@ -38,7 +38,7 @@ pub fn make_way() {
     // SAFETY: the kernel reads one `sched_param` from a place that is there. As a system call of its own, because musl's
     // function does nothing.
     unsafe {
-        let param = libc::sched_param { sched_priority: 0, ..std::mem::zeroed() };
+        let param: libc::sched_param = std::mem::zeroed();
         libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_IDLE, &raw const param);
     }
 }

@@ -186,7 +186,7 @@ impl Growing for Written {
         self.file.write_all_at(octets, self.spool.head + at).map_err(lost)
     }
 
-    fn len(&self) -> u64 {
+    fn octets(&self) -> u64 {
         self.written + self.waiting.len() as u64
     }
 
@@ -227,10 +227,10 @@ mod tests {
         for octets in [&half[..], &half, b"end"] {
             growing.append(octets).unwrap();
         }
-        growing.read(growing.len() - 3, &mut octets).unwrap();
+        growing.read(growing.octets() - 3, &mut octets).unwrap();
         assert_eq!(&octets, b"end");
         growing.write(1, b"abc").unwrap();
-        let len = growing.len() as usize;
+        let len = growing.octets() as usize;
         let served = growing.serve().unwrap();
         let all = (*served).as_ref();
         assert_eq!((all.len(), &all[..5], &all[len - 3..]), (len, &b"\x07abc\x07"[..], &b"end"[..]));

@@ -42,6 +42,7 @@ impl House {
         let (settings, notes) = (loaded.settings, loaded.notes);
         let reloader =
             Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own, Duration::from_millis(1)));
+        reloader.sources().in_force_now(&loaded.taken);
         House { folder, resolver, reloader, stop: CancellationToken::new() }
     }
 

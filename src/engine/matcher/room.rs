@@ -29,7 +29,7 @@ pub trait Growing: Put {
     /// Writes over what is there.
     fn write(&mut self, at: u64, octets: &[u8]) -> Result<(), Lost>;
 
-    fn len(&self) -> u64;
+    fn octets(&self) -> u64;
 
     /// Nothing more comes: the octets as they are served from.
     fn serve(self: Box<Self>) -> Result<Box<dyn Octets>, Lost>;
@@ -59,7 +59,7 @@ impl Growing for Heap {
         Ok(())
     }
 
-    fn len(&self) -> u64 {
+    fn octets(&self) -> u64 {
         self.0.len() as u64
     }
 

@@ -83,7 +83,7 @@ pub(in crate::engine::matcher) fn build(
     let leaves = heads.len();
     let filter = make_filter(&*out, &heads, &encoder, NameHasher::new(seed), names)?;
     let mut nodes = Vec::new();
-    let root = write_nodes(heads, out.len() as usize - Header::OCTETS, &mut nodes);
+    let root = write_nodes(heads, out.octets() as usize - Header::OCTETS, &mut nodes);
     out.append(&nodes)?;
     drop(nodes);
 
@@ -133,7 +133,7 @@ fn make_filter(
     let (mut leaves, mut read) = (Vec::new(), 0);
     for len in heads.lens() {
         if leaves.len() - read < len {
-            let count = (out.len() - at).min(LEAVES_READ_OCTETS.max(len) as u64) as usize;
+            let count = (out.octets() - at).min(LEAVES_READ_OCTETS.max(len) as u64) as usize;
             leaves.resize(count, 0);
             out.read(at, &mut leaves)?;
             read = 0;

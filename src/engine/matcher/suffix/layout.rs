@@ -138,8 +138,8 @@ impl<'a> Sections<'a> {
     pub(super) fn copy(&mut self, section: Section, from: &dyn Growing) -> Result<(), Lost> {
         self.begin()?;
         let mut chunk = vec![0; COPY_OCTETS];
-        for at in (0..from.len()).step_by(COPY_OCTETS) {
-            let count = (from.len() - at).min(COPY_OCTETS as u64) as usize;
+        for at in (0..from.octets()).step_by(COPY_OCTETS) {
+            let count = (from.octets() - at).min(COPY_OCTETS as u64) as usize;
             from.read(at, &mut chunk[..count])?;
             self.out.append(&chunk[..count])?;
         }
@@ -148,15 +148,15 @@ impl<'a> Sections<'a> {
     }
 
     fn begin(&mut self) -> Result<(), Lost> {
-        let gap = self.out.len().next_multiple_of(ALIGN as u64) - self.out.len();
+        let gap = self.out.octets().next_multiple_of(ALIGN as u64) - self.out.octets();
         self.out.append(&[0; ALIGN][..gap as usize])?;
-        self.start = self.out.len();
+        self.start = self.out.octets();
         Ok(())
     }
 
     /// The section is what was appended since the last one.
     pub(super) fn end(&mut self, section: Section) {
-        self.sections[section as usize] = (self.start, self.out.len());
+        self.sections[section as usize] = (self.start, self.out.octets());
     }
 
     pub(super) fn finish(self) -> [(u64, u64); SECTIONS] {

@@ -29,7 +29,7 @@ impl PlacesBuilder {
     /// The names from here on are of the next leaf.
     pub(super) fn next_leaf(&mut self) -> Result<(), Lost> {
         self.end_leaf()?;
-        self.starts.extend_from_slice(&(self.out.len() as u32).to_le_bytes());
+        self.starts.extend_from_slice(&(self.out.octets() as u32).to_le_bytes());
         self.last_line = 0;
         Ok(())
     }
