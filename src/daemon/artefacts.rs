@@ -95,7 +95,7 @@ impl Artefacts {
     }
 
     fn read(&self, path: &Path) -> Result<(Compiled, Option<PathBuf>), String> {
-        background::make_way();
+        background::make_way_for(fs::metadata(path).map_or(0, |meta| meta.len()));
         let Some(directory) = &self.directory else {
             let octets = read_steady(path, COMPILED_FILE_OCTETS_MAX).map_err(|why| why.to_string())?;
             let mut sum = Sum::default();

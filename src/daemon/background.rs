@@ -25,6 +25,16 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     waits.await.map_err(|_| io::Error::other("it broke off"))
 }
 
+/// Octets from which work on them is heavy: some milliseconds. Chosen.
+const HEAVY_OCTETS: u64 = 1 << 20;
+
+/// As [`make_way`] when what follows has to do with so many octets that it is heavy.
+pub fn make_way_for(octets: u64) {
+    if octets >= HEAVY_OCTETS {
+        make_way();
+    }
+}
+
 /// What follows is heavy: from now on this thread runs when no other wants to, and gives way at once when one does
 /// (SCHED_IDLE, sched(7)). Does nothing on a thread that is not of [`run`].
 pub fn make_way() {

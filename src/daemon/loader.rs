@@ -35,6 +35,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where state is kept unless something says otherwise.
 const STATE_DIRECTORY: &str = "/var/lib/lachan";
 
+/// Rules from which making an index of them is heavy: some ten milliseconds. Chosen.
+const HEAVY_RULES: usize = 20_000;
+
 /// Threads that read lists at most: more wait for the disk, or for each other.
 const THREADS_MAX: usize = 8;
 
@@ -212,10 +215,12 @@ impl Loader {
             texts: texts_kept,
             room: Some(room),
         };
-        if inputs.lists.iter().any(|list| matches!(list.rules, ListRules::Read(_))) {
+        let read = inputs.lists.iter().map(|list| list.rules.count()).sum();
+        let before = previous.and_then(|generation| generation.snapshot.texts.as_ref());
+        if !load.taken.is_empty() && read + before.map_or(0, |texts| texts.names.rule_count()) >= HEAVY_RULES {
             background::make_way();
         }
-        progress.compiles(inputs.lists.iter().map(|list| list.rules.count()).sum());
+        progress.compiles(read);
         let in_use = inputs.texts.clone().or_else(|| previous.and_then(|generation| generation.snapshot.texts.clone()));
         let (mut snapshot, report) =
             compile(inputs, previous.map(|generation| &generation.snapshot)).map_err(|why| vec![why.to_string()])?;

@@ -130,6 +130,8 @@ impl Reloader {
 
     fn reload_with(&self, loader: &mut Loader) -> ReloadStatus {
         let started = clock::now();
+        // What the start left to be written down, before there is a version that follows it.
+        self.sources.keep_all();
         // The generation that this one follows; only who holds the loader may replace it.
         let previous = self.resolver.cell.load_full();
         let mut seen = config::look_again(&self.seen());
@@ -171,11 +173,12 @@ impl Reloader {
         let cache_size = generation.snapshot.cache.size;
         let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
+        // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.
+        self.sources.in_force_now(&taken);
         {
             let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
             self.swap(generation);
         }
-        self.sources.in_force_now(&taken);
         let number = self.resolver.cell.load().snapshot.generation;
         self.resolver.cache.set_size(cache_size);
         let result = if notes.problems.is_empty() { "ok" } else { "partial" };

@@ -107,7 +107,6 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     // Nobody waited for the disk before the first answer.
     let keeping = Arc::clone(reloader.sources());
     tokio::spawn(background::run(move || {
-        background::make_way();
         keeping.in_force_now(&taken);
         drop(taken);
         memory::give_back();

@@ -8,13 +8,11 @@ use std::path::Path;
 
 use super::text::{Text, Writer};
 use crate::config::{list_parts, read_steadily};
-use crate::daemon::background;
 use crate::daemon::sources::inflate::unpacked;
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX, LIST_PARTS_MAX};
 
 /// Reads what a list's path stands for. What is long goes to a file in `scratch`.
 pub fn read(path: &Path, scratch: &Path) -> Result<Text, String> {
-    background::make_way();
     let Some(parts) = list_parts(path) else {
         return read_steadily(path, LIST_FILE_OCTETS_MAX, |from| {
             let mut writer = Writer::new(scratch);

@@ -58,6 +58,8 @@ pub struct Sources {
     waiting: Mutex<HashMap<String, (Record, Arc<Text>)>>,
     /// Where scratch files are made.
     scratch: OnceLock<PathBuf>,
+    /// Held by whoever writes texts to the store.
+    keeping: Mutex<()>,
 }
 
 /// A version of a list that could be read.
@@ -128,6 +130,7 @@ impl Sources {
             gates,
             waiting: Mutex::default(),
             scratch: OnceLock::new(),
+            keeping: Mutex::default(),
         }
     }
 
@@ -198,8 +201,8 @@ impl Sources {
         looked.into_iter().map(|(_, looked)| looked).collect()
     }
 
-    /// What a load took is in the snapshot in force, so it need not be held here too; what came since then is not. Texts
-    /// that are to be kept are kept now. Blocks.
+    /// What a load took is in the snapshot in force, or is about to be, so it need not be held here too; what came since
+    /// then is not. Texts that are to be kept are kept now. Blocks.
     pub fn in_force_now(&self, taken: &[(String, Arc<Part>)]) {
         for (name, part) in taken {
             if let Some(good) = self.memory().get_mut(name)
@@ -207,20 +210,25 @@ impl Sources {
             {
                 good.part = None;
             }
-            self.keep(name);
         }
+        self.keep_all();
     }
 
-    /// Writes a text that the store does not have yet.
-    fn keep(&self, list: &str) {
-        let unkept = self.memory().get_mut(list).and_then(|good| good.unkept.take().zip(good.text.clone()));
-        if let Some((mut record, text)) = unkept
-            && let Some(store) = self.own_store()
-            && note_unkept(list, store.put(list, &mut record, &text))
-            && let Some(good) = self.memory().get_mut(list)
-            && good.text.as_ref().is_some_and(|known| Arc::ptr_eq(known, &text))
-        {
-            good.text = None;
+    /// Writes texts that the store does not have yet. When this returns, nobody else is at it either. Blocks.
+    pub fn keep_all(&self) {
+        let Some(store) = self.own_store() else { return };
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: Vec<String> =
+            self.memory().iter().filter(|(_, good)| good.unkept.is_some()).map(|(list, _)| list.clone()).collect();
+        for list in waiting {
+            let unkept = self.memory().get_mut(&list).and_then(|good| good.unkept.take().zip(good.text.clone()));
+            if let Some((mut record, text)) = unkept
+                && note_unkept(&list, store.put(&list, &mut record, &text))
+                && let Some(good) = self.memory().get_mut(&list)
+                && good.text.as_ref().is_some_and(|known| Arc::ptr_eq(known, &text))
+            {
+                good.text = None;
+            }
         }
     }
 

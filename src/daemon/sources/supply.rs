@@ -272,7 +272,7 @@ impl Supply {
                 let (sources, settings) = (Arc::clone(self.sources()), list.settings.clone());
                 let octets_max = self.limits.octets;
                 let taking = background::run(move || {
-                    background::make_way();
+                    background::make_way_for(published.octets());
                     match fetch::open(&order, published, octets_max) {
                         Ok(download) => sources.offer(&settings, download),
                         Err(why) => Offered::Refused(why),

@@ -27,7 +27,7 @@ impl Sources {
     /// Loads and keeps what came, but puts nothing into force.
     fn load_all(&self, lists: &[ListSettings]) -> Load {
         let load = self.load(lists, &Reading { threads: 2, room: self.room(), progress: &Progress::default() });
-        load.taken.iter().for_each(|(list, _)| self.keep(list));
+        self.keep_all();
         load
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use ring::digest::{Context, SHA256};
 
 use super::verify::hex;
-use crate::daemon::spool;
+use crate::daemon::{background, spool};
 
 /// Octets of a text that is held. Chosen: most lists of the world.
 const HELD_MAX: usize = 1 << 20;
@@ -175,6 +175,7 @@ impl<'a> Writer<'a> {
         self.sum.update(octets);
         let at = self.octets;
         self.octets += octets.len() as u64;
+        background::make_way_for(self.octets);
         if self.is_kept {
             return Ok(());
         }
