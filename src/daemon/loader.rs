@@ -19,7 +19,7 @@ use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::supply::Supplies;
 use crate::daemon::sources::{Lines, ListProblem, Reading, Sources, Taken};
 use crate::daemon::spool::SpoolRoom;
-use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListRules, ListSettings, ListSource, Policy, compile};
+use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSettings, ListSource, Policy, compile};
 
 use crate::engine::gate::TreeKey;
 use crate::engine::list::{Reach, own_entry};
