@@ -58,7 +58,7 @@ fn load() -> Bench {
     std::fs::write(directory.path().join("big.txt"), &text).expect("room for the list");
     let config = directory.path().join("bench.toml");
     std::fs::write(&config, CONFIG).expect("room for the configuration");
-    let loaded = Loader::new(Some(config)).load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+    let loaded = Loader::new(Some(config)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
     let generation = loaded.generation;
     let client = generation.snapshot.clients.identify(LOOPBACK);
     let lines: Vec<&[u8]> = text.split(|&octet| octet == b'\n').collect();

@@ -9,10 +9,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lachan::daemon::reload::Loader;
 use lachan::engine::list::{Format, ParseOptions, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
+use lachan::engine::policy::{self, QueryVerdict};
+use lachan::engine::query::{CLASS_IN, Question, RecordType};
 use lachan::engine::verdict::ListId;
 use names::{Lcg, list_text};
 
@@ -94,6 +97,47 @@ fn lists(c: &mut Criterion) {
     group.finish();
 }
 
+/// Does a question cost more where there are more profiles? Speed of light: no — the name is looked up once, and a profile
+/// is a mask over what that found.
+fn profiles(c: &mut Criterion) {
+    let text: String = (0..50_000).map(|i| format!("listed-{i}.example.net\n")).collect();
+    let mut group = c.benchmark_group("profiles");
+    for count in [1, 30, 300, 3_000] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(directory.path().join("list.txt"), &text).expect("room for the list");
+        // The first 300 have a list of their own as well, more than which one index does not hold.
+        let profile = |i: usize| {
+            let deny = if i < 300 { format!("deny = [\"denied-{i}.example.net\"]\n") } else { String::new() };
+            let octets = format!("10.{}.{}.0/24", i / 256, i % 256);
+            format!(
+                "[profile.p{i}]\nblock = [\"adult\"]\n{deny}[client.c{i}]\nnetworks = [\"{octets}\"]\nprofile = \"p{i}\"\n"
+            )
+        };
+        let head = "[listen]\nadmin = \"off\"\n[[upstream]]\nservers = [\"udp://127.0.0.1:9\"]\n";
+        let list = "[list.l]\ncategory = \"adult\"\nfile = \"list.txt\"\n";
+        let config = directory.path().join("bench.toml");
+        std::fs::write(&config, [head, list, &(0..count).map(profile).collect::<String>()].concat())
+            .expect("room for it");
+        let loaded = Loader::new(Some(config)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
+        let snapshot = loaded.generation.snapshot;
+        let mut asked = 0;
+        let mut ask = || {
+            asked += 1;
+            let i = asked % count;
+            let client =
+                snapshot.clients.identify(std::net::Ipv4Addr::new(10, (i / 256) as u8, (i % 256) as u8, 9).into());
+            let text = if asked % 4 == 0 { "www.listed-" } else { "www.not-listed-" };
+            let qname = Name::from_text(&format!("{text}{}.example.net", asked % 50_000)).expect("a name");
+            let question = Question { qname, qtype: RecordType::A, qclass: CLASS_IN };
+            matches!(policy::on_query(&snapshot, client, &question, &mut ()), QueryVerdict::Block(_))
+                == (asked % 4 == 0)
+        };
+        assert!((0..50_000).all(|_| ask()), "{count}: a verdict is wrong");
+        group.bench_function(format!("{count}"), |b| b.iter(&mut ask));
+    }
+    group.finish();
+}
+
 /// Octets of the wire-form name that `packed` begins with.
 fn asked_octets(packed: &[u8]) -> usize {
     let mut end = 0;
@@ -103,5 +147,5 @@ fn asked_octets(packed: &[u8]) -> usize {
     end + 1
 }
 
-criterion_group!(benches, lists);
+criterion_group!(benches, lists, profiles);
 criterion_main!(benches);

@@ -87,7 +87,7 @@ fn good_compiled() -> &'static [u8] {
         };
         let lists = [list("a"), list("b")];
         let encoded = engine::compiled::encode(&layer, &lists, "").expect("it is text");
-        let file = [&encoded.head, encoded.names].concat();
+        let file = [&encoded.head, encoded.names, &encoded.tail].concat();
         let mut sum = Sum::default();
         sum.update(&file);
         assert!(sum.finish().is_ok() && engine::compiled::open(Arc::new(file.clone())).is_ok());
@@ -214,8 +214,16 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         browser_canaries: Vec::new(),
     };
     let lists = vec![LoadedList { settings, rules: ListRules::Read(Part::of(&rules, &|_| false)) }];
-    let inputs =
-        Inputs { generation: 1, policy, lists, built_in, upstreams: Vec::new(), seed: HashSeed(7, 8), texts: None };
+    let inputs = Inputs {
+        generation: 1,
+        policy,
+        lists,
+        built_in,
+        upstreams: Vec::new(),
+        seed: HashSeed(7, 8),
+        texts: None,
+        room: None,
+    };
     compile(inputs, None).expect("one small list fits").0
 }
 

@@ -55,7 +55,8 @@ def main():
     work = Path(tempfile.mkdtemp(prefix="lachan-lists-"))
     places = {"address": lab.ADDRESS, "dir": work, "upstream": lab.free_port(), "port": lab.free_port(), "admin": lab.free_port()}
     upstream = lab.start_upstream(work, places)
-    print(f"# {platform.machine()}, {os.cpu_count()} cores, {model()}; {args.lachan}")
+    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    print(f"# {platform.machine()}, {os.cpu_count()} cores, {model()}, load before {load}; {args.lachan}")
     print(f"| {'what':66} | {'figure':>20} | {'must':>8} | {'aim':>8} |\n|{'-' * 68}|{'-' * 22}|{'-' * 10}|{'-' * 10}|")
     try:
         write_questions(work)
@@ -99,6 +100,9 @@ def served(args, work, places, source, title, bounds):
     try:
         took = first_block(places, process, blocked_name(work))
         row(f"{title}: start to the first blocked answer", f"{took:.2f} s", bounds["start"])
+        settle(process.pid)
+        row(f"{title}: RSS after the start / at the highest", f"{lab.rss_mib(process.pid):.0f} / {highest_mib(process.pid):.0f} MiB", None)
+        row(f"{title}: of that, anonymous / of files", memory_kinds(process.pid), None)
         ask_all(work, places)
         row(f"{title}: RSS after {QUESTIONS:,} questions", f"{lab.rss_mib(process.pid):.0f} MiB", bounds["rss"])
         row(f"{title}: of that, anonymous / of files", memory_kinds(process.pid), None)
@@ -124,11 +128,17 @@ def compile_list(args, work, places, text, title, bounds, octets):
 
 def reload_under_load(args, work, places, text):
     """A reload of the whole list from its text while dnsperf asks: memory at the highest, questions lost, latency."""
-    process, _ = start(args, work, places, text)
+    process, config = start(args, work, places, text)
     try:
-        first_block(places, process, blocked_name(work))
+        took = first_block(places, process, blocked_name(work))
+        row("scale_10m: start from text to the first blocked answer", f"{took:.2f} s", None)
+        settle(process.pid)
+        row("scale_10m: memory at the highest over the start", f"{highest_mib(process.pid):.0f} MiB", None)
         ask_all(work, places)
         steady = lab.rss_mib(process.pid)
+        took = sorted(one_rule(process, config, places, i) for i in range(20))
+        figure = f"{took[len(took) // 2]:.0f} / {took[-1]:.0f} ms"
+        row("scale_10m: SIGHUP to one more denied name, median / highest of 20", figure, ("50 ms", "50 ms"))
         # A fresh count of the highest, without what the start took.
         Path(f"/proc/{process.pid}/clear_refs").write_text("5")
         log = work / "load.txt"
@@ -156,6 +166,30 @@ def reload_under_load(args, work, places, text):
             row("scale_10m: latency p50 / p99 / p99.9 / highest over the load", f"{at(.5)} / {at(.99)} / {at(.999)} / {times[-1] * 1000:.0f} ms", None)
     finally:
         lab.stop(process)
+
+
+def one_rule(process, config, places, i):
+    """Milliseconds until one more denied name is blocked."""
+    name = f"denied-by-hand-{i}.example.net"
+    # Away from the watcher: it takes a file up a moment later, too.
+    time.sleep(1)
+    told = re.sub(r"deny = .*\n", "", config.read_text())
+    config.write_text(f'{told}deny = ["{name}"]\n')
+    began = time.monotonic()
+    process.send_signal(signal.SIGHUP)
+    while not lab.is_blocked(places["port"], name):
+        if time.monotonic() - began > 30:
+            sys.exit(f"`{name}` is never blocked")
+    return (time.monotonic() - began) * 1000
+
+
+def settle(pid):
+    """Waits until a start has written down what it keeps: until the process has not worked for a second."""
+    before, quiet = lab.cpu_seconds(pid), 0
+    while quiet < 5:
+        time.sleep(0.2)
+        now = lab.cpu_seconds(pid)
+        quiet, before = quiet + 1 if now - before < 0.02 else 0, now
 
 
 def start(args, work, places, source):

@@ -48,7 +48,7 @@ fn examine(path: Option<&Path>) -> Result<(Loaded, Vec<ListFile>), Vec<String>> 
         let errors = errors.iter().map(ToString::to_string);
         errors.chain(list_errors(&list_files)).collect::<Vec<_>>()
     })?;
-    match Loader::new(path.map(Path::to_owned)).reading_state().load(None, None, |_, _| {}) {
+    match Loader::new(path.map(Path::to_owned)).reading_state().load(None, None) {
         Ok(loaded) => Ok((loaded, list_files)),
         Err(errors) => {
             // A list without a good version is what loading stops for first, and it does not know where the list is named.
@@ -65,7 +65,7 @@ fn examine(path: Option<&Path>) -> Result<(Loaded, Vec<ListFile>), Vec<String>> 
 /// Required lists that cannot be read, each said at its table.
 fn list_errors(list_files: &[ListFile]) -> Vec<String> {
     let errors = list_files.iter().filter(|list| list.required).filter_map(|list| {
-        let why = sources::read(&list.source, list.options).err()?;
+        let why = sources::check(&list.source, list.options).err()?;
         let source = sources::source_text(&list.source);
         Some(list.say(format!("list `{}` ({source}): {why}", list.list)).to_string())
     });

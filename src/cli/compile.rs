@@ -1,12 +1,15 @@
 //! `lists compile`: every configured list in one file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::cli::language::{Language, count_of};
 use crate::cli::out::{complain, say};
+use crate::cli::progress::{self, Otherwise};
 use crate::cli::{ListsCompileArgs, NO, YES};
+use crate::daemon::progress::Progress;
 use crate::daemon::reload::Loader;
 use crate::daemon::{artefacts, clock};
 
@@ -63,9 +66,12 @@ pub fn run(config: Option<&Path>, args: &ListsCompileArgs) -> u8 {
 
 fn compile(config: Option<&Path>, args: &ListsCompileArgs) -> Result<Told, Vec<String>> {
     let began = clock::now();
-    let (layer, lists) = Loader::new(config.map(Path::to_owned)).compiled()?;
+    let progress = Arc::new(Progress::default());
+    let telling = progress::tell(Arc::clone(&progress), Otherwise::Nothing);
+    let (layer, lists) = Loader::new(config.map(Path::to_owned)).telling(progress).compiled()?;
+    telling.end();
     let encoded = crate::engine::compiled::encode(&layer, &lists, "").map_err(|why| vec![why.to_string()])?;
-    let octets = encoded.head.len() + encoded.names.len();
+    let octets = encoded.head.len() + encoded.names.len() + encoded.tail.len();
     artefacts::write(&args.output, &encoded).map_err(|why| vec![format!("{}: {why}", args.output.display())])?;
     Ok(Told {
         lists: lists.len(),

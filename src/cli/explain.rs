@@ -116,7 +116,7 @@ fn offline(
     args: &ExplainArgs,
 ) -> Result<serde_json::Value, (u8, String)> {
     let mut loader = Loader::new(config.map(Path::to_owned)).reading_state();
-    let loaded = loader.load(None, None, |_, _| {}).map_err(|errors| (NO, errors.join("\nlachan: ")))?;
+    let loaded = loader.load(None, None).map_err(|errors| (NO, errors.join("\nlachan: ")))?;
     for problem in &loaded.notes.problems {
         eprintln!("lachan: {}", problem.message);
     }

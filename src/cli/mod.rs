@@ -10,6 +10,7 @@ mod healthcheck;
 mod language;
 mod lists;
 mod out;
+mod progress;
 mod review;
 mod safesearch;
 mod serve;

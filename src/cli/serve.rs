@@ -1,13 +1,13 @@
 //! `serve`: start, banner, progress.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-
-use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Arc;
 
 use crate::cli::language::{Language, count_of};
 use crate::cli::out::{complain, say};
+use crate::cli::progress::{self, Otherwise};
 use crate::cli::{NO, YES};
+use crate::daemon::progress::Progress;
 use crate::daemon::serve::{Options, Started, run as serve};
 use crate::daemon::telemetry::log;
 
@@ -20,15 +20,10 @@ pub fn run(config: Option<PathBuf>) -> u8 {
             return NO;
         }
     };
-    let bar = progress_bar();
-    let telling = bar.clone();
-    let progress = move |list: &str, count: usize| {
-        telling.set_length(count as u64);
-        telling.inc(1);
-        telling.set_message(format!("reading list {list}"));
-    };
+    let progress = Arc::new(Progress::default());
+    let telling = progress::tell(Arc::clone(&progress), Otherwise::Log);
     let served = runtime.block_on(serve(Options { config }, progress, |started| {
-        bar.finish_and_clear();
+        telling.end();
         banner(started);
     }));
     // A worker that still waits for upstream would hold the process for nothing.
@@ -45,16 +40,6 @@ pub fn run(config: Option<PathBuf>) -> u8 {
             NO
         }
     }
-}
-
-/// Seen only on a terminal, and only when loading takes long enough to be drawn.
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} [{pos}/{len}] {msg} ({elapsed})")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::new(0).with_style(style)
 }
 
 fn banner(started: &Started) {

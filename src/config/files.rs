@@ -92,6 +92,20 @@ fn entries(directory: &Path, pattern: Option<&glob::Pattern>) -> io::Result<Vec<
 /// Reads a whole file of at most `octets_max`. One that changes meanwhile (size, mtime, inode) is read again, so that no
 /// half-written text is taken for a whole one.
 pub fn read_steady(path: &Path, octets_max: u64) -> io::Result<Vec<u8>> {
+    read_steadily(path, octets_max, |from| {
+        let mut octets = Vec::new();
+        from.read_to_end(&mut octets)?;
+        Ok(octets)
+    })
+}
+
+/// As [`read_steady`] for what `read` makes of the file's octets as they come. What it made of a file that changed
+/// meanwhile is thrown away.
+pub fn read_steadily<T>(
+    path: &Path,
+    octets_max: u64,
+    mut read: impl FnMut(&mut dyn Read) -> io::Result<T>,
+) -> io::Result<T> {
     for _ in 0..TRIES_MAX {
         // Before it is opened: opening a pipe waits for somebody to write.
         let kind = std::fs::metadata(path)?.file_type();
@@ -103,15 +117,15 @@ pub fn read_steady(path: &Path, octets_max: u64) -> io::Result<Vec<u8>> {
         }
         let mut file = std::fs::File::open(path)?;
         let before = file.metadata()?;
-        let mut octets = Vec::new();
-        file.by_ref().take(octets_max + 1).read_to_end(&mut octets)?;
-        if octets.len() as u64 > octets_max {
+        let mut from = file.by_ref().take(octets_max + 1);
+        let made = read(&mut from);
+        if from.limit() == 0 {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is over {octets_max} octets")));
         }
         // By its path: an editor that renames a new file into place leaves the open one as it was.
         let after = std::fs::metadata(path)?;
         if Version::of(&before) == Version::of(&after) {
-            return Ok(octets);
+            return made;
         }
     }
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "it keeps changing while being read"))

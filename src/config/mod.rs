@@ -32,7 +32,7 @@ mod versions;
 mod tests;
 
 pub use errors::ConfigError;
-pub use files::{list_parts, read_steady};
+pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
 pub use versions::{Version, Versions, look_again};
 

@@ -6,8 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,8 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::built_in;
 use crate::config::{Version, read_steady};
+use crate::daemon::background;
 use crate::daemon::mapped;
 use crate::daemon::sources::{Lines, source_text};
+use crate::daemon::spool::{self, Served, Spool};
 use crate::engine::compile::{CompiledSettings, ListSettings, ListSource};
 use crate::engine::compiled::{self, Compiled, CompiledList, Encoded, Sum};
 use crate::engine::limits::COMPILED_FILE_OCTETS_MAX;
@@ -65,6 +67,7 @@ impl Artefacts {
         // Whether it can be written to is seen by writing.
         let probe = directory.join(".probe");
         private_file(&probe).and_then(|_| fs::remove_file(&probe)).map_err(told)?;
+        spool::sweep(&directory);
         self.directory = Some(directory);
         Ok(())
     }
@@ -92,6 +95,7 @@ impl Artefacts {
     }
 
     fn read(&self, path: &Path) -> Result<(Compiled, Option<PathBuf>), String> {
+        background::make_way_for(fs::metadata(path).map_or(0, |meta| meta.len()));
         let Some(directory) = &self.directory else {
             let octets = read_steady(path, COMPILED_FILE_OCTETS_MAX).map_err(|why| why.to_string())?;
             let mut sum = Sum::default();
@@ -127,13 +131,24 @@ impl Artefacts {
     }
 
     /// Keeps a layer for the next start, and gives it back as it lies in its file: mapped, it is memory that the system may
-    /// take. `None`: nothing is kept.
-    pub fn keep_texts(&self, layer: &Layer, lists: &[CompiledList], key: &str) -> Option<Arc<Layer>> {
+    /// take. `made` is the file in which its names were made, [`compiled::NAMES_AT`] octets behind its beginning. `None`:
+    /// nothing is kept.
+    pub fn keep_texts(
+        &self,
+        layer: &Layer,
+        lists: &[CompiledList],
+        key: &str,
+        made: Option<Served>,
+    ) -> Option<Arc<Layer>> {
         let path = self.directory.as_ref()?.join(TEXTS);
-        let kept = compiled::encode(layer, lists, key).map_err(io::Error::other).and_then(|encoded| {
-            // Not synced: after a loss of power its sum is wrong, and the lists are read.
-            write_beside(&path, 0o600, false, |file| write_encoded(file, &encoded))
-        });
+        let is_of_it = |made: &Served| made.octets == layer.names.as_octets().len() as u64;
+        // Not synced: after a loss of power its sum is wrong, and the lists are read.
+        let kept = match made.filter(is_of_it) {
+            Some(made) => finish_made(&path, made, layer, lists, key),
+            None => compiled::encode(layer, lists, key)
+                .map_err(io::Error::other)
+                .and_then(|encoded| write_beside(&path, 0o600, false, |file| write_encoded(file, &encoded))),
+        };
         let opened = kept
             .map_err(|why| why.to_string())
             .and_then(|file| compiled::open(map(&file)?).map_err(|why| why.to_string()));
@@ -144,6 +159,11 @@ impl Artefacts {
                 None
             }
         }
+    }
+
+    /// Room for one load; what is served from it lies where [`Artefacts::keep_texts`] can take it.
+    pub fn spool(&self, scratch: &Path) -> Arc<Spool> {
+        Spool::new(scratch.to_owned(), self.directory.clone(), compiled::NAMES_AT)
     }
 
     /// Forgets files that left the configuration, and removes copies that nothing is served from any more.
@@ -231,7 +251,8 @@ fn copy_file(path: &Path, copy: &Path, sum: &[u8; 32]) -> Result<(), String> {
 
 fn write_encoded(file: &mut File, encoded: &Encoded<'_>) -> io::Result<()> {
     file.write_all(&encoded.head)?;
-    file.write_all(encoded.names)
+    file.write_all(encoded.names)?;
+    file.write_all(&encoded.tail)
 }
 
 /// Writes beside the place and renames; gives back the file that is there now, to be read.
@@ -258,6 +279,28 @@ fn write_beside(
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// Makes a whole compiled file of one that holds the names.
+fn finish_made(path: &Path, made: Served, layer: &Layer, lists: &[CompiledList], key: &str) -> io::Result<File> {
+    let Served { file, name, octets } = made;
+    let mut frame = compiled::frame(layer, lists, key).map_err(io::Error::other)?;
+    let names_at = compiled::NAMES_AT as u64;
+    file.write_all_at(&frame.tail, names_at + octets)?;
+    file.set_len(names_at + octets + frame.tail.len() as u64)?;
+    // Read, and not looked at through the map: that would count as memory of ours.
+    let mut from = File::open(name.path())?;
+    from.seek(SeekFrom::Start(names_at))?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => break,
+            count => frame.update(&chunk[..count]),
+        }
+    }
+    file.write_all_at(&frame.head(), 0)?;
+    name.rename(path)?;
+    Ok(from)
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

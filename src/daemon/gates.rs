@@ -16,7 +16,7 @@ use crate::daemon::{clock, learner, state};
 use crate::engine::category::{Categories, CategoryId, Layer};
 use crate::engine::compile::{BuiltIn, ListSettings};
 use crate::engine::gate::{
-    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, Supply, TreeKey, judge, newly_hit,
+    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, Rules, Supply, TreeKey, judge, newly_hit,
 };
 use crate::engine::limits::{GATE_NAMES_SHOWN_MAX, POPULAR_FILE_OCTETS_MAX};
 use crate::engine::list::{Format, ParseOptions, RuleSet, parse};
@@ -88,8 +88,8 @@ pub struct Candidate<'a> {
     pub supply: Supply,
     pub sha256: &'a str,
     /// Of the same source; `None` for a list's first version.
-    pub in_force: Option<&'a RuleSet>,
-    pub new: &'a RuleSet,
+    pub in_force: Option<&'a dyn Rules>,
+    pub new: &'a dyn Rules,
 }
 
 impl std::fmt::Display for Held {
@@ -199,7 +199,7 @@ impl Gates {
         let held = Held {
             sha256: sha256.to_owned(),
             since: clock::unix_secs(),
-            rules: candidate.new.rule_count(),
+            rules: candidate.new.count(),
             reasons,
             bounds,
         };

@@ -19,3 +19,13 @@ pub fn map(copy: &File) -> io::Result<Arc<dyn Octets>> {
     let map = unsafe { memmap2::Mmap::map(copy) }?;
     Ok(Arc::new(map))
 }
+
+/// Maps some octets of a file that we are making: nothing is written to them any more.
+pub fn map_part(made: &File, at: u64, octets: u64) -> io::Result<impl Octets + use<>> {
+    let len = usize::try_from(octets).map_err(io::Error::other)?;
+    #[allow(unsafe_code)]
+    // SAFETY: as in `map`; what is written to the file from now on lies before and behind these octets.
+    unsafe {
+        memmap2::MmapOptions::new().offset(at).len(len).map(made)
+    }
+}

@@ -15,6 +15,7 @@ use crate::config::{self, Learn, Settings};
 use crate::daemon::admin::{self, Admin};
 use crate::daemon::learner::{self, Learner};
 use crate::daemon::listener::UdpEngine;
+use crate::daemon::progress::Progress;
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count, state_directory};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::fetch::Limits;
@@ -50,15 +51,12 @@ pub struct Started {
     pub embedded: bool,
 }
 
-/// Starts, tells `ready` what runs, and serves until SIGTERM or SIGINT.
+/// Starts, tells `progress` how far that is and `ready` what runs, and serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Everything that stops a start, each in a sentence: configuration, lists, addresses.
-pub async fn run(
-    options: Options,
-    progress: impl FnMut(&str, usize) + Send + 'static,
-    ready: impl FnOnce(&Started),
-) -> Result<(), Vec<String>> {
+pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&Started)) -> Result<(), Vec<String>> {
+    memory::settle();
     let began = clock::now();
     // Registered first: a signal that arrives while lists load is not lost, nor does it kill us.
     let mut hangup = signal(SignalKind::hangup()).map_err(|why| vec![why.to_string()])?;
@@ -67,10 +65,9 @@ pub async fn run(
 
     raise_file_limit();
     let embedded = options.config.is_none();
-    let mut loader = Loader::new(options.config).keeping_state();
+    let mut loader = Loader::new(options.config).keeping_state().telling(progress);
     let loading = tokio::task::spawn_blocking(move || {
-        let loaded =
-            check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None, progress));
+        let loaded = check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None));
         memory::give_back();
         (loader, loaded)
     });
@@ -80,7 +77,7 @@ pub async fn run(
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let Loaded { generation, settings, notes } = loaded?;
+    let Loaded { generation, settings, notes, taken } = loaded?;
     let bound = listener::bind(&settings.dns, UdpEngine::of(&settings.udp)).map_err(|why| vec![why])?;
     let dns = bound.addresses();
     let admin_listener = bind_admin(&settings).map_err(|why| vec![why])?;
@@ -108,6 +105,13 @@ pub async fn run(
 
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let listeners = bound.serve(&resolver, &stop, &tracker).map_err(|why| vec![format!("cannot serve: {why}")])?;
+    // Nobody waited for the disk before the first answer.
+    let keeping = Arc::clone(reloader.sources());
+    tokio::spawn(background::run(move || {
+        keeping.in_force_now(&taken);
+        drop(taken);
+        memory::give_back();
+    }));
     let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
@@ -255,6 +259,7 @@ async fn feed_watchdog() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::progress::Step;
 
     #[tokio::test]
     async fn an_address_in_use_is_told_before_lists_are_read() {
@@ -266,8 +271,9 @@ mod tests {
             "[listen]\ndns = [\"{address}\"]\nadmin = \"off\"\n[list.a]\ncategory = \"adult\"\nfile = \"no\"\n"
         );
         std::fs::write(&file, text).unwrap();
-        let read = |list: &str, _: usize| panic!("list {list} was read");
-        let errors = run(Options { config: Some(file) }, read, |_| {}).await.unwrap_err();
+        let progress = Arc::new(Progress::default());
+        let errors = run(Options { config: Some(file) }, Arc::clone(&progress), |_| {}).await.unwrap_err();
+        assert_eq!(progress.step(), Step::Starting, "a list was read");
         assert!(errors[0].starts_with(&format!("cannot listen on {address}: ")), "{errors:?}");
     }
 }

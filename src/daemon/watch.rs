@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Version, Versions};
+use crate::daemon::background;
 use crate::daemon::reload::{Look, Reloader};
 
 /// A change is taken up once nothing else changed for so long: one `cp` of three files is one reload.
@@ -40,7 +41,7 @@ pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
         watch.follow(&reloader.seen());
         let reloading = Arc::clone(&reloader);
         let insist = unsettled_since.is_some_and(|since: Instant| since.elapsed() >= UNSETTLED_MAX);
-        let look = tokio::task::spawn_blocking(move || reloading.reload_if_changed(insist)).await;
+        let look = background::run(move || reloading.reload_if_changed(insist)).await;
         unsettled_since = match look {
             Ok(Look::Unsettled) => unsettled_since.or_else(|| Some(Instant::now())),
             _ => None,

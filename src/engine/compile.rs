@@ -12,7 +12,8 @@ use crate::engine::gate::GateSettings;
 use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Builder, HashSeed, Hits, Index, IndexFull, Layer, ListSet, Part, Placed, Spared};
+use crate::engine::matcher::room::Room;
+use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
@@ -213,6 +214,8 @@ pub struct Inputs {
     /// The layer of all lists that are read as text, when it was kept from an earlier run; else the one before is the
     /// previous snapshot's.
     pub texts: Option<Arc<Layer>>,
+    /// Where a new layer of texts is made; `None`: on the heap.
+    pub room: Option<Arc<dyn Room>>,
 }
 
 /// What compiling found that an operator should know.
@@ -237,7 +240,7 @@ pub enum CompileError {
     #[error("{0} profiles, at most {PROFILES_MAX}")]
     TooManyProfiles(usize),
     #[error(transparent)]
-    IndexFull(#[from] IndexFull),
+    Build(#[from] BuildError),
 }
 
 /// Our own lists that are always there: the operator's two, the two of protected names, the canary, the browsers'
@@ -255,7 +258,7 @@ pub fn list_count(policy: &Policy, configured: usize) -> usize {
 
 /// Makes a snapshot. `previous` is the one it follows; lists that are kept come out of it, by name.
 pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot, CompileReport), CompileError> {
-    let Inputs { generation, policy, lists, built_in, upstreams, seed, texts } = inputs;
+    let Inputs { generation, policy, lists, built_in, upstreams, seed, texts, room } = inputs;
     let count = list_count(&policy, lists.len());
     if count > LISTS_MAX {
         return Err(CompileError::TooManyLists(count));
@@ -264,7 +267,8 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         return Err(CompileError::TooManyProfiles(policy.profiles.len()));
     }
     let mut report = CompileReport::default();
-    let Configured { lists: configured, layers, texts } = place_configured(lists, texts, seed, previous, &mut report)?;
+    let Configured { lists: configured, layers, texts } =
+        place_configured(lists, texts, Ground { seed, room }, previous, &mut report)?;
     // Hashed as the layer that is asked beside it, so that both are asked with one hash.
     let seed = texts.as_ref().or(layers.first().map(|placed| &placed.layer)).map_or(seed, |layer| layer.names.seed());
     let (mut security, mut always) = (ListSet::default(), ListSet::default());
@@ -400,11 +404,17 @@ struct Configured {
     texts: Option<Arc<Layer>>,
 }
 
+/// What a new layer of texts is made with.
+struct Ground {
+    seed: HashSeed,
+    room: Option<Arc<dyn Room>>,
+}
+
 /// Puts every configured list into a layer. The layer of texts before is taken as it is when no list was read anew.
 fn place_configured(
     lists: Vec<LoadedList>,
     texts: Option<Arc<Layer>>,
-    seed: HashSeed,
+    ground: Ground,
     previous: Option<&Snapshot>,
     report: &mut CompileReport,
 ) -> Result<Configured, CompileError> {
@@ -432,7 +442,7 @@ fn place_configured(
     let texts = match homes.iter().any(is_text) {
         false => None,
         true if parts.is_empty() => before,
-        true => Some(Arc::new(merge_texts(parts, before.as_deref(), seed, &mut homes, &is_text)?)),
+        true => Some(Arc::new(merge_texts(parts, before.as_deref(), ground, &mut homes, &is_text)?)),
     };
     let mut layers: Vec<Placed> = Vec::new();
     let mut lists = Vec::with_capacity(made.len());
@@ -479,11 +489,11 @@ fn is_same(a: Option<&Arc<Layer>>, b: Option<&Arc<Layer>>) -> bool {
 fn merge_texts(
     parts: Vec<(usize, Part)>,
     before: Option<&Layer>,
-    seed: HashSeed,
+    ground: Ground,
     homes: &mut [Option<Home>],
     is_text: &dyn Fn(&Option<Home>) -> bool,
 ) -> Result<Layer, CompileError> {
-    let mut builder = Builder::new(seed);
+    let mut builder = Builder::new(ground.seed).in_room(ground.room);
     let mut new_id: Vec<Option<ListId>> = Vec::new();
     for (i, home) in homes.iter_mut().enumerate().filter(|(_, home)| is_text(home)) {
         let Some(Home { list, .. }) = home.take() else { continue };
@@ -510,7 +520,7 @@ fn kept(previous: Option<&Snapshot>, name: &str) -> (Home, ListAbout) {
 }
 
 /// One layer of every configured list of a snapshot, with the numbers that they have in it: what a compiled file holds.
-pub fn configured_layer(snapshot: &Snapshot, seed: HashSeed) -> Result<Arc<Layer>, IndexFull> {
+pub fn configured_layer(snapshot: &Snapshot, seed: HashSeed) -> Result<Arc<Layer>, BuildError> {
     let count = snapshot.lists.iter().take_while(|list| list.configured.is_some()).count();
     let is_own = |placed: &&Placed| placed.lists.iter().flatten().all(|list| usize::from(list.0) >= count);
     let layers: Vec<&Placed> = snapshot.index.names.layers().filter(|placed| !is_own(placed)).collect();

@@ -1,7 +1,7 @@
 //! The compiled file: lists and their layer of the index as flat octets, to be mapped and served from at once.
 //!
-//! A header, then sections: what is known of each list (JSON), address rules, special rules (JSON), and the
-//! octets of the name table as they serve. The header has a sum over all that follows it; whoever opens a file checks it
+//! A header, then sections: the octets of the name table as they serve, what is known of each list (JSON), address rules,
+//! special rules (JSON). The header has a sum over all that follows it; whoever opens a file checks it
 //! first, by reading ([`Sum`]). A file that was made to be right by its sum may still be anybody's: every number in it is
 //! checked or read with bounds, so it may list wrong names and do nothing worse.
 //!
@@ -33,12 +33,12 @@ pub const VERSION: u32 = 1;
 /// What the sum is over begins here: behind magic, version and the sum itself.
 const SUMMED_FROM: usize = 48;
 const HEADER_OCTETS: usize = 128;
-/// The table begins at a multiple of a memory line.
-const ALIGN: usize = 64;
+/// Where the names begin: behind the header, at a multiple of a memory line.
+pub const NAMES_AT: usize = HEADER_OCTETS;
 const SUM_AT: usize = 16;
 const SUM_OCTETS: usize = 32;
 
-/// Parts of the file, in order.
+/// Parts of the file. The names come first, so that they can be written before anything else is known.
 #[derive(Debug, Clone, Copy)]
 enum Section {
     Lists,
@@ -94,11 +94,35 @@ pub struct Compiled {
     pub key: String,
 }
 
-/// A file to be written: two pieces, one behind the other, so that a large table is not copied.
+/// A file to be written: three pieces, one behind the other, so that a large table is not copied.
 #[derive(Debug)]
 pub struct Encoded<'a> {
     pub head: Vec<u8>,
     pub names: &'a [u8],
+    pub tail: Vec<u8>,
+}
+
+/// What is written around the names, which begin at [`NAMES_AT`].
+#[derive(Debug)]
+pub struct Frame {
+    head: Vec<u8>,
+    /// Comes behind the names.
+    pub tail: Vec<u8>,
+    sum: Sha256,
+}
+
+impl Frame {
+    /// Takes what is behind the head into the sum, in order: the names, then the tail.
+    pub fn update(&mut self, octets: &[u8]) {
+        self.sum.update(octets);
+    }
+
+    /// The head, once everything behind it is summed.
+    pub fn head(self) -> Vec<u8> {
+        let Frame { mut head, sum, .. } = self;
+        head[SUM_AT..SUMMED_FROM].copy_from_slice(&sum.finalize());
+        head
+    }
 }
 
 /// Why octets are no compiled file, or not a good one.
@@ -118,11 +142,22 @@ pub enum OpenError {
 
 /// Makes the file of a layer whose lists are `lists`, in the order of their numbers.
 pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> serde_json::Result<Encoded<'a>> {
-    let mut head = vec![0; HEADER_OCTETS];
+    let mut frame = frame(layer, lists, key)?;
+    let (names, tail) = (layer.names.as_octets(), std::mem::take(&mut frame.tail));
+    frame.update(names);
+    frame.update(&tail);
+    Ok(Encoded { head: frame.head(), names, tail })
+}
+
+/// As [`encode`], for who has the names in a file already.
+pub fn frame(layer: &Layer, lists: &[CompiledList], key: &str) -> serde_json::Result<Frame> {
+    let names_end = NAMES_AT + layer.names.as_octets().len();
+    let mut tail = Vec::new();
     let mut ends = [(0, 0); SECTIONS];
-    head.extend(serde_json::to_vec(&About { lists, key: key.to_owned() })?);
-    ends[Section::Lists as usize] = (HEADER_OCTETS, head.len());
-    let start = head.len();
+    ends[Section::Names as usize] = (NAMES_AT, names_end);
+    tail.extend(serde_json::to_vec(&About { lists, key: key.to_owned() })?);
+    ends[Section::Lists as usize] = (names_end, names_end + tail.len());
+    let start = tail.len();
     for (list, AddressRule { net, effect, line }) in layer.addresses.rules() {
         let address = match net.addr() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -130,19 +165,17 @@ pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> serde_
         };
         // A network of IPv4 is one inside the mapped addresses.
         let len = if net.addr().is_ipv4() { net.prefix_len() + 96 } else { net.prefix_len() };
-        head.extend_from_slice(&list.0.to_le_bytes());
-        head.extend_from_slice(&[effect_number(effect), len]);
-        head.extend_from_slice(&line.to_le_bytes());
-        head.extend_from_slice(&address.octets());
+        tail.extend_from_slice(&list.0.to_le_bytes());
+        tail.extend_from_slice(&[effect_number(effect), len]);
+        tail.extend_from_slice(&line.to_le_bytes());
+        tail.extend_from_slice(&address.octets());
     }
-    ends[Section::Addresses as usize] = (start, head.len());
-    let start = head.len();
-    head.extend(special::encode(layer.special.rules())?);
-    ends[Section::Special as usize] = (start, head.len());
-    head.resize(head.len().next_multiple_of(ALIGN), 0);
-    let names = layer.names.as_octets();
-    ends[Section::Names as usize] = (head.len(), head.len() + names.len());
+    ends[Section::Addresses as usize] = (names_end + start, names_end + tail.len());
+    let start = tail.len();
+    tail.extend(special::encode(layer.special.rules())?);
+    ends[Section::Special as usize] = (names_end + start, names_end + tail.len());
 
+    let mut head = vec![0; HEADER_OCTETS];
     head[..8].copy_from_slice(MAGIC);
     head[8..12].copy_from_slice(&VERSION.to_le_bytes());
     for (i, (start, end)) in ends.into_iter().enumerate() {
@@ -150,9 +183,8 @@ pub fn encode<'a>(layer: &'a Layer, lists: &[CompiledList], key: &str) -> serde_
         head[at..at + 8].copy_from_slice(&(start as u64).to_le_bytes());
         head[at + 8..at + 16].copy_from_slice(&(end as u64).to_le_bytes());
     }
-    let sum = Sha256::new().chain_update(&head[SUMMED_FROM..]).chain_update(names).finalize();
-    head[SUM_AT..SUMMED_FROM].copy_from_slice(&sum);
-    Ok(Encoded { head, names })
+    let sum = Sha256::new().chain_update(&head[SUMMED_FROM..]);
+    Ok(Frame { head, tail, sum })
 }
 
 /// Checks a file's sum while it is read in order.

@@ -14,7 +14,7 @@ use crate::engine::compile::{
 use crate::engine::gate::GateSettings;
 use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::public_suffix::is_public_suffix;
-use crate::engine::matcher::{HashSeed, Part};
+use crate::engine::matcher::{Guard, HashSeed, Part};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
@@ -155,7 +155,7 @@ impl Setup {
         self.list_guarded_by(&|_| false, category, lines)
     }
 
-    fn list_guarded_by(mut self, guard: &dyn Fn(&[u8]) -> bool, category: &str, lines: &str) -> Setup {
+    fn list_guarded_by(mut self, guard: Guard<'_>, category: &str, lines: &str) -> Setup {
         let options = ParseOptions { format: Format::Auto, bare_reach: Some(Reach::Subtree) };
         let settings = ListSettings {
             name: category.to_owned(),
@@ -219,6 +219,7 @@ impl Setup {
             upstreams: self.upstream_zones.into_iter().map(table).collect(),
             seed: HashSeed(1, 2),
             texts: None,
+            room: None,
         }
     }
 }

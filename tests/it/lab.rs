@@ -34,7 +34,7 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lachan.toml");
         std::fs::write(&file, config).unwrap();
-        let loaded = Loader::new(Some(file)).load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+        let loaded = Loader::new(Some(file)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
         let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
         let bound = listener::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], UdpEngine::Portable).unwrap();
         let address = bound.addresses()[0];

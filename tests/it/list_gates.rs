@@ -6,7 +6,8 @@ use lachan::built_in::{must_not_block, own_entries, starter_list};
 use lachan::daemon::reload::built_in;
 use lachan::engine::category::Layer;
 use lachan::engine::gate::{
-    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, Share, Supply, TreeKey, judge, newly_hit,
+    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, Rules, Share, Supply, TreeKey, judge,
+    newly_hit,
 };
 use lachan::engine::list::{Format, ParseOptions, RuleSet, parse};
 use lachan::engine::matcher::public_suffix::is_public_suffix;
@@ -51,7 +52,7 @@ impl List<'_> {
             layer: self.layer,
             meant: &meant,
             obeys_public_suffixes: false,
-            in_force: self.before,
+            in_force: self.before.map(|rules| rules as &dyn Rules),
             new: self.new,
         })
     }

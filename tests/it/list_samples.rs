@@ -45,7 +45,7 @@ fn every_kind_of_rule_is_explained_with_its_line() {
     }
     std::fs::write(&config, &text).unwrap();
     assert!(load_str("t.toml", &text, directory.path()).is_ok());
-    let loaded = Loader::new(Some(config)).load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+    let loaded = Loader::new(Some(config)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
     for (qname, qtype, client, verdict, list, line, rule) in [
         (
             "typed.sample.example",

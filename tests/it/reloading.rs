@@ -35,13 +35,14 @@ impl House {
         std::fs::write(folder.path().join("lachan.toml"), config).unwrap();
         std::fs::write(folder.path().join("list.txt"), "one.example.com\n").unwrap();
         let mut loader = Loader::new(Some(folder.path().join("lachan.toml")));
-        let loaded = loader.load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+        let loaded = loader.load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
         meanwhile(folder.path());
         let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
         let own: Vec<SocketAddr> = vec![(Ipv4Addr::LOCALHOST, 5354).into()];
         let (settings, notes) = (loaded.settings, loaded.notes);
         let reloader =
             Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own, Duration::from_millis(1)));
+        reloader.sources().in_force_now(&loaded.taken);
         House { folder, resolver, reloader, stop: CancellationToken::new() }
     }
 

@@ -116,10 +116,10 @@ fn a_damaged_copy_is_made_again() {
 fn what_is_kept_is_taken_for_the_same_inputs_only() {
     let folder = tempfile::tempdir().unwrap();
     let mut artefacts = Artefacts::default();
-    assert!(artefacts.keep_texts(&layer("a.example\n"), &[list()], "one").is_none(), "without a state directory");
+    assert!(artefacts.keep_texts(&layer("a.example\n"), &[list()], "one", None).is_none(), "without a state directory");
     artefacts.keep_in(folder.path()).unwrap();
     assert!(artefacts.kept_texts("one").is_none());
-    let kept = artefacts.keep_texts(&layer("a.example\n"), &[list()], "one").unwrap();
+    let kept = artefacts.keep_texts(&layer("a.example\n"), &[list()], "one", None).unwrap();
     assert_eq!(kept.names.len(), 1);
     assert_eq!(artefacts.kept_texts("one").unwrap().lists, [list()]);
     assert!(artefacts.kept_texts("two").is_none());

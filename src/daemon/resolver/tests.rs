@@ -39,7 +39,7 @@ fn resolver(strangers: &str) -> Arc<Resolver> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lachan.toml");
     std::fs::write(&file, CONFIG.replace("STRANGERS", strangers)).unwrap();
-    let loaded = Loader::new(Some(file)).load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+    let loaded = Loader::new(Some(file)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
     Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())))
 }
 

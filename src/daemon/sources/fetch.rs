@@ -73,6 +73,12 @@ pub struct Published {
     last_modified: Option<String>,
 }
 
+impl Published {
+    pub fn octets(&self) -> u64 {
+        self.octets.len() as u64
+    }
+}
+
 /// A text that is what its publisher meant.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Download {

@@ -1,35 +1,26 @@
-//! Texts of a list: what its path stands for, read whole, and parsed; and one line of a file again, for `explain`.
+//! What a list's path stands for, read as it comes, packed or not; and one line of a file again, for `explain`.
 //!
 //! A directory or a pattern is several files, the parts of one list. One part that cannot be read spoils the whole, so
 //! that no list is in force by halves.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::config::{list_parts, read_steady};
-use crate::daemon::sources::inflate::{inflate, is_packed};
+use super::text::{Text, Writer};
+use crate::config::{list_parts, read_steadily};
+use crate::daemon::sources::inflate::unpacked;
 use crate::engine::limits::{LIST_FILE_OCTETS_MAX, LIST_LINE_OCTETS_MAX, LIST_PARTS_MAX};
-use crate::engine::list::{self, ParseOptions, RuleSet};
 
-/// A list's text.
-#[derive(Clone)]
-pub enum Text {
-    Whole(Vec<u8>),
-    /// In order.
-    Parts(Vec<Part>),
-}
-
-/// One file of several.
-#[derive(Clone)]
-pub struct Part {
-    /// Its path, as shown to people.
-    pub name: String,
-    pub octets: Vec<u8>,
-}
-
-/// Reads what a list's path stands for.
-pub fn read(path: &Path) -> Result<Text, String> {
-    let Some(parts) = list_parts(path) else { return read_file(path, LIST_FILE_OCTETS_MAX).map(Text::Whole) };
+/// Reads what a list's path stands for. What is long goes to a file in `scratch`.
+pub fn read(path: &Path, scratch: &Path) -> Result<Text, String> {
+    let Some(parts) = list_parts(path) else {
+        return read_steadily(path, LIST_FILE_OCTETS_MAX, |from| {
+            let mut writer = Writer::new(scratch);
+            take(&mut writer, String::new(), from, LIST_FILE_OCTETS_MAX)?;
+            Ok(writer.finish(false))
+        })
+        .map_err(|why| why.to_string());
+    };
     let paths = parts.map_err(|why| why.to_string())?;
     if paths.is_empty() {
         return Err("no file is there".to_owned());
@@ -37,37 +28,23 @@ pub fn read(path: &Path) -> Result<Text, String> {
     if paths.len() > LIST_PARTS_MAX {
         return Err(format!("it is {} files, at most {LIST_PARTS_MAX}", paths.len()));
     }
-    let mut room = LIST_FILE_OCTETS_MAX;
-    let mut parts = Vec::with_capacity(paths.len());
+    let mut writer = Writer::new(scratch);
     for path in paths {
         let name = path.display().to_string();
-        let octets = read_file(&path, room).map_err(|why| format!("{name}: {why}"))?;
-        room -= octets.len() as u64;
-        parts.push(Part { name, octets });
+        // Each part may have got a line end.
+        let room = (LIST_FILE_OCTETS_MAX + LIST_PARTS_MAX as u64).saturating_sub(writer.octets());
+        let before = writer.here();
+        let read = read_steadily(&path, room, |from| {
+            writer.back_to(&before);
+            take(&mut writer, name.clone(), from, room)
+        });
+        read.map_err(|why| format!("{name}: {why}"))?;
     }
-    Ok(Text::Parts(parts))
+    Ok(writer.finish(true))
 }
 
-fn read_file(path: &Path, octets_max: u64) -> Result<Vec<u8>, String> {
-    let octets = read_steady(path, octets_max).map_err(|why| why.to_string())?;
-    inflate(octets, LIST_FILE_OCTETS_MAX)
-}
-
-impl Text {
-    /// The rules in it.
-    pub fn parse(&self, options: ParseOptions) -> Result<RuleSet, String> {
-        match self {
-            Text::Whole(octets) => list::parse(octets, options).map_err(|why| why.to_string()),
-            Text::Parts(parts) => {
-                let mut rules = RuleSet::default();
-                for part in parts {
-                    let more = list::parse(&part.octets, options).map_err(|why| format!("{}: {why}", part.name))?;
-                    rules.append(part.name.clone(), more);
-                }
-                Ok(rules)
-            }
-        }
-    }
+fn take(writer: &mut Writer<'_>, name: String, from: &mut dyn Read, octets_max: u64) -> io::Result<()> {
+    writer.part(name, &mut unpacked(BufReader::with_capacity(1 << 16, from), octets_max)?)
 }
 
 /// The text of one line of a file, counted from 1. Reads no further than that line. Blocks.
@@ -77,13 +54,8 @@ pub fn line_of(path: &Path, line: u32) -> Option<String> {
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;
     }
-    let mut lines = BufReader::with_capacity(1 << 16, std::fs::File::open(path).ok()?.take(LIST_FILE_OCTETS_MAX));
-    if is_packed(lines.fill_buf().ok()?) {
-        let mut packed = Vec::new();
-        lines.read_to_end(&mut packed).ok()?;
-        let text = inflate(packed, LIST_FILE_OCTETS_MAX).ok()?;
-        return text.split_inclusive(|&c| c == b'\n').nth(before as usize).map(shown);
-    }
+    let file = std::fs::File::open(path).ok()?.take(LIST_FILE_OCTETS_MAX);
+    let mut lines = unpacked(BufReader::with_capacity(1 << 16, file), LIST_FILE_OCTETS_MAX).ok()?;
     for _ in 0..before {
         if lines.skip_until(b'\n').ok()? == 0 {
             return None;
@@ -102,9 +74,18 @@ pub fn shown(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::list::Format;
+    use crate::daemon::sources::reading::rules;
+    use crate::engine::list::{Format, ParseOptions, RuleSet};
 
     const AUTO: ParseOptions = ParseOptions { format: Format::Auto, bare_reach: None };
+
+    fn scratch() -> &'static Path {
+        Path::new("/nonexistent")
+    }
+
+    fn parsed(path: &Path) -> Result<RuleSet, String> {
+        rules(&read(path, scratch())?, AUTO)
+    }
 
     #[test]
     fn the_files_of_a_directory_are_one_list_and_lines_know_their_file() {
@@ -112,7 +93,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.txt"), "# one\none.example.com\nnot a name\n").unwrap();
         std::fs::write(at("b.txt"), "0.0.0.0 two.example.com\n0.0.0.0 three.example.com").unwrap();
-        let rules = read(folder.path()).unwrap().parse(AUTO).unwrap();
+        let rules = parsed(folder.path()).unwrap();
         assert_eq!((rules.rule_count(), rules.report.lines, rules.report.format), (3, 5, None));
         let names = |name: &str| at(name).display().to_string();
         let (a, b) = (names("a.txt"), names("b.txt"));
@@ -121,16 +102,16 @@ mod tests {
         assert_eq!(rules.report.shown[0].line, 3);
 
         std::fs::write(at("c.txt"), "<!doctype html>\n<html></html>\n").unwrap();
-        let error = read(folder.path()).unwrap().parse(AUTO).unwrap_err();
+        let error = parsed(folder.path()).unwrap_err();
         assert!(error.starts_with(&format!("{}: it is a web page", names("c.txt"))), "{error}");
     }
 
     #[test]
     fn nothing_at_all_is_no_list() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(read(folder.path()).err().unwrap(), "no file is there");
-        assert!(read(&folder.path().join("*.txt")).is_err());
-        assert!(read(&folder.path().join("a.txt")).is_err());
+        assert_eq!(read(folder.path(), scratch()).err().unwrap(), "no file is there");
+        assert!(read(&folder.path().join("*.txt"), scratch()).is_err());
+        assert!(read(&folder.path().join("a.txt"), scratch()).is_err());
     }
 
     #[test]

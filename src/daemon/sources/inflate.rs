@@ -1,10 +1,10 @@
 //! Compressed lists: gzip and zstd, told by their first octets, with a bound on what comes out.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
+use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// RFC 1952 §2.3.1.
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -12,31 +12,44 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// A file that was compressed, in a transfer that was compressed: nobody packs a list more often.
 const LAYERS_MAX: usize = 2;
+/// Octets between two layers.
+const CHUNK_OCTETS: usize = 1 << 16;
 
 /// The text in `octets`, which is at most `octets_max` long at every step; what is not compressed is returned as it is.
 ///
 /// # Errors
 /// A sentence: it is cut short or damaged, or unpacks to more than the bound.
 pub fn inflate(octets: Vec<u8>, octets_max: u64) -> Result<Vec<u8>, String> {
-    let mut octets = octets;
-    for _ in 0..LAYERS_MAX {
-        match layer(&octets, octets_max)? {
-            Some(inner) => octets = inner,
-            None => return Ok(octets),
-        }
+    if !is_packed(&octets) {
+        return Ok(octets);
     }
-    match is_packed(&octets) {
-        true => Err(format!("it is packed more than {LAYERS_MAX} times")),
-        false => Ok(octets),
-    }
+    let mut text = Vec::new();
+    let read = unpacked(&octets[..], octets_max).and_then(|mut from| from.read_to_end(&mut text));
+    read.map(|_| text).map_err(|why| why.to_string())
 }
 
 /// What is in `octets`, one layer down; `None` when they are not compressed.
 pub fn layer(octets: &[u8], octets_max: u64) -> Result<Option<Vec<u8>>, String> {
-    match () {
-        () if octets.starts_with(GZIP) => unpack("gzip", MultiGzDecoder::new(octets), octets_max).map(Some),
-        () if octets.starts_with(ZSTD) => unpack("zstd", Frames::new(octets), octets_max).map(Some),
-        () => Ok(None),
+    if !is_packed(octets) {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    let read = Layer::of(Box::new(octets), octets_max).and_then(|mut layer| layer.read_to_end(&mut text));
+    read.map(|_| Some(text)).map_err(|why| why.to_string())
+}
+
+/// As [`inflate`] for what is read as it comes; errors say what is wrong in a sentence.
+pub fn unpacked<'a>(from: impl BufRead + 'a, octets_max: u64) -> io::Result<Box<dyn BufRead + 'a>> {
+    let mut from: Box<dyn BufRead + 'a> = Box::new(from);
+    for _ in 0..LAYERS_MAX {
+        if !is_packed(from.fill_buf()?) {
+            return Ok(from);
+        }
+        from = Box::new(BufReader::with_capacity(CHUNK_OCTETS, Layer::of(from, octets_max)?));
+    }
+    match is_packed(from.fill_buf()?) {
+        true => Err(io::Error::other(format!("it is packed more than {LAYERS_MAX} times"))),
+        false => Ok(from),
     }
 }
 
@@ -45,40 +58,71 @@ pub fn is_packed(octets: &[u8]) -> bool {
     octets.starts_with(GZIP) || octets.starts_with(ZSTD)
 }
 
-fn unpack(kind: &str, from: impl Read, octets_max: u64) -> Result<Vec<u8>, String> {
-    let mut text = Vec::new();
-    from.take(octets_max + 1)
-        .read_to_end(&mut text)
-        .map_err(|why| format!("its {kind} compression is cut short or damaged: {why}"))?;
-    if text.len() as u64 > octets_max {
-        return Err(format!("it unpacks to more than {octets_max} octets"));
+/// What is in a packed file, with a bound.
+struct Layer<'a> {
+    kind: &'static str,
+    from: Box<dyn Read + 'a>,
+    octets_max: u64,
+    left: u64,
+}
+
+impl<'a> Layer<'a> {
+    fn of(mut from: Box<dyn BufRead + 'a>, octets_max: u64) -> io::Result<Layer<'a>> {
+        let (kind, from): (_, Box<dyn Read + 'a>) = match from.fill_buf()?.starts_with(GZIP) {
+            true => ("gzip", Box::new(MultiGzDecoder::new(from))),
+            false => ("zstd", Box::new(Frames { from, decoder: FrameDecoder::new(), is_open: false })),
+        };
+        Ok(Layer { kind, from, octets_max, left: octets_max })
     }
-    Ok(text)
+}
+
+impl Read for Layer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer).map_err(|why| {
+            // What is packed twice has its error told once.
+            match why.get_ref().is_some_and(|told| told.is::<Told>()) {
+                true => why,
+                false => Told::error(format!("its {} compression is cut short or damaged: {why}", self.kind)),
+            }
+        })?;
+        self.left = (self.left.checked_sub(count as u64))
+            .ok_or_else(|| Told::error(format!("it unpacks to more than {} octets", self.octets_max)))?;
+        Ok(count)
+    }
+}
+
+/// A sentence that needs no other around it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Told(String);
+
+impl Told {
+    fn error(text: String) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, Told(text))
+    }
 }
 
 /// The frames of a zstd file one after the other (RFC 8878 §3.1), each checked against its sum when it has one.
-struct Frames<'a> {
-    rest: &'a [u8],
-    current: Option<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>,
+struct Frames<R> {
+    from: R,
+    decoder: FrameDecoder,
+    is_open: bool,
 }
 
-impl<'a> Frames<'a> {
-    fn new(octets: &'a [u8]) -> Frames<'a> {
-        Frames { rest: octets, current: None }
-    }
-
+impl<R: BufRead> Frames<R> {
     /// Begins the next frame; `false` when there is none.
     fn open(&mut self) -> io::Result<bool> {
-        while !self.rest.is_empty() {
-            match StreamingDecoder::new(self.rest) {
-                Ok(decoder) => {
-                    self.current = Some(decoder);
+        while !self.from.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.from) {
+                Ok(()) => {
+                    self.is_open = true;
                     return Ok(true);
                 }
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    // Its magic number and its length are four octets each.
-                    let length = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(8);
-                    self.rest = self.rest.get(length..).ok_or(io::ErrorKind::UnexpectedEof)?;
+                    let skipped = io::copy(&mut self.from.by_ref().take(length.into()), &mut io::sink())?;
+                    if skipped < length.into() {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
                 }
                 Err(why) => return Err(io::Error::other(why)),
             }
@@ -87,26 +131,25 @@ impl<'a> Frames<'a> {
     }
 }
 
-impl Read for Frames<'_> {
+impl<R: BufRead> Read for Frames<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let Some(decoder) = &mut self.current else {
-                if self.open()? {
-                    continue;
-                }
+            if !self.is_open && !self.open()? {
                 return Ok(0);
-            };
+            }
+            let decoder = &mut self.decoder;
+            while decoder.can_collect() < buffer.len() && !decoder.is_finished() {
+                let wanted = BlockDecodingStrategy::UptoBytes(buffer.len() - decoder.can_collect());
+                decoder.decode_blocks(&mut self.from, wanted).map_err(io::Error::other)?;
+            }
             match decoder.read(buffer)? {
                 0 if !buffer.is_empty() => {}
                 count => return Ok(count),
             }
-            let frame = &decoder.decoder;
-            if frame.get_checksum_from_data().is_some_and(|sum| Some(sum) != frame.get_calculated_checksum()) {
+            if decoder.get_checksum_from_data().is_some_and(|sum| Some(sum) != decoder.get_calculated_checksum()) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "its sum is another"));
             }
-            if let Some(ended) = self.current.take() {
-                self.rest = ended.into_inner();
-            }
+            self.is_open = false;
         }
     }
 }

@@ -9,34 +9,44 @@ pub mod fetch;
 mod files;
 pub mod inflate;
 mod names;
+mod offered;
 pub mod outcome;
+mod problem;
+mod reading;
 mod review;
 pub mod schedule;
 pub mod store;
 pub mod supply;
+mod text;
 mod verify;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::built_in;
 use crate::config::{Version, Versions};
 use crate::daemon::clock;
-use crate::daemon::gates::{Gates, Held};
+use crate::daemon::gates::Gates;
+use crate::daemon::spool::{Spool, SpoolRoom};
 use crate::engine::compile::{Home, ListRules, ListSettings, ListSource, LoadedList};
 use crate::engine::compiled::Compiled;
 use crate::engine::gate::{HoldReason, Supply};
-use crate::engine::list::{ParseOptions, RuleSet};
+use crate::engine::list::ParseOptions;
 use crate::engine::matcher::Part;
-use crate::engine::matcher::public_suffix::is_public_suffix;
+use crate::engine::matcher::room::Room;
 use crate::engine::verdict::ListId;
 
+pub use offered::Offered;
+pub use problem::{ListProblem, file_problem};
 pub use review::Diff;
 
-use fetch::Download;
-use files::Text;
+use problem::{Stuck, problem};
 use store::{Record, Store};
+use text::Text;
+
+pub use reading::Reading;
 
 /// What is remembered of every list between loads.
 pub struct Sources {
@@ -45,7 +55,11 @@ pub struct Sources {
     store: OnceLock<Store>,
     gates: Gates,
     /// Texts that wait for approval and are not in the store; one a list.
-    waiting: Mutex<HashMap<String, (Record, Text)>>,
+    waiting: Mutex<HashMap<String, (Record, Arc<Text>)>>,
+    /// Where scratch files are made.
+    scratch: OnceLock<PathBuf>,
+    /// Held by whoever writes texts to the store.
+    keeping: Mutex<()>,
 }
 
 /// A version of a list that could be read.
@@ -56,13 +70,12 @@ struct Good {
     obey_public_suffixes: bool,
     block_keywords: Vec<String>,
     rule_count: usize,
-    /// `None`: they are in the snapshot in force, and their text is in the store. A second copy would be as large as the
-    /// index.
-    rules: Option<Arc<RuleSet>>,
-    /// Whether the store has the text.
-    is_stored: bool,
-    /// Whether these rules are in the snapshot in force.
-    is_in_force: bool,
+    /// `None`: they are in the snapshot in force.
+    part: Option<Arc<Part>>,
+    /// The text, when the store does not have it.
+    text: Option<Arc<Text>>,
+    /// What the store is to know of the text, when it is still to be kept there.
+    unkept: Option<Record>,
     /// When it was last known to be current; seconds since 1970.
     read_at: u64,
     lines: Lines,
@@ -72,19 +85,11 @@ struct Good {
     warnings: Vec<HoldReason>,
 }
 
-/// Why a list is not at the version that came.
-enum Stuck {
-    /// It is no good list.
-    Bad(String),
-    /// It waits for a person.
-    Held(Box<Held>),
-}
+/// Octets of a text that one thread reads as fast as several. Chosen.
+const SHORT_MAX: u64 = 2 << 20;
 
-impl From<String> for Stuck {
-    fn from(why: String) -> Stuck {
-        Stuck::Bad(why)
-    }
-}
+/// A list's version, and why it is not the one that came.
+type Looked = (Option<Good>, Option<Stuck>);
 
 /// Where the lines of a list in force are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,18 +103,6 @@ pub enum Lines {
     Gone,
 }
 
-/// A list that could not be read now.
-#[derive(Debug, Clone)]
-pub struct ListProblem {
-    pub list: String,
-    /// The thing, the reason, and what is in force instead.
-    pub message: String,
-    /// It has no good version and is required: nothing may go into force without it.
-    pub fatal: bool,
-    /// It is to be fetched, is required and has never come: this node should draw no traffic yet.
-    pub unready: bool,
-}
-
 /// Everything that was loaded for one generation.
 #[derive(Debug, Default)]
 pub struct Load {
@@ -121,63 +114,51 @@ pub struct Load {
     pub in_force: HashMap<String, Lines>,
     /// Every list file as it was before it was read, the broken ones too.
     pub seen: Versions,
-    /// Rules that were taken out of memory, for [`Sources::in_force_now`].
-    pub taken: Vec<(String, Arc<RuleSet>)>,
+    pub taken: Taken,
     /// What the operator should know of a list that is in force by the operator's own hand: its name, and what.
     pub warnings: Vec<(String, String)>,
 }
 
-/// What became of a fetched text.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Offered {
-    /// It is the version in force.
-    Same,
-    /// It goes into force with the next load.
-    New { rules: usize },
-    /// A gate holds it: why.
-    Held(String),
-    /// It is no good list: why.
-    Refused(String),
-}
+/// What a load took out of memory, for [`Sources::in_force_now`].
+pub type Taken = Vec<(String, Arc<Part>)>;
 
 impl Sources {
     pub fn new(gates: Gates) -> Sources {
-        Sources { good: Mutex::default(), store: OnceLock::new(), gates, waiting: Mutex::default() }
+        Sources {
+            good: Mutex::default(),
+            store: OnceLock::new(),
+            gates,
+            waiting: Mutex::default(),
+            scratch: OnceLock::new(),
+            keeping: Mutex::default(),
+        }
     }
 
     pub fn gates(&self) -> &Gates {
         &self.gates
     }
 
-    /// Loads every list. `progress` is told each list's name before it is read, and how many there are.
-    pub fn load(&self, lists: &[ListSettings], mut progress: impl FnMut(&str, usize)) -> Load {
+    /// Loads every list.
+    pub fn load(&self, lists: &[ListSettings], reading: &Reading<'_>) -> Load {
         let mut load = Load::default();
         // Lists that left the configuration are forgotten, and their memory with them.
         self.memory().retain(|name, _| lists.iter().any(|l| &l.name == name));
-        for settings in lists {
-            progress(&settings.name, lists.len());
-            let good = match self.refresh(settings, &mut load.seen) {
-                Ok(good) => good,
-                Err(why) => {
-                    let kept = self.remembered(settings);
-                    load.problems.push(problem(settings, &why, kept.is_some()));
-                    match kept {
-                        Some(good) => good,
-                        None => continue,
-                    }
-                }
-            };
+        let seen = Mutex::default();
+        let looked = self.look_at(lists, reading, &seen);
+        load.seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (settings, (good, stuck)) in lists.iter().zip(looked) {
+            load.problems.extend(stuck.map(|why| problem(settings, &why, good.is_some())));
+            let Some(good) = good else { continue };
             let warned = good.warnings.iter().map(|warning| (settings.name.clone(), warning.to_string()));
             load.warnings.extend(warned);
             load.read_at.insert(settings.name.clone(), good.read_at);
             load.in_force.insert(settings.name.clone(), good.lines);
-            let rules = match good.rules {
-                Some(rules) if !good.is_in_force => {
-                    let part = part_of(settings, &rules);
-                    load.taken.push((settings.name.clone(), rules));
-                    ListRules::Read(part)
+            let rules = match good.part {
+                Some(part) => {
+                    load.taken.push((settings.name.clone(), Arc::clone(&part)));
+                    ListRules::Read((*part).clone())
                 }
-                Some(_) | None => ListRules::Kept,
+                None => ListRules::Kept,
             };
             load.lists.push(LoadedList { settings: settings.clone(), rules });
         }
@@ -188,18 +169,65 @@ impl Sources {
         load
     }
 
-    /// What a load took is in the snapshot in force: where the store has the text, its rules need not be held here too.
-    /// What came since then is not.
-    pub fn in_force_now(&self, taken: &[(String, Arc<RuleSet>)]) {
-        let has_store = self.own_store().is_some();
-        let mut memory = self.memory();
-        for (name, rules) in taken {
-            let Some(good) = memory.get_mut(name) else { continue };
-            if good.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, rules)) {
-                good.is_in_force = true;
-                if has_store && good.is_stored {
-                    good.rules = None;
-                }
+    /// Every list as it is now, or its last good version and why it is that: short ones side by side, a long one by
+    /// several.
+    fn look_at(&self, lists: &[ListSettings], reading: &Reading<'_>, seen: &Mutex<Versions>) -> Vec<Looked> {
+        let look = |i: usize, reading: &Reading<'_>| {
+            let settings = &lists[i];
+            reading.progress.list(&settings.name, i + 1, lists.len());
+            match self.refresh(settings, reading, seen) {
+                Ok(good) => (Some(good), None),
+                Err(why) => (self.remembered(settings, reading), Some(why)),
+            }
+        };
+        let (short, long): (Vec<usize>, Vec<usize>) =
+            (0..lists.len()).partition(|&i| reading.threads > 1 && is_short(&lists[i].source));
+        let next = AtomicUsize::new(0);
+        let alone = Reading { threads: 1, ..reading.clone() };
+        let work = || {
+            let turns = std::iter::from_fn(|| short.get(next.fetch_add(1, Ordering::Relaxed)));
+            turns.map(|&i| (i, look(i, &alone))).collect::<Vec<_>>()
+        };
+        let mut looked: Vec<(usize, Looked)> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..reading.threads.min(short.len())).map(|_| scope.spawn(work)).collect();
+            let mut looked = work();
+            for other in others {
+                looked.extend(other.join().unwrap_or_else(|why| std::panic::resume_unwind(why)));
+            }
+            looked
+        });
+        looked.extend(long.into_iter().map(|i| (i, look(i, reading))));
+        looked.sort_by_key(|&(i, _)| i);
+        looked.into_iter().map(|(_, looked)| looked).collect()
+    }
+
+    /// What a load took is in the snapshot in force, or is about to be, so it need not be held here too; what came since
+    /// then is not. Texts that are to be kept are kept now. Blocks.
+    pub fn in_force_now(&self, taken: &[(String, Arc<Part>)]) {
+        for (name, part) in taken {
+            if let Some(good) = self.memory().get_mut(name)
+                && good.part.as_ref().is_some_and(|known| Arc::ptr_eq(known, part))
+            {
+                good.part = None;
+            }
+        }
+        self.keep_all();
+    }
+
+    /// Writes texts that the store does not have yet. When this returns, nobody else is at it either. Blocks.
+    pub fn keep_all(&self) {
+        let Some(store) = self.own_store() else { return };
+        let _alone = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: Vec<String> =
+            self.memory().iter().filter(|(_, good)| good.unkept.is_some()).map(|(list, _)| list.clone()).collect();
+        for list in waiting {
+            let unkept = self.memory().get_mut(&list).and_then(|good| good.unkept.take().zip(good.text.clone()));
+            if let Some((mut record, text)) = unkept
+                && note_unkept(&list, store.put(&list, &mut record, &text))
+                && let Some(good) = self.memory().get_mut(&list)
+                && good.text.as_ref().is_some_and(|known| Arc::ptr_eq(known, &text))
+            {
+                good.text = None;
             }
         }
     }
@@ -239,9 +267,9 @@ impl Sources {
                 obey_public_suffixes: settings.obey_public_suffixes,
                 block_keywords: settings.block_keywords.clone(),
                 rule_count: about.rules,
-                rules: None,
-                is_stored: record.is_some(),
-                is_in_force: true,
+                part: None,
+                text: None,
+                unkept: None,
                 read_at: checked_at,
                 lines: lines.clone(),
                 record: record.filter(|_| is_url),
@@ -263,6 +291,7 @@ impl Sources {
     pub fn keep_in(&self, state_directory: &Path) -> Result<(), String> {
         if self.store.get().is_none() {
             let store = Store::open(state_directory)?;
+            let _ = self.scratch.set(store.scratch().to_owned());
             // Only a loader calls this, and there is one.
             let _ = self.store.set(store);
         }
@@ -275,140 +304,78 @@ impl Sources {
     }
 
     /// The list as it is now, from memory when nothing about it changed.
-    fn refresh(&self, settings: &ListSettings, seen: &mut Versions) -> Result<Good, Stuck> {
+    fn refresh(&self, settings: &ListSettings, reading: &Reading<'_>, seen: &Mutex<Versions>) -> Result<Good, Stuck> {
         let known = self.memory().get(&settings.name).cloned();
-        let known = known.filter(|good| good.source == settings.source && good.options == settings.options);
         // What is kept was made with these.
         let known = known.filter(|good| {
-            good.rules.is_some() && !good.is_in_force
-                || good.obey_public_suffixes == settings.obey_public_suffixes
-                    && good.block_keywords == settings.block_keywords
+            good.source == settings.source
+                && good.options == settings.options
+                && good.obey_public_suffixes == settings.obey_public_suffixes
+                && good.block_keywords == settings.block_keywords
         });
         match &settings.source {
             ListSource::BuiltIn(name) => match known {
                 Some(good) => Ok(good),
                 None => {
-                    let rules = built_in_text(name)?.parse(settings.options)?;
-                    Ok(self.remember(settings, rules, clock::unix_secs(), Lines::BuiltIn, None))
+                    let text = built_in_text(name, self.scratch())?;
+                    let part = reading::read(&text, settings, reading)?;
+                    Ok(self.remember(settings, part, clock::unix_secs(), Lines::BuiltIn, None))
                 }
             },
             ListSource::File(path) => {
                 // Looked at before it is read, so that a change meanwhile is seen. Two lists of one file: the earlier look
                 // is the safe one.
-                let version = Version::of_list(path);
-                seen.entry(path.clone()).or_insert_with(|| version.clone());
+                let version = {
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    let version = Version::of_list(path);
+                    seen.entry(path.clone()).or_insert_with(|| version.clone());
+                    version
+                };
                 match known.filter(|good| good.lines == Lines::Files(version.clone())) {
                     Some(good) => {
                         self.withdraw(&settings.name);
                         Ok(good)
                     }
-                    None => self.read_file(settings, path, version),
+                    None => self.read_file(settings, path, version, reading),
                 }
             }
-            ListSource::Url(_) => match self.reconsidered(settings).or(known).or_else(|| self.stored(settings)) {
-                Some(good) => Ok(good),
-                None => match self.gates.of(&settings.name).held {
-                    Some(held) => Err(Stuck::Held(Box::new(held))),
-                    None => Err(Stuck::Bad("it has not been fetched yet".to_owned())),
-                },
-            },
+            ListSource::Url(_) => {
+                match self.reconsidered(settings, reading).or(known).or_else(|| self.stored(settings, reading)) {
+                    Some(good) => Ok(good),
+                    None => match self.gates.of(&settings.name).held {
+                        Some(held) => Err(Stuck::Held(Box::new(held))),
+                        None => Err(Stuck::Bad("it has not been fetched yet".to_owned())),
+                    },
+                }
+            }
         }
     }
 
-    fn read_file(&self, settings: &ListSettings, path: &Path, version: Version) -> Result<Good, Stuck> {
-        let text = files::read(path)?;
-        let rules = text.parse(settings.options)?;
+    fn read_file(
+        &self,
+        settings: &ListSettings,
+        path: &Path,
+        version: Version,
+        reading: &Reading<'_>,
+    ) -> Result<Good, Stuck> {
+        let text = Arc::new(files::read(path, self.scratch())?);
+        let part = reading::read(&text, settings, reading)?;
         let now = clock::unix_secs();
-        let mut record = new_record(settings, &rules, now);
+        let mut record = new_record(settings, &part, now);
         record.describe(&text);
-        let supply = match text {
-            Text::Whole(_) => Supply::Hand,
-            Text::Parts(_) => Supply::Directory,
-        };
-        let warnings = self.admit(settings, supply, &record, &text, &rules).map_err(Stuck::Held)?;
-        let put = |store: &Store| note_unkept(&settings.name, store.put(&settings.name, &mut record, &text));
-        let is_stored = self.own_store().is_some_and(put);
-        let mut good = self.remember(settings, rules, now, Lines::Files(version), None);
-        good.is_stored = is_stored;
+        let supply = if text.is_group { Supply::Directory } else { Supply::Hand };
+        let warnings = self.admit(settings, supply, &record, &text, &part, reading).map_err(Stuck::Held)?;
+        let mut good = self.remember(settings, part, now, Lines::Files(version), None);
+        good.text = Some(text);
+        // The store writes it down when it is in force: nobody waits for the disk before that.
+        good.unkept = self.own_store().map(|_| record);
         Ok(self.warned(settings, good, warnings))
-    }
-
-    /// Takes a fetched text, if it is a good version of the list. Blocks.
-    pub fn offer(&self, settings: &ListSettings, download: Download) -> Offered {
-        let Download { text, published_sha256, etag, last_modified } = download;
-        let known = self.fetched(settings);
-        let is_same = |good: &Good| {
-            let record = good.record.as_ref();
-            good.options == settings.options && record.is_some_and(|r| r.sha256 == verify::sha256_hex(&text))
-        };
-        let now = clock::unix_secs();
-        if let Some(Good { record: Some(record), .. }) = known.filter(is_same) {
-            // What waited is not what the publisher gives any more.
-            self.withdraw(&settings.name);
-            let record = Record { etag, last_modified, published_sha256: Some(published_sha256), ..record };
-            self.note(settings, Record { checked_at: now, source: source_text(&settings.source), ..record });
-            return Offered::Same;
-        }
-        let text = Text::Whole(text);
-        let rules = match text.parse(settings.options) {
-            Ok(rules) => rules,
-            Err(why) => return Offered::Refused(why),
-        };
-        let record = new_record(settings, &rules, now);
-        let mut record = Record { published_sha256: Some(published_sha256), etag, last_modified, ..record };
-        record.describe(&text);
-        if let Err(held) = self.admit(settings, Supply::Fetched, &record, &text, &rules) {
-            return Offered::Held(held.to_string());
-        }
-        let good = self.accept(settings, record, &text, rules);
-        Offered::New { rules: good.rule_count }
-    }
-
-    /// Makes a fetched version the list's; it goes into force with the next load.
-    fn accept(&self, settings: &ListSettings, mut record: Record, text: &Text, rules: RuleSet) -> Good {
-        let lines = match self.own_store() {
-            None => Lines::Gone,
-            Some(store) => match note_unkept(&settings.name, store.put(&settings.name, &mut record, text)) {
-                true => Lines::Stored(store.path(&settings.name, &record)),
-                false => Lines::Gone,
-            },
-        };
-        self.remember(settings, rules, record.read_at, lines, Some(record))
-    }
-
-    /// The server says that the version we have is the current one. Blocks.
-    pub fn confirm(&self, settings: &ListSettings) {
-        if let Some(Good { record: Some(record), .. }) = self.fetched(settings) {
-            self.withdraw(&settings.name);
-            self.note(settings, Record { checked_at: clock::unix_secs(), ..record });
-        }
-    }
-
-    /// What is known of the version of a fetched list that we have, if it is from this URL and read as it should be.
-    pub fn record(&self, settings: &ListSettings) -> Option<Record> {
-        let good = self.fetched(settings).filter(|good| good.options == settings.options)?;
-        good.record.filter(|record| record.source == source_text(&settings.source))
-    }
-
-    fn fetched(&self, settings: &ListSettings) -> Option<Good> {
-        self.memory().get(&settings.name).cloned()
-    }
-
-    fn note(&self, settings: &ListSettings, record: Record) {
-        if let Some(store) = self.own_store() {
-            note_unkept(&settings.name, store.note(&settings.name, &record));
-        }
-        if let Some(good) = self.memory().get_mut(&settings.name) {
-            good.source = settings.source.clone();
-            good.read_at = record.checked_at;
-            good.record = Some(record);
-        }
     }
 
     fn remember(
         &self,
         settings: &ListSettings,
-        rules: RuleSet,
+        part: Part,
         read_at: u64,
         lines: Lines,
         record: Option<Record>,
@@ -419,10 +386,10 @@ impl Sources {
             options,
             obey_public_suffixes: settings.obey_public_suffixes,
             block_keywords: settings.block_keywords.clone(),
-            rule_count: rules.rule_count(),
-            rules: Some(Arc::new(rules)),
-            is_stored: matches!(lines, Lines::Stored(_)),
-            is_in_force: false,
+            rule_count: part.rules,
+            part: Some(Arc::new(part)),
+            text: None,
+            unkept: None,
             read_at,
             lines,
             record,
@@ -433,19 +400,19 @@ impl Sources {
     }
 
     /// The last good version, whatever it was read from and however.
-    fn remembered(&self, settings: &ListSettings) -> Option<Good> {
+    fn remembered(&self, settings: &ListSettings, reading: &Reading<'_>) -> Option<Good> {
         let known = self.memory().get(&settings.name).cloned();
-        known.or_else(|| self.stored(settings))
+        known.or_else(|| self.stored(settings, reading))
     }
 
     /// The newest version in the store that still reads well.
-    fn stored(&self, settings: &ListSettings) -> Option<Good> {
+    fn stored(&self, settings: &ListSettings, reading: &Reading<'_>) -> Option<Good> {
         let store = self.store.get()?;
         let versions = store.versions(&settings.name)?;
         let from_url = matches!(settings.source, ListSource::Url(_));
         for record in [Some(versions.current), versions.previous].into_iter().flatten() {
-            match store.text(&settings.name, &record).and_then(|text| text.parse(settings.options)) {
-                Ok(rules) => {
+            match store.text(&settings.name, &record).and_then(|text| reading::read(&text, settings, reading)) {
+                Ok(part) => {
                     let lines = Lines::Stored(store.path(&settings.name, &record));
                     let checked_at = record.checked_at;
                     // What was fetched while this was read is newer.
@@ -455,12 +422,22 @@ impl Sources {
                         return Some(good);
                     }
                     let record = from_url.then_some(record);
-                    return Some(self.remember(settings, rules, checked_at, lines, record));
+                    return Some(self.remember(settings, part, checked_at, lines, record));
                 }
                 Err(why) => tracing::error!("list `{}`: its kept version is of no use: {why}", settings.name),
             }
         }
         None
+    }
+
+    /// Where scratch files are made.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.get_or_init(std::env::temp_dir)
+    }
+
+    /// Room for rules on their way into an index.
+    fn room(&self) -> Option<Arc<dyn Room>> {
+        Some(Arc::new(SpoolRoom(Spool::new(self.scratch().to_owned(), None, 0))))
     }
 
     fn own_store(&self) -> Option<&Store> {
@@ -472,52 +449,22 @@ impl Sources {
     }
 }
 
-fn part_of(settings: &ListSettings, rules: &RuleSet) -> Part {
-    let guard: &dyn Fn(&[u8]) -> bool = if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
-    if settings.block_keywords.is_empty() {
-        Part::of(rules, guard)
-    } else {
-        Part::of(&rules.blocking_keywords(&settings.block_keywords), guard)
+/// Whether a list is not worth several readers, as far as can be told beforehand.
+fn is_short(source: &ListSource) -> bool {
+    match source {
+        ListSource::BuiltIn(_) => true,
+        ListSource::File(path) => std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() < SHORT_MAX),
+        ListSource::Url(_) => false,
     }
 }
 
-/// What is told of a compiled file that cannot be taken.
-pub fn file_problem(list: &str, file: &Path, why: &str, is_kept: bool, required: bool) -> ListProblem {
-    let (instead, fatal) = match (is_kept, required) {
-        (true, _) => ("; its last good version stays in force", false),
-        (false, true) => ("; it has no good version and is required", true),
-        (false, false) => ("; it has no good version and holds nothing (required = false)", false),
-    };
-    let message = format!("list `{list}` ({}): {why}{instead}", file.display());
-    ListProblem { list: list.to_owned(), message, fatal, unready: false }
-}
-
-/// What is told of a list that is not at the version that came.
-fn problem(settings: &ListSettings, stuck: &Stuck, is_kept: bool) -> ListProblem {
-    let is_url = matches!(settings.source, ListSource::Url(_));
-    let is_held = matches!(stuck, Stuck::Held(_));
-    let (instead, fatal, unready) = match (is_kept, is_held || is_url, settings.required) {
-        (true, ..) => ("; its last good version stays in force", false, false),
-        (false, true, true) => ("; until it is, it holds nothing and this node is not ready", false, true),
-        (false, true, false) => ("; until it is, it holds nothing (required = false)", false, false),
-        (false, false, true) => ("; it has no good version and is required", true, false),
-        (false, false, false) => ("; it has no good version and holds nothing (required = false)", false, false),
-    };
-    let why = match stuck {
-        Stuck::Bad(why) => why.clone(),
-        Stuck::Held(held) => format!("{held}; it waits to be approved (`lachan lists approve {}`)", settings.name),
-    };
-    let message = format!("list `{}` ({}): {why}{instead}", settings.name, source_text(&settings.source));
-    ListProblem { list: settings.name.clone(), message, fatal, unready }
-}
-
-fn new_record(settings: &ListSettings, rules: &RuleSet, now: u64) -> Record {
+fn new_record(settings: &ListSettings, part: &Part, now: u64) -> Record {
     Record {
         source: source_text(&settings.source),
         read_at: now,
         checked_at: now,
-        format: rules.report.format.map(|format| format!("{format:?}").to_lowercase()),
-        rules: rules.rule_count(),
+        format: part.report.format.map(|format| format!("{format:?}").to_lowercase()),
+        rules: part.rules,
         ..Record::default()
     }
 }
@@ -530,18 +477,20 @@ fn note_unkept(list: &str, kept: std::io::Result<()>) -> bool {
     kept.is_ok()
 }
 
-/// Reads and parses one list that is here: compiled in, or in files.
-pub fn read(source: &ListSource, options: ParseOptions) -> Result<RuleSet, String> {
-    match source {
-        ListSource::BuiltIn(name) => built_in_text(name)?.parse(options),
-        ListSource::File(path) => files::read(path)?.parse(options),
-        ListSource::Url(_) => Err("it is fetched by the running resolver only".to_owned()),
-    }
+/// Whether a list that is here, compiled in or in files, reads well; else, why not.
+pub fn check(source: &ListSource, options: ParseOptions) -> Result<(), String> {
+    let scratch = std::env::temp_dir();
+    let text = match source {
+        ListSource::BuiltIn(name) => built_in_text(name, &scratch)?,
+        ListSource::File(path) => files::read(path, &scratch)?,
+        ListSource::Url(_) => return Err("it is fetched by the running resolver only".to_owned()),
+    };
+    reading::rules(&text, options).map(drop)
 }
 
-fn built_in_text(name: &str) -> Result<Text, String> {
+fn built_in_text(name: &str, scratch: &Path) -> Result<Text, String> {
     let text = built_in::starter_list(name).ok_or_else(|| format!("there is no built-in list `{name}`"))?;
-    Ok(Text::Whole(text.as_bytes().to_vec()))
+    Text::of(text.as_bytes(), scratch).map_err(|why| why.to_string())
 }
 
 /// A source as people write it.

@@ -4,14 +4,17 @@ use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Text;
+use super::reading::{self, Reading};
 use super::store::Record;
+use super::text::Text;
 use super::{Good, Lines, Sources};
 use crate::daemon::clock;
 use crate::daemon::gates::{Candidate, Held};
+use crate::daemon::progress::Progress;
 use crate::engine::compile::{ListSettings, ListSource};
-use crate::engine::gate::{HoldReason, Supply, difference};
+use crate::engine::gate::{HoldReason, Rules, Supply, difference};
 use crate::engine::list::RuleSet;
+use crate::engine::matcher::Part;
 
 /// What `lists diff` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,17 +48,19 @@ impl Sources {
         settings: &ListSettings,
         supply: Supply,
         record: &Record,
-        text: &Text,
-        rules: &RuleSet,
+        text: &Arc<Text>,
+        part: &Part,
+        reading: &Reading<'_>,
     ) -> Result<Vec<HoldReason>, Box<Held>> {
         let list = settings.name.as_str();
         let in_force = match supply {
             // By hand only an emptied file is held, so what was before matters for that alone.
-            Supply::Hand if rules.rule_count() > 0 => None,
-            Supply::Hand | Supply::Directory | Supply::Fetched => self.in_force(settings, record),
+            Supply::Hand if part.rules > 0 => None,
+            Supply::Hand | Supply::Directory | Supply::Fetched => self.in_force(settings, record, reading),
         };
         let sha256 = record.sha256.as_str();
-        let candidate = Candidate { settings, supply, sha256, in_force: in_force.as_deref(), new: rules };
+        let in_force = in_force.as_deref().map(|part| part as &dyn Rules);
+        let candidate = Candidate { settings, supply, sha256, in_force, new: part };
         let admitted = self.gates.admit(&candidate);
         match &admitted {
             Ok(_) => self.forget_waiting(list),
@@ -64,28 +69,31 @@ impl Sources {
         admitted
     }
 
-    /// The rules that the list has from this source: in memory, or else in the store.
-    fn in_force(&self, settings: &ListSettings, new: &Record) -> Option<Arc<RuleSet>> {
+    /// The rules that the list has from this source: in memory, or read again.
+    fn in_force(&self, settings: &ListSettings, new: &Record, reading: &Reading<'_>) -> Option<Arc<Part>> {
         let known = self.memory().get(&settings.name).cloned();
+        let mut text = None;
         if let Some(good) = known {
             if good.source != settings.source {
                 return None;
             }
-            if good.rules.is_some() {
-                return good.rules;
+            if good.part.is_some() {
+                return good.part;
             }
+            text = good.text;
         }
-        let store = self.store.get()?;
-        let kept = store.versions(&settings.name)?.current;
-        if kept.source != new.source {
-            return None;
-        }
-        let text = store.text(&settings.name, &kept).ok()?;
-        text.parse(settings.options).ok().map(Arc::new)
+        let stored = || {
+            let store = self.store.get()?;
+            let kept = store.versions(&settings.name)?.current;
+            let is_ours = kept.source == new.source;
+            is_ours.then(|| store.text(&settings.name, &kept).ok()).flatten().map(Arc::new)
+        };
+        let text = text.or_else(stored)?;
+        reading::read(&text, settings, reading).ok().map(Arc::new)
     }
 
     /// Keeps a text that waits: in the store, or else in memory.
-    pub(super) fn keep_waiting(&self, list: &str, held: &Held, record: &Record, text: &Text) {
+    pub(super) fn keep_waiting(&self, list: &str, held: &Held, record: &Record, text: &Arc<Text>) {
         if self.waiting_record(list).is_some_and(|known| known.sha256 == held.sha256) {
             return;
         }
@@ -99,7 +107,7 @@ impl Sources {
         self.waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(list.to_owned(), (record.clone(), text.clone()));
+            .insert(list.to_owned(), (record.clone(), Arc::clone(text)));
     }
 
     pub(super) fn forget_waiting(&self, list: &str) {
@@ -123,13 +131,13 @@ impl Sources {
         here.or_else(|| self.store.get()?.waiting(list))
     }
 
-    fn waiting_text(&self, list: &str) -> Option<(Record, Text)> {
+    fn waiting_text(&self, list: &str) -> Option<(Record, Arc<Text>)> {
         let here = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(list).cloned();
         here.or_else(|| {
             let store = self.store.get()?;
             let record = store.waiting(list)?;
             let text = store.text(list, &record).ok()?;
-            Some((record, text))
+            Some((record, Arc::new(text)))
         })
     }
 
@@ -145,8 +153,8 @@ impl Sources {
                 self.waiting_text(list).filter(|(record, _)| record.sha256 == held.sha256).ok_or_else(|| {
                     format!("what waits of list `{list}` is not kept any more; `lachan lists update {list}`")
                 })?;
-            let rules = text.parse(settings.options)?;
-            self.accept(settings, Record { read_at: clock::unix_secs(), ..record }, &text, rules);
+            let part = self.read_quietly(&text, settings)?;
+            self.accept(settings, Record { read_at: clock::unix_secs(), ..record }, &text, part);
             self.forget_waiting(list);
         }
         // A file is read again by the next load, and its version known by its sum.
@@ -159,14 +167,14 @@ impl Sources {
     }
 
     /// What waits of a fetched list, when it need not wait by the bounds that the configuration has now.
-    pub(super) fn reconsidered(&self, settings: &ListSettings) -> Option<Good> {
+    pub(super) fn reconsidered(&self, settings: &ListSettings, reading: &Reading<'_>) -> Option<Good> {
         let held = self.gates.of(&settings.name).held.filter(|held| held.bounds != Some(settings.gate))?;
         let (record, text) = self.waiting_text(&settings.name).filter(|(record, _)| record.sha256 == held.sha256)?;
-        let rules = text.parse(settings.options).ok()?;
+        let part = reading::read(&text, settings, reading).ok()?;
         // The version in force is the one to compare with; after a start it is in the store alone.
-        self.remembered(settings);
-        self.admit(settings, Supply::Fetched, &record, &text, &rules).ok()?;
-        Some(self.accept(settings, record, &text, rules))
+        self.remembered(settings, reading);
+        self.admit(settings, Supply::Fetched, &record, &text, &part, reading).ok()?;
+        Some(self.accept(settings, record, &text, part))
     }
 
     /// Goes back to the previous version, and pins it. Blocks.
@@ -178,7 +186,7 @@ impl Sources {
         let store = self.own_store().ok_or("no earlier version is kept: there is no state directory")?;
         let before = store.versions(list).and_then(|versions| versions.previous);
         let before = before.ok_or_else(|| format!("no version of list `{list}` before the one in force is kept"))?;
-        let rules = store.text(list, &before)?.parse(settings.options)?;
+        let part = self.read_quietly(&store.text(list, &before)?, settings)?;
         let (left, now) = store
             .roll_back(list)
             .map_err(|why| format!("list `{list}`: {why}"))?
@@ -195,23 +203,28 @@ impl Sources {
             decided.approved = None;
             decided.pinned = Some(now.sha256.clone());
         });
-        let count = rules.rule_count();
+        let count = part.rules;
         let lines = Lines::Stored(store.path(list, &now));
         let record = matches!(settings.source, ListSource::Url(_)).then_some(now);
-        self.remember(settings, rules, clock::unix_secs(), lines, record);
+        self.remember(settings, part, clock::unix_secs(), lines, record);
         Ok(count)
     }
 
-    /// The rules of the version in force; none when it has none.
-    fn rules_now(&self, settings: &ListSettings) -> Arc<RuleSet> {
-        if let Some(rules) = self.memory().get(&settings.name).and_then(|good| good.rules.clone()) {
-            return rules;
-        }
-        let stored = self.store.get().and_then(|store| {
+    /// The rules of the version in force, as they come; none when it has none.
+    fn rules_now(&self, settings: &ListSettings) -> RuleSet {
+        let held = self.memory().get(&settings.name).and_then(|good| good.text.clone());
+        let stored = || {
+            let store = self.store.get()?;
             let record = store.versions(&settings.name)?.current;
-            store.text(&settings.name, &record).ok()?.parse(settings.options).ok()
-        });
-        stored.map(Arc::new).unwrap_or_default()
+            store.text(&settings.name, &record).ok().map(Arc::new)
+        };
+        let text = held.or_else(stored);
+        text.and_then(|text| reading::rules(&text, settings.options).ok()).unwrap_or_default()
+    }
+
+    /// Reads a text because a person asked for it.
+    fn read_quietly(&self, text: &Text, settings: &ListSettings) -> Result<Part, String> {
+        reading::read(text, settings, &Reading { threads: 1, room: self.room(), progress: &Progress::default() })
     }
 
     /// Lets a list that a person went back with follow its publisher again.
@@ -227,9 +240,9 @@ impl Sources {
         let list = settings.name.as_str();
         let in_force = self.rules_now(settings);
         let held = self.gates.of(list).held;
-        let read = |text: Text| text.parse(settings.options);
-        let (old, new, waits): (Arc<RuleSet>, Arc<RuleSet>, bool) = match (&held, self.waiting_text(list)) {
-            (Some(_), Some((_, text))) => (in_force, read(text)?.into(), true),
+        let read = |text: &Text| reading::rules(text, settings.options);
+        let (old, new, waits): (RuleSet, RuleSet, bool) = match (&held, self.waiting_text(list)) {
+            (Some(_), Some((_, text))) => (in_force, read(&text)?, true),
             (Some(_), None) => return Err(format!("what waits of list `{list}` is not kept any more")),
             (None, _) => {
                 let store = self.store.get();
@@ -237,7 +250,7 @@ impl Sources {
                 let Some((store, record)) = previous else {
                     return Err(format!("nothing of list `{list}` waits, and no earlier version is kept"));
                 };
-                (read(store.text(list, &record)?)?.into(), in_force, false)
+                (read(&store.text(list, &record)?)?, in_force, false)
             }
         };
         let difference = difference(&old, &new);

@@ -4,7 +4,6 @@
 //! current one and what was before. Each is written beside its place, synced and renamed, the texts first: whenever the
 //! power goes, `versions.json` names texts that are whole.
 
-use std::borrow::Cow;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,10 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{Part, Text};
-use super::verify::sha256_hex;
+use super::text::Text;
 use crate::config::read_steady;
-use crate::engine::limits::LIST_FILE_OCTETS_MAX;
 
 /// The file that says which texts there are.
 const VERSIONS: &str = "versions.json";
@@ -107,6 +104,11 @@ impl Store {
         Store { root: state_directory.join("lists"), lock: None, write }
     }
 
+    /// Where scratch files may be made.
+    pub fn scratch(&self) -> &Path {
+        &self.root
+    }
+
     pub fn is_ours(&self) -> bool {
         self.lock.is_some()
     }
@@ -127,29 +129,19 @@ impl Store {
     /// A version's text, checked against its sum.
     pub fn text(&self, list: &str, record: &Record) -> Result<Text, String> {
         let path = self.path(list, record);
-        let octets = read_steady(&path, LIST_FILE_OCTETS_MAX + record.parts.len() as u64)
-            .map_err(|why| format!("{}: {why}", path.display()))?;
-        if sha256_hex(&octets) != record.sha256 {
+        let parts: Vec<(String, u64)> = record.parts.iter().map(|part| (part.name.clone(), part.octets)).collect();
+        let text = File::open(&path).and_then(|file| Text::stored(file, &parts));
+        let text = text.map_err(|why| format!("{}: {why}", path.display()))?;
+        if text.sha256 != record.sha256 {
             return Err(format!("{}: it is damaged", path.display()));
         }
-        if record.parts.is_empty() {
-            return Ok(Text::Whole(octets));
-        }
-        let mut rest = &octets[..];
-        let mut parts = Vec::with_capacity(record.parts.len());
-        for part in &record.parts {
-            let length = usize::try_from(part.octets).unwrap_or(usize::MAX);
-            let (text, after) = rest.split_at_checked(length).ok_or("its parts are longer than it")?;
-            parts.push(Part { name: part.name.clone(), octets: text.to_vec() });
-            rest = after;
-        }
-        Ok(Text::Parts(parts))
+        Ok(text)
     }
 
     /// Makes a text the current version, and what was current the previous one. `record` is filled in with what only the
     /// text tells.
     pub fn put(&self, list: &str, record: &mut Record, text: &Text) -> io::Result<()> {
-        let octets = record.describe(text);
+        record.describe(text);
         let directory = self.directory(list);
         private_directory(&directory)?;
         File::open(&self.root)?.sync_all()?;
@@ -157,7 +149,7 @@ impl Store {
         let path = self.path(list, record);
         let is_there = fs::metadata(&path).is_ok_and(|meta| meta.len() == record.octets);
         if !is_there {
-            self.write_whole(&path, &octets)?;
+            self.write_text(&path, text)?;
         }
         let previous = match before {
             Some(before) if before.current.sha256 == record.sha256 => before.previous,
@@ -174,8 +166,7 @@ impl Store {
     pub fn put_waiting(&self, list: &str, record: &Record, text: &Text) -> io::Result<()> {
         let directory = self.directory(list);
         private_directory(&directory)?;
-        let octets = record.clone().describe(text).into_owned();
-        self.write_whole(&self.path(list, record), &octets)?;
+        self.write_text(&self.path(list, record), text)?;
         self.write_whole(&directory.join(WAITING), &serde_json::to_vec_pretty(record)?)?;
         self.sweep(list);
         Ok(())
@@ -235,10 +226,18 @@ impl Store {
 
     /// A file that is there whole or not at all, whatever happens meanwhile.
     fn write_whole(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
+        self.write_beside(path, |file| (self.write)(file, octets))
+    }
+
+    fn write_text(&self, path: &Path, text: &Text) -> io::Result<()> {
+        self.write_beside(path, |file| text.for_each_chunk(|octets| (self.write)(file, octets)))
+    }
+
+    fn write_beside(&self, path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         let beside = path.with_extension("tmp");
         let written = private_file(&beside).and_then(|mut file| {
             file.set_len(0)?;
-            (self.write)(&mut file, octets)?;
+            write(&mut file)?;
             file.sync_all()?;
             fs::rename(&beside, path)
         });
@@ -270,28 +269,12 @@ impl Record {
         self.sha256.len() == 64 && self.sha256.bytes().all(|c| c.is_ascii_hexdigit())
     }
 
-    /// The octets that are kept of a text; what they tell is filled in.
-    pub fn describe<'a>(&mut self, text: &'a Text) -> Cow<'a, [u8]> {
-        self.parts.clear();
-        let octets = match text {
-            Text::Whole(octets) => Cow::Borrowed(&octets[..]),
-            Text::Parts(parts) => {
-                let mut all = Vec::with_capacity(parts.iter().map(|part| part.octets.len() + 1).sum());
-                for part in parts {
-                    let start = all.len();
-                    all.extend_from_slice(&part.octets);
-                    // So that lines are counted as in the parts.
-                    if all.last().is_some_and(|last| *last != b'\n') {
-                        all.push(b'\n');
-                    }
-                    self.parts.push(PartRecord { name: part.name.clone(), octets: (all.len() - start) as u64 });
-                }
-                Cow::Owned(all)
-            }
-        };
-        self.octets = octets.len() as u64;
-        self.sha256 = sha256_hex(&octets);
-        octets
+    /// Fills in what a text tells.
+    pub fn describe(&mut self, text: &Text) {
+        let parts = text.parts.iter().filter(|_| text.is_group);
+        self.parts = parts.map(|part| PartRecord { name: part.name.clone(), octets: part.end - part.start }).collect();
+        self.octets = text.octets;
+        self.sha256 = text.sha256.clone();
     }
 }
 

@@ -20,10 +20,10 @@ use super::outcome::{Outcome, Updated};
 use super::schedule::{History, due_at};
 use super::{Offered, Sources};
 use crate::config::{ListUrl, Settings};
-use crate::daemon::clock;
 use crate::daemon::forwarder::tls;
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::{background, clock};
 use crate::engine::compile::{ListSettings, Policy};
 use crate::engine::limits::LIST_FETCHES_MAX;
 
@@ -271,9 +271,12 @@ impl Supply {
             Ok(Fetched::Published(published)) => {
                 let (sources, settings) = (Arc::clone(self.sources()), list.settings.clone());
                 let octets_max = self.limits.octets;
-                let taking = tokio::task::spawn_blocking(move || match fetch::open(&order, published, octets_max) {
-                    Ok(download) => sources.offer(&settings, download),
-                    Err(why) => Offered::Refused(why),
+                let taking = background::run(move || {
+                    background::make_way_for(published.octets());
+                    match fetch::open(&order, published, octets_max) {
+                        Ok(download) => sources.offer(&settings, download),
+                        Err(why) => Offered::Refused(why),
+                    }
                 });
                 let offered =
                     taking.await.unwrap_or_else(|why| Offered::Refused(format!("reading it broke off: {why}")));
@@ -340,7 +343,7 @@ impl Supply {
             }
             let count = *arrived.borrow_and_update();
             let reloader = Arc::clone(&self.reloader);
-            if let Err(why) = tokio::task::spawn_blocking(move || reloader.reload()).await {
+            if let Err(why) = background::run(move || reloader.reload()).await {
                 tracing::error!("a reload broke off: {why}");
             }
             self.taken_up.send_replace(count);

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::fetch::Download;
+use super::reading::Reading;
 use super::*;
+use crate::daemon::progress::Progress;
 use crate::engine::category::CategoryId;
 use crate::engine::gate::{GateSettings, TreeKey};
 use crate::engine::list::Format;
@@ -21,6 +23,15 @@ fn settings(path: &Path, required: bool) -> ListSettings {
     }
 }
 
+impl Sources {
+    /// Loads and keeps what came, but puts nothing into force.
+    fn load_all(&self, lists: &[ListSettings]) -> Load {
+        let load = self.load(lists, &Reading { threads: 2, room: self.room(), progress: &Progress::default() });
+        self.keep_all();
+        load
+    }
+}
+
 impl Default for Sources {
     fn default() -> Sources {
         Sources::new(Gates::new(TreeKey(1, 2), &crate::daemon::reload::built_in()))
@@ -34,18 +45,18 @@ fn a_broken_file_keeps_the_last_good_version() {
     std::fs::write(&path, "one.example.com\n").unwrap();
     let sources = Sources::default();
     let lists = [settings(&path, true)];
-    assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.count(), 1);
+    assert_eq!(sources.load_all(&lists).lists[0].rules.count(), 1);
     for broken in ["<!doctype html><html>404</html>\n", "\0\x01\x02\x03", "", "# updated\n"] {
         std::fs::write(&path, broken).unwrap();
-        let load = sources.load(&lists, |_, _| {});
+        let load = sources.load_all(&lists);
         assert_eq!(load.lists[0].rules.count(), 1, "{broken:?}");
         assert!(load.problems[0].message.contains("last good version stays"), "{}", load.problems[0].message);
         assert!(!load.problems[0].fatal);
     }
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(sources.load(&lists, |_, _| {}).lists[0].rules.count(), 1);
+    assert_eq!(sources.load_all(&lists).lists[0].rules.count(), 1);
     std::fs::write(&path, "one.example.com\ntwo.example.com\n").unwrap();
-    let load = sources.load(&lists, |_, _| {});
+    let load = sources.load_all(&lists);
     assert_eq!((load.lists[0].rules.count(), load.problems.len()), (2, 0));
 }
 
@@ -53,9 +64,9 @@ fn a_broken_file_keeps_the_last_good_version() {
 fn a_list_that_never_was_good_is_fatal_unless_it_need_not_be() {
     let sources = Sources::default();
     let gone = Path::new("/nonexistent/list.txt");
-    let load = sources.load(&[settings(gone, true)], |_, _| {});
+    let load = sources.load_all(&[settings(gone, true)]);
     assert!(load.problems[0].fatal);
-    let load = sources.load(&[settings(gone, false)], |_, _| {});
+    let load = sources.load_all(&[settings(gone, false)]);
     assert!(!load.problems[0].fatal && load.lists.is_empty());
 }
 
@@ -66,10 +77,10 @@ fn an_unchanged_file_is_not_read_again() {
     std::fs::write(&path, "one.example.com\n").unwrap();
     let sources = Sources::default();
     let lists = [settings(&path, true)];
-    sources.load(&lists, |_, _| {});
-    let rules = |sources: &Sources| sources.memory()["x"].rules.clone().unwrap();
+    sources.load_all(&lists);
+    let rules = |sources: &Sources| sources.memory()["x"].part.clone().unwrap();
     let first = rules(&sources);
-    sources.load(&lists, |_, _| {});
+    sources.load_all(&lists);
     assert!(Arc::ptr_eq(&first, &rules(&sources)));
 }
 
@@ -101,13 +112,13 @@ fn a_file_lost_over_a_restart_keeps_its_last_good_version() {
     let path = folder.path().join("list.txt");
     let lists = [settings(&path, true)];
     std::fs::write(&path, "one.example.com\ntwo.example.com\n").unwrap();
-    assert_eq!(rules(&keeping(folder.path()).load(&lists, |_, _| {})), [2]);
+    assert_eq!(rules(&keeping(folder.path()).load_all(&lists)), [2]);
     for broken in [None, Some("<!doctype html>\n"), Some("# emptied\n")] {
         match broken {
             None => std::fs::remove_file(&path).unwrap(),
             Some(text) => std::fs::write(&path, text).unwrap(),
         }
-        let load = keeping(folder.path()).load(&lists, |_, _| {});
+        let load = keeping(folder.path()).load_all(&lists);
         assert_eq!(rules(&load), [2], "{broken:?}");
         assert!(load.problems[0].message.ends_with("its last good version stays in force"), "{:?}", load.problems);
         assert!(!load.problems[0].fatal);
@@ -115,7 +126,7 @@ fn a_file_lost_over_a_restart_keeps_its_last_good_version() {
         assert_eq!(line_of(kept, 2).as_deref(), Some("two.example.com"));
     }
     std::fs::write(&path, "three.example.com\n").unwrap();
-    let load = keeping(folder.path()).load(&lists, |_, _| {});
+    let load = keeping(folder.path()).load_all(&lists);
     assert_eq!((rules(&load), load.problems.len()), (vec![1], 0));
 }
 
@@ -127,7 +138,7 @@ fn a_file_that_joins_or_leaves_a_directory_is_a_change() {
     let sources = Sources::default();
     let lists = [settings(&at("*.txt"), true)];
     let load = |want: &[usize]| {
-        let load = sources.load(&lists, |_, _| {});
+        let load = sources.load_all(&lists);
         assert_eq!(rules(&load), want, "{:?}", load.problems);
         load
     };
@@ -147,7 +158,7 @@ fn a_file_that_joins_or_leaves_a_directory_is_a_change() {
 fn a_list_that_was_never_fetched_serves_empty_and_says_so() {
     let sources = Sources::default();
     for required in [true, false] {
-        let load = sources.load(&[url_settings(URL, required)], |_, _| {});
+        let load = sources.load_all(&[url_settings(URL, required)]);
         assert!(load.lists.is_empty());
         assert_eq!((load.problems[0].fatal, load.problems[0].unready), (false, required));
     }
@@ -158,29 +169,29 @@ fn what_is_fetched_is_in_force_from_the_next_load_on_and_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let lists = [url_settings(URL, true)];
     let sources = keeping(folder.path());
-    sources.load(&lists, |_, _| {});
+    sources.load_all(&lists);
     assert_eq!(sources.record(&lists[0]), None);
     assert!(matches!(sources.offer(&lists[0], download("")), Offered::Held(_)));
     assert_eq!(sources.offer(&lists[0], download("one.example.com\n")), Offered::New { rules: 1 });
     assert_eq!(sources.offer(&lists[0], download("one.example.com\n")), Offered::Same);
-    assert_eq!(rules(&sources.load(&lists, |_, _| {})), [1]);
+    assert_eq!(rules(&sources.load_all(&lists)), [1]);
     for (bad, why) in [("<!doctype html>\n", "web page"), ("\0\x01\x02", "binary"), ("a b\n%%\n", "cannot be read")] {
         let offered = sources.offer(&lists[0], download(bad));
         assert!(matches!(&offered, Offered::Refused(told) if told.contains(why)), "{bad:?}: {offered:?}");
     }
     assert!(matches!(sources.offer(&lists[0], download("# nothing\n")), Offered::Held(_)));
-    assert_eq!(rules(&sources.load(&lists, |_, _| {})), [1]);
+    assert_eq!(rules(&sources.load_all(&lists)), [1]);
     drop(sources);
 
     let sources = keeping(folder.path());
-    let load = sources.load(&lists, |_, _| {});
+    let load = sources.load_all(&lists);
     assert_eq!((rules(&load), load.problems.len()), (vec![1], 0));
     let record = sources.record(&lists[0]).unwrap();
     assert_eq!((record.etag.as_deref(), record.rules), (Some("\"v\""), 1));
     assert_eq!(sources.offer(&lists[0], download("one.example.com\n")), Offered::Same);
     // Another URL: what we have serves on, but is no answer to "newer than this?".
     let moved = [url_settings("https://other.example/", true)];
-    assert_eq!(rules(&sources.load(&moved, |_, _| {})), [1]);
+    assert_eq!(rules(&sources.load_all(&moved)), [1]);
     assert_eq!(sources.record(&moved[0]), None);
 }
 
@@ -192,12 +203,12 @@ fn a_damaged_version_gives_way_to_the_one_before() {
     for text in ["one.example.com\n", "one.example.com\ntwo.example.com\n"] {
         sources.offer(&lists[0], download(text));
     }
-    let load = sources.load(&lists, |_, _| {});
+    let load = sources.load_all(&lists);
     let Some(Lines::Stored(current)) = load.in_force.get("x") else { panic!("{:?}", load.in_force) };
     assert_eq!(rules(&load), [2]);
     std::fs::write(current, "one.ex").unwrap();
     drop(sources);
-    assert_eq!(rules(&keeping(folder.path()).load(&lists, |_, _| {})), [1]);
+    assert_eq!(rules(&keeping(folder.path()).load_all(&lists)), [1]);
 }
 
 #[test]
@@ -205,12 +216,12 @@ fn without_a_state_directory_what_is_fetched_lives_in_memory() {
     let sources = Sources::default();
     let lists = [url_settings(URL, true)];
     assert_eq!(sources.offer(&lists[0], download("one.example.com\n")), Offered::New { rules: 1 });
-    let load = sources.load(&lists, |_, _| {});
+    let load = sources.load_all(&lists);
     assert_eq!((rules(&load), load.in_force.get("x")), (vec![1], Some(&Lines::Gone)));
     // Read otherwise from now on: there is no text to read again, so it stays as it was until the next fetch.
     let mut exact = lists[0].clone();
     exact.options.bare_reach = Some(crate::engine::list::Reach::Exact);
-    let load = sources.load(std::slice::from_ref(&exact), |_, _| {});
+    let load = sources.load_all(std::slice::from_ref(&exact));
     assert_eq!((rules(&load), load.problems.len()), (vec![1], 1));
     assert_eq!(sources.record(&exact), None);
     assert_eq!(sources.offer(&exact, download("one.example.com\n")), Offered::New { rules: 1 });

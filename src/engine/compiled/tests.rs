@@ -34,8 +34,8 @@ fn layer() -> Layer {
 
 fn file() -> Vec<u8> {
     let layer = layer();
-    let Encoded { head, names } = encode(&layer, &[list("a"), list("b")], "key").unwrap();
-    [&head, names].concat()
+    let Encoded { head, names, tail } = encode(&layer, &[list("a"), list("b")], "key").unwrap();
+    [&head, names, &tail].concat()
 }
 
 fn checked(octets: &[u8]) -> Result<Compiled, OpenError> {
@@ -108,8 +108,8 @@ fn refusals_tell_what_to_do() {
     assert_eq!(checked(b"0.0.0.0 a.example\n").unwrap_err().to_string(), "it is no compiled list file");
     let layer = layer();
     let refused = |lists: &[CompiledList]| {
-        let Encoded { head, names } = encode(&layer, lists, "").unwrap();
-        checked(&[&head, names].concat()).unwrap_err().to_string()
+        let Encoded { head, names, tail } = encode(&layer, lists, "").unwrap();
+        checked(&[&head, names, &tail].concat()).unwrap_err().to_string()
     };
     assert_eq!(refused(&[list("a"), list("a")]), "its list `a`: it is there twice");
     let mut odd = list("a");
@@ -133,8 +133,8 @@ fn special_rules_come_along_and_are_checked() {
     }
     let layer = builder.build().unwrap();
     let write = |lists: &[CompiledList]| {
-        let Encoded { head, names } = encode(&layer, lists, "").unwrap();
-        [&head, names].concat()
+        let Encoded { head, names, tail } = encode(&layer, lists, "").unwrap();
+        [&head, names, &tail].concat()
     };
     let made = checked(&write(&[list("a"), list("b")])).unwrap();
     assert_eq!(made.layer.special.rules(), layer.special.rules());

@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 
+use crate::engine::gate::rules::Rules;
 use crate::engine::limits::LIST_DIFF_SHOWN_MAX;
 use crate::engine::list::{Effect, NameRule, Reach, RuleSet};
 use crate::engine::name::Name;
@@ -22,14 +23,14 @@ const IN_OLD: u8 = 1;
 const IN_NEW: u8 = 2;
 
 /// Compares by a hash of each rule: nine octets a rule, and a wrong figure once in a million comparisons.
-pub fn difference(old: &RuleSet, new: &RuleSet) -> Difference {
+pub fn difference(old: &dyn Rules, new: &dyn Rules) -> Difference {
     let hasher = DefaultHashBuilder::default();
-    let mut seen: HashMap<u64, u8> = HashMap::with_capacity(old.rule_count());
+    let mut seen: HashMap<u64, u8> = HashMap::with_capacity(old.count());
     for (rules, side) in [(old, IN_OLD), (new, IN_NEW)] {
         each_hash(rules, &hasher, |hash, _| *seen.entry(hash).or_default() |= side);
     }
     let mut difference = Difference::default();
-    let mut take = |rules: &RuleSet, only: u8, count: &mut usize, shown: &mut Vec<String>| {
+    let mut take = |rules: &dyn Rules, only: u8, count: &mut usize, shown: &mut Vec<String>| {
         each_hash(rules, &hasher, |hash, text| {
             // A double is counted once: whoever was counted is in both from now on.
             let sides = seen.entry(hash).or_default();
@@ -48,7 +49,11 @@ pub fn difference(old: &RuleSet, new: &RuleSet) -> Difference {
     difference
 }
 
-fn each_hash(rules: &RuleSet, hasher: &DefaultHashBuilder, mut f: impl FnMut(u64, &dyn Fn() -> String)) {
+fn each_hash(rules: &dyn Rules, hasher: &DefaultHashBuilder, mut f: impl FnMut(u64, &dyn Fn() -> String)) {
+    rules.walk(&mut |batch| each_hash_of(batch, hasher, &mut f));
+}
+
+fn each_hash_of(rules: &RuleSet, hasher: &DefaultHashBuilder, f: &mut dyn FnMut(u64, &dyn Fn() -> String)) {
     for rule in rules.names() {
         let NameRule { name, reach, effect, .. } = rule;
         f(hasher.hash_one((name, reach, effect)), &|| rule_text(&rule));

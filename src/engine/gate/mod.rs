@@ -6,6 +6,7 @@
 mod diff;
 mod learned;
 mod popular;
+mod rules;
 mod tree;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use crate::engine::matcher::public_suffix::is_public_suffix;
 pub use diff::{Difference, difference};
 pub use learned::Learned;
 pub use popular::{Holes, Popularity, RankedReport};
+pub use rules::Rules;
 pub use tree::TreeKey;
 
 /// A part of a whole, in hundredths of a percent.
@@ -64,7 +66,7 @@ pub enum Supply {
 }
 
 /// A version that wants to go into force.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Proposal<'a> {
     pub settings: &'a GateSettings,
     pub supply: Supply,
@@ -74,8 +76,8 @@ pub struct Proposal<'a> {
     /// `public_suffixes = "obey"`.
     pub obeys_public_suffixes: bool,
     /// `None`: this is the list's first version, so everything in it is new.
-    pub in_force: Option<&'a RuleSet>,
-    pub new: &'a RuleSet,
+    pub in_force: Option<&'a dyn Rules>,
+    pub new: &'a dyn Rules,
 }
 
 /// Whether a version goes into force.
@@ -110,8 +112,8 @@ pub enum HoldReason {
 /// Decides about a version.
 pub fn judge(proposal: &Proposal<'_>, popularity: &Popularity, learned: &Learned) -> Decision {
     // A broken list never means an empty list (I6): whoever empties one on purpose approves it.
-    let before = proposal.in_force.map_or(0, RuleSet::rule_count);
-    if proposal.new.rule_count() == 0 && (before > 0 || proposal.supply == Supply::Fetched) {
+    let before = proposal.in_force.map_or(0, Rules::count);
+    if proposal.new.count() == 0 && (before > 0 || proposal.supply == Supply::Fetched) {
         return Decision::Hold { reasons: vec![HoldReason::Emptied { before }] };
     }
     let mut reasons = popular(proposal, popularity);
@@ -219,7 +221,7 @@ pub fn newly_blocked(proposal: &Proposal<'_>, holes: &Holes, learned: &Learned) 
 }
 
 fn size(proposal: &Proposal<'_>) -> Option<HoldReason> {
-    let (before, now) = (proposal.in_force?.rule_count(), proposal.new.rule_count());
+    let (before, now) = (proposal.in_force?.count(), proposal.new.count());
     if before < GATE_RULES_MIN {
         return None;
     }

@@ -1,6 +1,7 @@
 //! Names that a list should not begin to block: our own, and those of a ranked file that the operator points to.
 
 use crate::engine::category::Layer;
+use crate::engine::gate::rules::Rules;
 use crate::engine::gate::tree::{Marks, NameTree, Node, TreeKey};
 use crate::engine::limits::POPULAR_NAMES_MAX;
 use crate::engine::list::{Effect, Reach, RuleSet};
@@ -127,7 +128,7 @@ impl Popularity {
         })
     }
 
-    pub(super) fn mark(&self, rules: &RuleSet, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
+    pub(super) fn mark(&self, rules: &dyn Rules, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
         self.tree.mark(rules, is_spared)
     }
 }

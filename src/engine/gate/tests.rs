@@ -62,7 +62,7 @@ impl Case<'_> {
             layer: self.layer,
             meant: &meant,
             obeys_public_suffixes: false,
-            in_force: before.as_ref(),
+            in_force: before.as_ref().map(|rules| rules as &dyn Rules),
             new: &new,
         };
         judge(&proposal, &popularity(), &self.learned)

@@ -9,7 +9,8 @@ use std::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::engine::list::{Effect, NameRule, Reach, RuleSet};
+use crate::engine::gate::rules::Rules;
+use crate::engine::list::{Effect, NameRule, Reach};
 use crate::engine::name::Labels;
 
 /// Secret of the hashes. Random, so that no list can be written whose names collide.
@@ -93,11 +94,9 @@ impl NameTree {
     }
 
     /// Walks the rules over the tree. `is_spared` tells names on which a listing rule does nothing.
-    pub fn mark(&self, rules: &RuleSet, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
+    pub fn mark(&self, rules: &dyn Rules, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
         let mut marks = Marks { flags: vec![0; self.hashes.len()], is_touched: false };
-        for rule in rules.names() {
-            self.mark_one(&rule, is_spared, &mut marks);
-        }
+        rules.walk(&mut |rules| rules.names().for_each(|rule| self.mark_one(&rule, is_spared, &mut marks)));
         marks.inherit(&self.parents);
         marks
     }
@@ -161,7 +160,7 @@ const _: () = assert!(LISTS_WWW << EXCEPT_SHIFT < INHERITS_LISTED);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::list::{Format, ParseOptions, parse};
+    use crate::engine::list::{Format, ParseOptions, RuleSet, parse};
     use crate::engine::name::Name;
 
     #[test]

@@ -1,4 +1,5 @@
 //! The reader of lines: what all formats share — line ends, comments, refusals, and which format a line is of.
+//! Whether a text is a list at all, and of which format, is told by its beginning (`sniff`).
 //!
 //! A list is read line by line and no line can spoil another. Cosmetic rules are recognised before `#` comments are
 //! cut: `news.example##.banner` cut at the `#` would block the newspaper.
@@ -6,10 +7,11 @@
 use std::collections::HashSet;
 
 use crate::engine::limits::{
-    LIST_BAD_LINES_MIN, LIST_BAD_PERCENT_MAX, LIST_LINE_OCTETS_MAX, LIST_SKIPPED_SHOWN_MAX, LIST_SNIFF_LINES_MAX,
+    LIST_BAD_LINES_MIN, LIST_BAD_PERCENT_MAX, LIST_LINE_OCTETS_MAX, LIST_PATTERNS_MAX, LIST_SKIPPED_SHOWN_MAX,
 };
 use crate::engine::list::adblock::Outcome;
-use crate::engine::list::names::{NameReaches, Says, is_blank, push_name, words};
+use crate::engine::list::names::{NameReaches, Says, is_blank, push_name};
+use crate::engine::list::sniff::{cut_comment, is_comment, refuse_other_than_text, sniff};
 use crate::engine::list::special::SpecialRule;
 use crate::engine::list::zone::Owners;
 use crate::engine::list::{
@@ -19,165 +21,61 @@ use crate::engine::list::{
 
 /// Characters of a line that reports show: one row of a terminal.
 const SHOWN_CHARS_MAX: usize = 100;
-/// Octets at the start of a text where a NUL says that it is no text at all.
-const BINARY_LOOK_OCTETS: usize = 1024;
-/// First octets of what people compress, archive or encode otherwise: gzip, zip, zstd, xz, UTF-16 either way.
-const BINARY_STARTS: &[&[u8]] =
-    &[b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"\xff\xfe", b"\xfe\xff"];
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a list. A line that makes no rule is skipped and counted; a text that is no list is refused whole.
 pub fn parse(text: &[u8], options: ParseOptions) -> Result<RuleSet, ListError> {
-    let text = text.strip_prefix(BOM).unwrap_or(text);
-    refuse_other_than_text(text)?;
-    let mut reader = Reader::new(format_of(text, options), options);
-    for line in raw_lines(text) {
-        reader.read(line);
+    let mut reader = LineReader::new(Manner::of(text, options)?);
+    reader.read(0, text);
+    match reader.finish()? {
+        Some(rules) => Ok(rules),
+        None => unreachable!("nothing was given away and nobody else read"),
     }
-    reader.finish()
 }
 
-/// As [`parse`] for a text of millions of names: gives `take` the rules about names when there are `piece` of them and
-/// forgets them, and returns what is left. `None`: a `$badfilter` line voids rules, and some of them may be given away
-/// already; the text has to be read as a whole.
-pub fn parse_in_pieces(
-    text: &[u8],
+/// How a text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    format: Format,
     options: ParseOptions,
-    piece: usize,
-    mut take: impl FnMut(&RuleSet),
-) -> Result<Option<RuleSet>, ListError> {
-    let text = text.strip_prefix(BOM).unwrap_or(text);
-    refuse_other_than_text(text)?;
-    let mut reader = Reader::new(format_of(text, options), options);
-    for line in raw_lines(text) {
-        reader.read(line);
-        if reader.set.rules.len() >= piece {
-            if !reader.void.is_empty() {
-                return Ok(None);
-            }
-            take(&reader.set);
-            reader.given += reader.set.rules.len();
-            reader.set.rules.clear();
-            reader.set.names.clear();
+}
+
+impl Manner {
+    /// As the first lines of a text tell.
+    ///
+    /// # Errors
+    /// They are of something that is no list.
+    pub fn of(start: &[u8], options: ParseOptions) -> Result<Manner, ListError> {
+        let start = start.strip_prefix(BOM).unwrap_or(start);
+        refuse_other_than_text(start)?;
+        let format = match options.format {
+            Format::Auto => sniff(start),
+            given => given,
+        };
+        Ok(Manner { format, options })
+    }
+
+    /// Whether a line means the same wherever it stands, so that several may read one text.
+    pub fn is_free(&self) -> bool {
+        match self.format {
+            Format::Hosts | Format::Domains | Format::Adblock | Format::Auto => true,
+            // Dnsmasq and Unbound void what came before, a zone has owners that go on, keywords are few.
+            Format::Dnsmasq | Format::Unbound | Format::Rpz | Format::Keywords => false,
         }
     }
-    if reader.given > 0 && !reader.void.is_empty() {
-        return Ok(None);
-    }
-    reader.finish().map(Some)
 }
 
-fn format_of(text: &[u8], options: ParseOptions) -> Format {
-    match options.format {
-        Format::Auto => sniff(text),
-        given => given,
-    }
-}
-
-fn raw_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.strip_suffix(b"\n").unwrap_or(text).split(|&c| c == b'\n')
-}
-
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    raw_lines(text).map(<[u8]>::trim_ascii)
-}
-
-/// Captive portals, error pages and archives are the commonest things that are no list.
-fn refuse_other_than_text(text: &[u8]) -> Result<(), ListError> {
-    let start = &text[..text.len().min(BINARY_LOOK_OCTETS)];
-    if BINARY_STARTS.iter().any(|magic| text.starts_with(magic)) {
-        return Err(ListError::Binary { line: 1 });
-    }
-    if let Some(nul) = start.iter().position(|&c| c == 0) {
-        return Err(ListError::Binary { line: start[..nul].iter().filter(|&&c| c == b'\n').count() as u32 + 1 });
-    }
-    let Some((i, first)) = lines(text).enumerate().find(|(_, line)| !line.is_empty()) else { return Ok(()) };
-    let word = &first[..first.len().min(9)].to_ascii_lowercase();
-    if [&b"<html"[..], b"<!doctype", b"<head", b"<?xml", b"<body", b"<title"].iter().any(|tag| word.starts_with(tag)) {
-        return Err(ListError::Html { line: i as u32 + 1, text: shown(first) });
-    }
-    Ok(())
-}
-
-/// Decides the format by a vote of the first lines that hold something. At a tie the format whose bare names reach
-/// less wins, so that a guess never widens.
-fn sniff(text: &[u8]) -> Format {
-    let (mut adblock_votes, mut hosts_votes, mut name_votes) = (0, 0, 0);
-    let (mut dnsmasq_votes, mut unbound_votes, mut rpz_votes) = (0, 0, 0);
-    let mut seen = 0;
-    for line in lines(text) {
-        if line.starts_with(b"[") && line.to_ascii_lowercase().windows(7).any(|w| w == b"adblock") {
-            return Format::Adblock;
-        }
-        if line.is_empty() || is_comment(line) {
-            continue;
-        }
-        match cut_comment(line) {
-            Err(_) => adblock_votes += 1,
-            Ok(text) if text.starts_with(b"|") || text.starts_with(b"@@") => adblock_votes += 1,
-            Ok(text) if hosts::is_line(text) => hosts_votes += 1,
-            Ok(text) if dnsmasq::is_line(text) => dnsmasq_votes += 1,
-            Ok(text) if unbound::is_line(text) => unbound_votes += 1,
-            Ok(text) if rpz::is_line(text) => rpz_votes += 1,
-            Ok(text) if words(text).count() == 1 => name_votes += 1,
-            Ok(_) => {}
-        }
-        seen += 1;
-        if seen == LIST_SNIFF_LINES_MAX {
-            break;
-        }
-    }
-    let known = adblock_votes.max(hosts_votes).max(name_votes);
-    // Languages that say what they are: no line of another format looks like theirs.
-    for (votes, format) in
-        [(dnsmasq_votes, Format::Dnsmasq), (unbound_votes, Format::Unbound), (rpz_votes, Format::Rpz)]
-    {
-        if votes > 0 && votes >= known {
-            return format;
-        }
-    }
-    if adblock_votes > 0 && adblock_votes >= hosts_votes && adblock_votes >= name_votes {
-        Format::Adblock
-    } else if hosts_votes > 0 && hosts_votes >= name_votes {
-        Format::Hosts
-    } else {
-        Format::Domains
-    }
-}
-
-fn is_comment(line: &[u8]) -> bool {
-    // `[Adblock Plus 3.13]`, `[uBO]`: a header on any line; an IPv6 address in brackets is not written bare.
-    matches!(line[0], b'#' | b'!' | b';' | b'[')
-}
-
-/// The line without its comment, trimmed; or the verdict that it is a rule about pages.
-///
-/// The markers are `##`, `#@#`, `#?#`, `#$#`, `#%#` and their mixtures, and `$$`, `$@$`. They follow the names at once;
-/// a blank before the `#` makes a comment of it. A rule that begins with an Adblock anchor may have a `#` of its own.
-fn cut_comment(line: &[u8]) -> Result<&[u8], SkipReason> {
-    if line.contains(&b'$') && (line.windows(2).any(|w| w == b"$$") || line.windows(3).any(|w| w == b"$@$")) {
-        return Err(SkipReason::Cosmetic);
-    }
-    if !line.contains(&b'#') {
-        return Ok(line);
-    }
-    let hash = line.iter().position(|&c| c == b'#').expect("the line contains it");
-    let (before, after) = (&line[..hash], &line[hash + 1..]);
-    let marker = after.iter().take(4).find(|c| !matches!(c, b'@' | b'?' | b'$' | b'%'));
-    if marker == Some(&b'#') && !before.iter().any(|&c| is_blank(c)) {
-        return Err(SkipReason::Cosmetic);
-    }
-    if before.starts_with(b"|") || before.starts_with(b"@@") {
-        let comment = line.windows(2).position(|w| is_blank(w[0]) && w[1] == b'#');
-        return Ok(comment.map_or(line, |at| line[..at].trim_ascii_end()));
-    }
-    Ok(before.trim_ascii_end())
-}
-
-struct Reader {
+/// Reads lines and holds the rules that they make. For a text of millions of names they are given away as they come
+/// ([`LineReader::give_names`]), and several readers may share a text ([`LineReader::absorb`]).
+#[derive(Debug)]
+pub struct LineReader {
     set: RuleSet,
     /// Rules about names that were given away.
     given: usize,
+    /// Others read lines of the same text.
+    is_shared: bool,
+    /// There was a `$badfilter`.
+    has_void: bool,
     format: Format,
     /// Only lines of the hosts format count. The other formats are told apart by their signs.
     hosts_only: bool,
@@ -201,8 +99,8 @@ struct Reader {
     policy_zone: rpz::Zone,
 }
 
-impl Reader {
-    fn new(format: Format, options: ParseOptions) -> Reader {
+impl LineReader {
+    pub fn new(Manner { format, options }: Manner) -> LineReader {
         let bare = match format {
             // AdGuard's "domains only" line and a hosts file's name are exactly themselves.
             Format::Hosts | Format::Adblock => Reach::Exact,
@@ -210,9 +108,11 @@ impl Reader {
                 Reach::Subtree
             }
         };
-        Reader {
+        LineReader {
             set: RuleSet::default(),
             given: 0,
+            is_shared: false,
+            has_void: false,
             format,
             hosts_only: options.format == Format::Hosts,
             bare: NameReaches {
@@ -236,8 +136,54 @@ impl Reader {
         }
     }
 
+    /// Reads whole lines that stand behind `lines_before` others.
+    pub fn read(&mut self, lines_before: u32, text: &[u8]) {
+        let text = if lines_before == 0 { text.strip_prefix(BOM).unwrap_or(text) } else { text };
+        self.line = lines_before;
+        if text.is_empty() {
+            return;
+        }
+        for line in text.strip_suffix(b"\n").unwrap_or(text).split(|&c| c == b'\n') {
+            self.read_line(line);
+        }
+    }
+
+    /// Rules about names that are held.
+    pub fn names_held(&self) -> usize {
+        self.set.rules.len()
+    }
+
+    /// Gives `take` the rules about names that are held, and forgets them.
+    pub fn give_names(&mut self, take: impl FnOnce(&RuleSet)) {
+        take(&self.set);
+        self.given += self.set.rules.len();
+        self.set.rules.clear();
+        self.set.names.clear();
+    }
+
+    /// Takes over what another reader made of other lines of the same text.
+    pub fn absorb(&mut self, other: LineReader) {
+        self.is_shared = true;
+        self.has_void |= other.has_void;
+        self.given += other.given;
+        self.set.take(other.set);
+        self.line = self.line.max(other.line);
+        self.content += other.content;
+        self.bad += other.bad;
+        self.first_bad = [self.first_bad.take(), other.first_bad].into_iter().flatten().min_by_key(|bad| bad.line);
+        for (reason, count) in other.counts {
+            match self.counts.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, sum)) => *sum += count,
+                None => self.counts.push((reason, count)),
+            }
+        }
+        self.shown.extend(other.shown);
+        self.shown.sort_by_key(|skipped| skipped.line);
+        self.shown.truncate(LIST_SKIPPED_SHOWN_MAX);
+    }
+
     /// Reads one line as it stands in the text.
-    fn read(&mut self, raw: &[u8]) {
+    fn read_line(&mut self, raw: &[u8]) {
         self.line += 1;
         let line = raw.trim_ascii();
         if line.is_empty() {
@@ -341,6 +287,7 @@ impl Reader {
 
     /// Takes the rules that a `$badfilter` line made out again and remembers what they void.
     fn take_void(&mut self, before: Mark) {
+        self.has_void = true;
         while self.set.rules.len() > before.rules {
             let rule = self.set.rules.pop().expect("the loop saw that there is one");
             let name = self.set.names.split_off(rule.start as usize);
@@ -372,7 +319,16 @@ impl Reader {
         }
     }
 
-    fn finish(mut self) -> Result<RuleSet, ListError> {
+    /// What is left, with the report. `None`: a `$badfilter` line voids rules that were given away or read by others, or
+    /// there are more patterns than a list may have: the text has to be read as a whole, by one.
+    ///
+    /// # Errors
+    /// The text is no list.
+    pub fn finish(mut self) -> Result<Option<RuleSet>, ListError> {
+        let is_voided = (self.is_shared || self.given > 0) && self.has_void;
+        if is_voided || self.is_shared && self.set.patterns > LIST_PATTERNS_MAX {
+            return Ok(None);
+        }
         let lines = self.line;
         let many = self.bad >= LIST_BAD_LINES_MIN
             && u64::from(self.bad) * 100 > u64::from(self.content) * LIST_BAD_PERCENT_MAX;
@@ -408,7 +364,7 @@ impl Reader {
         self.counts.sort_unstable();
         self.set.report =
             ListReport { format: Some(self.format), lines, skipped: self.counts, parts: Vec::new(), shown: self.shown };
-        Ok(self.set)
+        Ok(Some(self.set))
     }
 }
 

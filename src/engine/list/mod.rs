@@ -13,6 +13,7 @@ mod names;
 pub(in crate::engine) mod pattern;
 mod rdata;
 mod rpz;
+mod sniff;
 pub mod special;
 mod unbound;
 mod zone;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::limits::{LIST_PATTERNS_MAX, LIST_SKIPPED_SHOWN_MAX};
 use crate::engine::name::Name;
 
-pub use lines::{parse, parse_in_pieces, shown};
+pub use lines::{LineReader, Manner, parse, shown};
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -246,7 +247,7 @@ impl ListReport {
         Some((&part.name, line - part.lines_before))
     }
 
-    fn append(&mut self, name: String, part: ListReport) {
+    pub(in crate::engine) fn append(&mut self, name: String, part: ListReport) {
         self.format = if self.parts.is_empty() || self.format == part.format { part.format } else { None };
         for (reason, count) in part.skipped {
             match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
@@ -267,7 +268,7 @@ impl RuleSet {
         self.push_wire(name.as_wire(), reach, effect, line);
     }
 
-    fn push_wire(&mut self, wire: &[u8], reach: Reach, effect: Effect, line: u32) {
+    pub(in crate::engine) fn push_wire(&mut self, wire: &[u8], reach: Reach, effect: Effect, line: u32) {
         let start = self.names.len() as u32;
         self.names.extend_from_slice(wire);
         self.rules.push(PackedRule { start, line, len: wire.len() as u8, reach, effect });
@@ -351,6 +352,24 @@ impl RuleSet {
         self.addresses.extend(part.addresses.iter().map(|r| AddressRule { line: r.line + lines, ..*r }));
         self.specials.extend(part.specials.into_iter().map(|r| special::SpecialRule { line: r.line + lines, ..r }));
         self.report.append(name, part.report);
+    }
+
+    /// Takes over the rules of other lines of the same text.
+    fn take(&mut self, other: RuleSet) {
+        let start = self.names.len() as u32;
+        self.names.extend_from_slice(&other.names);
+        self.rules.extend(other.rules.iter().map(|r| PackedRule { start: r.start + start, ..*r }));
+        self.addresses.extend(other.addresses);
+        self.specials.extend(other.specials);
+        self.addresses.sort_by_key(|rule| rule.line);
+        self.specials.sort_by_key(|rule| rule.line);
+        self.patterns += other.patterns;
+    }
+
+    /// Forgets every rule about a name; there is room for as many again.
+    pub(in crate::engine) fn clear_names(&mut self) {
+        self.rules.clear();
+        self.names.clear();
     }
 
     /// The same with these keywords blocking what they meet; each as [`keywords::normal`] has it.

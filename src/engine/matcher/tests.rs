@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::suffix::{Hits, RuleAt};
 use super::*;
-use crate::engine::list::AddressRule;
-use crate::engine::list::{Format, Reach};
+use crate::engine::list::{AddressRule, Effect, Format, Manner, ParseOptions, Reach, RuleSet, parse};
+use crate::engine::name::Name;
 use crate::engine::name::wire_is_at_or_below;
 
 const SEED: HashSeed = HashSeed(1, 2);
@@ -176,24 +176,45 @@ fn addresses_hit_by_every_covering_network() {
     assert_eq!(table.len(), 4);
 }
 
+fn read_in_pieces(text: &[u8], options: ParseOptions, guard: Guard<'_>) -> Part {
+    let manner = Manner::of(text, options).unwrap();
+    let mut readers = [0, 1].map(|_| PartReader::new(manner, 0, guard, None));
+    let lines: Vec<&[u8]> = text.split_inclusive(|&c| c == b'\n').collect();
+    for (i, piece) in lines.chunks(100).enumerate() {
+        let reader = &mut readers[i % 2];
+        reader.read(i as u32 * 100, &piece.concat());
+        reader.end_piece();
+    }
+    let [mut reader, other] = readers;
+    reader.absorb(other);
+    reader.finish(&[]).unwrap().unwrap_or_else(|| {
+        let mut reader = PartReader::new(manner, 0, guard, None);
+        reader.read_whole(text);
+        reader.finish(&[]).unwrap().unwrap()
+    })
+}
+
 #[test]
 fn a_text_read_in_pieces_is_the_text_read_as_a_whole() {
     let mut text: String = (0..1000u32).map(|i| format!("n{:x}.example\n", i.wrapping_mul(0x9e37_79b9))).collect();
     text.push_str("192.0.2.1\nnot a name!\ncom.vn\n");
     let voids = format!("||n0.example^$badfilter\n{text}||n0.example^\n||last.example^\n");
-    let guard: &dyn Fn(&[u8]) -> bool = &public_suffix::is_public_suffix;
+    let guard: Guard<'_> = &public_suffix::is_public_suffix;
     for (text, format) in [(&text, Format::Domains), (&voids, Format::Adblock)] {
         let options = ParseOptions { format, bare_reach: None };
         let rules = parse(text.as_bytes(), options).unwrap();
-        let (pieces, whole) =
-            (Part::read_in_pieces(text.as_bytes(), options, guard, 100).unwrap(), Part::of(&rules, guard));
+        let (pieces, whole) = (read_in_pieces(text.as_bytes(), options, guard), Part::of(&rules, guard));
         assert_eq!((pieces.rules, &pieces.report, &pieces.spared), (whole.rules, &whole.report, &whole.spared));
-        let octets = |part: Part| {
+        let rules = |part: Part| {
             let mut builder = Builder::new(SEED);
             builder.add(ListId(0), part);
-            builder.build().unwrap().names.as_octets().to_vec()
+            let mut rules = Vec::new();
+            builder.build().unwrap().names.for_each_rule(|_, rule| {
+                rules.push((rule.name.to_vec(), rule.reach, rule.effect, rule.line));
+            });
+            rules
         };
-        assert!(octets(pieces) == octets(whole));
+        assert!(rules(pieces) == rules(whole));
     }
 }
 

@@ -65,8 +65,16 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
         browser_canaries: Vec::new(),
     };
     let lists = lists.collect();
-    let inputs =
-        Inputs { generation: 1, policy, lists, built_in, upstreams: Vec::new(), seed: HashSeed(5, 6), texts: None };
+    let inputs = Inputs {
+        generation: 1,
+        policy,
+        lists,
+        built_in,
+        upstreams: Vec::new(),
+        seed: HashSeed(5, 6),
+        texts: None,
+        room: None,
+    };
     let (snapshot, _) = compile(inputs, None).unwrap();
     let client = snapshot.clients.identify(who.source());
     (snapshot, client)

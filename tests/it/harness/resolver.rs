@@ -38,13 +38,14 @@ impl InProcess {
         let directory = tempfile::tempdir().unwrap();
         write_files(directory.path(), files);
         let mut loader = Loader::new(Some(config_path(directory.path())));
-        let Loaded { generation, settings, notes } =
-            loader.load(None, None, |_, _| {}).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
+        let Loaded { generation, settings, notes, taken } =
+            loader.load(None, None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
         let bound = listener::bind(&settings.dns, UdpEngine::of(&settings.udp)).unwrap();
         let own = bound.addresses();
         let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
         let took = Duration::ZERO;
         let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own.clone(), took));
+        reloader.sources().in_force_now(&taken);
         bound.serve(&resolver, &CancellationToken::new(), &TaskTracker::new()).unwrap();
         let [v4, v6] = own[..] else { panic!("one address of each family: {own:?}") };
         drop(inside);

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use super::super::text::{Part, Writer};
 use super::*;
 
 fn text(octets: &str) -> Text {
-    Text::Whole(octets.as_bytes().to_vec())
+    Text::of(octets.as_bytes(), Path::new("/nonexistent")).unwrap()
 }
 
 fn record(read_at: u64) -> Record {
@@ -19,10 +20,8 @@ fn put(store: &Store, octets: &str, read_at: u64) -> io::Result<()> {
 /// The current text, as far as it reads well.
 fn current(store: &Store) -> Option<String> {
     let current = store.versions("a")?.current;
-    match store.text("a", &current) {
-        Ok(Text::Whole(octets)) => Some(String::from_utf8(octets).unwrap()),
-        Ok(Text::Parts(_)) | Err(_) => None,
-    }
+    let text = store.text("a", &current).ok().filter(|text| !text.is_group)?;
+    Some(String::from_utf8(text.octets_of(0, text.octets).unwrap()).unwrap())
 }
 
 fn files(store: &Store) -> Vec<PathBuf> {
@@ -43,7 +42,7 @@ fn the_current_version_and_the_one_before_are_kept() {
     assert_eq!(current(&store).as_deref(), Some("three\n"));
     let previous = versions.previous.unwrap();
     assert_eq!(previous.read_at, 3, "the same text again is no version of its own");
-    assert!(matches!(store.text("a", &previous), Ok(Text::Whole(octets)) if octets == b"two\n"));
+    assert_eq!(store.text("a", &previous).unwrap().octets_of(0, 4).unwrap(), b"two\n");
     assert_eq!(files(&store).len(), 3, "older texts are gone: {:?}", files(&store));
     for path in files(&store) {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
@@ -60,13 +59,17 @@ fn the_current_version_and_the_one_before_are_kept() {
 fn several_files_come_back_as_several() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let part = |name: &str, octets: &str| Part { name: name.into(), octets: octets.into() };
-    let parts = vec![part("a.txt", "one\ntwo"), part("b.txt", ""), part("c.txt", "three\n")];
+    let mut writer = Writer::new(Path::new("/nonexistent"));
+    for (name, octets) in [("a.txt", &b"one\ntwo"[..]), ("b.txt", b""), ("c.txt", b"three\n")] {
+        writer.part(name.into(), &mut &octets[..]).unwrap();
+    }
     let mut record = record(1);
-    store.put("a", &mut record, &Text::Parts(parts)).unwrap();
-    let Ok(Text::Parts(parts)) = store.text("a", &record) else { panic!("parts") };
-    let parts: Vec<_> = parts.iter().map(|p| (&*p.name, &*p.octets)).collect();
-    assert_eq!(parts, [("a.txt", &b"one\ntwo\n"[..]), ("b.txt", b""), ("c.txt", b"three\n")]);
+    store.put("a", &mut record, &writer.finish(true)).unwrap();
+    let text = store.text("a", &record).unwrap();
+    assert!(text.is_group);
+    let octets = |part: &Part| text.octets_of(part.start, part.end).unwrap();
+    let parts: Vec<_> = text.parts.iter().map(|part| (&*part.name, octets(part))).collect();
+    assert_eq!(parts, [("a.txt", b"one\ntwo\n".to_vec()), ("b.txt", Vec::new()), ("c.txt", b"three\n".to_vec())]);
     assert_eq!(fs::read(store.path("a", &record)).unwrap(), b"one\ntwo\nthree\n");
 }
 

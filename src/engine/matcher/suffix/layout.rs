@@ -2,6 +2,7 @@
 //! the same octets serve from the heap and from a mapped file.
 
 use crate::engine::matcher::HashSeed;
+use crate::engine::matcher::room::{Growing, Lost};
 use crate::engine::matcher::suffix::octets::Reader;
 use crate::engine::matcher::suffix::tree::{LEVELS_MAX, Root};
 
@@ -57,7 +58,7 @@ impl Header {
     /// Octets of a header: a multiple of a memory line.
     pub(super) const OCTETS: usize = 256;
 
-    pub(super) fn write(&self, out: &mut [u8]) {
+    pub(super) fn to_octets(&self) -> Vec<u8> {
         let mut header = Vec::with_capacity(Header::OCTETS);
         header.extend_from_slice(MAGIC);
         let Root { at, len, levels } = self.root;
@@ -70,7 +71,8 @@ impl Header {
         for number in numbers.into_iter().chain(sections) {
             header.extend_from_slice(&number.to_le_bytes());
         }
-        out[..header.len()].copy_from_slice(&header);
+        header.resize(Header::OCTETS, 0);
+        header
     }
 
     pub(super) fn read(octets: &[u8]) -> Result<Header, OpenError> {
@@ -114,33 +116,53 @@ impl Header {
 
 /// Puts sections down one behind the other.
 pub(super) struct Sections<'a> {
-    out: &'a mut Vec<u8>,
-    start: usize,
+    out: &'a mut dyn Growing,
+    start: u64,
     sections: [(u64, u64); SECTIONS],
 }
 
 impl<'a> Sections<'a> {
     /// `start` is where the first section began.
-    pub(super) fn new(start: usize, out: &'a mut Vec<u8>) -> Sections<'a> {
-        Sections { out, start, sections: [(0, 0); SECTIONS] }
+    pub(super) fn new(start: usize, out: &'a mut dyn Growing) -> Sections<'a> {
+        Sections { out, start: start as u64, sections: [(0, 0); SECTIONS] }
     }
 
-    pub(super) fn put(&mut self, section: Section, put: impl FnOnce(&mut Vec<u8>)) {
-        put(self.out);
+    pub(super) fn put(&mut self, section: Section, octets: &[u8]) -> Result<(), Lost> {
+        self.begin()?;
+        self.out.append(octets)?;
         self.end(section);
+        Ok(())
+    }
+
+    /// As [`Sections::put`] with what was put down elsewhere.
+    pub(super) fn copy(&mut self, section: Section, from: &dyn Growing) -> Result<(), Lost> {
+        self.begin()?;
+        let mut chunk = vec![0; COPY_OCTETS];
+        for at in (0..from.octets()).step_by(COPY_OCTETS) {
+            let count = (from.octets() - at).min(COPY_OCTETS as u64) as usize;
+            from.read(at, &mut chunk[..count])?;
+            self.out.append(&chunk[..count])?;
+        }
+        self.end(section);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<(), Lost> {
+        let gap = self.out.octets().next_multiple_of(ALIGN as u64) - self.out.octets();
+        self.out.append(&[0; ALIGN][..gap as usize])?;
+        self.start = self.out.octets();
+        Ok(())
     }
 
     /// The section is what was appended since the last one.
     pub(super) fn end(&mut self, section: Section) {
-        self.sections[section as usize] = (self.start as u64, self.out.len() as u64);
-        self.start = self.out.len().next_multiple_of(ALIGN);
-        self.out.resize(self.start, 0);
+        self.sections[section as usize] = (self.start, self.out.octets());
     }
 
     pub(super) fn finish(self) -> [(u64, u64); SECTIONS] {
-        let end = self.sections.iter().map(|section| section.1).max().unwrap_or(0);
-        // Nothing comes behind the last one that it would have to be filled up for.
-        self.out.truncate(end as usize);
         self.sections
     }
 }
+
+/// Octets that are copied at a time.
+const COPY_OCTETS: usize = 1 << 16;

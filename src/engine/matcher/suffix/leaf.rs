@@ -91,7 +91,17 @@ impl Growing {
 
 /// Octets that both begin with.
 pub(super) fn shared(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+    let (whole_a, _) = a.as_chunks::<8>();
+    let (whole_b, _) = b.as_chunks::<8>();
+    let mut same = 0;
+    for (x, y) in whole_a.iter().zip(whole_b) {
+        let differing = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
+        if differing != 0 {
+            return same + (differing.trailing_zeros() / 8) as usize;
+        }
+        same += 8;
+    }
+    same + a[same..].iter().zip(&b[same..]).take_while(|(x, y)| x == y).count()
 }
 
 /// A leaf as it lies in the index.

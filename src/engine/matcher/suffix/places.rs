@@ -3,6 +3,7 @@
 //! For each leaf, name by name: the kind of its one rule, or how many there are; then the line, as the distance from
 //! the line before. A place in the octets is kept for each leaf.
 
+use crate::engine::matcher::room::{Growing, Lost};
 use crate::engine::matcher::suffix::RuleAt;
 use crate::engine::matcher::suffix::octets::{Reader, put_varint, unzigzag, zigzag};
 use crate::engine::matcher::suffix::standing::Kind;
@@ -10,19 +11,33 @@ use crate::engine::matcher::suffix::standing::Kind;
 /// A rule on its way: the number of its kind, and its line.
 pub(super) type Placed = (u32, u32);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PlacesBuilder {
-    pub octets: Vec<u8>,
-    /// Where each leaf's rules begin.
-    pub starts: Vec<u32>,
+    pub out: Box<dyn Growing>,
+    /// Of the leaf that grows.
+    octets: Vec<u8>,
+    /// Where each leaf's rules begin; little-endian, four octets each.
+    pub starts: Vec<u8>,
     last_line: u32,
 }
 
 impl PlacesBuilder {
+    pub(super) fn new(out: Box<dyn Growing>) -> PlacesBuilder {
+        PlacesBuilder { out, octets: Vec::new(), starts: Vec::new(), last_line: 0 }
+    }
+
     /// The names from here on are of the next leaf.
-    pub(super) fn next_leaf(&mut self) {
-        self.starts.push(self.octets.len() as u32);
+    pub(super) fn next_leaf(&mut self) -> Result<(), Lost> {
+        self.end_leaf()?;
+        self.starts.extend_from_slice(&(self.out.octets() as u32).to_le_bytes());
         self.last_line = 0;
+        Ok(())
+    }
+
+    pub(super) fn end_leaf(&mut self) -> Result<(), Lost> {
+        self.out.append(&self.octets)?;
+        self.octets.clear();
+        Ok(())
     }
 
     /// Notes the rules of one name.

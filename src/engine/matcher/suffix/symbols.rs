@@ -108,34 +108,58 @@ impl Symbols {
     }
 }
 
+/// A symbol as it is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Symbol {
+    word: u64,
+    mask: u64,
+    len: u8,
+    code: u8,
+}
+
 /// Writes with a dictionary.
 pub(super) struct Encoder {
     pub(super) symbols: Symbols,
-    /// Codes by first octet, longest symbol first.
-    by_first: Vec<Vec<u8>>,
+    /// Symbols of two octets and more by their first two, longest first; then where those of each two octets begin.
+    fitting: Vec<Symbol>,
+    starts: Vec<u16>,
+    /// The code of each single octet; [`ESCAPE`]: it has none.
+    singles: [u8; 256],
     /// Octets of code that each end of the text needs, and the code it begins with: room for `encode`.
     costs: Vec<(u16, u8, u8)>,
 }
 
 impl Encoder {
     fn new(symbols: Symbols) -> Encoder {
-        let mut by_first = vec![Vec::new(); 256];
-        for code in (0..SYMBOLS_MAX).filter(|&code| symbols.lens[code] > 0) {
-            by_first[(symbols.words[code] & 255) as usize].push(code as u8);
+        let mut singles = [ESCAPE; 256];
+        let mut fitting = Vec::new();
+        for code in 0..SYMBOLS_MAX {
+            let (word, len) = (symbols.words[code], symbols.lens[code]);
+            match len {
+                0 => {}
+                1 => singles[(word & 255) as usize] = code as u8,
+                len => fitting.push(Symbol { word, mask: mask(len), len, code: code as u8 }),
+            }
         }
-        for codes in &mut by_first {
-            codes.sort_by_key(|&code| Reverse(symbols.lens[usize::from(code)]));
+        fitting.sort_by_key(|symbol| (symbol.word as u16, Reverse(symbol.len)));
+        let mut starts = vec![0; (1 << 16) + 1];
+        fitting.iter().for_each(|symbol: &Symbol| starts[usize::from(symbol.word as u16) + 1] += 1);
+        for two in 0..1 << 16 {
+            starts[two + 1] += starts[two];
         }
-        Encoder { symbols, by_first, costs: vec![(0, ESCAPE, 1); KEY_OCTETS_MAX + 1] }
+        Encoder { symbols, fitting, starts, singles, costs: vec![(0, ESCAPE, 1); KEY_OCTETS_MAX + 1] }
     }
 
-    /// The symbols that `text`, which is not empty, begins with, longest first.
-    fn fitting<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = u8> + 'a {
+    /// The symbols that `text`, which is not empty, begins with, and their lengths; longest first.
+    fn fitting<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (u8, u8)> + 'a {
         let (word, octets) = load(text);
-        self.by_first[usize::from(text[0])].iter().copied().filter(move |&code| {
-            let len = self.symbols.lens[usize::from(code)];
-            usize::from(len) <= octets && (word ^ self.symbols.words[usize::from(code)]) & mask(len) == 0
-        })
+        let two = usize::from(word as u16);
+        // A lone octet is followed by nothing, which no symbol of two is.
+        let range = if octets > 1 { usize::from(self.starts[two])..usize::from(self.starts[two + 1]) } else { 0..0 };
+        let fits = move |symbol: &&Symbol| usize::from(symbol.len) <= octets && (word ^ symbol.word) & symbol.mask == 0;
+        let single = self.singles[usize::from(text[0])];
+        let longer = self.fitting[range].iter().filter(fits).map(|symbol| (symbol.code, symbol.len));
+        longer.chain((single != ESCAPE).then_some((single, 1)))
     }
 
     /// Makes the dictionary that writes `sample` shortest, more or less: in each round symbols that stood side by side
@@ -153,7 +177,7 @@ impl Encoder {
                 while at < text.len() {
                     let octet = 256 + usize::from(text[at]);
                     let code = encoder.fitting(&text[at..]).next();
-                    let (id, len) = code.map_or((octet, 1), |c| (usize::from(c), encoder.symbols.lens[usize::from(c)]));
+                    let (id, len) = code.map_or((octet, 1), |(code, len)| (usize::from(code), len));
                     // A symbol's first octet stands for itself too: a symbol may yet be given up.
                     for id in [id, octet].into_iter().take(if len > 1 { 2 } else { 1 }) {
                         alone[id] += 1;
@@ -203,8 +227,7 @@ impl Encoder {
         costs[text.len()].0 = 0;
         for at in (0..text.len()).rev() {
             let mut best = (costs[at + 1].0 + 2, ESCAPE, 1);
-            for code in self.fitting(&text[at..]) {
-                let len = self.symbols.lens[usize::from(code)];
+            for (code, len) in self.fitting(&text[at..]) {
                 let with = costs[at + usize::from(len)].0 + 1;
                 if with < best.0 {
                     best = (with, code, len);

@@ -52,13 +52,13 @@ impl Heads {
     }
 }
 
-/// Appends the nodes above the leaves, which are all that `out` holds from `start` on.
-pub(super) fn write_nodes(mut level: Heads, out: &mut Vec<u8>, start: usize) -> Root {
-    let mut level_at = start;
+/// The nodes above the leaves, which take `leaves` octets before them.
+pub(super) fn write_nodes(mut level: Heads, leaves: usize, out: &mut Vec<u8>) -> Root {
+    let mut level_at = 0;
     let mut levels = 0;
     while level.len() > 1 {
-        let mut child_at = (level_at - start) as u32;
-        level_at = out.len();
+        let mut child_at = level_at as u32;
+        level_at = leaves + out.len();
         let mut above = Heads::default();
         for first in (0..level.len()).step_by(CHILDREN) {
             let node_at = out.len();
@@ -71,7 +71,7 @@ pub(super) fn write_nodes(mut level: Heads, out: &mut Vec<u8>, start: usize) -> 
         levels += 1;
     }
     let len = level.blocks.first().map_or(0, |block| block.1);
-    Root { at: (level_at - start) as u32, len, levels }
+    Root { at: level_at as u32, len, levels }
 }
 
 fn write_node(level: &Heads, children: std::ops::Range<usize>, child_at: u32, out: &mut Vec<u8>) {
