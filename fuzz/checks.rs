@@ -298,8 +298,8 @@ pub fn answer(octets: &[u8]) {
     let question = Question { qname, qtype, qclass: u16::from_be_bytes([class_high, class_low]) };
     let Ok(answer) = Answer::from_wire(octets, &question) else { return };
     // What answers the question, also for good: nothing of that is lost when it is looked for again.
-    let kept = answer.answering(&question);
-    assert_eq!(kept.answering(&question), kept);
+    let kept = answer.clone().answering(&question);
+    assert_eq!(kept.clone().answering(&question), kept);
     // Judged as policy does, and kept as the cache does.
     for section in [Section::Answer, Section::Authority, Section::Additional] {
         answer.target_names(section).for_each(|name| assert!(!name.as_wire().is_empty()));

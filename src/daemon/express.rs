@@ -7,13 +7,14 @@
 //! questions: a port is not there long enough to be found, and the id is random beside it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use smallvec::SmallVec;
 
@@ -48,6 +49,9 @@ pub struct Misses {
     /// Places of wires that have something to read.
     ready: SmallVec<[usize; 16]>,
     question: Vec<u8>,
+    /// Questions to be sent together, and the number of their wire.
+    questions: Outbox,
+    sending_by: u32,
 }
 
 /// A wire's number and the message's id.
@@ -88,6 +92,8 @@ impl Misses {
             replies: Box::new(Batch::new()),
             ready: SmallVec::new(),
             question: Vec::with_capacity(512),
+            questions: Outbox::new(),
+            sending_by: 0,
         }
     }
 
@@ -116,10 +122,8 @@ impl Misses {
             return Started::Slow(pending);
         };
         self.question[..2].copy_from_slice(&id.to_be_bytes());
-        if wire.socket.send(&self.question).is_err() {
-            // The slow lane finds out why, and says so.
-            return Started::Slow(pending);
-        }
+        // One that the kernel does not take is as good as lost on its way: the slow lane goes on when patience runs out.
+        self.questions.push_connected(&self.question);
         wire.asked += 1;
         wire.waiting += 1;
         pending.generation().forwarder.express_sent(to);
@@ -131,8 +135,24 @@ impl Misses {
         Started::Here
     }
 
-    /// The socket that questions to a server go out by now.
+    /// Sends the questions that were started.
+    pub fn send(&mut self) {
+        if let Some(wire) = self.wires.iter().find(|wire| wire.number == self.sending_by) {
+            self.questions.send(&wire.socket);
+        }
+    }
+
+    /// The socket that questions to a server go out by now. Those to be sent by another are sent first.
     fn wire(&mut self, server: SocketAddr, now: Instant) -> io::Result<usize> {
+        let at = self.young_wire(server, now)?;
+        if self.wires[at].number != self.sending_by {
+            self.send();
+            self.sending_by = self.wires[at].number;
+        }
+        Ok(at)
+    }
+
+    fn young_wire(&mut self, server: SocketAddr, now: Instant) -> io::Result<usize> {
         let is_young = |wire: &Wire| {
             wire.asked < UPSTREAM_SOCKET_QUESTIONS_MAX
                 && now.saturating_duration_since(wire.opened) < Duration::from_secs(UPSTREAM_SOCKET_SECS_MAX)
@@ -140,6 +160,7 @@ impl Misses {
         if let Some(at) = self.wires.iter().rposition(|wire| wire.server == server && is_young(wire)) {
             return Ok(at);
         }
+        self.send();
         // Those that nobody waits at any more are closed when a new one is opened.
         self.wires.retain(|wire| wire.waiting > 0 || wire.server != server && is_young(wire));
         if self.wires.len() >= UPSTREAM_SOCKETS_MAX {

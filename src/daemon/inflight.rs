@@ -1,8 +1,8 @@
 //! Questions on their way upstream: identical ones share one exchange, each waiter keeps its own Permit.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::HashMap;
 use tokio::sync::watch;
 
 use crate::engine::answer::Answer;

@@ -273,8 +273,8 @@ impl AnswerBuilder {
                 records: Box::default(),
                 octets: Box::default(),
             },
-            records: Vec::new(),
-            octets: Vec::new(),
+            records: Vec::with_capacity(4),
+            octets: Vec::with_capacity(160),
             ede: Vec::new(),
         }
     }

@@ -63,6 +63,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "udp",

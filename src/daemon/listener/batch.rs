@@ -188,7 +188,8 @@ unsafe impl Send for Outbox {}
 
 struct Letter {
     end: usize,
-    to: socket2::SockAddr,
+    /// `None`: where the socket is connected to.
+    to: Option<socket2::SockAddr>,
     control: Control,
     control_len: usize,
 }
@@ -211,7 +212,14 @@ impl Outbox {
         self.octets.extend_from_slice(octets);
         let mut control = Control([0; CONTROL_OCTETS]);
         let control_len = from.map_or(0, |from| write_control(&mut control.0, from));
-        self.letters.push(Letter { end: self.octets.len(), to: to.into(), control, control_len });
+        self.letters.push(Letter { end: self.octets.len(), to: Some(to.into()), control, control_len });
+    }
+
+    /// For a socket that is connected.
+    pub(in crate::daemon) fn push_connected(&mut self, octets: &[u8]) {
+        self.octets.extend_from_slice(octets);
+        let control = Control([0; CONTROL_OCTETS]);
+        self.letters.push(Letter { end: self.octets.len(), to: None, control, control_len: 0 });
     }
 
     /// Sends everything from the address each was asked at; what the kernel does not take is lost, as UDP may be.
@@ -223,8 +231,9 @@ impl Outbox {
                 start = letter.end;
                 *place = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
                 let header = &mut header.msg_hdr;
-                header.msg_name = letter.to.as_ptr().cast_mut().cast();
-                header.msg_namelen = letter.to.len();
+                let to = letter.to.as_ref();
+                header.msg_name = to.map_or(std::ptr::null_mut(), |to| to.as_ptr().cast_mut().cast());
+                header.msg_namelen = to.map_or(0, socket2::SockAddr::len);
                 header.msg_iov = &raw mut *place;
                 header.msg_iovlen = 1;
                 header.msg_control = letter.control.0.as_mut_ptr().cast();

@@ -157,6 +157,7 @@ impl Worker {
             leave(&self.queue, &self.resolver, slow);
         }
         work.end(clock::now());
+        self.misses.send();
         self.batch.send(&self.socket);
     }
 }

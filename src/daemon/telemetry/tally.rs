@@ -30,6 +30,9 @@ const RCODES: [Rcode; 8] = [
     Rcode(u16::MAX),
 ];
 
+/// Places for codes: those that are counted apart, and "nothing was sent".
+pub(super) const RCODE_PLACES: usize = RCODES.len() + 1;
+
 /// Rungs that block.
 const RUNGS: [Rung; 5] = [Rung::Order, Rung::Operator, Rung::Security, Rung::Profile, Rung::Category];
 
@@ -38,7 +41,7 @@ pub struct Tally {
     /// By family (v4, v6) and type.
     queries: [[u64; QTYPES.len()]; 2],
     /// By outcome and code; the last place is "nothing was sent".
-    responses: [[u64; RCODES.len() + 1]; Outcome::ALL.len()],
+    responses: [[u64; RCODE_PLACES]; Outcome::ALL.len()],
     /// By rung, category (the last place is none) and profile.
     blocked: Vec<u64>,
     cache_hits: u64,
@@ -138,6 +141,6 @@ fn cells(generation: &Generation) -> usize {
     RUNGS.len() * (generation.snapshot.categories.len() + 1) * generation.snapshot.profiles.len()
 }
 
-fn rcode_index(rcode: Rcode) -> usize {
+pub(super) fn rcode_index(rcode: Rcode) -> usize {
     RCODES.iter().position(|r| *r == rcode).unwrap_or(RCODES.len() - 1)
 }

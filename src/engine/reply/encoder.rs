@@ -133,7 +133,7 @@ pub struct StoredMessage {
 
 /// Writes an answer for the cache. `None`: no message could hold it.
 pub fn store<'a>(question: &Question, records: impl Iterator<Item = RecordRef<'a>> + Clone) -> Option<StoredMessage> {
-    let mut stored = StoredMessage::default();
+    let mut stored = StoredMessage { octets: Vec::with_capacity(ANSWER_OCTETS_USUAL), ttl_at: SmallVec::new() };
     let mut out = Encoder::new(0, 0, usize::from(u16::MAX), &mut stored.octets);
     out.question(question, question.qname.as_wire());
     let count = records.clone().count();
