@@ -18,7 +18,7 @@ use crate::engine::name::{Name, wire_is_at_or_below};
 use shard::{Place, Shard};
 
 /// A shard has at least so many octets, so that the part of it which is being written is small beside it.
-const SHARD_OCTETS_MIN: u64 = 4 << 20;
+const SHARD_OCTETS_MIN: u64 = 16 << 20;
 /// Shards at most: a power of two well above the number of threads, so that two of them seldom meet at a lock.
 const SHARDS_MAX: u64 = 64;
 

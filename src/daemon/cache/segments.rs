@@ -92,7 +92,8 @@ impl Segment {
 
     /// Tells readers that everything in it is about to change.
     pub(super) fn renew(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
+        // Whoever sees the new epoch sees that no slot leads here any more.
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         // No write after the fence is seen without the change before it.
         fence(Ordering::Release);
     }

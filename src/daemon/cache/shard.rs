@@ -6,10 +6,13 @@
 //!
 //! Readers take no lock: slot, epoch, slot again, copy, epoch again. If the slot still led there after the epoch was read,
 //! the entry was whole in that epoch; if the epoch is still the same after the copy, so is the copy.
+//!
+//! The table grows with what is in it. An outgrown one stays, since somebody may be reading it, and its slots say nothing any
+//! more; all of them together are as large as the one in use.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::daemon::cache::CacheFigures;
 use crate::daemon::cache::segments::{Epoch, Location, SEGMENT_WORDS, Segment, Segments, room_for};
@@ -17,6 +20,12 @@ use crate::engine::cache::{Entry, Head, KeyRef, Note};
 
 /// Octets an entry has at least, for the size of the table: a short name with one address has 112, a negative answer 190.
 const ENTRY_OCTETS_USUAL: usize = 96;
+/// Buckets of the first table.
+const BUCKETS_FIRST: usize = 16;
+/// Tables that a shard may go through, each twice as large as the one before.
+const TABLES: usize = 24;
+/// A table is full enough to be doubled when so many of ten slots are taken: then few buckets overflow.
+const FULL_TENTHS: usize = 6;
 /// Slots of a bucket: with the marks they fill a cache line.
 const SLOTS: usize = 15;
 /// Share of the segments that is the young log's when room is short: one of so many.
@@ -34,6 +43,7 @@ struct Bucket {
 /// Where an entry was found, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
+    table: usize,
     bucket: usize,
     slot: usize,
     value: u32,
@@ -41,7 +51,11 @@ pub struct Place {
 }
 
 pub(super) struct Shard {
-    buckets: Box<[Bucket]>,
+    tables: [OnceLock<Box<[Bucket]>>; TABLES],
+    /// The number of the table in use; it is there.
+    table: AtomicUsize,
+    /// Buckets that a table may have.
+    buckets_max: usize,
     segments: Segments,
     writer: Mutex<Writer>,
 }
@@ -82,6 +96,15 @@ fn location_of(value: u32) -> Location {
     Location(value & 0x00ff_ffff)
 }
 
+fn empty_table(buckets: usize) -> Box<[Bucket]> {
+    let bucket = || Bucket { slots: [const { AtomicU32::new(0) }; SLOTS], asked: AtomicU32::new(0) };
+    (0..buckets).map(|_| bucket()).collect()
+}
+
+fn bucket_of(buckets: &[Bucket], hash: u64) -> usize {
+    ((hash >> 32) * buckets.len() as u64 >> 32) as usize
+}
+
 impl Shard {
     pub(super) fn new(octets: u64) -> Shard {
         let octets = usize::try_from(octets).unwrap_or(usize::MAX);
@@ -89,9 +112,7 @@ impl Shard {
         // Three segments are the least that works: one for each log, and one for what moves.
         let segments = if segments < 3 { 0 } else { segments };
         let entries = segments * 8 * SEGMENT_WORDS / ENTRY_OCTETS_USUAL;
-        // Three of four slots filled: then few buckets overflow.
-        let buckets = (entries * 4 / 3).div_ceil(SLOTS).max(1);
-        let bucket = || Bucket { slots: [const { AtomicU32::new(0) }; SLOTS], asked: AtomicU32::new(0) };
+        let buckets_max = (entries * 4 / 3).div_ceil(SLOTS);
         let writer = Writer {
             free: Vec::new(),
             made: 0,
@@ -103,21 +124,60 @@ impl Shard {
             evictions: 0,
             moving: Vec::new(),
         };
-        Shard {
-            buckets: (0..buckets).map(|_| bucket()).collect(),
+        let shard = Shard {
+            tables: [const { OnceLock::new() }; TABLES],
+            table: AtomicUsize::new(0),
+            buckets_max,
             segments: Segments::new(segments),
             writer: Mutex::new(writer),
-        }
+        };
+        shard.tables[0].get_or_init(|| empty_table(BUCKETS_FIRST));
+        shard
     }
 
-    fn bucket_of(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.buckets.len() as u64 >> 32) as usize
+    /// The table in use, and its number.
+    fn table(&self) -> (usize, &[Bucket]) {
+        let number = self.table.load(Ordering::Acquire);
+        (number, self.tables[number].get().map_or(&[], |table| table))
+    }
+
+    /// The table in use, for whoever holds the lock.
+    fn buckets(&self) -> &[Bucket] {
+        self.table().1
+    }
+
+    fn bucket(&self, hash: u64) -> &Bucket {
+        let buckets = self.buckets();
+        &buckets[bucket_of(buckets, hash)]
+    }
+
+    /// Doubles the table, unless it is as large as it may be.
+    fn grow(&self) {
+        let (number, old) = self.table();
+        let Some(next) = self.tables.get(number + 1).filter(|_| old.len() < self.buckets_max) else { return };
+        let new = empty_table(old.len() * 2);
+        for bucket in old {
+            let asked = bucket.asked.load(Ordering::Relaxed);
+            for (i, slot) in bucket.slots.iter().enumerate() {
+                let value = slot.load(Ordering::Relaxed);
+                let location = location_of(value);
+                let Some(segment) = self.segments.get(location.segment()).filter(|_| value != 0) else { continue };
+                let hash = Head::read(|word| segment.word(location.word() + word)).hash;
+                // What was in one bucket goes to two, so there is always a free slot.
+                let to = &new[bucket_of(&new, hash)];
+                let Some(free) = to.slots.iter().position(|slot| slot.load(Ordering::Relaxed) == 0) else { continue };
+                to.slots[free].store(value, Ordering::Relaxed);
+                to.asked.fetch_or((asked >> i & 1) << free, Ordering::Relaxed);
+            }
+        }
+        next.get_or_init(|| new);
+        self.table.store(number + 1, Ordering::Release);
     }
 
     /// Copies the entry of a key, marks it, and says whether it was marked before.
     pub(super) fn read(&self, hash: u64, key: KeyRef<'_>, entry: &mut Entry) -> Option<(Place, bool)> {
         let place = self.read_quietly(hash, key, entry)?;
-        let (asked, mark) = (&self.buckets[place.bucket].asked, 1 << place.slot);
+        let (asked, mark) = (&self.tables[place.table].get()?[place.bucket].asked, 1 << place.slot);
         let was_asked = asked.load(Ordering::Relaxed) & mark != 0;
         if !was_asked {
             // Should another entry have taken the slot meanwhile, it is marked for nothing: it stays a round longer.
@@ -127,8 +187,9 @@ impl Shard {
     }
 
     pub(super) fn read_quietly(&self, hash: u64, key: KeyRef<'_>, entry: &mut Entry) -> Option<Place> {
-        let number = self.bucket_of(hash);
-        let bucket = &self.buckets[number];
+        let (table, buckets) = self.table();
+        let number = bucket_of(buckets, hash);
+        let bucket = &buckets[number];
         let tag = tag_of(hash);
         for (i, slot) in bucket.slots.iter().enumerate() {
             let value = slot.load(Ordering::Acquire);
@@ -138,7 +199,8 @@ impl Shard {
             let location = location_of(value);
             let Some(segment) = self.segments.get(location.segment()) else { continue };
             let epoch = segment.begin();
-            if slot.load(Ordering::Acquire) != value {
+            // A table that is outgrown is not kept up.
+            if slot.load(Ordering::Acquire) != value || self.table.load(Ordering::Acquire) != table {
                 continue;
             }
             let at = location.word();
@@ -148,7 +210,7 @@ impl Shard {
             }
             entry.fill(head, segment.words(at + Head::WORDS, head.body_words()));
             if segment.is_as(epoch) && entry.is_of(key) {
-                return Some(Place { bucket: number, slot: i, value, epoch });
+                return Some(Place { table, bucket: number, slot: i, value, epoch });
             }
         }
         None
@@ -161,7 +223,11 @@ impl Shard {
 
     /// The segment and first word of an entry that is still where it was found, for whoever holds the lock.
     fn still_at(&self, place: Place) -> Option<(&Segment, usize)> {
-        let slot = &self.buckets[place.bucket].slots[place.slot];
+        let (table, buckets) = self.table();
+        if table != place.table {
+            return None;
+        }
+        let slot = &buckets[place.bucket].slots[place.slot];
         let location = location_of(place.value);
         let segment = self.segments.get(location.segment())?;
         let is_there = slot.load(Ordering::Relaxed) == place.value && segment.is_as(place.epoch);
@@ -191,6 +257,12 @@ impl Shard {
         let was_asked = self.remove_matching(&mut writer, hash, &replaces);
         let Some((segment, at)) = self.allocate(&mut writer, words.len()) else { return };
         self.segments.make(usize::from(segment)).write(at, words);
+        // A bucket that is full before the table is full enough is mere chance, and an entry is worth more than a table.
+        let is_full = |bucket: &Bucket| bucket.slots.iter().all(|slot| slot.load(Ordering::Relaxed) != 0);
+        let limit = self.buckets().len() * SLOTS * FULL_TENTHS / 10;
+        if writer.entries > limit || is_full(self.bucket(hash)) {
+            self.grow();
+        }
         self.publish(&mut writer, hash, Location::new(segment, at), was_asked);
         writer.entries += 1;
     }
@@ -202,7 +274,7 @@ impl Shard {
 
     /// Whether one of those that went had been asked for.
     fn remove_matching(&self, writer: &mut Writer, hash: u64, is_it: &impl Fn(&Entry) -> bool) -> bool {
-        let bucket = &self.buckets[self.bucket_of(hash)];
+        let bucket = self.bucket(hash);
         let mut was_asked = false;
         let mut entry = None;
         for (i, slot) in bucket.slots.iter().enumerate() {
@@ -232,7 +304,7 @@ impl Shard {
 
     /// Leads a slot of the hash's bucket to an entry that is written. A full bucket gives up the entry that is worth least.
     fn publish(&self, writer: &mut Writer, hash: u64, location: Location, was_asked: bool) {
-        let bucket = &self.buckets[self.bucket_of(hash)];
+        let bucket = self.bucket(hash);
         let asked = bucket.asked.load(Ordering::Relaxed);
         let is_free = |i: &usize| bucket.slots[*i].load(Ordering::Relaxed) == 0;
         let slot = (0..SLOTS).find(is_free).unwrap_or_else(|| {
@@ -288,7 +360,7 @@ impl Shard {
             let head = Head::read(|word| segment.word(at + word));
             let (from, words) = (at, usize::from(head.words));
             at += room_for(words);
-            let bucket = &self.buckets[self.bucket_of(head.hash)];
+            let bucket = self.bucket(head.hash);
             let value = value_of(head.hash, Location::new(number, from));
             let Some(slot) = bucket.slots.iter().position(|slot| slot.load(Ordering::Relaxed) == value) else {
                 continue;
@@ -336,7 +408,9 @@ impl Shard {
     pub(super) fn for_each(&self, found: &mut dyn FnMut(u64, &[u64])) {
         let _writer = self.lock();
         let mut words = Vec::new();
-        for value in self.buckets.iter().flat_map(|b| &b.slots).map(|slot| slot.load(Ordering::Relaxed)) {
+        // Across the buckets, which are in the order of hashes: a table that grows elsewhere is filled evenly.
+        let slots = (0..SLOTS).flat_map(|i| self.buckets().iter().map(move |bucket| &bucket.slots[i]));
+        for value in slots.map(|slot| slot.load(Ordering::Relaxed)) {
             let location = location_of(value);
             let Some(segment) = self.segments.get(location.segment()).filter(|_| value != 0) else { continue };
             let head = Head::read(|word| segment.word(location.word() + word));
@@ -351,7 +425,7 @@ impl Shard {
         let mut writer = self.lock();
         let mut entry = Entry::default();
         let before = writer.entries;
-        for slot in self.buckets.iter().flat_map(|bucket| &bucket.slots) {
+        for slot in self.buckets().iter().flat_map(|bucket| &bucket.slots) {
             let value = slot.load(Ordering::Relaxed);
             if value != 0 && self.head_of(value, &mut entry).is_some() && is_it(&entry) {
                 slot.store(0, Ordering::Release);
