@@ -113,6 +113,7 @@ fn good_compiled() -> &'static [u8] {
             spared: 0,
             spared_shown: Vec::new(),
             file_version: None,
+            part_versions: Vec::new(),
             obey_public_suffixes: false,
             read_at: 0,
         };

@@ -290,12 +290,7 @@ impl Loader {
                 let category = settings.category.or_else(|| policy.categories.id(&list.category.name));
                 let category = category.unwrap_or_else(|| policy.categories.declare(list.category.clone()));
                 let source = list.list_source();
-                if let ListSource::File(path) = &source {
-                    // As long as the text is the one that was compiled, `explain` may show its lines.
-                    let now = Version::of_file(path);
-                    let is_same = now.of_content().is_some() && now.of_content() == list.file_version;
-                    load.in_force.insert(list.name.clone(), Lines::Files(if is_same { now } else { Version::Absent }));
-                }
+                load.in_force.insert(list.name.clone(), artefacts::lines_of(list));
                 load.read_at.insert(list.name.clone(), list.read_at);
                 let home = Home { layer: Arc::clone(&compiled.layer), list: ListId(number as u16) };
                 load.lists.push(LoadedList {
@@ -432,6 +427,10 @@ pub fn compiled_lists(
             file_version: match lines.get(&list.name) {
                 Some(Lines::Files(version)) => version.of_content(),
                 Some(Lines::BuiltIn | Lines::Stored(_) | Lines::Gone) | None => None,
+            },
+            part_versions: match lines.get(&list.name) {
+                Some(Lines::Files(Version::Group(Some(parts)))) => artefacts::part_versions(&about.report, parts),
+                Some(Lines::Files(_) | Lines::BuiltIn | Lines::Stored(_) | Lines::Gone) | None => Vec::new(),
             },
             obey_public_suffixes: about.settings.obey_public_suffixes,
             read_at: read_at.get(&list.name).copied().unwrap_or(0),

@@ -126,6 +126,8 @@ pub enum Step {
     Nothing,
     /// A rule hit, but the name is protected.
     Spared(Cause),
+    /// A list takes the name off itself again.
+    Excepted(Cause),
     Allow(Cause),
     Block(Cause),
     /// Answered or rewritten.

@@ -18,6 +18,7 @@ fn list(name: &str) -> CompiledList {
         spared: 1,
         spared_shown: vec![("com.vn".into(), 4)],
         file_version: Some((1, 2, 3)),
+        part_versions: vec![(4, 5, 6)],
         obey_public_suffixes: false,
         read_at: 0,
     }
