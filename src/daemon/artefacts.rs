@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::built_in;
 use crate::config::{Version, read_steady};
+use crate::daemon::gates::Gates;
 use crate::daemon::mapped;
 use crate::daemon::sources::{Lines, source_text};
 use crate::engine::compile::{CompiledSettings, ListSettings, ListSource};
@@ -173,7 +174,7 @@ pub fn write(path: &Path, encoded: &Encoded<'_>) -> io::Result<()> {
 
 /// What decides whether lists that were compiled once are still what would be compiled now. `None`: the lines of one of
 /// them are nowhere to be seen again.
-pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>) -> Option<String> {
+pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>, gates: &Gates) -> Option<String> {
     let mut sum = Sha256::new().chain_update(concat!(env!("CARGO_PKG_VERSION"), "/"));
     for ListSettings { name, options, source, obey_public_suffixes, block_keywords, .. } in lists {
         let version = match (source, lines.get(name)?) {
@@ -186,7 +187,9 @@ pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>) -> Option<
             (_, Lines::Gone | Lines::BuiltIn) => return None,
         };
         let source = source_text(source);
-        sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {block_keywords:?} {version}\n"));
+        sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {block_keywords:?} {version}"));
+        let left_out = gates.of(name).left_out.map(|left_out| left_out.rules);
+        sum.update(format!(" {left_out:?}\n"));
     }
     Some(hex(&sum.finalize()))
 }

@@ -26,7 +26,7 @@ use crate::daemon::clock;
 use crate::daemon::gates::{Gates, Held};
 use crate::engine::compile::{Home, ListRules, ListSettings, ListSource, LoadedList};
 use crate::engine::compiled::Compiled;
-use crate::engine::gate::{HoldReason, Supply};
+use crate::engine::gate::{HoldReason, RuleNames, Supply};
 use crate::engine::list::{ParseOptions, RuleSet};
 use crate::engine::matcher::Part;
 use crate::engine::matcher::public_suffix::is_public_suffix;
@@ -173,7 +173,7 @@ impl Sources {
             load.in_force.insert(settings.name.clone(), good.lines);
             let rules = match good.rules {
                 Some(rules) if !good.is_in_force => {
-                    let part = part_of(settings, &rules);
+                    let part = part_of(settings, &rules, &self.gates.rules_left_out(&settings.name));
                     load.taken.push((settings.name.clone(), rules));
                     ListRules::Read(part)
                 }
@@ -472,8 +472,9 @@ impl Sources {
     }
 }
 
-fn part_of(settings: &ListSettings, rules: &RuleSet) -> Part {
-    let guard: &dyn Fn(&[u8]) -> bool = if settings.obey_public_suffixes { &|_| false } else { &is_public_suffix };
+fn part_of(settings: &ListSettings, rules: &RuleSet, left_out: &RuleNames) -> Part {
+    let guard: &dyn Fn(&[u8]) -> bool =
+        &|name| left_out.contains(name) || (!settings.obey_public_suffixes && is_public_suffix(name));
     if settings.block_keywords.is_empty() {
         Part::of(rules, guard)
     } else {
