@@ -127,7 +127,8 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told)
         }
         QueryVerdict::Rewrite(rewrite, _) => {
-            fill_rewrite(snapshot, &mut told, &rewrite.rule, None);
+            let leads_to = (rewrite.rule.host != question.qname).then_some(&rewrite.rule.host);
+            fill_rewrite(snapshot, &mut told, &rewrite.rule, leads_to);
             Asked::Done(told)
         }
         QueryVerdict::Redirect(redirect, _) => {
