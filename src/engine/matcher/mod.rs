@@ -12,9 +12,13 @@ mod set;
 pub mod special;
 pub mod suffix;
 
-use crate::engine::limits::{LIST_SKIPPED_SHOWN_MAX, PATTERNS_MAX};
+use std::collections::HashMap;
+
+use crate::engine::limits::{LIST_OWNER_RULES_MAX, LIST_SKIPPED_SHOWN_MAX, PATTERNS_MAX};
 use crate::engine::list::special::{Action, Owner, Pattern, SpecialRule, ZoneAction};
-use crate::engine::list::{AddressRule, Effect, ListError, ListReport, ParseOptions, RuleSet, parse, parse_in_pieces};
+use crate::engine::list::{
+    AddressRule, Effect, ListError, ListReport, ParseOptions, RuleSet, SkipReason, parse, parse_in_pieces,
+};
 use crate::engine::matcher::address::AddressBuilder;
 use crate::engine::matcher::special::SpecialBuilder;
 use crate::engine::matcher::suffix::Runs;
@@ -121,14 +125,23 @@ impl Part {
     fn finish(mut self, last: &RuleSet, is_public_suffix: &dyn Fn(&[u8]) -> bool) -> Part {
         self.names.end_run();
         self.rules += last.addresses().len() + last.specials().len();
+        self.report = last.report.clone();
+        let mut of_one: HashMap<&Owner, usize> = HashMap::new();
         for rule in last.specials() {
-            match guarded(rule, is_public_suffix) {
-                Some(name) => self.spared.note(&name, rule.line),
-                None => self.specials.push(rule.clone()),
+            if let Some(name) = guarded(rule, is_public_suffix) {
+                self.spared.note(&name, rule.line);
+                continue;
             }
+            // A question looks at every rule about its name: there is a bound to them.
+            let count = of_one.entry(&rule.owner).or_default();
+            *count += 1;
+            if *count > LIST_OWNER_RULES_MAX {
+                self.report.skip(rule.line, SkipReason::TooManyOfOne, "(the list has too many rules about this)");
+                continue;
+            }
+            self.specials.push(rule.clone());
         }
         self.addresses = last.addresses().to_vec();
-        self.report = last.report.clone();
         self
     }
 }

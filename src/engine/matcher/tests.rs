@@ -332,3 +332,28 @@ proptest! {
         prop_assert_eq!(listed, model::address_listed(&rules, asked));
     }
 }
+
+#[test]
+fn a_list_has_no_more_rules_about_one_name_than_a_question_may_look_at() {
+    use crate::engine::limits::LIST_OWNER_RULES_MAX;
+    use crate::engine::list::{Format, ParseOptions, SkipReason, parse};
+    let options = ParseOptions { format: Format::Adblock, bare_reach: None };
+    let over = 1_000;
+    let conditions = |i: usize| format!("||a.example^$client=10.{}.{}.0/24\n", i / 256, i % 256);
+    for (text, found_for) in [
+        ((0..LIST_OWNER_RULES_MAX + over).map(conditions).collect::<String>(), "a.example"),
+        ((0..LIST_OWNER_RULES_MAX + over).map(|_| "/ads[0-9]/\n").collect::<String>(), "ads1.example"),
+    ] {
+        let part = Part::of(&parse(text.as_bytes(), options).unwrap(), &|_| false);
+        assert_eq!(part.report.skipped, [(SkipReason::TooManyOfOne, over as u32)]);
+        assert_eq!(part.report.shown[0].line as usize, LIST_OWNER_RULES_MAX + 1);
+        let mut builder = Builder::new(SEED);
+        builder.add(ListId(0), part);
+        let index = Index::of(builder.build().unwrap());
+        let mut found = 0;
+        let asked = name(found_for);
+        index.special.at_or_above(asked.as_wire(), |_, _| found += 1);
+        index.special.looking_like(asked.as_wire(), |_| found += 1);
+        assert_eq!(found, LIST_OWNER_RULES_MAX, "{found_for}");
+    }
+}
