@@ -9,15 +9,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::Version;
+use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
 use crate::engine::list;
+use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::Question;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::verdict::Rung;
 
 /// How long `explain` waits for upstream before it tells of the question alone.
 const ANSWER_TIMER: Duration = Duration::from_secs(3);
@@ -113,6 +116,25 @@ pub fn explain_offline(
     let place = told.place.as_ref().map(|at| Place::of(snapshot, at, in_force));
     let line = place.map(|place| place.map_or(Line::NotHere, |place| place.read()));
     Ok(finish(*told, line, who))
+}
+
+/// Says of a name that nothing speaks about which list would, had its rule not been left out.
+pub fn tell_left_out<'a>(told: &mut Explanation, qname: &Name, left_out: impl Iterator<Item = (&'a str, LeftOut)>) {
+    if told.verdict != "allow" || told.rung != Rung::Forward.as_str() || told.list.is_some() {
+        return;
+    }
+    for (list, LeftOut { rules, .. }) in left_out {
+        let over = rules.iter().find(|rule| Name::from_text(rule).is_ok_and(|rule| qname.is_at_or_below(&rule)));
+        let Some(rule) = over else { continue };
+        told.sentence_en.push_str(&format!(
+            " (The list `{list}` has a rule for {rule}, which was left out: it is a name that should not be blocked. \
+             `lachan lists approve {list}` puts it in.)"
+        ));
+        told.sentence_vi.push_str(&format!(
+            " (Danh sách `{list}` có luật cho {rule} nhưng đã được bỏ ra vì là tên không nên chặn. \
+             `lachan lists approve {list}` sẽ đưa vào.)"
+        ));
+    }
 }
 
 /// Where a rule's text is.

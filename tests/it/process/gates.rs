@@ -198,6 +198,7 @@ fn is_in_force_without_good_names(served: &Served, name: &str) {
     said(&review, 0, "nothing waits");
     said(&review, 0, "left out (1): zalo.me");
     assert_eq!(served.get("/readyz").trim(), "ready");
+    said(&served.command(&["explain", "oa.zalo.me"]), 0, "has a rule for zalo.me, which was left out");
     served.reload("ok");
     check(true);
     said(&served.command(&["lists", "approve", name]), 0, "is in force: ");
