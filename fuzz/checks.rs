@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use lachan::config;
+use lachan::daemon::sources::inflate::{inflate, is_packed};
 use lachan::engine;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::category::{Categories, CategoryId};
@@ -11,7 +12,7 @@ use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSour
 use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::gate::GateSettings;
 use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
-use lachan::engine::list::special::Owner;
+use lachan::engine::list::special::{From, Owner, Pattern, SpecialRule};
 use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
@@ -23,6 +24,7 @@ use lachan::engine::reply::encoder::{self, EdeText, Response, TtlRule, size_limi
 use lachan::engine::safe_search::SafeSearch;
 use lachan::engine::snapshot::Snapshot;
 use lachan::engine::verdict::{EdeCode, ListId};
+use sha2::{Digest, Sha256};
 
 /// Reading a list never panics; every rule is a canonical name of a line there is, and finds itself when compiled.
 pub fn list_parse(octets: &[u8]) {
@@ -46,7 +48,8 @@ pub fn list_parse(octets: &[u8]) {
 }
 
 /// Octets that claim to be a compiled file are refused or answer something: no panic, no hang. So does a good file some of
-/// whose octets are others: each four octets of the input say where (three of them) and how.
+/// whose octets are others — each four octets of the input say where (three of them) and how — and one of whose sections,
+/// which the first octet says, is the rest of the input. Their sums are made right, as whoever means harm would.
 pub fn compiled(octets: &[u8]) {
     ask_compiled(octets.to_vec());
     let mut file = good_compiled().to_vec();
@@ -56,6 +59,34 @@ pub fn compiled(octets: &[u8]) {
         file[at] ^= how;
     }
     ask_compiled(file);
+    if let [which, rest @ ..] = octets {
+        ask_compiled(with_section(*which, rest));
+    }
+}
+
+/// Where the header tells where the sections are: two numbers of eight octets each.
+const SECTIONS_AT: usize = 48;
+const SECTIONS: u8 = 4;
+
+/// The good file with a section of these octets, which lie behind the others.
+fn with_section(which: u8, octets: &[u8]) -> Vec<u8> {
+    let mut file = good_compiled().to_vec();
+    file.resize(file.len().next_multiple_of(64), 0);
+    let at = SECTIONS_AT + 16 * usize::from(which % SECTIONS);
+    let start = file.len() as u64;
+    file.extend_from_slice(octets);
+    let end = file.len() as u64;
+    file[at..at + 8].copy_from_slice(&start.to_le_bytes());
+    file[at + 8..at + 16].copy_from_slice(&end.to_le_bytes());
+    file
+}
+
+/// Makes the sum of a file right, if it has a place for one.
+fn make_sum_right(file: &mut [u8]) {
+    const SUM_AT: usize = 16;
+    if let Some((head, summed)) = file.split_at_mut_checked(SECTIONS_AT) {
+        head[SUM_AT..].copy_from_slice(&Sha256::digest(summed));
+    }
 }
 
 fn good_compiled() -> &'static [u8] {
@@ -82,6 +113,7 @@ fn good_compiled() -> &'static [u8] {
             spared: 0,
             spared_shown: Vec::new(),
             file_version: None,
+            part_versions: Vec::new(),
             obey_public_suffixes: false,
             read_at: 0,
         };
@@ -96,10 +128,13 @@ fn good_compiled() -> &'static [u8] {
 }
 
 /// Everything that queries, `explain` and the next compile ask.
-fn ask_compiled(octets: Vec<u8>) {
+fn ask_compiled(mut octets: Vec<u8>) {
+    make_sum_right(&mut octets);
     let mut sum = Sum::default();
     sum.update(&octets);
-    let _ = sum.finish();
+    if sum.finish().is_err() {
+        return;
+    }
     let Ok(opened) = engine::compiled::open(Arc::new(octets)) else { return };
     opened.lists.iter().for_each(|list| drop((list.about(), list.list_source())));
     opened.layer.names.for_each_rule(|_, rule| assert!(Name::from_wire(rule.name).is_ok()));
@@ -114,14 +149,17 @@ fn ask_compiled(octets: Vec<u8>) {
             let _ = index.names.rules_at(name.as_wire()).count();
         }
     }
+    let found = |rule| drop(index.special.rule(rule).1.clone());
     for name in ["www.name9.example.org", "a"] {
         let name = Name::from_text(name).expect("it is a name");
-        let found = |rule| drop(index.special.rule(rule).1.clone());
         index.special.at_or_above(name.as_wire(), |_, rule| found(rule));
         index.special.looking_like(name.as_wire(), found);
     }
     for address in ["192.0.2.1", "2001:db8::1"] {
-        let _ = index.addresses.listed(address.parse().expect("it is an address"));
+        let address = address.parse().expect("it is an address");
+        let _ = index.addresses.listed(address);
+        index.special.for_client(address, |_, rule| found(rule));
+        index.special.for_address(address, |_, rule| found(rule));
     }
     let _ = (index.names.len(), index.names.rule_count(), index.names.hot_octets(), index.names.cold_octets());
 }
@@ -150,6 +188,68 @@ pub fn zone_parse(octets: &[u8]) {
             assert!(found, "{rule:?}");
         }
     }
+}
+
+/// What is packed unpacks to no more than the bound, or is refused.
+pub fn unpack(octets: &[u8]) {
+    const MAX: u64 = 1 << 16;
+    if let Ok(text) = inflate(octets.to_vec(), MAX) {
+        assert!(text.len() as u64 <= MAX.max(octets.len() as u64) && !is_packed(&text));
+    }
+}
+
+/// A pattern meets a name among others as it does alone, and a literal meets what has it in its text. The first line is
+/// the name, the others are patterns.
+pub fn patterns(octets: &[u8]) {
+    let Some(end) = octets.iter().position(|&c| c == b'\n') else { return };
+    let host = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    let Some(qname) = octets[..end].iter().all(host).then(|| String::from_utf8_lossy(&octets[..end])) else { return };
+    let Ok(qname) = Name::from_text(&qname) else { return };
+    let text = qname.to_string();
+    for format in [Format::Adblock, Format::Keywords] {
+        let options = ParseOptions { format, bare_reach: None };
+        let Ok(rules) = parse(&octets[end + 1..], options) else { continue };
+        let found = |rules: &RuleSet| -> Vec<SpecialRule> {
+            let mut builder = Builder::new(HashSeed(7, 8));
+            builder.add(ListId(0), Part::of(rules, &|_| false));
+            let index = Index::of(builder.build().expect("the input is small"));
+            let mut found = Vec::new();
+            index.special.looking_like(qname.as_wire(), |number| found.push(index.special.rule(number).1.clone()));
+            found
+        };
+        let together = found(&rules);
+        for line in octets[end + 1..].split(|&c| c == b'\n').take(64) {
+            // A rule that another line takes back is none of its own.
+            let Ok(alone) = parse(line, options) else { continue };
+            let met = found(&alone);
+            for rule in alone.specials() {
+                let Owner::Pattern(pattern) = &rule.owner else { continue };
+                let meets = met.iter().any(|met| met.owner == rule.owner);
+                if rules.specials().iter().any(|of_all| of_all.owner == rule.owner) {
+                    assert_eq!(together.iter().any(|met| met.owner == rule.owner), meets, "{pattern:?} {text}");
+                }
+                if let Pattern::Literal { text: literal, from, ends } = pattern {
+                    let holds =
+                        text.match_indices(&**literal).any(|(at, _)| begins(&text, at, literal.len(), *from, *ends));
+                    // What overlaps itself is met where its first place does not hold.
+                    assert!(meets || !holds, "{pattern:?} {text}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether a literal that is at `at` begins and ends where it must.
+fn begins(text: &str, at: usize, len: usize, from: From, ends: bool) -> bool {
+    let before = at.checked_sub(1).map(|at| text.as_bytes()[at]);
+    let after = text.as_bytes().get(at + len);
+    let from_there = match from {
+        From::Start => before.is_none(),
+        From::Label => before.is_none_or(|c| c == b'.'),
+        From::Anywhere => true,
+        From::Word => before.is_none_or(|c| matches!(c, b'.' | b'-')) && after.is_none_or(|c| matches!(c, b'.' | b'-')),
+    };
+    from_there && (!ends || after.is_none())
 }
 
 /// Whatever the rules are, a question gets a verdict, and a block an answer that can be read. The first line is the name

@@ -121,7 +121,8 @@ fn offline(
         eprintln!("lachan: {}", problem.message);
     }
     let who = Who { client: args.client, profile: args.profile.clone() };
-    let told = explain_offline(&loaded.generation.snapshot, question, type_text, &who).map_err(|why| (NO, why))?;
+    let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
+        .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))
 }
 

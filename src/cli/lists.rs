@@ -144,6 +144,13 @@ fn print_decided(list: &ListStatus, now: u64) {
         let pinned = language.pick("pinned by `lists rollback`", "giữ bản cũ do `lists rollback`");
         say!("    {pinned}");
     }
+    if !list.left_out.is_empty() {
+        let (names, name) = (list.left_out.join(", "), &list.name);
+        match language {
+            Language::English => say!("    left out: {names}; lachan lists review, lachan lists approve {name}"),
+            Language::Vietnamese => say!("    đã bỏ ra: {names}; lachan lists review, lachan lists approve {name}"),
+        }
+    }
     for warning in &list.warnings {
         say!("    {}: {warning}", language.pick("warning", "cảnh báo"));
     }

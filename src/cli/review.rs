@@ -25,12 +25,14 @@ pub fn review(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
         Err(trouble) => return complain(&trouble),
     };
     let language = Language::of_user();
+    let is_held = |list: &&Waiting| !list.reasons.is_empty();
+    let nothing_waits = waiting.iter().find(is_held).is_none();
     if args.json {
         print_json(&waiting);
-    } else if waiting.is_empty() {
+    } else if nothing_waits {
         say!("{}", language.pick("nothing waits", "không có gì chờ duyệt"));
     }
-    for list in waiting.iter().filter(|_| !args.json) {
+    for list in waiting.iter().filter(is_held).filter(|_| !args.json) {
         let age = span(clock::unix_secs().saturating_sub(list.since));
         let (name, now, rules) = (&list.list, list.rules_in_force, list.rules);
         match language {
@@ -44,7 +46,27 @@ pub fn review(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
         list.reasons.iter().for_each(|reason| say!("    {}", reason_text(language, reason)));
         say!("    lachan lists diff {name}; lachan lists approve {name}");
     }
-    if waiting.is_empty() { YES } else { NO }
+    for list in waiting.iter().filter(|list| !list.left_out.is_empty() && !args.json) {
+        print_left_out(language, list);
+    }
+    if nothing_waits { YES } else { NO }
+}
+
+/// Names that a list goes without; they make nobody wait.
+fn print_left_out(language: Language, list: &Waiting) {
+    let Waiting { list: name, source, left_out, .. } = list;
+    let (count, names) = (left_out.len(), left_out.join(", "));
+    match language {
+        Language::English => {
+            say!("{name}: in force without what it says of names that should not be blocked ({source})")
+        }
+        Language::Vietnamese => say!("{name}: có hiệu lực, trừ luật về các tên miền không nên chặn ({source})"),
+    }
+    say!("    {} ({count}): {names}", language.pick("left out", "đã bỏ ra"));
+    // With a version that waits, approving is about that one.
+    if list.reasons.is_empty() {
+        say!("    lachan lists approve {name} {}", language.pick("puts them in", "để đưa vào"));
+    }
 }
 
 pub fn diff(config: Option<&Path>, args: &ListArgs) -> u8 {

@@ -14,6 +14,8 @@ use super::{Learn, values};
 const MUST_NOT_BLOCK_MAX: u32 = 10;
 /// A security list that names one of them is wrong: malware is not popular.
 const MUST_NOT_BLOCK_MAX_SECURITY: u32 = 0;
+/// So many of them are left out instead. Measured: maintained security lists hold one to five, and they are mistakes.
+const MUST_NOT_BLOCK_SPARE: u32 = 10;
 /// Names of the ranked file. Measured: of the 10,000 most popular names real lists about adult content name 1 to 12.
 const POPULAR_MAX: u32 = 10;
 /// So far the ranked file is read: further down, adult and gambling lists name hundreds, as they should.
@@ -28,6 +30,7 @@ const GROW_MAX_PHISHING: Share = Share::percent(200);
 #[derive(Default)]
 pub(super) struct GateSpec {
     must_not_block_max: Option<Option<u32>>,
+    must_not_block_spare: Option<Option<u32>>,
     popular_max: Option<Option<u32>>,
     questions_max: Option<Option<Share>>,
     shrink_max: Option<Option<Share>>,
@@ -62,6 +65,7 @@ pub(super) fn of_list(list: &mut Section<'_>, top_level: &[&str]) -> GateSpec {
         return match list.choice("gate", &[("off", ())]) {
             Some(_) => GateSpec {
                 must_not_block_max: Some(None),
+                must_not_block_spare: Some(None),
                 popular_max: Some(None),
                 questions_max: Some(None),
                 shrink_max: Some(None),
@@ -84,6 +88,7 @@ fn bounds(section: &mut Section<'_>) -> GateSpec {
         })
     };
     let (must_not_block_max, popular_max) = (count("must_not_block_max"), count("popular_max"));
+    let must_not_block_spare = count("must_not_block_spare");
     let mut share = |key| {
         section.quantity(key, |text| match text {
             "off" => Ok(None),
@@ -92,6 +97,7 @@ fn bounds(section: &mut Section<'_>) -> GateSpec {
     };
     GateSpec {
         must_not_block_max: must_not_block_max.map(|max| max.value),
+        must_not_block_spare: must_not_block_spare.map(|max| max.value),
         popular_max: popular_max.map(|max| max.value),
         questions_max: share("questions_max").map(|max| max.value),
         shrink_max: share("shrink_max").map(|max| max.value),
@@ -110,6 +116,12 @@ pub(super) fn lower(list: &GateSpec, table: &GateSpec, category: &Category) -> G
     let popular_max = (category.name != "ads").then_some(POPULAR_MAX);
     GateSettings {
         must_not_block_max: list.must_not_block_max.or(table.must_not_block_max).unwrap_or(Some(must_not_block_max)),
+        // "off": none is left out, and a list waits as soon as it hits more than it may.
+        must_not_block_spare: list
+            .must_not_block_spare
+            .or(table.must_not_block_spare)
+            .unwrap_or(Some(MUST_NOT_BLOCK_SPARE))
+            .unwrap_or(0),
         popular_max: list.popular_max.or(table.popular_max).unwrap_or(popular_max),
         questions_max: list.questions_max.or(table.questions_max).unwrap_or(Some(QUESTIONS_MAX)),
         shrink_max: list.shrink_max.or(table.shrink_max).unwrap_or(Some(SHRINK_MAX)),

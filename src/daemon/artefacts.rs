@@ -4,7 +4,7 @@
 //! What is mapped is always a private copy, and its sum is taken by reading. Without a state directory a compiled file is
 //! read to the heap.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
@@ -16,12 +16,14 @@ use sha2::{Digest, Sha256};
 use crate::built_in;
 use crate::config::{Version, read_steady};
 use crate::daemon::background;
+use crate::daemon::gates::Gates;
 use crate::daemon::mapped;
 use crate::daemon::sources::{Lines, source_text};
 use crate::daemon::spool::{self, Served, Spool};
 use crate::engine::compile::{CompiledSettings, ListSettings, ListSource};
 use crate::engine::compiled::{self, Compiled, CompiledList, Encoded, Sum};
 use crate::engine::limits::COMPILED_FILE_OCTETS_MAX;
+use crate::engine::list::ListReport;
 use crate::engine::matcher::{Layer, Octets};
 
 /// The lists that were read as text, compiled.
@@ -192,7 +194,7 @@ pub fn write(path: &Path, encoded: &Encoded<'_>) -> io::Result<()> {
 
 /// What decides whether lists that were compiled once are still what would be compiled now. `None`: the lines of one of
 /// them are nowhere to be seen again.
-pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>) -> Option<String> {
+pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>, gates: &Gates) -> Option<String> {
     let mut sum = Sha256::new().chain_update(concat!(env!("CARGO_PKG_VERSION"), "/"));
     for ListSettings { name, options, source, obey_public_suffixes, block_keywords, .. } in lists {
         let version = match (source, lines.get(name)?) {
@@ -205,9 +207,37 @@ pub fn key_of(lists: &[ListSettings], lines: &HashMap<String, Lines>) -> Option<
             (_, Lines::Gone | Lines::BuiltIn) => return None,
         };
         let source = source_text(source);
-        sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {block_keywords:?} {version}\n"));
+        sum.update(format!("{name:?} {source:?} {options:?} {obey_public_suffixes} {block_keywords:?} {version}"));
+        let left_out = gates.of(name).left_out.map(|left_out| left_out.rules);
+        sum.update(format!(" {left_out:?}\n"));
     }
     Some(hex(&sum.finalize()))
+}
+
+/// What the files of a list were when it was read, in the order of its parts; none unless all of them are known.
+pub fn part_versions(report: &ListReport, files: &BTreeMap<PathBuf, Version>) -> Vec<(u64, i64, i64)> {
+    let version_of = |name: &str| files.get(Path::new(name))?.of_content();
+    report.parts.iter().map(|part| version_of(&part.name)).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Where the lines of a list of a compiled file are: in its files, as long as they are what was compiled.
+pub fn lines_of(list: &CompiledList) -> Lines {
+    let ListSource::File(path) = list.list_source() else { return Lines::Gone };
+    let now_if = |path: &Path, was: Option<(u64, i64, i64)>| {
+        let now = Version::of_file(path);
+        if was.is_some() && now.of_content() == was { now } else { Version::Absent }
+    };
+    let parts = &list.report.parts;
+    if parts.is_empty() {
+        return Lines::Files(now_if(&path, list.file_version));
+    }
+    let was = |i: usize| list.part_versions.get(i).copied();
+    let files = parts.iter().enumerate().map(|(i, part)| {
+        let path = PathBuf::from(&part.name);
+        let now = now_if(&path, was(i));
+        (path, now)
+    });
+    Lines::Files(Version::Group(Some(files.collect())))
 }
 
 /// The sum of a file that is whole and of our format, read in order; every piece is shown to `see`.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::clock;
-use crate::daemon::gates::Held;
+use crate::daemon::gates::{Held, ListDecisions};
 use crate::daemon::reload::Reloader;
 use crate::daemon::sources::{Diff, source_text};
 use crate::engine::compile::ListSettings;
@@ -34,7 +34,11 @@ pub struct Waiting {
     /// Of the version in force, and of the one that waits.
     pub rules_in_force: usize,
     pub rules: usize,
+    /// None: nothing waits but what was left out.
     pub reasons: Vec<HoldReason>,
+    /// Names that should not be blocked, which the version in force was to block.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 impl Reloader {
@@ -98,16 +102,25 @@ impl Reloader {
     /// Everything that waits.
     pub fn waiting(&self) -> Vec<Waiting> {
         let lists = self.status().notes.lists;
-        let held = lists.iter().filter_map(|list| Some((list, self.sources().gates().of(&list.name).held?)));
-        held.map(|(list, Held { since, rules, reasons, .. })| Waiting {
-            list: list.name.clone(),
-            source: source_text(&list.source),
-            since,
-            rules_in_force: self.rules(&list.name),
-            rules,
-            reasons,
-        })
-        .collect()
+        let waiting = lists.iter().filter_map(|list| {
+            let ListDecisions { held, left_out, .. } = self.sources().gates().of(&list.name);
+            let rules_in_force = self.rules(&list.name);
+            let (since, rules, reasons) = match (held, &left_out) {
+                (Some(Held { since, rules, reasons, .. }), _) => (since, rules, reasons),
+                (None, Some(left_out)) => (left_out.since, rules_in_force, Vec::new()),
+                (None, None) => return None,
+            };
+            Some(Waiting {
+                list: list.name.clone(),
+                source: source_text(&list.source),
+                since,
+                rules_in_force,
+                rules,
+                reasons,
+                left_out: left_out.map(|left_out| left_out.names).unwrap_or_default(),
+            })
+        });
+        waiting.collect()
     }
 
     fn configured(&self, name: &str) -> Result<ListSettings, String> {

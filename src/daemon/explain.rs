@@ -9,15 +9,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::Version;
+use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
 use crate::engine::list;
+use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::Question;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::verdict::Rung;
 
 /// How long `explain` waits for upstream before it tells of the question alone.
 const ANSWER_TIMER: Duration = Duration::from_secs(3);
@@ -67,51 +70,71 @@ pub async fn explain(
     let snapshot = &generation.snapshot;
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, Line::Unknown, who));
+        return Ok(finish(*told, None, who));
     }
-    let (told, provenance) = match explain::judge_question(snapshot, client, question, type_text) {
-        Asked::Done(told, provenance) => (told, provenance),
+    let told = match explain::judge_question(snapshot, client, question, type_text) {
+        Asked::Done(told) => told,
         Asked::Forward(told, permit) => {
             let probe = Permit::internal(Purpose::Probe);
             match resolver.find_internal(&generation, &probe, question, ANSWER_TIMER).await {
                 Ok(found) => explain::judge_answer(snapshot, client, &permit, question, &found.answer, told),
-                Err(_) => (told, None),
+                Err(_) => told,
             }
         }
     };
-    let line = match provenance.and_then(|at| Place::of(snapshot, &at, in_force)) {
-        Some(place) => {
+    let line = match told.place.as_ref().map(|at| Place::of(snapshot, at, in_force)) {
+        Some(Some(place)) => {
             let turn = LOOK_UPS.acquire().await.map_err(|why| why.to_string())?;
             // The turn ends with the reading, not with the patience of whoever asked.
             let reading = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
                 place.read()
             });
-            reading.await.unwrap_or(Line::Unknown)
+            Some(reading.await.unwrap_or(Line::NotHere))
         }
-        None => Line::Unknown,
+        Some(None) => Some(Line::NotHere),
+        None => None,
     };
     Ok(finish(*told, line, who))
 }
 
-/// Explains by the question alone, without a running resolver.
+/// Explains by the question alone, without a running resolver. `in_force` says where each list's lines are, by its name.
 pub fn explain_offline(
     snapshot: &Snapshot,
+    in_force: &HashMap<String, Lines>,
     question: &Question,
     type_text: &str,
     who: &Who,
 ) -> Result<Explanation, String> {
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, Line::Unknown, who));
+        return Ok(finish(*told, None, who));
     }
-    let (told, provenance) = match explain::judge_question(snapshot, client, question, type_text) {
-        Asked::Done(told, provenance) => (told, provenance),
-        Asked::Forward(told, _) => (told, None),
+    let told = match explain::judge_question(snapshot, client, question, type_text) {
+        Asked::Done(told) | Asked::Forward(told, _) => told,
     };
-    // Loaded a moment ago, for this question alone.
-    let line = provenance.and_then(|at| Place::of(snapshot, &at, &HashMap::new())).map_or(Line::Unknown, |p| p.read());
+    let place = told.place.as_ref().map(|at| Place::of(snapshot, at, in_force));
+    let line = place.map(|place| place.map_or(Line::NotHere, |place| place.read()));
     Ok(finish(*told, line, who))
+}
+
+/// Says of a name that nothing speaks about which list would, had its rule not been left out.
+pub fn tell_left_out<'a>(told: &mut Explanation, qname: &Name, left_out: impl Iterator<Item = (&'a str, LeftOut)>) {
+    if told.verdict != "allow" || told.rung != Rung::Forward.as_str() || told.list.is_some() {
+        return;
+    }
+    for (list, LeftOut { rules, .. }) in left_out {
+        let over = rules.iter().find(|rule| Name::from_text(rule).is_ok_and(|rule| qname.is_at_or_below(&rule)));
+        let Some(rule) = over else { continue };
+        told.sentence_en.push_str(&format!(
+            " (The list `{list}` has a rule for {rule}, which was left out: it is a name that should not be blocked. \
+             `lachan lists approve {list}` puts it in.)"
+        ));
+        told.sentence_vi.push_str(&format!(
+            " (Danh sách `{list}` có luật cho {rule} nhưng đã được bỏ ra vì là tên không nên chặn. \
+             `lachan lists approve {list}` sẽ đưa vào.)"
+        ));
+    }
 }
 
 /// Where a rule's text is.
@@ -133,22 +156,22 @@ enum Line {
     /// The file is no more the one that was read.
     Changed,
     /// There is no file, or it cannot be read.
-    Unknown,
+    NotHere,
 }
 
 impl Place {
+    /// `None`: nowhere.
     fn of(snapshot: &Snapshot, at: &Provenance, in_force: &HashMap<String, Lines>) -> Option<Place> {
         let list = snapshot.list(at.list);
         let configured = list.configured.as_ref()?;
         let (source, lines) = (&configured.settings.source, in_force.get(&list.name));
-        if let ListSource::BuiltIn(name) = source {
+        if let (ListSource::BuiltIn(name), Some(Lines::BuiltIn)) = (source, lines) {
             return Some(Place { text: Text::BuiltIn(name.clone()), line: at.line });
         }
         let version = match lines {
             Some(Lines::Stored(path)) => return Some(Place { text: Text::File(path.clone(), None), line: at.line }),
-            Some(Lines::Gone | Lines::BuiltIn) => return None,
-            Some(Lines::Files(version)) => Some(version),
-            None => None,
+            Some(Lines::Files(version)) => version,
+            Some(Lines::Gone | Lines::BuiltIn) | None => return None,
         };
         let ListSource::File(path) = source else { return None };
         let (path, line) = match configured.report.place(at.line) {
@@ -156,10 +179,10 @@ impl Place {
             None => (path.clone(), at.line),
         };
         let version = match version {
-            Some(Version::Group(parts)) => parts.as_ref().and_then(|parts| parts.get(&path).cloned()),
-            other => other.cloned(),
+            Version::Group(parts) => parts.as_ref().and_then(|parts| parts.get(&path).cloned()),
+            other => Some(other.clone()),
         };
-        Some(Place { text: Text::File(path, version), line })
+        Some(Place { text: Text::File(path, Some(version?)), line })
     }
 
     /// Blocks.
@@ -175,24 +198,33 @@ impl Place {
         match text {
             _ if is_another => Line::Changed,
             Some(text) => Line::Text(text),
-            None => Line::Unknown,
+            None => Line::NotHere,
         }
     }
 }
 
 /// Puts in what only files and the caller know.
-fn finish(mut told: Explanation, line: Line, who: &Who) -> Explanation {
+fn finish(mut told: Explanation, line: Option<Line>, who: &Who) -> Explanation {
     told.client = who.client.map(|c| c.to_string());
     match line {
-        Line::Text(text) => told.rule = Some(list::shown(text.as_bytes())),
+        None => {}
+        Some(Line::Text(text)) => told.rule = Some(list::shown(text.as_bytes())),
         // The rule stays as the index has it, in our own grammar.
-        Line::Changed => {
+        Some(Line::Changed) => {
             let file = told.file.as_deref().unwrap_or_default();
             told.sentence_en
                 .push_str(&format!(" ({file} has changed since it was read; the line is the one of then.)"));
             told.sentence_vi.push_str(&format!(" (Tệp {file} đã thay đổi sau khi được đọc; số dòng là của bản cũ.)"));
         }
-        Line::Unknown => {}
+        Some(Line::NotHere) => {
+            let list = told.list.as_deref().unwrap_or_default();
+            told.sentence_en.push_str(&format!(
+                " (The text of the list `{list}` is not kept here; the rule is told as it was read.)"
+            ));
+            told.sentence_vi.push_str(&format!(
+                " (Nội dung danh sách `{list}` không được giữ ở đây; luật được ghi theo cách đã đọc.)"
+            ));
+        }
     }
     told
 }
@@ -213,16 +245,16 @@ mod tests {
         assert_eq!(place.read(), Line::Changed);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(place.read(), Line::Changed);
-        assert_eq!(Place { text: Text::File(path, None), line: 1 }.read(), Line::Unknown);
-        assert_eq!(Place { text: Text::BuiltIn("nothing".into()), line: 1 }.read(), Line::Unknown);
+        assert_eq!(Place { text: Text::File(path, None), line: 1 }.read(), Line::NotHere);
+        assert_eq!(Place { text: Text::BuiltIn("nothing".into()), line: 1 }.read(), Line::NotHere);
         assert!(matches!(Place { text: Text::BuiltIn("adult".into()), line: 1 }.read(), Line::Text(_)));
 
         let told =
             || Explanation { rule: Some("bad.example.com".into()), file: Some("f".into()), ..Explanation::default() };
-        let changed = finish(told(), Line::Changed, &Who::default());
+        let changed = finish(told(), Some(Line::Changed), &Who::default());
         assert_eq!(changed.rule.as_deref(), Some("bad.example.com"));
         assert!(changed.sentence_en.contains("f has changed since it was read"), "{}", changed.sentence_en);
-        let same = finish(told(), Line::Text("||bad.example.com^".into()), &Who::default());
+        let same = finish(told(), Some(Line::Text("||bad.example.com^".into())), &Who::default());
         assert_eq!((same.rule.as_deref(), same.sentence_en.as_str()), (Some("||bad.example.com^"), ""));
     }
 }

@@ -16,7 +16,8 @@ use crate::daemon::{clock, learner, state};
 use crate::engine::category::{Categories, CategoryId, Layer};
 use crate::engine::compile::{BuiltIn, ListSettings};
 use crate::engine::gate::{
-    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, Rules, Supply, TreeKey, judge, newly_hit,
+    self, Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, RuleNames, Rules, Supply, TreeKey,
+    judge, newly_hit,
 };
 use crate::engine::limits::{GATE_NAMES_SHOWN_MAX, POPULAR_FILE_OCTETS_MAX};
 use crate::engine::list::{Format, ParseOptions, RuleSet, parse};
@@ -65,6 +66,9 @@ pub struct ListDecisions {
     /// The version that a person went back to: no other takes its place by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
+    /// What the version in force goes without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
     /// Taken out since then; seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_since: Option<u64>,
@@ -80,6 +84,18 @@ pub struct Held {
     pub reasons: Vec<HoldReason>,
     /// The bounds that it was judged by; with others it is judged again.
     pub bounds: Option<GateSettings>,
+}
+
+/// Names that should not be blocked, and the rules of a version that would block them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Of the version.
+    pub sha256: String,
+    /// Seconds since 1970.
+    pub since: u64,
+    pub names: Vec<String>,
+    /// The names that the rules stand on.
+    pub rules: Vec<String>,
 }
 
 /// A version that asks to go into force.
@@ -174,7 +190,13 @@ impl Gates {
         let Candidate { settings, sha256, .. } = *candidate;
         let known = self.of(&settings.name);
         if known.pinned.as_deref() == Some(sha256) || known.approved.as_deref() == Some(sha256) {
-            self.change(&settings.name, |list| list.held = None);
+            self.change(&settings.name, |list| {
+                list.held = None;
+                if known.approved.as_deref() == Some(sha256) {
+                    // All of it.
+                    list.left_out = None;
+                }
+            });
             return Ok(Vec::new());
         }
         let bounds = Some(settings.gate);
@@ -186,8 +208,12 @@ impl Gates {
             return Err(Box::new(held));
         }
         let mut reasons = match self.judge(candidate) {
-            Decision::Accept { warnings } if !is_pinned => {
-                self.change(&settings.name, |list| list.held = None);
+            Decision::Accept { warnings, left_out } if !is_pinned => {
+                let left_out = noted(left_out, sha256);
+                self.change(&settings.name, |list| {
+                    list.held = None;
+                    list.left_out = left_out;
+                });
                 return Ok(warnings);
             }
             Decision::Accept { .. } => Vec::new(),
@@ -216,6 +242,20 @@ impl Gates {
         self.with_proposal(candidate, |proposal, popular| newly_hit(proposal, popular, GATE_NAMES_SHOWN_MAX))
     }
 
+    /// What a version that a person goes back to goes without. `None`: nothing, or too much to be a few mistakes.
+    pub fn left_out_of(&self, candidate: &Candidate<'_>) -> Option<LeftOut> {
+        match self.judge(candidate) {
+            Decision::Accept { left_out, .. } => noted(left_out, candidate.sha256),
+            Decision::Hold { .. } => None,
+        }
+    }
+
+    /// Rules that a list goes without.
+    pub fn rules_left_out(&self, list: &str) -> RuleNames {
+        let left_out = self.of(list).left_out.map(|left_out| left_out.rules).unwrap_or_default();
+        left_out.iter().filter_map(|text| Some(Name::from_text(text).ok()?.as_wire().into())).collect()
+    }
+
     fn with_proposal<T>(&self, candidate: &Candidate<'_>, f: impl FnOnce(&Proposal<'_>, &Popularity) -> T) -> T {
         let Candidate { settings, supply, in_force, new, .. } = *candidate;
         let (names, layer, category) = {
@@ -225,8 +265,16 @@ impl Gates {
         };
         let meant = starter_rules(&category);
         let obeys_public_suffixes = settings.obey_public_suffixes;
-        let proposal =
-            Proposal { settings: &settings.gate, supply, layer, meant: &meant, obeys_public_suffixes, in_force, new };
+        let proposal = Proposal {
+            settings: &settings.gate,
+            supply,
+            layer,
+            meant: &meant,
+            obeys_public_suffixes,
+            in_force,
+            left_out: &self.rules_left_out(&settings.name),
+            new,
+        };
         f(&proposal, &names)
     }
 
@@ -300,6 +348,17 @@ fn popularity(key: TreeKey, built_in: &BuiltIn, ranked: &str, top: usize) -> (Po
         _ => None,
     };
     (names, problem)
+}
+
+fn noted(left_out: gate::LeftOut, sha256: &str) -> Option<LeftOut> {
+    let texts = |names: &[Name]| names.iter().map(ToString::to_string).collect();
+    let gate::LeftOut { names, rules } = left_out;
+    (!rules.is_empty()).then(|| LeftOut {
+        sha256: sha256.to_owned(),
+        since: clock::unix_secs(),
+        names: texts(&names),
+        rules: texts(&rules),
+    })
 }
 
 fn category(categories: &Categories, id: CategoryId) -> (Layer, String) {

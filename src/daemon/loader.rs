@@ -190,7 +190,10 @@ impl Loader {
         };
         // Only of what is in force whole: what came of a broken list must not look as if it were what its file says.
         let is_whole = load.problems.is_empty() && load.warnings.is_empty();
-        let key = is_whole.then(|| artefacts::key_of(&policy.lists, &load.in_force)).flatten().unwrap_or_default();
+        let key = is_whole
+            .then(|| artefacts::key_of(&policy.lists, &load.in_force, self.sources.gates()))
+            .flatten()
+            .unwrap_or_default();
         self.load_compiled(&mut policy, &mut load)?;
         self.seen.extend(std::mem::take(&mut load.seen));
         let fatal: Vec<String> = load.problems.iter().filter(|p| p.fatal).map(|p| p.message.clone()).collect();
@@ -337,8 +340,8 @@ fn report_texts(report: &CompileReport) -> Vec<String> {
         let names: Vec<String> =
             spared.shown.iter().take(3).map(|rule| format!("{} (line {})", rule.name, rule.line)).collect();
         format!(
-            "list `{list}`: {} rules stand on public suffixes and are left out, such as {}; public_suffixes = \"obey\" \
-             puts them in",
+            "list `{list}`: {} rules stand on public suffixes (public_suffixes = \"obey\" puts those in) or on names that \
+             should not be blocked (`lachan lists review` tells), and are left out, such as {}",
             spared.count,
             names.join(", ")
         )

@@ -71,6 +71,9 @@ pub struct CompiledList {
     /// What its file was when it was read: size, and seconds and nanoseconds of its last change.
     #[serde(default)]
     pub file_version: Option<(u64, i64, i64)>,
+    /// The same of each file of a list that has several, in the order of the report's parts; none when it is not known.
+    #[serde(default)]
+    pub part_versions: Vec<(u64, i64, i64)>,
     #[serde(default)]
     pub obey_public_suffixes: bool,
     /// Seconds since 1970.

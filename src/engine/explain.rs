@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::engine::answer::Answer;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
-use crate::engine::list::special::RuleAnswer;
+use crate::engine::list::special::{Owner, Pattern, RuleAnswer, SpecialRule};
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
@@ -58,6 +58,9 @@ pub struct Explanation {
     pub sentence_vi: String,
     pub change_en: String,
     pub change_vi: String,
+    /// Where the rule that is told stands.
+    #[serde(skip)]
+    pub place: Option<Provenance>,
 }
 
 /// One rung that was asked.
@@ -81,7 +84,7 @@ pub struct Provenance {
 /// What the question alone leads to.
 pub enum Asked {
     /// Nothing more is needed.
-    Done(Box<Explanation>, Option<Provenance>),
+    Done(Box<Explanation>),
     /// It would be forwarded, or a target asked for: give the answer to [`judge_answer`].
     Forward(Box<Explanation>, Permit),
 }
@@ -90,6 +93,11 @@ impl Explanation {
     /// The name that was judged: the target that hit, else the question's.
     fn asked_name(&self) -> &str {
         self.target.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What was told of a rule does not decide after all.
+    fn forget_rule(&mut self) {
+        (self.category, self.list, self.file, self.line, self.rule, self.place) = (None, None, None, None, None, None);
     }
 }
 
@@ -112,19 +120,20 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             told.sentence_vi = format!("{} là tên đặc biệt do chính máy phân giải này trả lời.", told.name);
             told.change_en = "nothing can change this, except an [[upstream]] zone of your own at or below it.".into();
             told.change_vi = "không thay đổi được, trừ khi khai báo vùng [[upstream]] riêng cho tên này.".into();
-            Asked::Done(told, None)
+            Asked::Done(told)
         }
         QueryVerdict::Block(block) => {
-            let provenance = fill_block(snapshot, client, &mut told, &block);
-            Asked::Done(told, provenance)
+            fill_block(snapshot, client, &mut told, &block);
+            Asked::Done(told)
         }
         QueryVerdict::Rewrite(rewrite, _) => {
-            fill_rewrite(snapshot, &mut told, &rewrite.rule, None);
-            Asked::Done(told, None)
+            let leads_to = (rewrite.rule.host != question.qname).then_some(&rewrite.rule.host);
+            fill_rewrite(snapshot, &mut told, &rewrite.rule, leads_to);
+            Asked::Done(told)
         }
         QueryVerdict::Redirect(redirect, _) => {
-            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
-            Asked::Done(told, provenance)
+            fill_redirect(snapshot, client, &mut told, &redirect);
+            Asked::Done(told)
         }
         QueryVerdict::Allow(permit) => {
             fill_allow(snapshot, &mut told, &steps);
@@ -141,39 +150,32 @@ pub fn judge_answer(
     question: &Question,
     answer: &Answer,
     mut told: Box<Explanation>,
-) -> (Box<Explanation>, Option<Provenance>) {
+) -> Box<Explanation> {
     told.answer_checked = true;
     match policy::on_answer(snapshot, client, permit, question, answer) {
-        AnswerVerdict::Block(block) => {
-            let provenance = fill_block(snapshot, client, &mut told, &block);
-            (told, provenance)
-        }
-        AnswerVerdict::Redirect(redirect, _) => {
-            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
-            (told, provenance)
-        }
+        AnswerVerdict::Block(block) => fill_block(snapshot, client, &mut told, &block),
+        AnswerVerdict::Redirect(redirect, _) => fill_redirect(snapshot, client, &mut told, &redirect),
         AnswerVerdict::TooLong => {
+            told.forget_rule();
             told.verdict = "block";
             told.sentence_en = format!("{} leads through too many other names.", told.name);
             told.sentence_vi = format!("{} dẫn qua quá nhiều tên khác.", told.name);
             told.change_en = "nothing here can: whoever keeps that name must make its chain shorter.".into();
             told.change_vi = "không thay đổi được ở đây: bên quản lý tên này phải rút ngắn chuỗi tên.".into();
-            (told, None)
         }
         AnswerVerdict::Rewrite(rewrite) => {
-            // An allow rule that was told of does not decide this.
-            (told.list, told.rule) = (None, None);
             fill_rewrite(snapshot, &mut told, &rewrite.rule, Some(&rewrite.rule.host));
-            (told, None)
         }
-        AnswerVerdict::Deliver(_) => (told, None),
+        AnswerVerdict::Deliver(_) => {}
     }
+    told
 }
 
 fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
     let (outcome, cause) = match step {
         Step::Nothing => ("nothing", None),
         Step::Spared(cause) => ("spared: protected name", Some(cause)),
+        Step::Excepted(cause) => ("excepted", Some(cause)),
         Step::Allow(cause) => ("allow", Some(cause)),
         Step::Block(cause) => ("block", Some(cause)),
         Step::Answered => ("answered", None),
@@ -187,20 +189,19 @@ fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
     Tried { rung: rung.as_str(), outcome, list, name }
 }
 
-/// Only our own lists allow, and their entries have positions, not lines of a file: no line is told.
+/// Only our own lists allow; what a list says of a name that it does not block after all is told too.
 fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
     let allow = steps.iter().find_map(|(rung, step)| match step {
         Step::Allow(Cause::Rule { list, owner, .. }) => Some((*rung, *list, owner.clone())),
         _ => None,
     });
-    let spared = steps.iter().any(|(_, step)| matches!(step, Step::Spared(_)));
-    let name = &told.name;
     match allow {
         Some((rung, list, owner)) => {
             told.rung = rung.as_str();
             told.list = Some(snapshot.list(list).name.clone());
-            let rule = rule_line(snapshot, list, &owner, name)
+            let name = &told.name;
+            let rule = rule_line(snapshot, list, &owner, name, Effect::List)
                 .map_or(owner.to_string(), |(_, reach)| rule_text(&owner, reach));
             told.sentence_en = format!("{name} is allowed by an allow rule for {owner}.");
             told.sentence_vi = format!("{name} được phép theo luật cho phép {owner}.");
@@ -210,13 +211,29 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
         }
         None => {
             told.rung = Rung::Forward.as_str();
-            if spared {
-                told.sentence_en = format!("{name} is allowed: a list names it, but it is a protected name.");
-                told.sentence_vi = format!("{name} được phép: có danh sách chứa tên này nhưng đây là tên được bảo vệ.");
-            } else {
-                told.sentence_en = format!("{name} is allowed: no rule speaks about it.");
-                told.sentence_vi = format!("{name} được phép: không có luật nào nói về tên này.");
-            }
+            let heard = steps.iter().find(|(_, step)| matches!(step, Step::Spared(_) | Step::Excepted(_)));
+            let name = told.name.clone();
+            (told.sentence_en, told.sentence_vi) = match heard.map(|(_, step)| step) {
+                Some(Step::Spared(cause)) => {
+                    fill_cause(snapshot, told, cause, None, Effect::List);
+                    (
+                        format!("{name} is allowed: a list names it, but it is a protected name."),
+                        format!("{name} được phép: có danh sách chứa tên này nhưng đây là tên được bảo vệ."),
+                    )
+                }
+                Some(Step::Excepted(cause)) => {
+                    fill_cause(snapshot, told, cause, None, Effect::Except);
+                    let list = told.list.as_deref().unwrap_or_default();
+                    (
+                        format!("{name} is allowed: the list `{list}` has an exception for it."),
+                        format!("{name} được phép: danh sách `{list}` có luật ngoại lệ cho tên này."),
+                    )
+                }
+                _ => (
+                    format!("{name} is allowed: no rule speaks about it."),
+                    format!("{name} được phép: không có luật nào nói về tên này."),
+                ),
+            };
             told.change_en = "to block it, put it into [operator] deny (everybody) or the profile's deny.".into();
             told.change_vi = "muốn chặn, thêm tên vào [operator] deny (mọi người) hoặc deny của hồ sơ.".into();
         }
@@ -227,6 +244,8 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
 fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_to: Option<&Name>) {
     let (leads_en, leads_vi) = leads_to.map(leads).unwrap_or_default();
     let engine = snapshot.safe_search.engine_name(rule.engine);
+    // An allow rule that was told of does not decide this.
+    told.forget_rule();
     told.verdict = "rewrite";
     told.rung = Rung::SafeSearch.as_str();
     told.target = Some(rule.target.to_string());
@@ -239,24 +258,19 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
 }
 
 /// A list's CNAME, told as the block it stands for, with where it leads.
-fn fill_redirect(
-    snapshot: &Snapshot,
-    client: Client,
-    told: &mut Explanation,
-    redirect: &Redirect,
-) -> Option<Provenance> {
+fn fill_redirect(snapshot: &Snapshot, client: Client, told: &mut Explanation, redirect: &Redirect) {
     let response = snapshot.profile(client.profile).block_response;
     let block = Block { response, answer: None, reason: redirect.reason.clone() };
-    let provenance = fill_block(snapshot, client, told, &block);
+    fill_block(snapshot, client, told, &block);
     told.verdict = "rewrite";
     told.target = Some(redirect.target.to_string());
     told.sentence_en.push_str(&format!(" The list sends it to {}.", redirect.target));
     told.sentence_vi.push_str(&format!(" Danh sách chuyển tên này tới {}.", redirect.target));
-    provenance
 }
 
-fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) -> Option<Provenance> {
+fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) {
     let reason = &block.reason;
+    told.forget_rule();
     told.verdict = match (&block.answer, block.response) {
         (Some(RuleAnswer::Drop), _) | (None, BlockResponse::Drop) => "drop",
         (Some(RuleAnswer::Records(_)), _) => "rewrite",
@@ -271,47 +285,61 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
         Target::Name(name) => name.to_string(),
         Target::Address(address) => address.to_string(),
     });
-    let (mut provenance, mut from) = (None, None);
-    match &reason.cause {
-        Cause::Rule { list, owner, line, .. } => {
-            let at = snapshot.list(*list);
-            told.list = Some(at.name.clone());
-            told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
-            told.rule = Some(owner.to_string());
-            if let Some(line) = *line {
-                told.line = Some(line);
-                provenance = Some(Provenance { list: *list, line });
-            } else if let Some((line, reach)) = rule_line(snapshot, *list, owner, told.asked_name()) {
-                told.rule = Some(rule_text(owner, reach));
-                // A built-in or own list has positions, not lines of a file.
-                if at.configured.is_some() {
-                    tell_line(told, at, line);
-                    provenance = Some(Provenance { list: *list, line });
-                }
-            }
-            from = Some(*list);
-        }
-        Cause::Address { list, line, .. } => {
-            let at = snapshot.list(*list);
-            told.list = Some(at.name.clone());
-            told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
-            if let Some(line) = *line {
-                told.line = Some(line);
-                provenance = Some(Provenance { list: *list, line });
-            } else if let Some(Target::Address(address)) = reason.target
-                && let Some((net, line)) = address_rule(snapshot, *list, address)
-            {
-                told.rule = Some(net_text(net));
-                tell_line(told, at, line);
-                provenance = Some(Provenance { list: *list, line });
-            }
-            from = Some(*list);
-        }
-        Cause::UnsafeSearch { owner, .. } => told.rule = Some(owner.to_string()),
-        Cause::Rebinding => {}
-    }
+    fill_cause(snapshot, told, &reason.cause, reason.target.as_ref(), Effect::List);
+    let from = match &reason.cause {
+        Cause::Rule { list, .. } | Cause::Address { list, .. } => Some(*list),
+        Cause::UnsafeSearch { .. } | Cause::Rebinding => None,
+    };
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
-    provenance
+}
+
+/// List, file, line and rule. The rule is told in our own grammar; whoever has the file may put its text instead.
+fn fill_cause(snapshot: &Snapshot, told: &mut Explanation, cause: &Cause, target: Option<&Target>, effect: Effect) {
+    let (list, line, rule) = match cause {
+        Cause::Rule { list, owner, line, .. } => {
+            let found = match line {
+                Some(line) => (Some(*line), snapshot.index.special.rule_of_line(*list, *line).and_then(special_text)),
+                None => rule_line(snapshot, *list, owner, told.asked_name(), effect)
+                    .map_or((None, None), |(line, reach)| (Some(line), Some(rule_text(owner, reach)))),
+            };
+            (*list, found.0, found.1.or_else(|| Some(owner.to_string())))
+        }
+        Cause::Address { list, line: Some(line), .. } => {
+            (*list, Some(*line), snapshot.index.special.rule_of_line(*list, *line).and_then(special_text))
+        }
+        Cause::Address { list, line: None, .. } => {
+            let found = match target {
+                Some(Target::Address(address)) => address_rule(snapshot, *list, *address),
+                Some(Target::Name(_)) | None => None,
+            };
+            (*list, found.map(|(_, line)| line), found.map(|(net, _)| net_text(net)))
+        }
+        Cause::UnsafeSearch { owner, .. } => {
+            told.rule = Some(owner.to_string());
+            return;
+        }
+        Cause::Rebinding => return,
+    };
+    let at = snapshot.list(list);
+    told.list = Some(at.name.clone());
+    told.rule = rule;
+    // A list of our own has positions, not lines of a file.
+    let Some(configured) = &at.configured else { return };
+    told.file = Some(source(&configured.settings.source));
+    if let Some(line) = line {
+        tell_line(told, at, line);
+        told.place = Some(Provenance { list, line });
+    }
+}
+
+/// A special rule without its conditions and its answer.
+fn special_text(rule: &SpecialRule) -> Option<String> {
+    match &rule.owner {
+        Owner::Name { name, reach } => Some(rule_text(&Name::from_wire(name).ok()?, *reach)),
+        Owner::Pattern(Pattern::Regex(source)) => Some(format!("/{source}/")),
+        Owner::Pattern(Pattern::Literal { text, .. }) => Some(text.to_string()),
+        Owner::Client(net) | Owner::Address(net) => Some(net_text(*net)),
+    }
 }
 
 /// The line, and the one file it is in.
@@ -395,10 +423,10 @@ fn leads(target: impl std::fmt::Display) -> (String, String) {
 }
 
 /// Line and reach of the list's rule at `owner` that reaches the name in `judged`.
-fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name, judged: &str) -> Option<(u32, Reach)> {
+fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name, judged: &str, effect: Effect) -> Option<(u32, Reach)> {
     let other = if owner.to_string() == judged { Reach::Children } else { Reach::Exact };
     let mut rules = snapshot.index.names.rules_at(owner.as_wire());
-    let rule = rules.find(|r| r.list == list && r.effect == Effect::List && r.reach != other)?;
+    let rule = rules.find(|r| r.list == list && r.effect == effect && r.reach != other)?;
     Some((rule.line, rule.reach))
 }
 

@@ -60,6 +60,11 @@ pub const ADDRESS_V4_BITS_MIN: u8 = 8;
 pub const ADDRESS_V6_BITS_MIN: u8 = 16;
 /// Patterns (regular expressions, pieces of names) of one list: each costs memory, and time for every question. Chosen.
 pub const LIST_PATTERNS_MAX: usize = 20_000;
+/// Rules with conditions or answers of their own that one list may have about one name, network or pattern: all of them are
+/// looked at for every question that it covers. Chosen: real lists have a dozen.
+pub const LIST_OWNER_RULES_MAX: usize = 256;
+/// Records that one rule answers with: more would not fit an answer. Chosen.
+pub const LIST_OWNER_RECORDS_MAX: usize = 100;
 /// Patterns of all lists: their automaton numbers its states in 31 bits, and a name has 255 octets.
 pub const PATTERNS_MAX: usize = 500_000;
 /// Memory of one regular expression's automaton, in octets. Chosen: a hundred times what real lists have.

@@ -129,6 +129,8 @@ pub enum Step {
     Nothing,
     /// A rule hit, but the name is protected.
     Spared(Cause),
+    /// A list takes the name off itself again.
+    Excepted(Cause),
     Allow(Cause),
     Block(Cause),
     /// Answered or rewritten.
@@ -187,6 +189,10 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
             return match given(snapshot, profile, matter, reason, answer) {
                 Given::Block(block) => QueryVerdict::Block(block),
                 Given::Redirect(redirect, permit) => QueryVerdict::Redirect(redirect, permit),
+                Given::Rewrite(rewrite, permit) => {
+                    trace.step(Rung::SafeSearch, || Step::Answered);
+                    QueryVerdict::Rewrite(rewrite, permit)
+                }
             };
         }
         Judgement::Allow(rung) => Some(rung),
@@ -237,6 +243,7 @@ pub fn on_answer(
         }
         SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
         SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
+        SectionVerdict::Given(Given::Rewrite(rewrite, _)) => AnswerVerdict::Rewrite(rewrite),
         SectionVerdict::TooLong => AnswerVerdict::TooLong,
     }
 }
@@ -357,10 +364,12 @@ impl AnswerJudge<'_> {
 enum Given {
     Block(Block),
     Redirect(Redirect, Permit),
+    /// The CNAME leads to a search engine.
+    Rewrite(Rewrite, Permit),
 }
 
 /// A block, with the rule's own answer if it has one. A CNAME's target is judged here: no list leads to a name that the
-/// ladder blocks.
+/// ladder blocks, nor past SafeSearch (I14).
 fn given(
     snapshot: &Snapshot,
     profile: &Profile,
@@ -392,6 +401,12 @@ fn given(
         }
         Judgement::Allow(_) | Judgement::Nothing => {
             let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None };
+            if safe_search::rewrites_type(matter.qtype)
+                && let Some(rule) = snapshot.safe_search.rule(&target, profile.safe_search, profile.youtube)
+            {
+                let shape = if rule.target == *matter.name { Shape::OwnName } else { Shape::Cname };
+                return Given::Rewrite(Rewrite { rule: Arc::clone(rule), shape }, permit);
+            }
             Given::Redirect(Redirect { from: matter.name.clone(), target, ttl: alias.ttl, reason }, permit)
         }
     }

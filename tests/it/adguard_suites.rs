@@ -39,7 +39,7 @@ fn verdict(case: &Value) -> (String, Option<String>) {
     let qtype = record_type(query["qtype"].as_str().unwrap());
     let question = Question { qname: name(query["qname"].as_str().unwrap()), qtype, qclass: CLASS_IN };
     let rule = match judge_question(&snapshot, client, &question, "") {
-        Asked::Done(told, _) => told.line.map(|line| rules[line as usize - 1].clone()),
+        Asked::Done(told) => told.line.map(|line| rules[line as usize - 1].clone()),
         Asked::Forward(..) => None,
     };
     let told = match policy::on_query(&snapshot, client, &question, &mut ()) {

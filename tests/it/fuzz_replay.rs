@@ -52,3 +52,13 @@ fn answer() {
 fn compiled() {
     replay("compiled", checks::compiled);
 }
+
+#[test]
+fn patterns() {
+    replay("patterns", checks::patterns);
+}
+
+#[test]
+fn unpack() {
+    replay("unpack", checks::unpack);
+}

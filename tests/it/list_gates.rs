@@ -6,8 +6,8 @@ use lachan::built_in::{must_not_block, own_entries, starter_list};
 use lachan::daemon::reload::built_in;
 use lachan::engine::category::Layer;
 use lachan::engine::gate::{
-    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, Rules, Share, Supply, TreeKey, judge,
-    newly_hit,
+    Decision, GateSettings, HoldReason, Holes, Learned, Popularity, Proposal, RuleNames, Rules, Share, Supply, TreeKey,
+    judge, newly_hit,
 };
 use lachan::engine::list::{Format, ParseOptions, RuleSet, parse};
 use lachan::engine::matcher::public_suffix::is_public_suffix;
@@ -18,6 +18,7 @@ use crate::shared;
 /// As the configuration has them for a security list, with a bound for the ranked names.
 const SETTINGS: GateSettings = GateSettings {
     must_not_block_max: Some(0),
+    must_not_block_spare: 0,
     popular_max: Some(10),
     questions_max: None,
     shrink_max: Some(Share::percent(30)),
@@ -53,13 +54,14 @@ impl List<'_> {
             meant: &meant,
             obeys_public_suffixes: false,
             in_force: self.before.map(|rules| rules as &dyn Rules),
+            left_out: &RuleNames::default(),
             new: self.new,
         })
     }
 
     fn reasons(&self, popularity: &Popularity) -> Vec<HoldReason> {
         match self.ask(|proposal| judge(proposal, popularity, &Learned::new(TreeKey(3, 4)))) {
-            Decision::Accept { warnings } => warnings,
+            Decision::Accept { warnings, .. } => warnings,
             Decision::Hold { reasons } => reasons,
         }
     }
@@ -78,6 +80,13 @@ fn a_phishing_list_with_zalo_in_it_waits() {
     let hit = list.hit(&ours);
     assert!(hit.contains(&"zalo.me".to_owned()), "{hit:?}");
     assert!(matches!(&list.reasons(&ours)[..], [HoldReason::MustNotBlock { .. }]), "{:?}", list.reasons(&ours));
+    // They are few, so that as it is configured it goes into force without them.
+    let settings = GateSettings { must_not_block_spare: 10, ..SETTINGS };
+    let decision =
+        list.ask(|proposal| judge(&Proposal { settings: &settings, ..*proposal }, &ours, &Learned::new(TreeKey(3, 4))));
+    let Decision::Accept { left_out, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!(left_out.names.len(), hit.len());
+    assert!(left_out.rules.len() < 20, "{:?}", left_out.rules);
     // Without its mistakes it passes.
     let lines = text.lines().filter(|line| !hit.iter().any(|name| *line == name || *line == format!("www.{name}")));
     let repaired = rules(&lines.collect::<Vec<&str>>().join("\n"));

@@ -125,7 +125,7 @@ fn every_kind_of_rule_is_explained_with_its_line() {
     ] {
         let question = Question { qname: name(qname), qtype, qclass: CLASS_IN };
         let who = Who { client: Some(client.parse().unwrap()), profile: None };
-        let told = explain_offline(&loaded.generation.snapshot, &question, "", &who).unwrap();
+        let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, &question, "", &who).unwrap();
         assert_eq!(
             (told.verdict, told.list.as_deref(), told.line, told.rule.as_deref()),
             (verdict, Some(list), Some(line), Some(rule)),

@@ -120,7 +120,13 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
     let who = Who { client: params.client, profile: params.profile };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
-        Ok(told) => Json(told).into_response(),
+        Ok(mut told) => {
+            let gates = admin.reloader.sources().gates();
+            let lists = admin.reloader.status().notes.lists;
+            let left_out = lists.iter().filter_map(|list| Some((list.name.as_str(), gates.of(&list.name).left_out?)));
+            explain::tell_left_out(&mut told, &question.qname, left_out);
+            Json(told).into_response()
+        }
         Err(why) => bad(why),
     }
 }

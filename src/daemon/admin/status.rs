@@ -54,6 +54,9 @@ pub struct ListStatus {
     pub error: Option<String>,
     /// The version that waits to be approved.
     pub held: Option<HeldStatus>,
+    /// Names that should not be blocked, which it goes without.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// A person went back to the version in force.
     pub pinned: bool,
     /// Taken out by hand since then: seconds since 1970.
@@ -75,6 +78,7 @@ impl ListStatus {
     /// Adds what was decided about the list.
     fn decided(mut self, decided: ListDecisions, warnings: &[(String, String)]) -> ListStatus {
         self.held = decided.held.map(|Held { since, rules, reasons, .. }| HeldStatus { since, rules, reasons });
+        self.left_out = decided.left_out.map(|left_out| left_out.names).unwrap_or_default();
         self.pinned = decided.pinned.is_some();
         self.disabled_since = decided.disabled_since;
         self.warnings = warnings.iter().filter(|(list, _)| *list == self.name).map(|(_, text)| text.clone()).collect();
@@ -154,6 +158,7 @@ impl Status {
                     failures: standing(&list.name).map_or(0, |s| s.history.failures),
                     error: fetch_error(&list.name).or_else(|| error_of(&list.name)),
                     held: None,
+                    left_out: Vec::new(),
                     pinned: false,
                     disabled_since: None,
                     warnings: Vec::new(),
@@ -182,6 +187,7 @@ impl Status {
                     None => problem.message.clone(),
                 }),
                 held: None,
+                left_out: Vec::new(),
                 pinned: false,
                 disabled_since: None,
                 warnings: Vec::new(),

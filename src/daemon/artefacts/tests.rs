@@ -19,6 +19,7 @@ fn list() -> CompiledList {
         spared: 0,
         spared_shown: Vec::new(),
         file_version: None,
+        part_versions: Vec::new(),
         obey_public_suffixes: false,
         read_at: 0,
     }

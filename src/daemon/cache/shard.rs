@@ -102,7 +102,7 @@ fn empty_table(buckets: usize) -> Box<[Bucket]> {
 }
 
 fn bucket_of(buckets: &[Bucket], hash: u64) -> usize {
-    ((hash >> 32) * buckets.len() as u64 >> 32) as usize
+    (((hash >> 32) * buckets.len() as u64) >> 32) as usize
 }
 
 impl Shard {
@@ -167,7 +167,7 @@ impl Shard {
                 let to = &new[bucket_of(&new, hash)];
                 let Some(free) = to.slots.iter().position(|slot| slot.load(Ordering::Relaxed) == 0) else { continue };
                 to.slots[free].store(value, Ordering::Relaxed);
-                to.asked.fetch_or((asked >> i & 1) << free, Ordering::Relaxed);
+                to.asked.fetch_or(((asked >> i) & 1) << free, Ordering::Relaxed);
             }
         }
         next.get_or_init(|| new);

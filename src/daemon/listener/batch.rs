@@ -69,6 +69,12 @@ pub(in crate::daemon) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Octets of control messages that came with a datagram.
+#[allow(clippy::unnecessary_cast, reason = "the field is narrower with musl")]
+fn control_len(received: &libc::mmsghdr) -> usize {
+    (received.msg_hdr.msg_controllen as usize).min(CONTROL_OCTETS)
+}
+
 impl Batch {
     pub(in crate::daemon) fn new() -> Batch {
         let mut octets = vec![0; DATAGRAMS * STRIDE].into_boxed_slice();
@@ -141,7 +147,7 @@ impl Batch {
     }
 
     fn control(&self, i: usize) -> &[u8] {
-        &self.controls[i].0[..(self.received[i].msg_hdr.msg_controllen as usize).min(CONTROL_OCTETS)]
+        &self.controls[i].0[..control_len(&self.received[i])]
     }
 
     /// Puts an answer to datagram `i` with the others.
@@ -159,8 +165,7 @@ impl Batch {
             let octets = &mut self.answers[start..end];
             start = end;
             self.answer_places[k] = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
-            let control_len = self.received[i].msg_hdr.msg_controllen as usize;
-            leave_any_interface(&mut self.controls[i].0[..control_len.min(CONTROL_OCTETS)]);
+            leave_any_interface(&mut self.controls[i].0[..control_len(&self.received[i])]);
             let asked = &self.received[i].msg_hdr;
             let message = &mut self.sent[k].msg_hdr;
             message.msg_name = asked.msg_name;

@@ -8,7 +8,7 @@ use crate::config::Version;
 use crate::daemon::artefacts::{self, Taken};
 use crate::daemon::sources::{self, Lines, Load};
 use crate::daemon::spool::Served;
-use crate::engine::compile::{Home, ListRules, ListSettings, ListSource, LoadedList, Policy, configured_layer};
+use crate::engine::compile::{Home, ListRules, ListSettings, LoadedList, Policy, configured_layer};
 use crate::engine::compiled::CompiledList;
 use crate::engine::gate::GateSettings;
 use crate::engine::matcher::Layer;
@@ -34,7 +34,7 @@ impl Loader {
     /// What the last run compiled, if it was of the same settings and texts.
     pub(super) fn load_kept(&self, lists: &[ListSettings]) -> Option<(Load, Arc<Layer>)> {
         let lines = self.sources.lines_now(lists)?;
-        let kept = self.artefacts.kept_texts(&artefacts::key_of(lists, &lines)?)?;
+        let kept = self.artefacts.kept_texts(&artefacts::key_of(lists, &lines, self.sources.gates())?)?;
         Some((self.sources.load_kept(lists, &lines, &kept)?, kept.layer))
     }
 
@@ -66,12 +66,7 @@ impl Loader {
                 let category = settings.category.or_else(|| policy.categories.id(&list.category.name));
                 let category = category.unwrap_or_else(|| policy.categories.declare(list.category.clone()));
                 let source = list.list_source();
-                if let ListSource::File(path) = &source {
-                    // As long as the text is the one that was compiled, `explain` may show its lines.
-                    let now = Version::of_file(path);
-                    let is_same = now.of_content().is_some() && now.of_content() == list.file_version;
-                    load.in_force.insert(list.name.clone(), Lines::Files(if is_same { now } else { Version::Absent }));
-                }
+                load.in_force.insert(list.name.clone(), artefacts::lines_of(list));
                 load.read_at.insert(list.name.clone(), list.read_at);
                 let home = Home { layer: Arc::clone(&compiled.layer), list: ListId(number as u16) };
                 load.lists.push(LoadedList {
@@ -143,6 +138,10 @@ pub fn compiled_lists(
             file_version: match lines.get(&list.name) {
                 Some(Lines::Files(version)) => version.of_content(),
                 Some(Lines::BuiltIn | Lines::Stored(_) | Lines::Gone) | None => None,
+            },
+            part_versions: match lines.get(&list.name) {
+                Some(Lines::Files(Version::Group(Some(parts)))) => artefacts::part_versions(&about.report, parts),
+                Some(Lines::Files(_) | Lines::BuiltIn | Lines::Stored(_) | Lines::Gone) | None => Vec::new(),
             },
             obey_public_suffixes: about.settings.obey_public_suffixes,
             read_at: read_at.get(&list.name).copied().unwrap_or(0),

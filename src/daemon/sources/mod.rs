@@ -42,7 +42,7 @@ pub use offered::Offered;
 pub use problem::{ListProblem, file_problem};
 pub use review::Diff;
 
-use problem::{Stuck, problem};
+use problem::{Stuck, lost_rules, problem};
 use store::{Record, Store};
 use text::Text;
 
@@ -155,8 +155,18 @@ impl Sources {
             load.in_force.insert(settings.name.clone(), good.lines);
             let rules = match good.part {
                 Some(part) => {
-                    load.taken.push((settings.name.clone(), Arc::clone(&part)));
-                    ListRules::Read((*part).clone())
+                    // It is remembered whole: what is left out may be let in later.
+                    let left_out = self.gates.rules_left_out(&settings.name);
+                    match (*part).clone().without(&left_out) {
+                        Ok(reduced) => {
+                            load.taken.push((settings.name.clone(), part));
+                            ListRules::Read(reduced)
+                        }
+                        Err(lost) => {
+                            load.problems.push(lost_rules(settings, &lost));
+                            continue;
+                        }
+                    }
                 }
                 None => ListRules::Kept,
             };

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::source_text;
 use crate::daemon::gates::Held;
 use crate::engine::compile::{ListSettings, ListSource};
+use crate::engine::matcher::room::Lost;
 
 /// A list that could not be read now.
 #[derive(Debug, Clone)]
@@ -41,6 +42,13 @@ pub fn file_problem(list: &str, file: &Path, why: &str, is_kept: bool, required:
     };
     let message = format!("list `{list}` ({}): {why}{instead}", file.display());
     ListProblem { list: list.to_owned(), message, fatal, unready: false }
+}
+
+/// What is told of a list that was read and whose rules cannot be read again: the index would meet the same error, so
+/// nothing goes into force.
+pub(super) fn lost_rules(settings: &ListSettings, lost: &Lost) -> ListProblem {
+    let message = format!("list `{}`: rules that were put aside cannot be read again: {lost}", settings.name);
+    ListProblem { list: settings.name.clone(), message, fatal: true, unready: false }
 }
 
 /// What is told of a list that is not at the version that came.

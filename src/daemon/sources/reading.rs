@@ -60,6 +60,7 @@ pub fn read(text: &Text, settings: &ListSettings, reading: &Reading<'_>) -> Resu
         let read = read_part(text, part, list.report.lines, settings, reading);
         list.append(part.name.clone(), read.map_err(|why| format!("{}: {why}", part.name))?);
     }
+    list.bound_specials();
     Ok(list)
 }
 

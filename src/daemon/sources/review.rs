@@ -147,7 +147,14 @@ impl Sources {
     /// Why it cannot.
     pub fn approve(&self, settings: &ListSettings) -> Result<(), String> {
         let list = settings.name.as_str();
-        let Some(held) = self.gates.of(list).held else { return Err(format!("nothing of list `{list}` waits")) };
+        let decided = self.gates.of(list);
+        let held = match (decided.held, decided.left_out) {
+            (Some(held), _) => held,
+            (None, Some(left_out)) => {
+                return self.approve_left_out(settings, left_out.sha256);
+            }
+            (None, None) => return Err(format!("nothing of list `{list}` waits")),
+        };
         if matches!(settings.source, ListSource::Url(_)) {
             let (record, text) =
                 self.waiting_text(list).filter(|(record, _)| record.sha256 == held.sha256).ok_or_else(|| {
@@ -162,7 +169,35 @@ impl Sources {
             decided.approved = Some(held.sha256);
             decided.pinned = None;
             decided.held = None;
+            decided.left_out = None;
         });
+        Ok(())
+    }
+
+    /// Lets the version in force have what was left out of it. The next load takes its rules anew.
+    fn approve_left_out(&self, settings: &ListSettings, sha256: String) -> Result<(), String> {
+        let list = settings.name.as_str();
+        let known = self.memory().get(list).cloned();
+        // A text that is kept nowhere else is read again; it may be all that there is of this version.
+        let text = known.filter(|good| good.part.is_none()).and_then(|good| good.text);
+        let read = text.as_ref().map(|text| self.read_quietly(text, settings)).transpose()?;
+        self.gates.change(list, |decided| {
+            decided.approved = Some(sha256);
+            decided.left_out = None;
+        });
+        let mut memory = self.memory();
+        let is_here = memory.get_mut(list).is_some_and(|good| {
+            if good.part.is_none()
+                && good.text.as_ref().zip(text.as_ref()).is_some_and(|(now, read)| Arc::ptr_eq(now, read))
+            {
+                good.part = read.map(Arc::new);
+            }
+            good.part.is_some()
+        });
+        if !is_here {
+            // It is in its file, or in the store.
+            memory.remove(list);
+        }
         Ok(())
     }
 
@@ -198,7 +233,11 @@ impl Sources {
             reasons: vec![HoldReason::Pinned],
             bounds: Some(settings.gate),
         };
+        let supply = if matches!(settings.source, ListSource::Url(_)) { Supply::Fetched } else { Supply::Directory };
+        let candidate = Candidate { settings, supply, sha256: &now.sha256, in_force: None, new: &part };
+        let left_out = self.gates.left_out_of(&candidate);
         self.gates.change(list, |decided| {
+            decided.left_out = left_out;
             decided.held = Some(held);
             decided.approved = None;
             decided.pinned = Some(now.sha256.clone());

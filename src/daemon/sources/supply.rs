@@ -144,14 +144,10 @@ impl Supply {
         lines.iter().for_each(|(list, _)| self.sources().unpin(list));
         let fetches = lines.iter().map(|(list, line)| async move { (list.clone(), self.fetch(line).await) });
         let outcomes = join_all(fetches).await;
-        let arrivals = outcomes.iter().filter_map(|(_, outcome)| match outcome {
-            Outcome::New { arrival, .. } => Some(*arrival),
-            _ => None,
-        });
-        if let Some(last) = arrivals.max() {
-            // The sender lives as long as we do.
-            let _ = self.taken_up.subscribe().wait_for(|taken| *taken >= last).await;
-        }
+        // Also what a fetch brought that was under way before this one and found that nothing is newer.
+        let last = *self.arrived.borrow();
+        // The sender lives as long as we do.
+        let _ = self.taken_up.subscribe().wait_for(|taken| *taken >= last).await;
         let reload = self.reloader.status();
         let told = outcomes.into_iter().map(|(list, outcome)| {
             let is_waiting = matches!(outcome, Outcome::New { .. }) && reload.result == "failed";

@@ -1,7 +1,10 @@
 //! Special rules in a compiled file: written as JSON, since they are few, and read with everything checked that a reader of
 //! a list's text would never let by — a pattern that does not compile, a name that is none, data that is no record's.
 
+use std::collections::HashMap;
+
 use crate::engine::answer::Answer;
+use crate::engine::limits::{LIST_OWNER_RECORDS_MAX, LIST_OWNER_RULES_MAX};
 use crate::engine::list::pattern;
 use crate::engine::list::special::From as Begins;
 use crate::engine::list::special::{
@@ -30,6 +33,14 @@ pub(super) fn read(octets: &[u8], lists: usize) -> Option<SpecialTable> {
         return Some(SpecialTable::default());
     }
     let rules: Vec<(u16, SpecialRule)> = serde_json::from_slice(octets).ok()?;
+    let mut counts: HashMap<(u16, &Owner), usize> = HashMap::new();
+    for (list, rule) in &rules {
+        let count = counts.entry((*list, &rule.owner)).or_default();
+        *count += 1;
+        if *count > LIST_OWNER_RULES_MAX {
+            return None;
+        }
+    }
     let mut builder = SpecialBuilder::default();
     for (list, rule) in rules {
         if usize::from(list) >= lists || !is_rule(&rule) {
@@ -78,7 +89,9 @@ fn is_action(action: &Action) -> bool {
         Action::Unrewrite { answer, .. } => answer.as_ref().is_none_or(is_rewritten),
         Action::Zone(ZoneAction::Answer(answer)) => match answer {
             RuleAnswer::Rcode(rcode) => is_rcode(*rcode),
-            RuleAnswer::Records(records) => records.all.iter().all(is_record),
+            RuleAnswer::Records(records) => {
+                records.all.len() <= LIST_OWNER_RECORDS_MAX && records.all.iter().all(is_record)
+            }
             RuleAnswer::Alias(alias) => {
                 // A name is one by its type.
                 let Alias { target: _, expands: _, ttl: _ } = &**alias;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::category::Layer as Rung;
+use crate::engine::limits::LIST_OWNER_RULES_MAX;
 use crate::engine::list::{Format, parse};
 use crate::engine::matcher::{Builder, HashSeed, Hits, Index, Part};
 
@@ -18,6 +19,7 @@ fn list(name: &str) -> CompiledList {
         spared: 1,
         spared_shown: vec![("com.vn".into(), 4)],
         file_version: Some((1, 2, 3)),
+        part_versions: vec![(4, 5, 6)],
         obey_public_suffixes: false,
         read_at: 0,
     }
@@ -154,6 +156,14 @@ fn special_rules_that_no_text_makes_are_refused() {
     let literal = |text: &str, from: &str, ends: bool| {
         format!(r#"{{"Pattern":{{"Literal":{{"text":"{text}","from":"{from}","ends":{ends}}}}}}}"#)
     };
+    // Of one list, whatever stands between them.
+    let many = |count: usize, lists: usize| {
+        let one =
+            |i: usize| format!(r#"[{},{{"owner":{name},"condition":null,"action":{block},"line":{i}}}]"#, i % lists);
+        format!("[{}]", (0..count).map(one).collect::<Vec<String>>().join(","))
+    };
+    assert!(special::read(many(2 * LIST_OWNER_RULES_MAX, 2).as_bytes(), 2).is_some());
+    assert!(special::read(many(2 * LIST_OWNER_RULES_MAX + 1, 2).as_bytes(), 2).is_none());
     for (rules, is_good) in [
         (rule(name, block), true),
         (rule(r#"{"Name":{"name":[1,65,0],"reach":"Subtree"}}"#, block), false),

@@ -6,18 +6,18 @@ use crate::engine::test_support::{Setup, answer, client, question};
 use crate::engine::verdict::BlockResponse;
 
 /// Explains a question of type A, and the answer where there is one.
-fn explain(setup: Setup, profile: &str, qname: &str, records: Option<&str>) -> (Explanation, Option<Provenance>) {
+fn explain(setup: Setup, profile: &str, qname: &str, records: Option<&str>) -> Explanation {
     let snapshot = setup.compile();
     let (client, question) = (client(&snapshot, profile), question(qname, RecordType::A));
     match judge_question(&snapshot, client, &question, "A") {
-        Asked::Done(told, provenance) => (*told, provenance),
+        Asked::Done(told) => *told,
         Asked::Forward(told, permit) => {
             assert!(!told.answer_checked);
-            let Some(records) = records else { return (*told, None) };
+            let Some(records) = records else { return *told };
             let answer = answer(qname, Rcode::NOERROR, records);
-            let (told, provenance) = judge_answer(&snapshot, client, &permit, &question, &answer, told);
+            let told = judge_answer(&snapshot, client, &permit, &question, &answer, told);
             assert!(told.answer_checked);
-            (*told, provenance)
+            *told
         }
     }
 }
@@ -63,7 +63,7 @@ fn every_kind_of_verdict_is_told() {
         ("default", "www.mal.example", None, "block security malware malware:2 mal.example - 15", "blocked as malware"),
         ("default", "sex.example", None, "block category adult adult:1 sex.example - 15", "blocked as adult content"),
         ("school", "sex.example", None, "block category adult adult:1 sex.example - 17", "blocked as adult content"),
-        ("default", "www.bank.example", None, "allow forward - -:- - - -", "it is a protected name"),
+        ("default", "www.bank.example", None, "allow forward - adult:2 bank.example - -", "it is a protected name"),
         (
             "school",
             "www.raw.example",
@@ -120,10 +120,10 @@ fn every_kind_of_verdict_is_told() {
         let mut setup = Setup::new().rules(rules).list("malware", malware);
         setup = setup.list("adult", "sex.example\nbank.example");
         setup.policy.rebind_protection = true;
-        let (told, provenance) = explain(setup, profile, qname, records);
+        let told = explain(setup, profile, qname, records);
         assert_eq!(facts(&told), expected, "{qname} {records:?}");
         assert!(told.sentence_en.contains(says), "{}", told.sentence_en);
-        assert_eq!(provenance.map(|p| p.line), told.line, "{qname}");
+        assert_eq!(told.place.as_ref().map(|p| p.line), told.line, "{qname}");
         assert_eq!(told.file.is_some(), matches!(told.list.as_deref(), Some("malware" | "adult")), "{qname}");
         check_sentences(&told);
     }
@@ -160,7 +160,7 @@ fn what_to_change_names_the_place_that_decides() {
     ] {
         let mut setup = Setup::new().rules(rules);
         setup.policy.rebind_protection = true;
-        let (told, _) = explain(setup, "default", qname, records);
+        let told = explain(setup, "default", qname, records);
         assert!(told.change_en.contains(place), "{qname}: {}", told.change_en);
         check_sentences(&told);
     }
@@ -170,15 +170,15 @@ fn what_to_change_names_the_place_that_decides() {
 fn a_profile_that_drops_says_so() {
     let mut setup = Setup::new().rules("adult a.example");
     setup.policy.profiles[0].block_response = BlockResponse::Drop;
-    let (told, _) = explain(setup, "default", "a.example", None);
+    let told = explain(setup, "default", "a.example", None);
     assert_eq!(facts(&told), "drop category adult adult:1 a.example - 15");
 }
 
 #[test]
 fn a_chain_that_is_too_long_is_told_as_a_block_and_what_to_change_fits() {
     let chain: Vec<String> = (0..70).map(|i| format!("CNAME n{i}.example")).collect();
-    let (told, provenance) = explain(Setup::new(), "default", "a.example", Some(&chain.join("; ")));
-    assert_eq!((told.verdict, provenance), ("block", None));
+    let told = explain(Setup::new(), "default", "a.example", Some(&chain.join("; ")));
+    assert_eq!((told.verdict, &told.place), ("block", &None));
     assert!(told.sentence_en.contains("too many other names"), "{}", told.sentence_en);
     assert!(!told.change_en.contains("to block it"), "{}", told.change_en);
     check_sentences(&told);
@@ -186,7 +186,7 @@ fn a_chain_that_is_too_long_is_told_as_a_block_and_what_to_change_fits() {
 
 #[test]
 fn the_json_keeps_out_what_does_not_apply() {
-    let (told, _) = explain(Setup::new().rules("adult a.example"), "default", "a.example", None);
+    let told = explain(Setup::new().rules("adult a.example"), "default", "a.example", None);
     let json = serde_json::to_value(&told).unwrap();
     for (key, value) in
         [("name", "a.example"), ("type", "A"), ("verdict", "block"), ("list", "adult"), ("file", "lists/adult.txt")]

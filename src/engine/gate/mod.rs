@@ -5,6 +5,7 @@
 
 mod diff;
 mod learned;
+mod left_out;
 mod popular;
 mod rules;
 mod tree;
@@ -17,9 +18,11 @@ use crate::engine::gate::tree::Marks;
 use crate::engine::limits::{GATE_NAMES_SHOWN_MAX, GATE_RULES_MIN, LEARNED_QUESTIONS_MIN};
 use crate::engine::list::RuleSet;
 use crate::engine::matcher::public_suffix::is_public_suffix;
+use crate::engine::name::Name;
 
 pub use diff::{Difference, difference};
 pub use learned::Learned;
+pub use left_out::{LeftOut, RuleNames};
 pub use popular::{Holes, Popularity, RankedReport};
 pub use rules::Rules;
 pub use tree::TreeKey;
@@ -33,6 +36,9 @@ pub struct Share(pub u64);
 pub struct GateSettings {
     /// Names of our own `must_not_block` that a version may newly hit.
     pub must_not_block_max: Option<u32>,
+    /// When they are more than that: so many are left out of the version, and it need not wait for them.
+    #[serde(default)]
+    pub must_not_block_spare: u32,
     /// Names of the operator's ranked file that a version may newly hit.
     pub popular_max: Option<u32>,
     /// Share of what is asked and answered that a version may newly block.
@@ -47,6 +53,7 @@ impl GateSettings {
     /// Every bound off.
     pub const OPEN: GateSettings = GateSettings {
         must_not_block_max: None,
+        must_not_block_spare: 0,
         popular_max: None,
         questions_max: None,
         shrink_max: None,
@@ -77,14 +84,16 @@ pub struct Proposal<'a> {
     pub obeys_public_suffixes: bool,
     /// `None`: this is the list's first version, so everything in it is new.
     pub in_force: Option<&'a dyn Rules>,
+    /// Rules of the version in force that were left out of it.
+    pub left_out: &'a RuleNames,
     pub new: &'a dyn Rules,
 }
 
 /// Whether a version goes into force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It does; `warnings` are what would have held it had it not come by the operator's hand.
-    Accept { warnings: Vec<HoldReason> },
+    /// It does, but for what is left out; `warnings` are what would have held it had it not come by the operator's hand.
+    Accept { warnings: Vec<HoldReason>, left_out: LeftOut },
     /// It waits for `lists approve`. Never empty.
     Hold { reasons: Vec<HoldReason> },
 }
@@ -116,15 +125,18 @@ pub fn judge(proposal: &Proposal<'_>, popularity: &Popularity, learned: &Learned
     if proposal.new.count() == 0 && (before > 0 || proposal.supply == Supply::Fetched) {
         return Decision::Hold { reasons: vec![HoldReason::Emptied { before }] };
     }
-    let mut reasons = popular(proposal, popularity);
-    reasons.extend(questions(proposal, &popularity.holes, learned));
-    if proposal.supply != Supply::Hand {
-        reasons.extend(size(proposal));
-    }
+    let whole = popular(proposal, popularity, &RuleNames::default());
+    let left_out = left_out::of(proposal, popularity, &whole);
+    let out = left_out.rule_names();
+    let mut reasons = if out.is_empty() { whole.clone() } else { popular(proposal, popularity, &out) };
+    let others = questions(proposal, &popularity.holes, learned, &out).into_iter();
+    let others: Vec<HoldReason> = others.chain(size(proposal).filter(|_| proposal.supply != Supply::Hand)).collect();
+    reasons.extend(others.iter().cloned());
     match proposal.supply {
-        _ if reasons.is_empty() => Decision::Accept { warnings: reasons },
-        Supply::Hand => Decision::Accept { warnings: reasons },
-        Supply::Directory | Supply::Fetched => Decision::Hold { reasons },
+        _ if reasons.is_empty() => Decision::Accept { warnings: reasons, left_out },
+        Supply::Hand => Decision::Accept { warnings: reasons, left_out },
+        // Whoever approves it gets all of it, and is told of all of it.
+        Supply::Directory | Supply::Fetched => Decision::Hold { reasons: whole.into_iter().chain(others).collect() },
     }
 }
 
@@ -132,7 +144,7 @@ pub fn judge(proposal: &Proposal<'_>, popularity: &Popularity, learned: &Learned
 /// `shown`, and how many there are in all.
 pub fn newly_hit(proposal: &Proposal<'_>, popularity: &Popularity, shown: usize) -> (usize, Vec<String>) {
     let mut all = NamesHit::default();
-    each_newly_hit(proposal, popularity, |_, name| all.note(name, shown));
+    each_newly_hit(proposal, popularity, &RuleNames::default(), |_, name| all.note(name, shown));
     (all.count as usize, all.shown)
 }
 
@@ -151,13 +163,14 @@ impl NamesHit {
     }
 }
 
-fn popular(proposal: &Proposal<'_>, popularity: &Popularity) -> Vec<HoldReason> {
+/// `out` are rules that the version goes without; so everywhere here.
+fn popular(proposal: &Proposal<'_>, popularity: &Popularity, out: &RuleNames) -> Vec<HoldReason> {
     let GateSettings { must_not_block_max, popular_max, .. } = *proposal.settings;
     let (mut own, mut ranked) = (NamesHit::default(), NamesHit::default());
     if must_not_block_max.is_none() && popular_max.is_none() {
         return Vec::new();
     }
-    each_newly_hit(proposal, popularity, |kind, name| match kind {
+    each_newly_hit(proposal, popularity, out, |kind, name| match kind {
         Kind::MustNotBlock => own.note(name, GATE_NAMES_SHOWN_MAX),
         Kind::Ranked => ranked.note(name, GATE_NAMES_SHOWN_MAX),
     });
@@ -175,37 +188,40 @@ fn popular(proposal: &Proposal<'_>, popularity: &Popularity) -> Vec<HoldReason> 
     own.into_iter().chain(ranked).collect()
 }
 
-fn each_newly_hit(proposal: &Proposal<'_>, popularity: &Popularity, mut f: impl FnMut(Kind, &dyn std::fmt::Display)) {
+fn each_newly_hit(proposal: &Proposal<'_>, popularity: &Popularity, out: &RuleNames, mut f: impl FnMut(Kind, &Name)) {
     let spared = spared(proposal);
-    let new = popularity.mark(proposal.new, spared);
+    let new = popularity.mark(proposal.new, &|name| spared(name) || out.contains(name));
     if !new.is_touched {
         return;
     }
-    let before = proposal.in_force.map(|rules| popularity.mark(rules, spared));
+    // What was left out was not blocked, so that it is new in every version that has it.
+    let was_out = |name: &[u8]| spared(name) || proposal.left_out.contains(name);
+    let before = proposal.in_force.map(|rules| popularity.mark(rules, &was_out));
     let meant = popularity.mark(proposal.meant, spared);
     let was = |marks: &Option<Marks>, node| marks.as_ref().is_some_and(|marks| marks.holds_or_www(node));
     let is_newly_hit = |node| new.holds_or_www(node) && !was(&before, node) && !meant.holds_or_www(node);
     popularity.hit(proposal.layer, is_newly_hit).for_each(|(kind, name)| f(kind, &name));
 }
 
-fn questions(proposal: &Proposal<'_>, holes: &Holes, learned: &Learned) -> Option<HoldReason> {
+fn questions(proposal: &Proposal<'_>, holes: &Holes, learned: &Learned, out: &RuleNames) -> Option<HoldReason> {
     let max = proposal.settings.questions_max?;
     if learned.total() < LEARNED_QUESTIONS_MIN {
         return None;
     }
-    let share = newly_blocked(proposal, holes, learned);
+    let share = newly_blocked(proposal, holes, learned, out);
     (share > max).then_some(HoldReason::Questions { share, max })
 }
 
 /// How much of what was asked and answered a version would newly block; as much as was learnt.
-pub fn newly_blocked(proposal: &Proposal<'_>, holes: &Holes, learned: &Learned) -> Share {
+pub fn newly_blocked(proposal: &Proposal<'_>, holes: &Holes, learned: &Learned, out: &RuleNames) -> Share {
     let (tree, counted) = learned.tree();
     let spared = spared(proposal);
-    let new = tree.mark(proposal.new, spared);
+    let new = tree.mark(proposal.new, &|name| spared(name) || out.contains(name));
     if !new.is_touched {
         return Share(0);
     }
-    let before = proposal.in_force.map(|rules| tree.mark(rules, spared));
+    let was_out = |name: &[u8]| spared(name) || proposal.left_out.contains(name);
+    let before = proposal.in_force.map(|rules| tree.mark(rules, &was_out));
     let protected = tree.mark(&holes.protected, &|_| false);
     let protected_content = tree.mark(&holes.protected_content, &|_| false);
     let is_content = proposal.layer == Layer::Content;

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
+use crate::engine::matcher::Part;
 use crate::engine::name::Name;
 
 const OURS: &[&str] = &["zalo.me", "vnexpress.net", "wikipedia.org", "facebook.com", "chinhphu.gov.vn"];
 const SETTINGS: GateSettings = GateSettings {
     must_not_block_max: Some(0),
+    must_not_block_spare: 0,
     popular_max: Some(2),
     questions_max: Some(Share::percent(1)),
     shrink_max: Some(Share::percent(30)),
@@ -15,6 +17,65 @@ const SETTINGS: GateSettings = GateSettings {
 
 fn rules(text: &str) -> RuleSet {
     parse(text.as_bytes(), ParseOptions { format: Format::Auto, bare_reach: None }).unwrap()
+}
+
+/// What a version with these rules goes without when `spare` names may be left out; `None`: it waits.
+fn left_out(spare: u32, before: Option<(&str, &str)>, new: &str) -> Option<Vec<String>> {
+    let settings = GateSettings { must_not_block_spare: spare, ..SETTINGS };
+    let (in_force, new) = (before.map(|(text, _)| rules(text)), rules(new));
+    let out = before.map(|(_, out)| rules(out).names().map(|rule| rule.name.into()).collect()).unwrap_or_default();
+    let part = Part::of(&new, &|_| false);
+    let proposal = Proposal {
+        settings: &settings,
+        supply: Supply::Fetched,
+        layer: Layer::Security,
+        meant: &rules(""),
+        obeys_public_suffixes: false,
+        in_force: in_force.as_ref().map(|rules| rules as &dyn Rules),
+        left_out: &out,
+        new: &new,
+    };
+    let (popularity, learned) = (popularity(), Learned::new(TreeKey(5, 6)));
+    let decision = judge(&proposal, &popularity, &learned);
+    // On its way into an index a list is judged as its text is.
+    assert_eq!(judge(&Proposal { new: &part, ..proposal }, &popularity, &learned), decision);
+    match decision {
+        Decision::Accept { warnings, left_out } => {
+            assert_eq!(warnings, []);
+            assert!(left_out.names.len() <= left_out.rules.len());
+            Some(left_out.rules.iter().map(ToString::to_string).collect())
+        }
+        Decision::Hold { .. } => None,
+    }
+}
+
+#[test]
+fn a_few_good_names_are_left_out_and_more_hold_the_version() {
+    for (spare, before, new, out) in [
+        (2, None, "||bad.example^", Some(&[][..])),
+        (2, None, "||bad.example^\n||zalo.me^", Some(&["zalo.me"])),
+        (0, None, "||bad.example^\n||zalo.me^", None),
+        // Every rule that would block the name or its `www.` goes, and no other one.
+        (2, None, "||zalo.me^\n|www.zalo.me^\n||evil.zalo.me^\n@@||x.zalo.me^", Some(&["zalo.me", "www.zalo.me"])),
+        (2, None, "||zalo.me^$important\n||bad.example^", Some(&["zalo.me"])),
+        (0, None, "||zalo.me^$important\n||bad.example^", None),
+        (2, None, "||zalo.me^\n||wikipedia.org^", Some(&["wikipedia.org", "zalo.me"])),
+        (2, None, "||zalo.me^\n||wikipedia.org^\n||vnexpress.net^", None),
+        // What was in force stays; what was left out is left out again.
+        (2, Some(("||zalo.me^", "")), "||zalo.me^\n||bad.example^", Some(&[])),
+        (2, Some(("||zalo.me^", "||zalo.me^")), "||zalo.me^\n||bad.example^", Some(&["zalo.me"])),
+    ] {
+        let expected = out.map(|out| out.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let told = left_out(spare, before, new).map(|mut rules| {
+            rules.sort_by_key(|name| (name.len(), name.clone()));
+            rules
+        });
+        let expected = expected.map(|mut rules| {
+            rules.sort_by_key(|name| (name.len(), name.clone()));
+            rules
+        });
+        assert_eq!(told, expected, "{spare} {before:?} {new}");
+    }
 }
 
 /// `count` names that nobody knows.
@@ -63,6 +124,7 @@ impl Case<'_> {
             meant: &meant,
             obeys_public_suffixes: false,
             in_force: before.as_ref().map(|rules| rules as &dyn Rules),
+            left_out: &RuleNames::default(),
             new: &new,
         };
         judge(&proposal, &popularity(), &self.learned)
@@ -70,7 +132,7 @@ impl Case<'_> {
 
     fn reasons(&self) -> Vec<String> {
         match self.judge() {
-            Decision::Accept { warnings } => {
+            Decision::Accept { warnings, .. } => {
                 assert!(self.supply == Supply::Hand || warnings.is_empty(), "{warnings:?}");
                 Vec::new()
             }
@@ -149,6 +211,7 @@ fn thousands_of_popular_names_in_a_new_file_wait() {
         meant: &empty,
         obeys_public_suffixes: false,
         in_force: None,
+        left_out: &RuleNames::default(),
         new: &new,
     };
     let learned = Learned::new(TreeKey(5, 6));
@@ -160,7 +223,10 @@ fn thousands_of_popular_names_in_a_new_file_wait() {
     assert_eq!(newly_hit(&proposal, &popularity, 3).0, 8_000);
     // The operator's own file is the operator's word.
     proposal.supply = Supply::Hand;
-    assert_eq!(judge(&proposal, &popularity, &learned), Decision::Accept { warnings: reasons });
+    assert_eq!(
+        judge(&proposal, &popularity, &learned),
+        Decision::Accept { warnings: reasons, left_out: LeftOut::default() }
+    );
 }
 
 #[test]
@@ -177,7 +243,11 @@ fn a_version_that_lost_or_gained_too_much_waits() {
         let case = Case { before: Some(&before_text), new: &new, ..Case::default() };
         assert_eq!(case.reasons().concat(), want, "{before} → {now}");
         let case = Case { supply: Supply::Hand, ..case };
-        assert_eq!(case.judge(), Decision::Accept { warnings: Vec::new() }, "{before} → {now} by hand");
+        assert_eq!(
+            case.judge(),
+            Decision::Accept { warnings: Vec::new(), left_out: LeftOut::default() },
+            "{before} → {now} by hand"
+        );
     }
     assert_eq!(
         Case { new: &filler(5_000), ..Case::default() }.reasons(),
@@ -245,10 +315,11 @@ fn bounds_can_be_off() {
         meant: &empty,
         obeys_public_suffixes: false,
         in_force: Some(&before),
+        left_out: &RuleNames::default(),
         new: &new,
     };
     let decision = judge(&proposal, &popularity(), &Learned::new(TreeKey(5, 6)));
-    assert_eq!(decision, Decision::Accept { warnings: Vec::new() });
+    assert_eq!(decision, Decision::Accept { warnings: Vec::new(), left_out: LeftOut::default() });
 }
 
 #[test]

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::engine::gate::rules::Rules;
+use crate::engine::list::special::{Action, Owner, SpecialRule, ZoneAction};
 use crate::engine::list::{Effect, NameRule, Reach};
 use crate::engine::name::Labels;
 
@@ -97,6 +98,9 @@ impl NameTree {
     pub fn mark(&self, rules: &dyn Rules, is_spared: &dyn Fn(&[u8]) -> bool) -> Marks {
         let mut marks = Marks { flags: vec![0; self.hashes.len()], is_touched: false };
         rules.walk(&mut |rules| rules.names().for_each(|rule| self.mark_one(&rule, is_spared, &mut marks)));
+        for rule in rules.specials().iter().filter_map(blocking) {
+            self.mark_one(&rule, is_spared, &mut marks);
+        }
         marks.inherit(&self.parents);
         marks
     }
@@ -126,6 +130,21 @@ impl NameTree {
         let hash = self.key.hash(wire);
         self.table.find(hash, |&node| self.hashes[node as usize] == hash).map(|&node| node as usize)
     }
+}
+
+/// What a special rule comes to, when it blocks a name or lets it by: whom and which types it is for does not matter here.
+/// An answer of a rule's own blocks nothing: lists that make searches safe name search engines.
+fn blocking(rule: &SpecialRule) -> Option<NameRule<'_>> {
+    let Owner::Name { name, reach } = &rule.owner else { return None };
+    let effect = match rule.action {
+        Action::Block { .. } | Action::Zone(ZoneAction::Block) => Effect::List,
+        // For some clients or types only: for the others the name is blocked.
+        Action::Except { .. } if rule.condition.is_some() => return None,
+        Action::Except { .. } => Effect::Except,
+        Action::Rewrite { .. } | Action::Unrewrite { .. } | Action::Review => return None,
+        Action::Zone(ZoneAction::Pass | ZoneAction::Answer(_)) => return None,
+    };
+    Some(NameRule { name, reach: *reach, effect, line: rule.line })
 }
 
 impl Marks {
@@ -177,6 +196,11 @@ mod tests {
             ("||shop.example.com^\n@@||www.shop.example.com^", true, true),
             ("||www.shop.example.com^\n@@||www.shop.example.com^", false, false),
             ("||com^", true, true),
+            ("||shop.example.com^$important", true, true),
+            ("||example.com^$client=192.0.2.0/24", true, true),
+            ("||shop.example.com^\n@@||example.com^$important", false, false),
+            ("||shop.example.com^\n@@||example.com^$client=192.0.2.1", true, true),
+            ("||shop.example.com^$dnsrewrite=192.0.2.1", false, false),
         ] {
             let mut tree = NameTree::new(TreeKey(1, 2));
             let node = tree.add(name.as_wire());

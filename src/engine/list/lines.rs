@@ -389,6 +389,7 @@ fn is_bad(reason: SkipReason) -> bool {
         | SkipReason::Modifier
         | SkipReason::Pattern
         | SkipReason::TooManyPatterns
+        | SkipReason::TooManyOfOne
         | SkipReason::Directive
         | SkipReason::Action
         | SkipReason::NeedsRecursion

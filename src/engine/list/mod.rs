@@ -170,6 +170,8 @@ pub enum SkipReason {
     Pattern,
     /// One pattern more than a list may have.
     TooManyPatterns,
+    /// One rule more about one name than a list may have, such as a condition for every client.
+    TooManyOfOne,
     /// A setting of the program whose format it is, and no rule.
     Directive,
     /// A record of a zone that cannot be read, or of a type not honoured.
@@ -218,6 +220,7 @@ impl SkipReason {
             SkipReason::Modifier => "modifier",
             SkipReason::Pattern => "pattern",
             SkipReason::TooManyPatterns => "too-many-patterns",
+            SkipReason::TooManyOfOne => "too-many-of-one",
             SkipReason::Directive => "directive",
             SkipReason::Record => "record",
             SkipReason::Action => "action",
@@ -245,6 +248,17 @@ impl ListReport {
     pub fn place(&self, line: u32) -> Option<(&str, u32)> {
         let part = self.parts.iter().rev().find(|part| part.lines_before < line)?;
         Some((&part.name, line - part.lines_before))
+    }
+
+    /// Counts a rule that made none after all.
+    pub(in crate::engine) fn skip(&mut self, line: u32, reason: SkipReason, text: &str) {
+        match self.skipped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.skipped.push((reason, 1)),
+        }
+        if self.shown.len() < LIST_SKIPPED_SHOWN_MAX {
+            self.shown.push(Skipped { line, reason, text: text.to_owned() });
+        }
     }
 
     pub(in crate::engine) fn append(&mut self, name: String, part: ListReport) {

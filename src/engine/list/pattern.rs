@@ -3,6 +3,7 @@
 //! What is a plain name in disguise (`/(^|\.)ads\.example$/`) is read as one. The rest becomes a [`Pattern`]: a literal
 //! where there is no `*`, else a regular expression of a kind that takes linear time, whose size is capped.
 
+use regex_automata::MatchKind;
 use regex_automata::meta;
 use regex_automata::util::syntax;
 
@@ -89,6 +90,8 @@ pub(in crate::engine) fn compile(sources: &[&str]) -> Result<meta::Regex, Box<me
         .configure(
             meta::Config::new()
                 .utf8_empty(false)
+                // Every expression that matches, not the first one alone.
+                .match_kind(MatchKind::All)
                 .nfa_size_limit(Some(PATTERN_OCTETS_MAX * sources.len()))
                 .onepass(false)
                 .dfa(false)

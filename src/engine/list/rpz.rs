@@ -228,8 +228,10 @@ impl Zone {
             return Ok(None);
         }
         let at = whole.len().checked_sub(apex.len() + 1).ok_or(SkipReason::OutOfZone)?;
-        let is_below = whole.get(at..).is_some_and(|end| end[1..].eq_ignore_ascii_case(&apex) && end.starts_with('.'));
-        if is_below { Ok(Some(whole[..at].to_owned())) } else { Err(SkipReason::OutOfZone) }
+        // An owner may be any text: what is cut off may begin inside a character.
+        let (below, end) = whole.split_at_checked(at).ok_or(SkipReason::OutOfZone)?;
+        let is_below = end.strip_prefix('.').is_some_and(|end| end.eq_ignore_ascii_case(&apex));
+        if is_below { Ok(Some(below.to_owned())) } else { Err(SkipReason::OutOfZone) }
     }
 
     /// Plain blocks at an owner that also has an answer: the earlier of the two counts. Returns the lines that do not.

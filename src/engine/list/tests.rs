@@ -673,3 +673,13 @@ fn a_junk_line_is_shown_short_and_harmless() {
         assert_eq!(shown(&line), want, "{line:?}");
     }
 }
+
+#[test]
+fn an_owner_of_a_zone_is_cut_at_no_half_of_a_character() {
+    // Three octets where a dot and an origin of two would be.
+    for owner in ["x\u{feff}.", "\u{feff}.", "x\u{1ea3}."] {
+        let text = format!("$ORIGIN ab.\n@ SOA a b ( 1 2 3 4 5 )\n{owner} CNAME .\nbad.ab. CNAME .\n");
+        let set = parse(text.as_bytes(), ParseOptions { format: Format::Rpz, bare_reach: None }).unwrap();
+        assert_eq!((set.rule_count(), &set.report.skipped[..]), (1, &[(SkipReason::OutOfZone, 1)][..]), "{owner}");
+    }
+}

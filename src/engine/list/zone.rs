@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::engine::answer::address;
+use crate::engine::limits::LIST_OWNER_RECORDS_MAX;
 use crate::engine::list::special::{Action, Owner, Record, Records, RuleAnswer, SpecialRule, ZoneAction};
 use crate::engine::list::{Reach, RuleSet, SkipReason, hosts};
 
@@ -53,7 +54,7 @@ impl Owners {
             return Err(SkipReason::Conflict);
         };
         let records = Arc::make_mut(records);
-        if records.all.len() >= RECORDS_OF_ONE_OWNER_MAX {
+        if records.all.len() >= LIST_OWNER_RECORDS_MAX {
             return Err(SkipReason::Conflict);
         }
         if !records.all.contains(&record) {
@@ -62,9 +63,6 @@ impl Owners {
         Ok(())
     }
 }
-
-/// Records of one owner: more would not fit an answer. Chosen, not derived.
-const RECORDS_OF_ONE_OWNER_MAX: usize = 100;
 
 /// Whether a record is an address that stands for "nowhere": a block, however it is written.
 pub(super) fn is_sink(record: &Record) -> bool {

@@ -298,6 +298,16 @@ impl Specials {
         self.tables().any(|(_, table)| table.has_clients())
     }
 
+    /// The rule that a line of a list made. For `explain`, not for queries.
+    pub fn rule_of_line(&self, list: ListId, line: u32) -> Option<&SpecialRule> {
+        self.tables().find_map(|(layer, table)| {
+            let rules = table.rules().iter().filter(|(_, rule)| rule.line == line);
+            rules
+                .map(|(of, rule)| (place(*of, &layer.placed.lists), rule))
+                .find_map(|(of, rule)| (of == Some(list)).then_some(rule))
+        })
+    }
+
     pub fn rule(&self, number: RuleNumber) -> (ListId, &SpecialRule) {
         let layer =
             self.layers.iter().rev().find(|layer| layer.first <= number.0).expect("a rule's number is a layer's");

@@ -3,16 +3,19 @@
 //! A text is read in pieces, by one reader or by several side by side; what becomes of it does not depend on how many. The
 //! rules of a piece make a run of their own ([`PartReader::end_piece`]).
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::engine::limits::LIST_SKIPPED_SHOWN_MAX;
+use crate::engine::limits::{LIST_OWNER_RULES_MAX, LIST_SKIPPED_SHOWN_MAX};
 use crate::engine::list::special::{Action, Owner, Pattern, SpecialRule, ZoneAction};
-use crate::engine::list::{AddressRule, Effect, LineReader, ListError, ListReport, Manner, NameRule, RuleSet};
+use crate::engine::list::{
+    AddressRule, Effect, LineReader, ListError, ListReport, Manner, NameRule, RuleSet, SkipReason,
+};
 use crate::engine::matcher::room::{Lost, Room};
 use crate::engine::matcher::suffix::Runs;
 use crate::engine::name::Name;
 
-/// What the public-suffix guard did to one list's rules.
+/// Rules of one list that are left out of it: by the public-suffix guard, or on names that should not be blocked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spared {
     pub count: u32,
@@ -20,7 +23,7 @@ pub struct Spared {
     pub shown: Vec<SparedRule>,
 }
 
-/// A rule that stood on a public suffix.
+/// A rule that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SparedRule {
     pub name: Name,
@@ -57,7 +60,8 @@ impl Part {
         part.finish(rules, 0, is_public_suffix)
     }
 
-    /// Takes the next file of the same list, which was read knowing how many lines are before it.
+    /// Takes the next file of the same list, which was read knowing how many lines are before it. After the last one there
+    /// is [`bound_specials`](Part::bound_specials) to do.
     pub fn append(&mut self, name: String, next: Part) {
         self.rules += next.rules;
         self.names.absorb(next.names);
@@ -67,9 +71,54 @@ impl Part {
         self.report.append(name, next.report);
     }
 
+    /// Leaves out special rules beyond what a list may have about one name: a question looks at each of them.
+    pub fn bound_specials(&mut self) {
+        let Part { specials, report, .. } = self;
+        let mut of_one: HashMap<&Owner, usize> = HashMap::new();
+        let is_in: Vec<bool> = specials
+            .iter()
+            .map(|rule| {
+                let count = of_one.entry(&rule.owner).or_default();
+                *count += 1;
+                if *count > LIST_OWNER_RULES_MAX {
+                    report.skip(rule.line, SkipReason::TooManyOfOne, "(the list has too many rules about this)");
+                }
+                *count <= LIST_OWNER_RULES_MAX
+            })
+            .collect();
+        let mut is_in = is_in.into_iter();
+        specials.retain(|_| is_in.next().unwrap_or(true));
+    }
+
+    /// Leaves out the rules on these names, in canonical wire form. What lets something by stays, as with a [`Guard`].
+    ///
+    /// # Errors
+    /// The rules cannot be read again.
+    pub fn without(mut self, names: &HashSet<Box<[u8]>>) -> Result<Part, Lost> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let mut spared = Spared::default();
+        self.names.leave_out(names.iter().map(|name| &**name), |name, line| spared.note(name, line))?;
+        self.specials.retain(|rule| match guarded(rule, &|name| names.contains(name)) {
+            Some(name) => {
+                spared.note(&name, rule.line);
+                false
+            }
+            None => true,
+        });
+        self.spared.absorb(spared);
+        Ok(self)
+    }
+
     /// Gives `each` the rules about names in batches, in no order.
     pub fn walk_names(&self, each: &mut dyn FnMut(&RuleSet)) -> Result<(), Lost> {
         self.names.walk(each)
+    }
+
+    /// The rules with conditions or answers of their own.
+    pub fn specials(&self) -> &[SpecialRule] {
+        &self.specials
     }
 
     /// The rules about addresses.
@@ -105,6 +154,7 @@ impl Part {
         self.addresses =
             last.addresses().iter().map(|rule| AddressRule { line: rule.line + lines_before, ..*rule }).collect();
         self.report = last.report.clone();
+        self.bound_specials();
         self
     }
 }

@@ -124,3 +124,28 @@ fn write_text<'a>(name: &[u8], text: &'a mut [u8; NAME_OCTETS_MAX + BEFORE.len()
     text[at] = AFTER;
     &text[..=at]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::name::Name;
+
+    #[test]
+    fn an_expression_meets_what_it_meets_alone_whatever_stands_beside_it() {
+        for (sources, name, met) in [
+            // An expression that meets nearly everything, and whose match ends first, hides no other one.
+            (&[r"(a|b|c)*d", r"\.cdn\.[a-z]+$"][..], "ads1.cdn.example", &[0, 1][..]),
+            (&[r"ads", r"^ads[0-9]+\.", r"ads1", r"example$"], "ads1.example", &[0, 1, 2, 3]),
+            (&[r"^b", r"ads", r"^ads$"], "ads.example", &[1]),
+            (&[r"x*", r"ADS"], "ads.example", &[0, 1]),
+        ] {
+            let patterns: Vec<Pattern> = sources.iter().map(|&source| Pattern::Regex(source.into())).collect();
+            let numbered: Vec<(&Pattern, RuleNumber)> =
+                patterns.iter().zip(0..).map(|(pattern, i)| (pattern, RuleNumber(i))).collect();
+            let mut found = Vec::new();
+            PatternTable::build(&numbered).look_up(Name::from_text(name).unwrap().as_wire(), |rule| found.push(rule.0));
+            found.sort_unstable();
+            assert_eq!(found, met, "{sources:?} {name}");
+        }
+    }
+}

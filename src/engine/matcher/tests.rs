@@ -353,3 +353,68 @@ proptest! {
         prop_assert_eq!(listed, model::address_listed(&rules, asked));
     }
 }
+
+#[test]
+fn a_list_has_no_more_rules_about_one_name_than_a_question_may_look_at() {
+    use crate::engine::limits::LIST_OWNER_RULES_MAX;
+    use crate::engine::list::{Format, ParseOptions, SkipReason, parse};
+    let options = ParseOptions { format: Format::Adblock, bare_reach: None };
+    let over = 1_000;
+    let conditions = |i: usize| format!("||a.example^$client=10.{}.{}.0/24\n", i / 256, i % 256);
+    for (text, found_for) in [
+        ((0..LIST_OWNER_RULES_MAX + over).map(conditions).collect::<String>(), "a.example"),
+        ((0..LIST_OWNER_RULES_MAX + over).map(|_| "/ads[0-9]/\n").collect::<String>(), "ads1.example"),
+    ] {
+        let part = Part::of(&parse(text.as_bytes(), options).unwrap(), &|_| false);
+        assert_eq!(part.report.skipped, [(SkipReason::TooManyOfOne, over as u32)]);
+        assert_eq!(part.report.shown[0].line as usize, LIST_OWNER_RULES_MAX + 1);
+        let mut builder = Builder::new(SEED);
+        builder.add(ListId(0), part);
+        let index = Index::of(builder.build().unwrap());
+        let mut found = 0;
+        let asked = name(found_for);
+        index.special.at_or_above(asked.as_wire(), |_, _| found += 1);
+        index.special.looking_like(asked.as_wire(), |_| found += 1);
+        assert_eq!(found, LIST_OWNER_RULES_MAX, "{found_for}");
+    }
+}
+
+#[test]
+fn the_bound_on_rules_about_one_name_is_the_lists_and_not_its_files() {
+    use crate::engine::limits::LIST_OWNER_RULES_MAX;
+    use crate::engine::list::{Format, ParseOptions, SkipReason, parse};
+    let options = ParseOptions { format: Format::Adblock, bare_reach: None };
+    let text: String = (0..LIST_OWNER_RULES_MAX).map(|i| format!("||a.example^$client=10.0.{i}.0/24\n")).collect();
+    let file = || Part::of(&parse(text.as_bytes(), options).unwrap(), &|_| false);
+    let mut list = Part::default();
+    list.append("one".into(), file());
+    list.append("two".into(), file());
+    list.bound_specials();
+    assert_eq!(list.specials().len(), LIST_OWNER_RULES_MAX);
+    assert_eq!(list.report.skipped, [(SkipReason::TooManyOfOne, LIST_OWNER_RULES_MAX as u32)]);
+}
+
+#[test]
+fn a_part_goes_without_the_listing_rules_on_some_names() {
+    use crate::engine::list::{Format, ParseOptions, parse};
+    let options = ParseOptions { format: Format::Adblock, bare_reach: None };
+    let text = "||good.example^\n||bad.example^\n@@||good.example^\n||evil.good.example^\n||good.example^$important\n\
+                @@||good.example^$important\n|good.example^\n";
+    let part = Part::of(&parse(text.as_bytes(), options).unwrap(), &|_| false);
+    let names = [name("good.example"), name("other.example")].map(|name| name.as_wire().into()).into();
+    let less = part.clone().without(&names).unwrap();
+    let told = |part: &Part| {
+        let mut lines: Vec<u32> = part.specials().iter().map(|rule| rule.line).collect();
+        part.walk_names(&mut |batch| lines.extend(batch.names().map(|rule| rule.line))).unwrap();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(told(&less), [2, 3, 4, 6]);
+    assert_eq!(less.spared.shown.iter().map(|rule| rule.line).collect::<Vec<_>>(), [1, 5, 7]);
+    assert_eq!((less.spared.count, less.rules), (3, 7));
+    assert_eq!(told(&part), [1, 2, 3, 4, 5, 6, 7], "what it was made of stays whole");
+    let mut builder = Builder::new(SEED);
+    builder.add(ListId(0), less);
+    assert_eq!(builder.build().unwrap().names.rule_count(), 3);
+    assert_eq!(part.clone().without(&[].into()).unwrap().spared, part.spared);
+}

@@ -48,9 +48,18 @@ pub(super) struct Said {
 pub(super) enum Outcome {
     /// The list does not speak about the name.
     Nothing,
+    /// The list takes the name off itself.
+    Excepted(By),
     /// A policy zone lets it by, for the zones after it too.
-    Pass,
+    Pass(By),
     Listed(Listed),
+}
+
+/// The rule that decided: labels of its own name, as [`Listed`] has them, and its line; `None`: a plain rule's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct By {
+    pub depth: u8,
+    pub line: Option<u32>,
 }
 
 /// A rule that lists the name.
@@ -165,15 +174,16 @@ fn asker<'a>(snapshot: &'a Snapshot, client: &Client) -> Asker<'a> {
 struct Plain {
     /// Depth of its most specific rule.
     listed: Option<u8>,
-    excepted: bool,
+    /// Depth of its most specific exception.
+    excepted: Option<u8>,
 }
 
 impl Plain {
     fn of(snapshot: &Snapshot, list: ListId, hits: &Hits) -> Plain {
         let names = &snapshot.index.names;
         let listed = hits.as_slice().iter().rev().find(|hit| names.set(hit.listed).contains(list));
-        let excepted = hits.as_slice().iter().any(|hit| names.set(hit.excepted).contains(list));
-        Plain { listed: listed.map(|hit| hit.depth), excepted }
+        let excepted = hits.as_slice().iter().rev().find(|hit| names.set(hit.excepted).contains(list));
+        Plain { listed: listed.map(|hit| hit.depth), excepted: excepted.map(|hit| hit.depth) }
     }
 }
 
@@ -190,20 +200,23 @@ fn resolve(held: &[Held<'_>], plain: Plain, matter: Matter<'_>, is_zone: bool) -
     if let Some(listed) = rewrites(held) {
         // A name that is sent to itself is let by.
         let stays = listed.answer.as_ref().is_some_and(|answer| lets_by(answer, matter));
-        return if stays { Outcome::Nothing } else { Outcome::Listed(listed) };
+        let by = By { depth: listed.depth, line: listed.line };
+        return if stays { Outcome::Excepted(by) } else { Outcome::Listed(listed) };
     }
     let excepts = |wanted: bool| {
-        held.iter().any(|held| matches!(held.rule.action, Action::Except { important } if important == wanted))
+        let excepts =
+            |held: &&Held<'_>| matches!(held.rule.action, Action::Except { important } if important == wanted);
+        held.iter().filter(excepts).max_by_key(|held| held.depth).map(Held::by)
     };
-    if excepts(true) {
-        return Outcome::Nothing;
+    if let Some(by) = excepts(true) {
+        return Outcome::Excepted(by);
     }
     let important = held.iter().filter(|held| matches!(held.rule.action, Action::Block { important: true }));
     if let Some(held) = important.max_by_key(|held| held.depth) {
         return Outcome::Listed(held.listed(None));
     }
-    if plain.excepted || excepts(false) {
-        return Outcome::Nothing;
+    if let Some(by) = excepts(false).or(plain.excepted.map(|depth| By { depth, line: None })) {
+        return Outcome::Excepted(by);
     }
     let mut best: Option<((u8, Weight, usize), Outcome)> = plain.listed.map(|depth| {
         let listed = Listed { depth, line: None, answer: None };
@@ -215,9 +228,9 @@ fn resolve(held: &[Held<'_>], plain: Plain, matter: Matter<'_>, is_zone: bool) -
             Action::Block { .. } | Action::Zone(ZoneAction::Block) => {
                 (Weight::Blocks, Outcome::Listed(held.listed(None)))
             }
-            Action::Zone(ZoneAction::Pass) => (Weight::Passes, passes(is_zone)),
+            Action::Zone(ZoneAction::Pass) => (Weight::Passes, passes(is_zone, held.by())),
             Action::Zone(ZoneAction::Answer(answer)) => match lets_by(answer, matter) {
-                true => (Weight::Passes, passes(is_zone)),
+                true => (Weight::Passes, passes(is_zone, held.by())),
                 false => (Weight::Answers, Outcome::Listed(held.listed(Some(answer.clone())))),
             },
             Action::Except { .. } | Action::Rewrite { .. } | Action::Unrewrite { .. } | Action::Review => continue,
@@ -231,8 +244,8 @@ fn resolve(held: &[Held<'_>], plain: Plain, matter: Matter<'_>, is_zone: bool) -
     best.map_or(Outcome::Nothing, |(_, outcome)| outcome)
 }
 
-fn passes(is_zone: bool) -> Outcome {
-    if is_zone { Outcome::Pass } else { Outcome::Nothing }
+fn passes(is_zone: bool, by: By) -> Outcome {
+    if is_zone { Outcome::Pass(by) } else { Outcome::Excepted(by) }
 }
 
 /// Whether an answer turns out to leave the question as it is.
@@ -246,6 +259,10 @@ pub(super) fn lets_by(answer: &RuleAnswer, matter: Matter<'_>) -> bool {
 }
 
 impl Held<'_> {
+    fn by(&self) -> By {
+        By { depth: self.depth, line: Some(self.rule.line) }
+    }
+
     fn listed(&self, answer: Option<RuleAnswer>) -> Listed {
         Listed { depth: self.depth, line: Some(self.rule.line), answer }
     }

@@ -490,6 +490,7 @@ fn the_steps_that_were_climbed_are_told() {
         let word = |step: &Step| match step {
             Step::Nothing => "nothing",
             Step::Spared(_) => "spared",
+            Step::Excepted(_) => "excepted",
             Step::Allow(_) => "allow",
             Step::Block(_) => "block",
             Step::Answered => "answered",
@@ -502,6 +503,7 @@ fn the_steps_that_were_climbed_are_told() {
         ("operator.deny a.example", "a.example", "1 nothing, 3 block"),
         ("allow a.example", "a.example", "1 nothing, 3 nothing, 4 nothing, 5 allow, 7 nothing"),
         ("malware bank.example", "bank.example", "1 nothing, 3 nothing, 4 spared, 5 nothing, 6 nothing, 7 nothing"),
+        ("malware @@||a.example^", "a.example", "1 nothing, 3 nothing, 4 excepted, 5 nothing, 6 nothing, 7 nothing"),
         ("", "www.search.example", "1 nothing, 3 nothing, 4 nothing, 5 nothing, 6 nothing, 7 answered"),
     ] {
         assert_eq!(heard(rules, qname), steps, "{qname}: {rules}");

@@ -99,7 +99,7 @@ impl<'a> View<'a> {
     /// The lists of `mask`: the most specific rule is the one that is told.
     pub(super) fn lists(&mut self, rung: Rung, mask: &ListSet, trace: &mut impl Trace) -> Option<Judgement> {
         let Some((cause, answer)) = self.most_specific(rung, mask) else {
-            trace.step(rung, || Step::Nothing);
+            trace.step(rung, || self.undone(mask).map_or(Step::Nothing, Step::Excepted));
             return None;
         };
         if self.protected || (rung == Rung::Category && self.protected_content) {
@@ -169,8 +169,8 @@ impl<'a> View<'a> {
         let mut passing = ListSet::EMPTY;
         for Said { list, outcome } in self.said().iter().filter(|said| zones.contains(said.list)) {
             match outcome {
-                Outcome::Nothing => {}
-                Outcome::Pass => passing.insert(*list),
+                Outcome::Nothing | Outcome::Excepted(_) => {}
+                Outcome::Pass(_) => passing.insert(*list),
                 Outcome::Listed(_) => speaking.insert(*list),
             }
         }
@@ -183,6 +183,23 @@ impl<'a> View<'a> {
             mask.insert(first);
         }
         mask
+    }
+
+    /// The most specific exception among the lists of `mask`. For `explain`, not for queries.
+    fn undone(&self, mask: &ListSet) -> Option<Cause> {
+        let special =
+            self.said().iter().filter(|said| mask.contains(said.list)).filter_map(|said| match said.outcome {
+                Outcome::Excepted(by) | Outcome::Pass(by) => Some((by.depth, said.list, by.line)),
+                Outcome::Nothing | Outcome::Listed(_) => None,
+            });
+        let names = &self.snapshot.index.names;
+        let plain = self.hits.as_slice().iter().filter_map(|hit| {
+            let lists = names.set(hit.excepted).intersection(mask);
+            Some((hit.depth, lists.iter().next()?, None))
+        });
+        let (depth, list, line) =
+            special.chain(plain).max_by_key(|(depth, list, _)| (*depth, std::cmp::Reverse(*list)))?;
+        Some(self.cause(list, depth, line))
     }
 
     fn cause(&self, list: ListId, depth: u8, line: Option<u32>) -> Cause {

@@ -23,7 +23,7 @@ pub struct Served {
     pub directory: TempDir,
     /// What it logs, beside the configuration's directory so that the watch does not see it.
     log: NamedTempFile,
-    _state: TempDir,
+    state: TempDir,
 }
 
 /// What a command printed and how it ended.
@@ -94,12 +94,17 @@ impl Served {
             child,
             directory,
             log,
-            _state: state,
+            state,
         }
     }
 
     pub fn config(&self) -> String {
         config_path(self.directory.path()).to_str().unwrap().to_owned()
+    }
+
+    /// Where it keeps state, unless its configuration says otherwise.
+    pub fn state(&self) -> &Path {
+        self.state.path()
     }
 
     pub fn write(&self, file: &str, text: &str) {

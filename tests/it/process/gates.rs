@@ -13,7 +13,9 @@ use crate::harness::upstream::Upstream;
 use crate::harness::wait_for;
 
 const ZONE: &str = "zalo.me. 300 IN A 192.0.2.1\nbad.example. 300 IN A 192.0.2.2\nworse.example. 300 IN A 192.0.2.3\n\
-                    popular7.example. 300 IN A 192.0.2.4\n";
+                    popular7.example. 300 IN A 192.0.2.4\nwww.zalo.me. 300 IN A 192.0.2.5\n\
+                    oa.zalo.me. 300 IN A 192.0.2.6\nevil.host.zalo.me. 300 IN A 192.0.2.7\n\
+                    vnexpress.net. 300 IN A 192.0.2.8\nthird.example. 300 IN A 192.0.2.9\n";
 
 /// A process over a directory of lists, with its state beside.
 fn serve(upstream: &Upstream, lists: &[(&str, &str)]) -> Served {
@@ -150,7 +152,8 @@ fn a_first_version_by_url_that_hits_what_it_should_not_waits() {
     let url = format!("https://127.0.0.1:{}/list.txt", publisher.address.port());
     let config = format!(
         "state_directory = \"state\"\nupstream_ca_file = \"ca.pem\"\n\
-         [list.far]\ncategory = \"phishing\"\nurl = \"{url}\"\nallow_private = true\n"
+         [list.far]\ncategory = \"phishing\"\nurl = \"{url}\"\nallow_private = true\n\
+         gate = {{ must_not_block_spare = \"off\" }}\n"
     );
     let directory = tempfile::tempdir().unwrap();
     publisher.write_ca(&directory.path().join("ca.pem"));
@@ -179,6 +182,86 @@ fn a_first_version_by_url_that_hits_what_it_should_not_waits() {
     said(&vietnamese, 0, "không có gì chờ duyệt");
 }
 
+/// A good name among the bad ones is left out; the list is in force without them until a person wants them.
+fn is_in_force_without_good_names(served: &Served, name: &str) {
+    let good = ["zalo.me", "oa.zalo.me", "www.zalo.me"];
+    let check = |spared: bool| {
+        assert!(blocks(served, "bad.example"), "{}", served.log());
+        assert!(blocks(served, "evil.host.zalo.me"), "what is told of a host below stands: {}", served.log());
+        good.iter().for_each(|name| assert_eq!(blocks(served, name), !spared, "{name}: {}", served.log()));
+    };
+    check(true);
+    let status = list(served);
+    assert_eq!((&status["held"], &status["left_out"]), (&Value::Null, &serde_json::json!(["zalo.me"])), "{status}");
+    said(&served.command(&["lists", "status"]), 0, "left out: zalo.me");
+    let review = served.command(&["lists", "review"]);
+    said(&review, 0, "nothing waits");
+    said(&review, 0, "left out (1): zalo.me");
+    assert_eq!(served.get("/readyz").trim(), "ready");
+    said(&served.command(&["explain", "oa.zalo.me"]), 0, "has a rule for zalo.me, which was left out");
+    served.reload("ok");
+    check(true);
+    said(&served.command(&["lists", "approve", name]), 0, "is in force: ");
+    check(false);
+    assert_eq!(list(served)["left_out"], serde_json::json!([]));
+    said(&served.command(&["lists", "approve", name]), 1, "nothing of list");
+    served.reload("ok");
+    check(false);
+}
+
+const MOSTLY_BAD: &str = "bad.example\nworse.example\nzalo.me\nevil.host.zalo.me\n";
+
+#[test]
+fn a_directory_goes_into_force_without_the_few_good_names_in_it() {
+    let upstream = Upstream::start(ZONE);
+    let served = serve(&upstream, &[("lists/a.txt", MOSTLY_BAD)]);
+    let served = Served::start_in(served.kill());
+    is_in_force_without_good_names(&served, "mine");
+    let served = Served::start_in(served.kill());
+    assert!(blocks(&served, "zalo.me"), "an approval is not forgotten");
+
+    // What the next version newly has is left out again; what was approved stays.
+    served.write("lists/a.txt", &format!("{MOSTLY_BAD}vnexpress.net\n"));
+    served.reload("ok");
+    assert!(blocks(&served, "zalo.me") && !blocks(&served, "vnexpress.net"), "{}", served.log());
+    // Once left out is not once let by: it does not come in with the version after.
+    served.write("lists/a.txt", &format!("{MOSTLY_BAD}vnexpress.net\nthird.example\n"));
+    served.reload("ok");
+    assert!(!blocks(&served, "vnexpress.net") && blocks(&served, "third.example"), "{}", served.log());
+    assert!(list(&served)["left_out"].as_array().unwrap().contains(&"vnexpress.net".into()));
+}
+
+#[test]
+fn a_directory_is_in_force_without_good_names_where_no_state_is_kept_too() {
+    let upstream = Upstream::start(ZONE);
+    let config = "state_directory = \"/proc/nowhere\"\n[list.mine]\ncategory = \"malware\"\nfile = \"lists\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("lists")).unwrap();
+    let files = Files { config: with_upstream(config, upstream.v4), files: &[("lists/a.txt", MOSTLY_BAD)] };
+    write_files(directory.path(), &files);
+    is_in_force_without_good_names(&Served::start_in(directory), "mine");
+}
+
+#[test]
+fn a_first_version_by_url_is_in_force_without_the_few_good_names_in_it() {
+    for state in ["state", "/proc/nowhere"] {
+        let upstream = Upstream::start(ZONE);
+        let publisher = Publisher::start(&["127.0.0.1"]);
+        publisher.publish("/list.txt", Some(MOSTLY_BAD));
+        let url = format!("https://127.0.0.1:{}/list.txt", publisher.address.port());
+        let config = format!(
+            "state_directory = \"{state}\"\nupstream_ca_file = \"ca.pem\"\n\
+             [list.far]\ncategory = \"phishing\"\nurl = \"{url}\"\nallow_private = true\n"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        publisher.write_ca(&directory.path().join("ca.pem"));
+        write_files(directory.path(), &Files { config: with_upstream(&config, upstream.v4), files: &[] });
+        let served = Served::start_in(directory);
+        served.command(&["lists", "update"]);
+        is_in_force_without_good_names(&served, "far");
+    }
+}
+
 #[test]
 fn a_wider_bound_lets_in_what_waits() {
     let upstream = Upstream::start(ZONE);
@@ -191,7 +274,7 @@ fn a_wider_bound_lets_in_what_waits() {
     };
     let directory = tempfile::tempdir().unwrap();
     publisher.write_ca(&directory.path().join("ca.pem"));
-    write_files(directory.path(), &Files { config: config(""), files: &[] });
+    write_files(directory.path(), &Files { config: config("gate = { must_not_block_spare = 0 }"), files: &[] });
     let served = Served::start_in(directory);
     said(&served.command(&["lists", "update"]), 1, "zalo.me");
     served.write("lachan.toml", &config("gate = { must_not_block_max = 1 }"));
@@ -222,7 +305,8 @@ fn what_is_learnt_is_kept_only_when_asked_for() {
 #[test]
 fn without_a_state_directory_what_waits_is_kept_in_memory() {
     let upstream = Upstream::start(ZONE);
-    let config = "state_directory = \"/proc/nowhere\"\n[list.mine]\ncategory = \"malware\"\nfile = \"lists\"\n";
+    let config = "state_directory = \"/proc/nowhere\"\n[gate]\nmust_not_block_spare = \"off\"\n\
+                  [list.mine]\ncategory = \"malware\"\nfile = \"lists\"\n";
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("lists")).unwrap();
     let files =

@@ -3,6 +3,7 @@
 mod admin;
 mod commands;
 mod compiled;
+mod explained;
 mod flood;
 mod gates;
 mod lifetime;

@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use crate::engine::limits::NAME_OCTETS_MAX;
-use crate::engine::list::{NameRule, RuleSet};
+use crate::engine::list::{Effect, NameRule, RuleSet};
 use crate::engine::matcher::room::{Lost, Put, Room};
 use crate::engine::matcher::suffix::key::{KEY_OCTETS_MAX, Key, name_of_key};
 use crate::engine::matcher::suffix::leaf::shared;
@@ -189,6 +189,40 @@ impl Runs {
             }
         }
         each(&batch);
+        Ok(())
+    }
+
+    /// Leaves out the listing rules on these names, in canonical wire form, and tells `each` of every one with its line. All
+    /// rules are in runs.
+    pub(in crate::engine::matcher) fn leave_out<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a [u8]>,
+        mut each: impl FnMut(&[u8], u32),
+    ) -> Result<(), Lost> {
+        let names: BTreeMap<Vec<u8>, &[u8]> =
+            names.map(|name| (Key::of(&Labels::of(name)).whole().to_vec(), name)).collect();
+        let kinds = std::array::from_fn(|says| says as u32);
+        for run in std::mem::take(&mut self.runs) {
+            let mut reader = RunReader::new(&run, &kinds);
+            let (mut rest, mut last) = (Vec::new(), Vec::new());
+            let before = self.rules;
+            while reader.next()? {
+                let (says, line) = reader.rule;
+                let is_listing = said(says as usize).1 == Effect::List;
+                if let Some(name) = names.get(&reader.key).filter(|_| is_listing) {
+                    each(name, line);
+                    self.rules -= 1;
+                    continue;
+                }
+                put_rule(&mut rest, &last, &reader.key, says as u8, line);
+                last.clone_from(&reader.key);
+            }
+            if self.rules == before {
+                self.runs.push(run);
+            } else {
+                self.put(rest);
+            }
+        }
         Ok(())
     }
 
