@@ -101,7 +101,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
         name: question.qname.to_string(),
         qtype: type_text.to_owned(),
         profile: snapshot.profile(client.profile).name.clone(),
-        tried: steps.iter().map(|(rung, step)| tried(snapshot, *rung, step)).collect(),
+        tried: steps.iter().map(|(rung, step)| tried(snapshot, &question.qname, *rung, step)).collect(),
         ..Explanation::default()
     });
     match verdict {
@@ -115,7 +115,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told, None)
         }
         QueryVerdict::Block(block) => {
-            let provenance = fill_block(snapshot, client, &mut told, &block);
+            let provenance = fill_block(snapshot, client, &question.qname, &mut told, &block);
             Asked::Done(told, provenance)
         }
         QueryVerdict::Rewrite(rewrite, _) => {
@@ -123,11 +123,11 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told, None)
         }
         QueryVerdict::Redirect(redirect, _) => {
-            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
+            let provenance = fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
             Asked::Done(told, provenance)
         }
         QueryVerdict::Allow(permit) => {
-            fill_allow(snapshot, &mut told, &steps);
+            fill_allow(snapshot, &question.qname, &mut told, &steps);
             Asked::Forward(told, permit)
         }
     }
@@ -145,11 +145,11 @@ pub fn judge_answer(
     told.answer_checked = true;
     match policy::on_answer(snapshot, client, permit, question, answer) {
         AnswerVerdict::Block(block) => {
-            let provenance = fill_block(snapshot, client, &mut told, &block);
+            let provenance = fill_block(snapshot, client, &question.qname, &mut told, &block);
             (told, provenance)
         }
         AnswerVerdict::Redirect(redirect, _) => {
-            let provenance = fill_redirect(snapshot, client, &mut told, &redirect);
+            let provenance = fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
             (told, provenance)
         }
         AnswerVerdict::TooLong => {
@@ -170,7 +170,7 @@ pub fn judge_answer(
     }
 }
 
-fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
+fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
     let (outcome, cause) = match step {
         Step::Nothing => ("nothing", None),
         Step::Spared(cause) => ("spared: protected name", Some(cause)),
@@ -178,20 +178,19 @@ fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
         Step::Block(cause) => ("block", Some(cause)),
         Step::Answered => ("answered", None),
     };
-    let (list, name) = match cause {
-        Some(Cause::Rule { list, owner, .. }) => (Some(snapshot.list(*list).name.clone()), Some(owner.to_string())),
-        Some(Cause::Address { list, .. }) => (Some(snapshot.list(*list).name.clone()), None),
-        Some(Cause::UnsafeSearch { owner, .. }) => (None, Some(owner.to_string())),
-        Some(Cause::Rebinding) | None => (None, None),
+    let list = match cause {
+        Some(Cause::Rule { list, .. } | Cause::Address { list, .. }) => Some(snapshot.list(*list).name.clone()),
+        Some(Cause::UnsafeSearch { .. } | Cause::Rebinding) | None => None,
     };
+    let name = cause.and_then(|cause| cause.owner(qname)).map(|owner| owner.to_string());
     Tried { rung: rung.as_str(), outcome, list, name }
 }
 
 /// Only our own lists allow, and their entries have positions, not lines of a file: no line is told.
-fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)]) {
+fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
     let allow = steps.iter().find_map(|(rung, step)| match step {
-        Step::Allow(Cause::Rule { list, owner, .. }) => Some((*rung, *list, owner.clone())),
+        Step::Allow(cause @ Cause::Rule { list, .. }) => Some((*rung, *list, cause.owner(qname)?)),
         _ => None,
     });
     let spared = steps.iter().any(|(_, step)| matches!(step, Step::Spared(_)));
@@ -242,12 +241,13 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
 fn fill_redirect(
     snapshot: &Snapshot,
     client: Client,
+    qname: &Name,
     told: &mut Explanation,
     redirect: &Redirect,
 ) -> Option<Provenance> {
     let response = snapshot.profile(client.profile).block_response;
     let block = Block { response, answer: None, reason: redirect.reason.clone() };
-    let provenance = fill_block(snapshot, client, told, &block);
+    let provenance = fill_block(snapshot, client, qname, told, &block);
     told.verdict = "rewrite";
     told.target = Some(redirect.target.to_string());
     told.sentence_en.push_str(&format!(" The list sends it to {}.", redirect.target));
@@ -255,8 +255,15 @@ fn fill_redirect(
     provenance
 }
 
-fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) -> Option<Provenance> {
+fn fill_block(
+    snapshot: &Snapshot,
+    client: Client,
+    qname: &Name,
+    told: &mut Explanation,
+    block: &Block,
+) -> Option<Provenance> {
     let reason = &block.reason;
+    let owner = reason.owner(qname);
     told.verdict = match (&block.answer, block.response) {
         (Some(RuleAnswer::Drop), _) | (None, BlockResponse::Drop) => "drop",
         (Some(RuleAnswer::Records(_)), _) => "rewrite",
@@ -273,15 +280,17 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
     });
     let (mut provenance, mut from) = (None, None);
     match &reason.cause {
-        Cause::Rule { list, owner, line, .. } => {
+        Cause::Rule { list, line, .. } => {
             let at = snapshot.list(*list);
             told.list = Some(at.name.clone());
             told.file = at.configured.as_ref().map(|c| source(&c.settings.source));
-            told.rule = Some(owner.to_string());
+            told.rule = owner.as_ref().map(Name::to_string);
             if let Some(line) = *line {
                 told.line = Some(line);
                 provenance = Some(Provenance { list: *list, line });
-            } else if let Some((line, reach)) = rule_line(snapshot, *list, owner, told.asked_name()) {
+            } else if let Some(owner) = &owner
+                && let Some((line, reach)) = rule_line(snapshot, *list, owner, told.asked_name())
+            {
                 told.rule = Some(rule_text(owner, reach));
                 // A built-in or own list has positions, not lines of a file.
                 if at.configured.is_some() {
@@ -307,7 +316,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
             }
             from = Some(*list);
         }
-        Cause::UnsafeSearch { owner, .. } => told.rule = Some(owner.to_string()),
+        Cause::UnsafeSearch { .. } => told.rule = owner.map(|owner| owner.to_string()),
         Cause::Rebinding => {}
     }
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);

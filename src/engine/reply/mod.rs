@@ -4,6 +4,7 @@
 
 pub mod encoder;
 mod listed;
+mod short;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,12 +13,13 @@ use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
 use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
-use crate::engine::query::{CLASS_IN, Header, Origin, Query, Rcode, RecordType, Refusal};
+use crate::engine::query::{Header, Origin, Query, Rcode, RecordType, Refusal};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId, Rewrite, Shape};
+use crate::engine::verdict::{Block, BlockResponse, EdeCode, ProfileId, Reason, Rewrite, Shape, Target};
 
 use encoder::{EdeText, Response, TtlRule};
 pub use listed::{TargetFound, redirect};
+use short::Own;
 
 /// TTL of rung 1's answers, in seconds: they never change.
 const LOCAL_TTL_SECS: u32 = 3600;
@@ -93,7 +95,6 @@ pub fn block(
     if let Some(answer) = &block.answer {
         return listed::block(snapshot, query, origin, (block, answer), chain, &ede, out);
     }
-    let owner = soa_owner(qname, block);
     let (rcode, address) = match block.response {
         BlockResponse::Drop => return None,
         BlockResponse::Nxdomain => (Rcode::NXDOMAIN, None),
@@ -105,32 +106,37 @@ pub fn block(
         ),
         BlockResponse::Page => (Rcode::NOERROR, address_for(query.question.qtype, snapshot.page_v4, snapshot.page_v6)),
     };
-    let soa = soa_rdata(ttl);
-    let mut octets = [0; 16];
-    let address = address.map(|address| put_address(address, &mut octets));
-    let own = |section, owner, rtype, rdata| RecordRef { section, owner, rtype, class: CLASS_IN, ttl, rdata };
     let record = match address {
-        Some((rtype, len)) => Some(own(Section::Answer, qname.as_wire(), rtype, &octets[..len])),
+        Some(address) => Some(Own::Address { address, ttl }),
         // RFC 2308 §3: without an SOA a stub would ask again and again.
-        None if rcode != Rcode::REFUSED => Some(own(Section::Authority, owner.as_wire(), RecordType::SOA, &soa[..])),
+        None if rcode != Rcode::REFUSED => Some(Own::Soa { owner: soa_owner(qname, &block.reason), ttl }),
         None => None,
     };
+    if short::write(query, origin.transport, rcode, record, &ede[0], out) {
+        return Some(rcode);
+    }
     let response = Response { ede: &ede, nsid: snapshot.node_name.as_bytes(), ttl: AS_IT_IS, ..Response::code(rcode) };
+    let mut rdata = [0; _];
+    let record = record.map(|record| record.as_record(qname, &mut rdata));
     encoder::write_into(query, origin.transport, &response, record.into_iter(), out);
     Some(rcode)
 }
 
-/// Owner of a block's SOA: the rule's name when the question is at or below it, else the question's own name; never a
-/// top-level domain, whose other names a cache could then deny.
-fn soa_owner(qname: &Name, block: &Block) -> Name {
-    let rule = match &block.reason.cause {
-        Cause::Rule { owner, .. } | Cause::UnsafeSearch { owner, .. } => Some(owner),
-        Cause::Address { .. } | Cause::Rebinding => None,
+/// Owner of a block's SOA, a suffix of the question's name: the rule's name when the question is at or below it, else the
+/// question's own name; never a top-level domain, whose other names a cache could then deny.
+fn soa_owner<'q>(qname: &'q Name, reason: &Reason) -> &'q [u8] {
+    let labels = match (&reason.target, reason.cause.labels()) {
+        (None, Some(labels)) => usize::from(labels),
+        (Some(Target::Name(target)), Some(labels)) => {
+            let owner = target.suffix(usize::from(labels));
+            if qname.is_at_or_below(&owner) { owner.label_count() } else { 0 }
+        }
+        (Some(Target::Address(_)), _) | (_, None) => 0,
     };
-    match rule {
-        Some(owner) if owner.label_count() > 1 && qname.is_at_or_below(owner) => owner.clone(),
-        _ => qname.clone(),
-    }
+    let owner = qname.suffix_wire(labels);
+    // One label and the root's zero: a top-level domain.
+    let is_short = owner.len() == 1 || owner.len() == 2 + usize::from(owner[0]);
+    if is_short { qname.as_wire() } else { owner }
 }
 
 /// Writes an answer of rung 1 and says its code.
@@ -140,7 +146,7 @@ pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAn
     let mut made = AnswerBuilder::new(rcode);
     let ttl = LOCAL_TTL_SECS;
     match &local.records {
-        LocalRecords::None => push_soa(&mut made, &local.zone, ttl),
+        LocalRecords::None => push_soa(&mut made, local.zone.as_wire(), ttl),
         LocalRecords::A(v4) => push_address(&mut made, owner, (*v4).into(), ttl),
         LocalRecords::Aaaa(v6) => push_address(&mut made, owner, (*v6).into(), ttl),
         LocalRecords::Ptr(name) => {
@@ -212,7 +218,7 @@ pub fn rewrite(
     // ANY of a host with a CNAME is answered by the CNAME alone: one RRset is enough (RFC 8482 §4.1).
     if made.len() == before && (own_name || qtype != RecordType::ANY) {
         let soa = if own_name { &query.question.qname } else { &rule.target };
-        push_soa(&mut made, soa, SAFE_SEARCH_STATIC_TTL_SECS);
+        push_soa(&mut made, soa.as_wire(), SAFE_SEARCH_STATIC_TTL_SECS);
     }
     write_made(snapshot, query, origin, &made.finish(), ede)
 }
@@ -339,8 +345,8 @@ fn put_address(address: IpAddr, octets: &mut [u8; 16]) -> (RecordType, usize) {
     }
 }
 
-fn push_soa(made: &mut AnswerBuilder, owner: &Name, ttl: u32) {
-    made.push(Section::Authority, owner.as_wire(), RecordType::SOA, ttl, &soa_rdata(ttl));
+fn push_soa(made: &mut AnswerBuilder, owner: &[u8], ttl: u32) {
+    made.push(Section::Authority, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
 }
 
 /// An SOA of our own: server and mailbox are names that cannot exist, the times Unbound's, the minimum our TTL.

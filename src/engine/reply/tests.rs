@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::policy::{AnswerVerdict, QueryVerdict, on_answer, on_query};
 use crate::engine::query::{CLASS_CH, Edns, Question};
 use crate::engine::test_support::{Setup, answer as made_answer, client, edns_query, name, origin, query};
+use crate::engine::verdict::Cause;
 
 /// Records of a section as `OWNER TYPE TTL DATA`; an SOA's data is its minimum, a name's the name.
 fn section(answer: &Answer, section: Section) -> String {
@@ -91,29 +92,33 @@ fn without_edns_a_block_has_no_extended_error() {
 
 #[test]
 fn the_soa_of_a_block_is_the_rules_name_or_the_questions_own() {
-    let rule = |owner: &str| Cause::Rule {
-        list: crate::engine::verdict::ListId(0),
-        category: None,
-        owner: name(owner),
-        line: None,
-    };
-    let address = Cause::Address { list: crate::engine::verdict::ListId(0), category: None, line: None };
-    for (qname, cause, owner) in [
-        ("www.a.example", rule("a.example"), "a.example"),
-        ("a.example", rule("a.example"), "a.example"),
+    let list = crate::engine::verdict::ListId(0);
+    let rule = |labels| Cause::Rule { list, category: None, labels, line: None };
+    let address = Cause::Address { list, category: None, line: None };
+    for (qname, target, cause, owner) in [
+        ("www.a.example", None, rule(2), "a.example"),
+        ("a.example", None, rule(2), "a.example"),
+        // A rule that is about the whole name, whatever it is.
+        ("www.a.example", None, rule(u8::MAX), "www.a.example"),
         // A rule about the chain's target says nothing about the name that was asked.
-        ("www.a.example", rule("cdn.example"), "www.a.example"),
-        ("www.xa.example", rule("a.example"), "www.xa.example"),
+        ("www.a.example", Some("www.cdn.example"), rule(2), "www.a.example"),
+        ("www.xa.example", Some("www.a.example"), rule(2), "www.xa.example"),
+        // Unless it holds that one too.
+        ("www.a.example", Some("x.y.a.example"), rule(2), "a.example"),
         // Never a top-level domain, nor the root.
-        ("www.a.example", rule("example"), "www.a.example"),
-        ("example", rule("example"), "example"),
-        ("www.a.example", address, "www.a.example"),
-        ("www.a.example", Cause::Rebinding, "www.a.example"),
+        ("www.a.example", None, rule(1), "www.a.example"),
+        ("www.a.example", None, rule(0), "www.a.example"),
+        ("www.a.example", Some("b.example"), rule(1), "www.a.example"),
+        ("example", None, rule(1), "example"),
+        (".", None, rule(u8::MAX), "."),
+        ("www.a.example", None, address, "www.a.example"),
+        ("www.a.example", None, Cause::Rebinding, "www.a.example"),
     ] {
-        let reason =
-            crate::engine::verdict::Reason { rung: crate::engine::verdict::Rung::Category, cause, target: None };
-        let block = Block { response: BlockResponse::Nxdomain, answer: None, reason };
-        assert_eq!(soa_owner(&name(qname), &block), name(owner), "{qname} {block:?}");
+        let target = target.map(|target| Target::Name(Box::new(name(target))));
+        let reason = Reason { rung: crate::engine::verdict::Rung::Category, cause, target };
+        let qname = Name::zone_from_text(qname).unwrap();
+        let owner = Name::zone_from_text(owner).unwrap();
+        assert_eq!(soa_owner(&qname, &reason), owner.as_wire(), "{qname} {reason:?}");
     }
 }
 
