@@ -139,16 +139,23 @@ fn soa_owner<'q>(qname: &'q Name, reason: &Reason) -> &'q [u8] {
     if is_short { qname.as_wire() } else { owner }
 }
 
-/// Writes an answer of rung 1 and says its code.
-pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAnswer) -> (Vec<u8>, Rcode) {
+/// Writes an answer of rung 1 and says its code. `made` is room to put it together in.
+pub fn local(
+    snapshot: &Snapshot,
+    query: &Query,
+    origin: Origin,
+    local: &LocalAnswer,
+    made: &mut AnswerBuilder,
+    out: &mut Vec<u8>,
+) -> Rcode {
     let rcode = if local.rcode_nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
     let owner = query.question.qname.as_wire();
-    let mut made = AnswerBuilder::new(rcode);
+    made.clear(rcode);
     let ttl = LOCAL_TTL_SECS;
     match &local.records {
-        LocalRecords::None => push_soa(&mut made, local.zone.as_wire(), ttl),
-        LocalRecords::A(v4) => push_address(&mut made, owner, (*v4).into(), ttl),
-        LocalRecords::Aaaa(v6) => push_address(&mut made, owner, (*v6).into(), ttl),
+        LocalRecords::None => push_soa(made, local.zone.as_wire(), ttl),
+        LocalRecords::A(v4) => push_address(made, owner, (*v4).into(), ttl),
+        LocalRecords::Aaaa(v6) => push_address(made, owner, (*v6).into(), ttl),
         LocalRecords::Ptr(name) => {
             made.push(Section::Answer, owner, RecordType::PTR, ttl, name.as_wire());
         }
@@ -159,7 +166,8 @@ pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAn
             made.push(Section::Answer, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
         }
     }
-    (write_made(snapshot, query, origin, &made.finish(), &[]), rcode)
+    write_made_into(snapshot, query, origin, made.answer(), &[], out);
+    rcode
 }
 
 /// What is known of a SafeSearch target when its answer is written.
@@ -174,18 +182,21 @@ pub enum TargetAnswer<'a> {
 }
 
 /// Writes a SafeSearch rewrite: the engine's CNAME and the target's records, or the addresses under the question's name.
+/// `made` is room to put it together in.
 pub fn rewrite(
     snapshot: &Snapshot,
     query: &Query,
     origin: Origin,
     rewrite: &Rewrite,
-    target: TargetAnswer<'_>,
-) -> Vec<u8> {
+    target: &TargetAnswer<'_>,
+    made: &mut AnswerBuilder,
+    out: &mut Vec<u8>,
+) {
     let rule = &rewrite.rule;
     let own_name = rewrite.shape == Shape::OwnName;
     let qtype = query.question.qtype;
     let owner = query.question.qname.as_wire();
-    let mut made = AnswerBuilder::new(Rcode::NOERROR);
+    made.clear(Rcode::NOERROR);
     let address_owner = if own_name { owner } else { rule.target.as_wire() };
     if !own_name {
         made.push(Section::Answer, owner, RecordType::CNAME, SAFE_SEARCH_TTL_SECS, rule.target.as_wire());
@@ -194,7 +205,7 @@ pub fn rewrite(
     let mut ede: &[EdeText<'_>] = &[];
     match target {
         TargetAnswer::Resolved { answer, ttl, stale, cleared: _ } => {
-            if stale {
+            if *stale {
                 ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: STALE_TEXT, detail: "" }];
             }
             for record in answer.section(Section::Answer) {
@@ -210,7 +221,7 @@ pub fn rewrite(
             let v4 = rule.ipv4.iter().map(|&a| IpAddr::from(a));
             let v6 = rule.ipv6.iter().map(|&a| IpAddr::from(a));
             for address in v4.chain(v6).filter(|a| is_of_type(a, qtype)) {
-                push_address(&mut made, address_owner, address, SAFE_SEARCH_STATIC_TTL_SECS);
+                push_address(made, address_owner, address, SAFE_SEARCH_STATIC_TTL_SECS);
             }
         }
         TargetAnswer::NoData => {}
@@ -218,9 +229,9 @@ pub fn rewrite(
     // ANY of a host with a CNAME is answered by the CNAME alone: one RRset is enough (RFC 8482 §4.1).
     if made.len() == before && (own_name || qtype != RecordType::ANY) {
         let soa = if own_name { &query.question.qname } else { &rule.target };
-        push_soa(&mut made, soa.as_wire(), SAFE_SEARCH_STATIC_TTL_SECS);
+        push_soa(made, soa.as_wire(), SAFE_SEARCH_STATIC_TTL_SECS);
     }
-    write_made(snapshot, query, origin, &made.finish(), ede)
+    write_made_into(snapshot, query, origin, made.answer(), ede, out);
 }
 
 /// Whether an address answers a question of this type; ANY is answered with A.

@@ -51,6 +51,12 @@ fn block_reply(snapshot: &Snapshot, profile: ProfileId, query: &Query, block: &B
     Some((out, rcode))
 }
 
+fn rewritten(snapshot: &Snapshot, query: &Query, wanted: &Rewrite, told: &TargetAnswer<'_>) -> Vec<u8> {
+    let (mut made, mut out) = (AnswerBuilder::new(Rcode::SERVFAIL), vec![7; 3]);
+    rewrite(snapshot, query, origin(), wanted, told, &mut made, &mut out);
+    out
+}
+
 #[test]
 fn a_block_looks_as_its_profile_says() {
     use BlockResponse::{Nodata, NullIp, Nxdomain, Page, Refused};
@@ -144,7 +150,8 @@ fn local_names_have_their_records_or_an_soa() {
     ] {
         let query = query(qname, qtype);
         let answer = snapshot.local_data.answer(&query.question).unwrap();
-        let (reply, rcode) = local(&snapshot, &query, origin(), &answer);
+        let (mut made, mut reply) = (AnswerBuilder::new(Rcode::SERVFAIL), vec![7; 3]);
+        let rcode = local(&snapshot, &query, origin(), &answer, &mut made, &mut reply);
         let (text, read) = read(&query, &reply);
         assert_eq!(text, expected, "{qname}");
         assert_eq!(read.rcode, rcode);
@@ -192,7 +199,7 @@ fn extended_errors_of_upstream_pass_and_stale_is_said_behind_them() {
         [(Rcode::NOERROR, false, &[22][..]), (Rcode::NOERROR, true, &[22, 3]), (Rcode::NXDOMAIN, true, &[22, 19])]
     {
         let mut said = made_answer("a.example", rcode, "A 192.0.2.1");
-        said.ede = Box::new([crate::engine::answer::Ede { code: 22, text: "theirs".into() }]);
+        said.ede = vec![crate::engine::answer::Ede { code: 22, text: "theirs".into() }];
         let ttl = if stale { STALE_TTL } else { fresh().ttl };
         let (_, told) = delivered(&query, &said, Telling { stale, ttl, ..fresh() });
         assert_eq!(told.ede.iter().map(|e| e.code).collect::<Vec<_>>(), codes, "{rcode:?} {stale}");
@@ -285,7 +292,7 @@ fn a_rewrite_is_a_cname_and_at_an_apex_plain_addresses() {
             },
             None => TargetAnswer::NoData,
         };
-        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &wanted, told));
+        let (text, _) = read(&query, &rewritten(&snapshot, &query, &wanted, &told));
         assert_eq!(text, expected, "{qname} {qtype:?}");
     }
 }
@@ -309,7 +316,7 @@ fn the_tables_own_addresses_stand_in_for_a_lost_target() {
     ] {
         let query = edns_query(qname, qtype);
         let wanted = rewrite_of(&snapshot, &query.question);
-        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &wanted, TargetAnswer::Static));
+        let (text, _) = read(&query, &rewritten(&snapshot, &query, &wanted, &TargetAnswer::Static));
         assert_eq!(text, expected, "{qname} {qtype:?}");
     }
 }
