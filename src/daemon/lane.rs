@@ -242,8 +242,7 @@ impl Batch<'_> {
         if !is_told {
             return Fast::Silence;
         }
-        // Few a second, over all threads: this may allocate.
-        *out = reply::stranger(message, header, origin);
+        reply::stranger(message, header, origin, out);
         Fast::Answer
     }
 

@@ -462,7 +462,9 @@ impl Resolver {
             return Begun::Silence;
         }
         recorder.record(None, Outcome::Stranger, Some(Rcode::REFUSED), None, None);
-        Begun::Answer(reply::stranger(message, header, origin))
+        let mut bytes = Vec::with_capacity(512);
+        reply::stranger(message, header, origin, &mut bytes);
+        Begun::Answer(bytes)
     }
 
     /// `CH TXT version.bind` and its like from this machine; any other class is refused.

@@ -329,7 +329,10 @@ impl AnswerJudge<'_> {
                 continue;
             }
             let Some(zones) = self.snapshot.masks.zones else { continue };
-            let mask = mask.intersection(&zones).difference(&silent.on(self.snapshot, rung).unwrap_or_default());
+            let mut mask = mask.intersection(&zones);
+            if let Some(silent) = silent.on(self.snapshot, rung) {
+                mask = mask.difference(&silent);
+            }
             let addresses = answer.addresses(Section::Answer);
             let Some((list, line, address, action)) = special::for_addresses(self.snapshot, addresses, &mask) else {
                 continue;

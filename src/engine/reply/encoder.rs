@@ -184,19 +184,24 @@ fn opt_head(edns: &Edns, rcode: Rcode) -> [u8; OPT_OCTETS] {
 
 /// Writes the answer to a message that was no query of ours to answer.
 pub fn write_refusal(refusal: &Refusal, transport: Transport, ede: &[EdeText<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ANSWER_OCTETS_USUAL);
+    write_refusal_into(refusal, transport, ede, &mut out);
+    out
+}
+
+/// As [`write_refusal`], into a buffer of the caller's; what it held is forgotten.
+pub fn write_refusal_into(refusal: &Refusal, transport: Transport, ede: &[EdeText<'_>], out: &mut Vec<u8>) {
     // RFC 1035 gives RD and CD a meaning in queries only: another opcode gets its opcode and the code back.
     let is_query = refusal.header.opcode() == 0;
     let kept = if is_query { refusal.header.flags & (RD | CD) | RA } else { 0 };
     let limit = size_limit(transport, refusal.edns.as_ref());
-    let mut octets = Vec::with_capacity(ANSWER_OCTETS_USUAL);
-    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit, &mut octets);
+    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit, out);
     if let Some((question, spelling)) = &refusal.question {
         out.question(question, spelling.as_wire());
     }
     let response = Response { ede, ..Response::code(refusal.rcode) };
     out.reserve_opt(refusal.edns.as_ref(), &response, transport);
     out.finish(refusal.rcode);
-    octets
 }
 
 const QR: u16 = 0x8000;

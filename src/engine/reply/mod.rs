@@ -295,13 +295,13 @@ pub fn refusal(refusal: &Refusal, origin: Origin) -> Vec<u8> {
 }
 
 /// REFUSED with EDE 18 for someone we do not serve. The question is echoed when it can be read.
-pub fn stranger(message: &[u8], header: Header, origin: Origin) -> Vec<u8> {
+pub fn stranger(message: &[u8], header: Header, origin: Origin, out: &mut Vec<u8>) {
     let told = match crate::engine::query::read(message, header) {
         Ok(query) => refuse(&query, header, Rcode::REFUSED),
         Err(bad) => Refusal { rcode: Rcode::REFUSED, ..*bad },
     };
     let ede = [EdeText::new(EdeCode::PROHIBITED, "this resolver does not serve your network")];
-    encoder::write_refusal(&told, origin.transport, &ede)
+    encoder::write_refusal_into(&told, origin.transport, &ede, out);
 }
 
 /// Turns a query that was read into the refusal of it.

@@ -406,7 +406,8 @@ fn a_stranger_is_refused_whatever_it_sends() {
         ("another opcode", [&header(0x2800, 1, 0)[..], question].concat(), false, false),
     ] {
         let header = Header::peek(&message).unwrap();
-        let reply = stranger(&message, header, origin());
+        let mut reply = vec![7; 3];
+        stranger(&message, header, origin(), &mut reply);
         assert_eq!(reply[..2], message[..2], "{what}");
         assert_eq!(reply[3] & 0xf, 5, "{what}");
         assert_eq!((reply[5] == 1, reply[11] == 1), (has_question, has_opt), "{what}");
