@@ -1,4 +1,4 @@
-//! The fast lane: blocks, rewrites and cache hits, answered on the thread that received them, into its own buffer.
+//! The fast lane: blocks, rewrites, local names and cache hits, answered on the thread that received them, into its own buffer.
 //!
 //! It takes no lock that others hold, waits for nothing, and allocates nothing for what it answers. What it does not
 //! understand, or cannot answer from the index and the cache alone, it leaves to [`Resolver::begin`], and then it has counted
@@ -9,17 +9,19 @@ use std::time::Instant;
 
 use crate::daemon::cache::Table;
 use crate::daemon::resolver::{Pending, Resolver};
+use crate::daemon::rewrite::{self, Target};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::tally::{self, Counted, Tally};
 use crate::daemon::telemetry::{Outcome, QueryEvent, log};
-use crate::engine::cache::{Entry, Freshness, KeyRef, Note, Told};
+use crate::engine::answer::AnswerBuilder;
+use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
 use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, STALE_TTL};
-use crate::engine::verdict::Block;
+use crate::engine::verdict::{Block, EngineId, Rewrite};
 
 /// What one thread keeps from batch to batch.
 pub struct Lane {
@@ -27,10 +29,18 @@ pub struct Lane {
     generation: Arc<Generation>,
     table: Arc<Table>,
     entry: Entry,
+    room: Room,
     tally: tally::Shared,
 }
 
+/// Memory to take answers apart and put them together in, used again and again.
+struct Room {
+    target: AnswerBuilder,
+    made: AnswerBuilder,
+}
+
 /// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fast {
     /// The answer is in the buffer.
     Answer,
@@ -38,8 +48,8 @@ pub enum Fast {
     Silence,
     /// It is for the slow lane.
     Slow,
-    /// It needs upstream, and nothing else.
-    Miss(Box<Pending>),
+    /// It needs upstream, and nothing else: [`Batch::take_miss`] has it.
+    Miss,
 }
 
 /// What the ladder says of a question.
@@ -54,22 +64,25 @@ pub struct Batch<'l> {
     generation: &'l Arc<Generation>,
     table: &'l Table,
     entry: &'l mut Entry,
+    room: &'l mut Room,
     tally: std::sync::MutexGuard<'l, Tally>,
     now: Instant,
     now_ms: u64,
     answered: usize,
+    miss: Option<Box<Pending>>,
 }
 
 impl Lane {
     pub fn new(resolver: Arc<Resolver>) -> Lane {
         let generation = resolver.cell.load_full();
         let (table, tally) = (resolver.cache.table(), resolver.metrics.tally(Arc::clone(&generation)));
-        Lane { resolver, generation, table, entry: Entry::default(), tally }
+        let room = Room { target: AnswerBuilder::new(Rcode::NOERROR), made: AnswerBuilder::new(Rcode::NOERROR) };
+        Lane { resolver, generation, table, entry: Entry::default(), room, tally }
     }
 
     /// Takes up the generation in force.
     pub fn begin(&mut self, now: Instant) -> Batch<'_> {
-        let Lane { resolver, generation, table, entry, tally } = self;
+        let Lane { resolver, generation, table, entry, room, tally } = self;
         let mut tally = tally::lock(tally);
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
@@ -78,7 +91,7 @@ impl Lane {
             tally.turn_to(generation, &resolver.metrics);
         }
         let now_ms = table.ms(now);
-        Batch { resolver, generation, table, entry, tally, now, now_ms, answered: 0 }
+        Batch { resolver, generation, table, entry, room, tally, now, now_ms, answered: 0, miss: None }
     }
 }
 
@@ -137,7 +150,7 @@ impl Batch<'_> {
             if !self.entry.tell(cleared, &query, &told, out) {
                 return Fast::Slow;
             }
-            return self.done(origin, &query.question, outcome, self.entry.head.rcode);
+            return self.done(origin, &query.question, outcome, self.entry.head.rcode, None);
         }
         match self.judge(client, &query, origin, out) {
             Judged::Done(fast) => fast,
@@ -150,9 +163,15 @@ impl Batch<'_> {
                 }
                 self.resolver.metrics.cache_misses.inc();
                 let metrics = &self.resolver.metrics;
-                Fast::Miss(Pending::plain(self.generation, client, query, origin, permit, group, metrics))
+                self.miss = Some(Pending::plain(self.generation, client, query, origin, permit, group, metrics));
+                Fast::Miss
             }
         }
+    }
+
+    /// The query that the last [`Fast::Miss`] was about.
+    pub fn take_miss(&mut self) -> Option<Box<Pending>> {
+        self.miss.take()
     }
 
     /// What was found in the entry at hand, if it was in this generation.
@@ -166,9 +185,62 @@ impl Batch<'_> {
     fn judge(&mut self, client: Client, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Judged {
         match policy::on_query(&self.generation.snapshot, client, &query.question, &mut ()) {
             QueryVerdict::Block(block) => Judged::Done(self.block(client, query, origin, &block, out)),
-            QueryVerdict::Local(_) | QueryVerdict::Rewrite(..) | QueryVerdict::Redirect(..) => Judged::Done(Fast::Slow),
+            QueryVerdict::Rewrite(rewrite, permit) => {
+                Judged::Done(self.rewrite(client, &permit, query, origin, &rewrite, out))
+            }
+            QueryVerdict::Local(local) => {
+                let rcode = reply::local(&self.generation.snapshot, query, origin, &local, &mut self.room.made, out);
+                Judged::Done(self.done(origin, &query.question, Outcome::Local, rcode, None))
+            }
+            QueryVerdict::Redirect(..) => Judged::Done(Fast::Slow),
             QueryVerdict::Allow(permit) => Judged::Allow(permit),
         }
+    }
+
+    /// SafeSearch, when nothing is asked of the target or the cache has it.
+    fn rewrite(
+        &mut self,
+        client: Client,
+        permit: &Permit,
+        query: &Query,
+        origin: Origin,
+        rewrite: &Rewrite,
+        out: &mut Vec<u8>,
+    ) -> Fast {
+        let snapshot = &self.generation.snapshot;
+        let rule = &rewrite.rule;
+        let found = match rewrite::wanted_type(rewrite.shape, query.question.qtype) {
+            None => None,
+            Some(qtype) => {
+                let Some(group) = snapshot.routes.group_for(&rule.target) else { return Fast::Slow };
+                let group = snapshot.routes.key(group);
+                let about = About { qtype, dnssec_ok: false, checking_disabled: false, group };
+                let key = KeyRef { name: rule.target.as_wire(), about };
+                let found = self.table.look_up(key, self.now_ms, snapshot.cache.serve_stale, self.entry);
+                let Some((_, freshness)) = found else { return Fast::Slow };
+                let (ttl, stale) = match freshness {
+                    Freshness::Fresh | Freshness::Prefetch => {
+                        (TtlRule::Age { secs: self.entry.head.age_secs(self.now_ms), max: u32::MAX }, false)
+                    }
+                    Freshness::StaleHeld => (STALE_TTL, true),
+                    Freshness::Stale => return Fast::Slow,
+                };
+                // A target that cannot be resolved is there by contract: the slow lane says what stands in.
+                if self.entry.head.rcode != Rcode::NOERROR || self.entry.decode_into(&mut self.room.target).is_none() {
+                    return Fast::Slow;
+                }
+                Some(Ok(Target { answer: self.room.target.answer(), ttl, stale }))
+            }
+        };
+        let is_cached = found.is_some();
+        let Ok(target) = rewrite::target_answer(snapshot, client, permit, query, rewrite, found) else {
+            return Fast::Slow;
+        };
+        reply::rewrite(snapshot, query, origin, rewrite, &target, &mut self.room.made, out);
+        if is_cached {
+            self.tally.found_target();
+        }
+        self.done(origin, &query.question, Outcome::Rewritten, Rcode::NOERROR, Some(rule.engine))
     }
 
     fn block(&mut self, client: Client, query: &Query, origin: Origin, block: &Block, out: &mut Vec<u8>) -> Fast {
@@ -182,6 +254,7 @@ impl Batch<'_> {
             outcome: Outcome::Blocked,
             rcode,
             block: Some((block.reason.rung, category, client.profile)),
+            engine: None,
         });
         let by = crate::daemon::resolver::blocked_by(snapshot, client, &block.reason);
         self.tell_others(QueryEvent {
@@ -197,20 +270,28 @@ impl Batch<'_> {
         let is_told = self.generation.snapshot.strangers == Strangers::Refuse && self.resolver.strangers.allows();
         let rcode = is_told.then_some(Rcode::REFUSED);
         let is_v6 = origin.source.is_ipv6();
-        self.tally.count(&Counted { is_v6, qtype: None, outcome: Outcome::Stranger, rcode, block: None });
+        let outcome = Outcome::Stranger;
+        self.tally.count(&Counted { is_v6, qtype: None, outcome, rcode, block: None, engine: None });
         self.tell_others(self.event(&origin, None, Outcome::Stranger, rcode));
         if !is_told {
             return Fast::Silence;
         }
-        // Few a second, over all threads: this may allocate.
-        *out = reply::stranger(message, header, origin);
+        reply::stranger(message, header, origin, out);
         Fast::Answer
     }
 
-    fn done(&mut self, origin: Origin, question: &Question, outcome: Outcome, rcode: Rcode) -> Fast {
+    fn done(
+        &mut self,
+        origin: Origin,
+        question: &Question,
+        outcome: Outcome,
+        rcode: Rcode,
+        engine: Option<EngineId>,
+    ) -> Fast {
         let (is_v6, rcode) = (origin.source.is_ipv6(), Some(rcode));
-        self.tally.count(&Counted { is_v6, qtype: Some(question.qtype), outcome, rcode, block: None });
-        self.tell_others(self.event(&origin, Some(question), outcome, rcode));
+        self.tally.count(&Counted { is_v6, qtype: Some(question.qtype), outcome, rcode, block: None, engine });
+        let engine = engine.map(|engine| self.generation.snapshot.safe_search.engine_name(engine));
+        self.tell_others(QueryEvent { engine, ..self.event(&origin, Some(question), outcome, rcode) });
         self.answered += 1;
         Fast::Answer
     }

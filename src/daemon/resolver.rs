@@ -15,7 +15,7 @@ use crate::daemon::inflight::{self, Fetched, InFlight, Join};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
 use crate::daemon::stranger_limit::StrangerLimit;
 use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
-use crate::engine::answer::Answer;
+use crate::engine::answer::{Answer, AnswerBuilder};
 use crate::engine::cache::{Freshness, Key};
 use crate::engine::category::CANARY_NAME;
 use crate::engine::client::Client;
@@ -156,7 +156,8 @@ impl Resolver {
             Client { by_udp: origin.transport == Transport::Udp, ..snapshot.clients.identify(origin.source.ip()) };
         let need = match policy::on_query(snapshot, client, &query.question, &mut ()) {
             QueryVerdict::Local(local) => {
-                let (bytes, rcode) = reply::local(snapshot, &query, origin, &local);
+                let (mut made, mut bytes) = (AnswerBuilder::new(Rcode::NOERROR), Vec::with_capacity(512));
+                let rcode = reply::local(snapshot, &query, origin, &local, &mut made, &mut bytes);
                 recorder.record(Some(&query.question), Outcome::Local, Some(rcode), None, None);
                 return Begun::Answer(bytes);
             }
@@ -479,7 +480,9 @@ impl Resolver {
             return Begun::Silence;
         }
         recorder.record(None, Outcome::Stranger, Some(Rcode::REFUSED), None, None);
-        Begun::Answer(reply::stranger(message, header, origin))
+        let mut bytes = Vec::with_capacity(512);
+        reply::stranger(message, header, origin, &mut bytes);
+        Begun::Answer(bytes)
     }
 
     /// `CH TXT version.bind` and its like from this machine; any other class is refused.
@@ -633,7 +636,7 @@ pub(super) fn blocked_by<'a>(snapshot: &'a Snapshot, client: Client, reason: &Re
 
 /// What is remembered when no server said anything: SERVFAIL, for a second or more (RFC 9520).
 fn failure(code: EdeCode) -> Answer {
-    let mut builder = crate::engine::answer::AnswerBuilder::new(Rcode::SERVFAIL);
+    let mut builder = AnswerBuilder::new(Rcode::SERVFAIL);
     builder.push_ede(code.0, "no upstream server answered");
     builder.finish()
 }

@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use crate::daemon::resolver::{Begun, Found, Resolver};
+use crate::daemon::resolver::{Begun, Resolver};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::{Outcome, Recorder};
-use crate::engine::answer::{Section, address};
+use crate::engine::answer::{Answer, AnswerBuilder, Section, address};
 use crate::engine::client::Client;
 use crate::engine::limits::SAFE_SEARCH_TARGET_TIMER;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose};
 use crate::engine::query::{CLASS_IN, Origin, Query, Question, Rcode, RecordType};
+use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, TargetAnswer};
 use crate::engine::safe_search::Rule;
+use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Rewrite, Shape};
 
 impl Resolver {
@@ -46,52 +48,77 @@ impl Resolver {
                     }))
                 }
             };
-        let target = match (&found, wanted) {
-            (Some(Ok(found)), Some(qtype)) if is_usable(found, qtype) => {
-                match policy::on_answer(snapshot, client, permit, &query.question, &found.answer) {
-                    AnswerVerdict::Deliver(cleared) => {
-                        let (ttl, stale) = found.ttl_rule(u32::MAX);
-                        TargetAnswer::Resolved { answer: &found.answer, ttl, stale, cleared }
-                    }
-                    // No list may take the safe search away, not even by a name that its target leads to; and a target
-                    // that leads back to a host it stands for is not followed a second time.
-                    AnswerVerdict::Block(_)
-                    | AnswerVerdict::Redirect(..)
-                    | AnswerVerdict::TooLong
-                    | AnswerVerdict::Rewrite(_)
-                        if has_static(rule, wanted) =>
-                    {
-                        TargetAnswer::Static
-                    }
-                    AnswerVerdict::Block(_)
-                    | AnswerVerdict::Redirect(..)
-                    | AnswerVerdict::TooLong
-                    | AnswerVerdict::Rewrite(_) => TargetAnswer::NoData,
-                }
+        let found = found.as_ref().map(|found| match found {
+            Ok(found) => {
+                let (ttl, stale) = found.ttl_rule(u32::MAX);
+                Ok(Target { answer: &found.answer, ttl, stale })
             }
-            _ if has_static(rule, wanted) => TargetAnswer::Static,
-            // Nothing was asked for, upstream says there is none, or the engine has addresses of the other family only.
-            (None, _) | (Some(Ok(_)), _) => TargetAnswer::NoData,
-            (Some(Err(_)), Some(qtype)) if !is_address(qtype) || !rule.ipv4.is_empty() || !rule.ipv6.is_empty() => {
-                TargetAnswer::NoData
+            Err(why) => Err(*why),
+        });
+        let engine = snapshot.safe_search.engine_name(rewrite.rule.engine);
+        let mut bytes = Vec::with_capacity(512);
+        match target_answer(snapshot, client, permit, query, rewrite, found) {
+            Ok(target) => {
+                let mut made = AnswerBuilder::new(Rcode::NOERROR);
+                reply::rewrite(snapshot, query, origin, rewrite, &target, &mut made, &mut bytes);
+                recorder.record(Some(&query.question), Outcome::Rewritten, Some(Rcode::NOERROR), None, Some(engine));
             }
-            (Some(Err(why)), _) => {
-                let engine = snapshot.safe_search.engine_name(rule.engine);
-                let bytes = reply::failure(snapshot, query, origin, *why);
-                let rcode = Some(Rcode::SERVFAIL);
-                recorder.record(Some(&query.question), Outcome::Failed, rcode, None, Some(engine));
-                return Begun::Answer(bytes);
+            Err(why) => {
+                bytes = reply::failure(snapshot, query, origin, why);
+                recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, Some(engine));
             }
-        };
-        let bytes = reply::rewrite(snapshot, query, origin, rewrite, target);
-        let engine = snapshot.safe_search.engine_name(rule.engine);
-        recorder.record(Some(&query.question), Outcome::Rewritten, Some(Rcode::NOERROR), None, Some(engine));
+        }
         Begun::Answer(bytes)
     }
 }
 
+/// What a target was found to have: NOERROR, from the cache or from upstream.
+pub(super) struct Target<'a> {
+    pub answer: &'a Answer,
+    pub ttl: TtlRule,
+    pub stale: bool,
+}
+
+/// What is said for a rewritten question; `found` is `None` when nothing was asked of the target.
+///
+/// # Errors
+/// Nothing safe can be said.
+pub(super) fn target_answer<'a>(
+    snapshot: &Snapshot,
+    client: Client,
+    permit: &Permit,
+    query: &Query,
+    rewrite: &Rewrite,
+    found: Option<Result<Target<'a>, NotFound>>,
+) -> Result<TargetAnswer<'a>, NotFound> {
+    let rule = &*rewrite.rule;
+    let wanted = wanted_type(rewrite.shape, query.question.qtype);
+    match (found, wanted) {
+        (Some(Ok(Target { answer, ttl, stale })), Some(qtype)) if is_usable(answer, qtype) => {
+            match policy::on_answer(snapshot, client, permit, &query.question, answer) {
+                AnswerVerdict::Deliver(cleared) => Ok(TargetAnswer::Resolved { answer, ttl, stale, cleared }),
+                // No list may take the safe search away, not even by a name that its target leads to; and a target that
+                // leads back to a host it stands for is not followed a second time.
+                AnswerVerdict::Block(_)
+                | AnswerVerdict::Redirect(..)
+                | AnswerVerdict::TooLong
+                | AnswerVerdict::Rewrite(_) => {
+                    Ok(if has_static(rule, wanted) { TargetAnswer::Static } else { TargetAnswer::NoData })
+                }
+            }
+        }
+        _ if has_static(rule, wanted) => Ok(TargetAnswer::Static),
+        // Nothing was asked for, upstream says there is none, or the engine has addresses of the other family only.
+        (None, _) | (Some(Ok(_)), _) => Ok(TargetAnswer::NoData),
+        (Some(Err(_)), Some(qtype)) if !is_address(qtype) || !rule.ipv4.is_empty() || !rule.ipv6.is_empty() => {
+            Ok(TargetAnswer::NoData)
+        }
+        (Some(Err(why)), _) => Err(why),
+    }
+}
+
 /// What is asked of the target: nothing for ANY under a CNAME, nor for SVCB types under an own name, which get NODATA.
-fn wanted_type(shape: Shape, qtype: RecordType) -> Option<RecordType> {
+pub(super) fn wanted_type(shape: Shape, qtype: RecordType) -> Option<RecordType> {
     match (qtype, shape) {
         (RecordType::A | RecordType::AAAA, _) | (_, Shape::Cname) if qtype != RecordType::ANY => Some(qtype),
         (RecordType::ANY, Shape::OwnName) => Some(RecordType::A),
@@ -104,9 +131,9 @@ fn is_address(qtype: RecordType) -> bool {
 }
 
 /// For address types, an address of that family.
-fn is_usable(found: &Found, qtype: RecordType) -> bool {
+fn is_usable(answer: &Answer, qtype: RecordType) -> bool {
     let has_address =
-        || found.answer.section(Section::Answer).any(|r| r.rtype == qtype && address(r.rtype, r.rdata).is_some());
+        || answer.section(Section::Answer).any(|r| r.rtype == qtype && address(r.rtype, r.rdata).is_some());
     !is_address(qtype) || has_address()
 }
 

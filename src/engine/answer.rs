@@ -28,10 +28,10 @@ pub struct Answer {
     /// TC: the records are not all there.
     pub truncated: bool,
     /// Extended errors of upstream, passed on faithfully.
-    pub ede: Box<[Ede]>,
-    records: Box<[Record]>,
+    pub ede: Vec<Ede>,
+    records: Vec<Record>,
     /// Owners and RDATA, uncompressed, end to end.
-    octets: Box<[u8]>,
+    octets: Vec<u8>,
 }
 
 /// An extended error. RFC 8914.
@@ -86,36 +86,8 @@ pub enum AnswerError {
 impl Answer {
     /// Reads a whole message. The question must be ours: name without regard to case, type and class (RFC 5452 §9.1).
     pub fn from_wire(message: &[u8], question: &Question) -> Result<Answer, AnswerError> {
-        let mut reader = Reader { message, at: 0 };
-        let header: [u8; 12] = reader.take()?;
-        let word = |i: usize| u16::from_be_bytes([header[i], header[i + 1]]);
-        let flags = word(2);
-        if flags & 0x8000 == 0 {
-            return Err(AnswerError::NotAResponse);
-        }
-        if word(4) != 1 || flags & 0x7800 != 0 {
-            return Err(AnswerError::OtherQuestion);
-        }
-        let (qname, end) = Name::read(message, reader.at)?;
-        reader.at = end;
-        let qtype = RecordType(reader.u16()?);
-        let qclass = reader.u16()?;
-        if qname != question.qname || qtype != question.qtype || qclass != question.qclass {
-            return Err(AnswerError::OtherQuestion);
-        }
-        let counts = [word(6), word(8), word(10)].map(usize::from);
-        let total: usize = counts.iter().sum();
-        if total > RECORDS_MAX {
-            return Err(AnswerError::TooManyRecords(total));
-        }
-        let mut builder = AnswerBuilder::new(Rcode(flags & 0xf));
-        builder.answer.authentic_data = flags & 0x0020 != 0;
-        builder.answer.truncated = flags & 0x0200 != 0;
-        for (section, count) in [Section::Answer, Section::Authority, Section::Additional].into_iter().zip(counts) {
-            for _ in 0..count {
-                reader.record(section, &mut builder)?;
-            }
-        }
+        let mut builder = AnswerBuilder::new(Rcode::NOERROR);
+        builder.read(message, question)?;
         Ok(builder.finish())
     }
 
@@ -253,39 +225,80 @@ impl Iterator for SvcbHints<'_> {
     }
 }
 
-/// Puts an answer together; also for answers that we make ourselves.
+/// Puts an answer together; also for answers that we make ourselves. Cleared, it is used again with the memory it has.
 #[derive(Debug)]
 pub struct AnswerBuilder {
     answer: Answer,
-    records: Vec<Record>,
-    octets: Vec<u8>,
-    ede: Vec<Ede>,
 }
 
 impl AnswerBuilder {
     pub fn new(rcode: Rcode) -> AnswerBuilder {
-        AnswerBuilder {
-            answer: Answer {
-                rcode,
-                authentic_data: false,
-                truncated: false,
-                ede: Box::default(),
-                records: Box::default(),
-                octets: Box::default(),
-            },
-            records: Vec::with_capacity(4),
-            octets: Vec::with_capacity(160),
-            ede: Vec::new(),
+        let (ede, records, octets) = (Vec::new(), Vec::with_capacity(4), Vec::with_capacity(160));
+        AnswerBuilder { answer: Answer { rcode, authentic_data: false, truncated: false, ede, records, octets } }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self, rcode: Rcode) {
+        let Answer { ede, records, octets, .. } = &mut self.answer;
+        ede.clear();
+        records.clear();
+        octets.clear();
+        self.set_head(rcode, false, false);
+    }
+
+    /// Code, AD and TC of the whole.
+    pub fn set_head(&mut self, rcode: Rcode, authentic_data: bool, truncated: bool) {
+        (self.answer.rcode, self.answer.authentic_data, self.answer.truncated) = (rcode, authentic_data, truncated);
+    }
+
+    /// What was put in so far.
+    pub fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    /// As [`Answer::from_wire`]; what was there is forgotten.
+    pub fn read(&mut self, message: &[u8], question: &Question) -> Result<(), AnswerError> {
+        let mut reader = Reader { message, at: 0 };
+        let header: [u8; 12] = reader.take()?;
+        let word = |i: usize| u16::from_be_bytes([header[i], header[i + 1]]);
+        let flags = word(2);
+        if flags & 0x8000 == 0 {
+            return Err(AnswerError::NotAResponse);
         }
+        if word(4) != 1 || flags & 0x7800 != 0 {
+            return Err(AnswerError::OtherQuestion);
+        }
+        let (qname, end) = Name::read(message, reader.at)?;
+        reader.at = end;
+        let qtype = RecordType(reader.u16()?);
+        let qclass = reader.u16()?;
+        if qname != question.qname || qtype != question.qtype || qclass != question.qclass {
+            return Err(AnswerError::OtherQuestion);
+        }
+        let counts = [word(6), word(8), word(10)].map(usize::from);
+        let total: usize = counts.iter().sum();
+        if total > RECORDS_MAX {
+            return Err(AnswerError::TooManyRecords(total));
+        }
+        self.clear(Rcode(flags & 0xf));
+        self.answer.authentic_data = flags & 0x0020 != 0;
+        self.answer.truncated = flags & 0x0200 != 0;
+        for (section, count) in [Section::Answer, Section::Authority, Section::Additional].into_iter().zip(counts) {
+            for _ in 0..count {
+                reader.record(section, &mut self.answer)?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds a record of class IN; `owner` and any name in `rdata` are uncompressed.
     pub fn push(&mut self, section: Section, owner: &[u8], rtype: RecordType, ttl: u32, rdata: &[u8]) -> &mut Self {
-        let owner_at = self.octets.len() as u32;
-        self.octets.extend_from_slice(owner);
-        let rdata_at = self.octets.len() as u32;
-        self.octets.extend_from_slice(rdata);
-        self.records.push(Record {
+        let Answer { octets, records, .. } = &mut self.answer;
+        let owner_at = octets.len() as u32;
+        octets.extend_from_slice(owner);
+        let rdata_at = octets.len() as u32;
+        octets.extend_from_slice(rdata);
+        records.push(Record {
             section,
             rtype,
             class: CLASS_IN,
@@ -300,22 +313,19 @@ impl AnswerBuilder {
 
     /// Records so far.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.answer.records.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.answer.records.is_empty()
     }
 
     pub fn push_ede(&mut self, code: u16, text: &str) -> &mut Self {
-        self.ede.push(Ede { code, text: text.into() });
+        self.answer.ede.push(Ede { code, text: text.into() });
         self
     }
 
-    pub fn finish(mut self) -> Answer {
-        self.answer.records = self.records.into_boxed_slice();
-        self.answer.octets = self.octets.into_boxed_slice();
-        self.answer.ede = self.ede.into_boxed_slice();
+    pub fn finish(self) -> Answer {
         self.answer
     }
 }
@@ -336,7 +346,7 @@ impl Reader<'_> {
         self.take().map(u16::from_be_bytes)
     }
 
-    fn record(&mut self, section: Section, out: &mut AnswerBuilder) -> Result<(), AnswerError> {
+    fn record(&mut self, section: Section, out: &mut Answer) -> Result<(), AnswerError> {
         let mut owner = [0; NAME_OCTETS_MAX];
         let mut owner_len = 0;
         self.at = read_labels(self.message, self.at, &mut owner, &mut owner_len)?;
@@ -347,7 +357,7 @@ impl Reader<'_> {
         let end = self.at + len;
         let rdata = self.message.get(self.at..end).ok_or(AnswerError::Cut)?;
         if rtype == RecordType::OPT {
-            out.answer.rcode = Rcode(out.answer.rcode.0 | ((ttl >> 24) as u16) << 4);
+            out.rcode = Rcode(out.rcode.0 | ((ttl >> 24) as u16) << 4);
             read_ede(rdata, out);
         } else if class != CLASS_IN && section == Section::Additional {
             // TSIG and the like: nothing that an answer needs.
@@ -466,14 +476,15 @@ fn svcb_is_whole(rdata: &[u8]) -> bool {
     true
 }
 
-fn read_ede(mut options: &[u8], out: &mut AnswerBuilder) {
+fn read_ede(mut options: &[u8], out: &mut Answer) {
     while let Some((head, rest)) = options.split_first_chunk::<4>() {
         let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
         let Some(value) = rest.get(..len) else { return };
         options = &rest[len..];
         if u16::from_be_bytes([head[0], head[1]]) == 15 && value.len() >= 2 && out.ede.len() < 4 {
             let text = String::from_utf8_lossy(&value[2..]);
-            out.push_ede(u16::from_be_bytes([value[0], value[1]]), text.trim_end_matches('\0'));
+            out.ede
+                .push(Ede { code: u16::from_be_bytes([value[0], value[1]]), text: text.trim_end_matches('\0').into() });
         }
     }
 }

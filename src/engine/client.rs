@@ -1,11 +1,13 @@
 //! Who asks: source prefix → client → profile. The longest prefix wins.
 
+mod spans;
+
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use ipnet::IpNet;
 
 use crate::engine::verdict::ProfileId;
+use spans::Spans;
 
 /// The client of one query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,7 @@ pub struct Client {
 /// Prefixes of configured clients.
 #[derive(Debug, Default)]
 pub struct ClientTable {
-    v4: PrefixMap<Ipv4Net, Configured>,
-    v6: PrefixMap<Ipv6Net, Configured>,
+    nets: Spans<Configured>,
 }
 
 /// What a prefix says of its client.
@@ -35,19 +36,13 @@ pub struct Configured {
 }
 
 impl ClientTable {
-    pub fn insert(&mut self, net: IpNet, client: Configured) {
-        match net {
-            IpNet::V4(net) => self.v4.insert(net.trunc(), client),
-            IpNet::V6(net) => self.v6.insert(net.trunc(), client),
-        };
+    pub fn new(nets: impl IntoIterator<Item = (IpNet, Configured)>) -> ClientTable {
+        ClientTable { nets: Spans::new(nets) }
     }
 
     /// The client at `source`, by UDP; an unconfigured one has the default profile, which is the first.
     pub fn identify(&self, source: IpAddr) -> Client {
-        let found = match unmap(source) {
-            IpAddr::V4(v4) => self.v4.get_lpm(&Ipv4Net::from(v4)).map(|(_, c)| *c),
-            IpAddr::V6(v6) => self.v6.get_lpm(&Ipv6Net::from(v6)).map(|(_, c)| *c),
-        };
+        let found = self.nets.at(unmap(source));
         Client {
             profile: found.map_or(ProfileId(0), |c| c.profile),
             configured: found.map(|c| c.client),
@@ -60,27 +55,16 @@ impl ClientTable {
 /// Networks that may ask.
 #[derive(Debug, Default)]
 pub struct Access {
-    v4: PrefixMap<Ipv4Net, ()>,
-    v6: PrefixMap<Ipv6Net, ()>,
+    nets: Spans<()>,
 }
 
 impl Access {
     pub fn new(nets: impl IntoIterator<Item = IpNet>) -> Access {
-        let mut access = Access::default();
-        for net in nets {
-            match net {
-                IpNet::V4(net) => access.v4.insert(net.trunc(), ()),
-                IpNet::V6(net) => access.v6.insert(net.trunc(), ()),
-            };
-        }
-        access
+        Access { nets: Spans::new(nets.into_iter().map(|net| (net, ()))) }
     }
 
     pub fn allows(&self, source: IpAddr) -> bool {
-        match unmap(source) {
-            IpAddr::V4(v4) => self.v4.get_lpm(&Ipv4Net::from(v4)).is_some(),
-            IpAddr::V6(v6) => self.v6.get_lpm(&Ipv6Net::from(v6)).is_some(),
-        }
+        self.nets.at(unmap(source)).is_some()
     }
 }
 
@@ -110,10 +94,8 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_wins_in_both_families() {
-        let mut table = ClientTable::default();
-        for (net, profile) in [("10.0.0.0/8", 1), ("10.20.0.0/16", 2), ("2001:db8::/32", 1), ("2001:db8:20::/48", 2)] {
-            table.insert(net.parse().unwrap(), client(profile));
-        }
+        let nets = [("10.0.0.0/8", 1), ("10.20.0.0/16", 2), ("2001:db8::/32", 1), ("2001:db8:20::/48", 2)];
+        let table = ClientTable::new(nets.map(|(net, profile)| (net.parse().unwrap(), client(profile))));
         for (source, profile) in [
             ("10.1.2.3", 1),
             ("10.20.2.3", 2),

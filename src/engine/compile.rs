@@ -349,10 +349,10 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
     let own = Placed { layer: Arc::new(plan.builder.build()?), lists: own };
     let index = Index::new(layers.into_iter().chain([own]).collect());
 
-    let mut clients = ClientTable::default();
+    let mut nets = Vec::new();
     for (i, client) in policy.clients.iter().enumerate() {
         let entry = KnownNet { profile: ProfileId(client.profile as u16), client: i as u32 };
-        client.networks.iter().for_each(|&net| clients.insert(net, entry));
+        nets.extend(client.networks.iter().map(|&net| (net, entry)));
     }
     let zones: Vec<Name> = upstreams.iter().flat_map(|u| u.zones.iter().cloned()).collect();
     let snapshot = Snapshot {
@@ -363,7 +363,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         clients_known: Arc::new(
             policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
         ),
-        clients: Arc::new(clients),
+        clients: Arc::new(ClientTable::new(nets)),
         access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
         index: Arc::new(index),

@@ -109,7 +109,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
         name: question.qname.to_string(),
         qtype: type_text.to_owned(),
         profile: snapshot.profile(client.profile).name.clone(),
-        tried: steps.iter().map(|(rung, step)| tried(snapshot, *rung, step)).collect(),
+        tried: steps.iter().map(|(rung, step)| tried(snapshot, &question.qname, *rung, step)).collect(),
         ..Explanation::default()
     });
     match verdict {
@@ -123,7 +123,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told)
         }
         QueryVerdict::Block(block) => {
-            fill_block(snapshot, client, &mut told, &block);
+            fill_block(snapshot, client, &question.qname, &mut told, &block);
             Asked::Done(told)
         }
         QueryVerdict::Rewrite(rewrite, _) => {
@@ -132,11 +132,11 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             Asked::Done(told)
         }
         QueryVerdict::Redirect(redirect, _) => {
-            fill_redirect(snapshot, client, &mut told, &redirect);
+            fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
             Asked::Done(told)
         }
         QueryVerdict::Allow(permit) => {
-            fill_allow(snapshot, &mut told, &steps);
+            fill_allow(snapshot, &question.qname, &mut told, &steps);
             Asked::Forward(told, permit)
         }
     }
@@ -153,8 +153,10 @@ pub fn judge_answer(
 ) -> Box<Explanation> {
     told.answer_checked = true;
     match policy::on_answer(snapshot, client, permit, question, answer) {
-        AnswerVerdict::Block(block) => fill_block(snapshot, client, &mut told, &block),
-        AnswerVerdict::Redirect(redirect, _) => fill_redirect(snapshot, client, &mut told, &redirect),
+        AnswerVerdict::Block(block) => fill_block(snapshot, client, &question.qname, &mut told, &block),
+        AnswerVerdict::Redirect(redirect, _) => {
+            fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
+        }
         AnswerVerdict::TooLong => {
             told.forget_rule();
             told.verdict = "block";
@@ -171,7 +173,7 @@ pub fn judge_answer(
     told
 }
 
-fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
+fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
     let (outcome, cause) = match step {
         Step::Nothing => ("nothing", None),
         Step::Spared(cause) => ("spared: protected name", Some(cause)),
@@ -180,20 +182,19 @@ fn tried(snapshot: &Snapshot, rung: Rung, step: &Step) -> Tried {
         Step::Block(cause) => ("block", Some(cause)),
         Step::Answered => ("answered", None),
     };
-    let (list, name) = match cause {
-        Some(Cause::Rule { list, owner, .. }) => (Some(snapshot.list(*list).name.clone()), Some(owner.to_string())),
-        Some(Cause::Address { list, .. }) => (Some(snapshot.list(*list).name.clone()), None),
-        Some(Cause::UnsafeSearch { owner, .. }) => (None, Some(owner.to_string())),
-        Some(Cause::Rebinding) | None => (None, None),
+    let list = match cause {
+        Some(Cause::Rule { list, .. } | Cause::Address { list, .. }) => Some(snapshot.list(*list).name.clone()),
+        Some(Cause::UnsafeSearch { .. } | Cause::Rebinding) | None => None,
     };
+    let name = cause.and_then(|cause| cause.owner(qname)).map(|owner| owner.to_string());
     Tried { rung: rung.as_str(), outcome, list, name }
 }
 
 /// Only our own lists allow; what a list says of a name that it does not block after all is told too.
-fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)]) {
+fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
     let allow = steps.iter().find_map(|(rung, step)| match step {
-        Step::Allow(Cause::Rule { list, owner, .. }) => Some((*rung, *list, owner.clone())),
+        Step::Allow(cause @ Cause::Rule { list, .. }) => Some((*rung, *list, cause.owner(qname)?)),
         _ => None,
     });
     match allow {
@@ -215,14 +216,14 @@ fn fill_allow(snapshot: &Snapshot, told: &mut Explanation, steps: &[(Rung, Step)
             let name = told.name.clone();
             (told.sentence_en, told.sentence_vi) = match heard.map(|(_, step)| step) {
                 Some(Step::Spared(cause)) => {
-                    fill_cause(snapshot, told, cause, None, Effect::List);
+                    fill_cause(snapshot, told, cause, (cause.owner(qname).as_ref(), None), Effect::List);
                     (
                         format!("{name} is allowed: a list names it, but it is a protected name."),
                         format!("{name} được phép: có danh sách chứa tên này nhưng đây là tên được bảo vệ."),
                     )
                 }
                 Some(Step::Excepted(cause)) => {
-                    fill_cause(snapshot, told, cause, None, Effect::Except);
+                    fill_cause(snapshot, told, cause, (cause.owner(qname).as_ref(), None), Effect::Except);
                     let list = told.list.as_deref().unwrap_or_default();
                     (
                         format!("{name} is allowed: the list `{list}` has an exception for it."),
@@ -258,18 +259,19 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
 }
 
 /// A list's CNAME, told as the block it stands for, with where it leads.
-fn fill_redirect(snapshot: &Snapshot, client: Client, told: &mut Explanation, redirect: &Redirect) {
+fn fill_redirect(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Explanation, redirect: &Redirect) {
     let response = snapshot.profile(client.profile).block_response;
     let block = Block { response, answer: None, reason: redirect.reason.clone() };
-    fill_block(snapshot, client, told, &block);
+    fill_block(snapshot, client, qname, told, &block);
     told.verdict = "rewrite";
     told.target = Some(redirect.target.to_string());
     told.sentence_en.push_str(&format!(" The list sends it to {}.", redirect.target));
     told.sentence_vi.push_str(&format!(" Danh sách chuyển tên này tới {}.", redirect.target));
 }
 
-fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block: &Block) {
+fn fill_block(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Explanation, block: &Block) {
     let reason = &block.reason;
+    let owner = reason.owner(qname);
     told.forget_rule();
     told.verdict = match (&block.answer, block.response) {
         (Some(RuleAnswer::Drop), _) | (None, BlockResponse::Drop) => "drop",
@@ -285,7 +287,7 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
         Target::Name(name) => name.to_string(),
         Target::Address(address) => address.to_string(),
     });
-    fill_cause(snapshot, told, &reason.cause, reason.target.as_ref(), Effect::List);
+    fill_cause(snapshot, told, &reason.cause, (owner.as_ref(), reason.target.as_ref()), Effect::List);
     let from = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => Some(*list),
         Cause::UnsafeSearch { .. } | Cause::Rebinding => None,
@@ -293,16 +295,27 @@ fn fill_block(snapshot: &Snapshot, client: Client, told: &mut Explanation, block
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
 }
 
-/// List, file, line and rule. The rule is told in our own grammar; whoever has the file may put its text instead.
-fn fill_cause(snapshot: &Snapshot, told: &mut Explanation, cause: &Cause, target: Option<&Target>, effect: Effect) {
+/// List, file, line and rule. The rule is told in our own grammar; whoever has the file may put its text instead. `owner` is
+/// the rule's name, `target` what of the answer hit.
+fn fill_cause(
+    snapshot: &Snapshot,
+    told: &mut Explanation,
+    cause: &Cause,
+    (owner, target): (Option<&Name>, Option<&Target>),
+    effect: Effect,
+) {
     let (list, line, rule) = match cause {
-        Cause::Rule { list, owner, line, .. } => {
+        Cause::Rule { list, line, .. } => {
+            let by_name = || {
+                let owner = owner?;
+                let (line, reach) = rule_line(snapshot, *list, owner, told.asked_name(), effect)?;
+                Some((Some(line), Some(rule_text(owner, reach))))
+            };
             let found = match line {
                 Some(line) => (Some(*line), snapshot.index.special.rule_of_line(*list, *line).and_then(special_text)),
-                None => rule_line(snapshot, *list, owner, told.asked_name(), effect)
-                    .map_or((None, None), |(line, reach)| (Some(line), Some(rule_text(owner, reach)))),
+                None => by_name().unwrap_or_default(),
             };
-            (*list, found.0, found.1.or_else(|| Some(owner.to_string())))
+            (*list, found.0, found.1.or_else(|| owner.map(Name::to_string)))
         }
         Cause::Address { list, line: Some(line), .. } => {
             (*list, Some(*line), snapshot.index.special.rule_of_line(*list, *line).and_then(special_text))
@@ -314,8 +327,8 @@ fn fill_cause(snapshot: &Snapshot, told: &mut Explanation, cause: &Cause, target
             };
             (*list, found.map(|(_, line)| line), found.map(|(net, _)| net_text(net)))
         }
-        Cause::UnsafeSearch { owner, .. } => {
-            told.rule = Some(owner.to_string());
+        Cause::UnsafeSearch { .. } => {
+            told.rule = owner.map(Name::to_string);
             return;
         }
         Cause::Rebinding => return,

@@ -79,6 +79,16 @@ impl Name {
         Ok((name, end))
     }
 
+    /// Takes a name from octets that [`plain_wire`] found.
+    pub(in crate::engine) fn from_plain(octets: &[u8]) -> Name {
+        let mut name = Name::ROOT;
+        let wire = &mut name.wire[..octets.len()];
+        wire.copy_from_slice(octets);
+        wire.make_ascii_lowercase();
+        name.len = octets.len() as u8;
+        name
+    }
+
     /// Takes a name from text as a person or a list writes it: any case, an optional final dot, U-labels (UTS #46).
     ///
     /// Host-name characters are letters, digits, `-` and `_`; an A-label that IDNA would not make is kept as it is,
@@ -156,7 +166,7 @@ impl Name {
 
     /// Labels without the root's: `www.example.com` has three.
     pub fn label_count(&self) -> usize {
-        Labels::of(self.as_wire()).count()
+        label_starts(self.as_wire()).count()
     }
 
     /// The name without its first label; the root's is the root.
@@ -176,6 +186,14 @@ impl Name {
         name
     }
 
+    /// As [`Name::suffix`], the octets alone.
+    pub fn suffix_wire(&self, labels: usize) -> &[u8] {
+        let wire = self.as_wire();
+        let starts = || label_starts(wire);
+        let from = starts().nth(starts().count().saturating_sub(labels)).unwrap_or(wire.len() - 1);
+        &wire[from..]
+    }
+
     /// Whether the name is `zone` itself or below it.
     pub fn is_at_or_below(&self, zone: &Name) -> bool {
         wire_is_at_or_below(self.as_wire(), zone.as_wire())
@@ -184,6 +202,32 @@ impl Name {
     /// Puts one label in front. For names that are built, such as a category's test name.
     pub fn child(&self, label: &str) -> Result<Name, NameError> {
         if self.is_root() { Name::from_text(label) } else { Name::from_text(&format!("{label}.{self}")) }
+    }
+}
+
+/// Where each label of a wire-form name begins, the first label first.
+fn label_starts(wire: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let at = next;
+        next += 1 + usize::from(wire[at]);
+        (wire[at] != 0).then_some(at)
+    })
+}
+
+/// The uncompressed name that `octets` begins with. `None`: it is longer than a name may be, or there is none.
+pub fn plain_wire(octets: &[u8]) -> Option<&[u8]> {
+    let mut end = 0;
+    loop {
+        let len = usize::from(*octets.get(end)?);
+        end += 1 + len;
+        // A length above is a pointer or of an unknown kind.
+        if len > LABEL_OCTETS_MAX || end > NAME_OCTETS_MAX {
+            return None;
+        }
+        if len == 0 {
+            return Some(&octets[..end]);
+        }
     }
 }
 

@@ -277,7 +277,7 @@ impl AnswerJudge<'_> {
                 judge(self.snapshot, self.profile, matter, self.above, silent, &mut ());
             match judgement {
                 Judgement::Block(rung, cause, given_answer) => {
-                    let reason = Reason { rung, cause, target: Some(Target::Name(name.clone())) };
+                    let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(name.clone()))) };
                     return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, given_answer));
                 }
                 Judgement::Allow(_) | Judgement::Nothing => {}
@@ -336,7 +336,10 @@ impl AnswerJudge<'_> {
                 continue;
             }
             let Some(zones) = self.snapshot.masks.zones else { continue };
-            let mask = mask.intersection(&zones).difference(&silent.on(self.snapshot, rung).unwrap_or_default());
+            let mut mask = mask.intersection(&zones);
+            if let Some(silent) = silent.on(self.snapshot, rung) {
+                mask = mask.difference(&silent);
+            }
             let addresses = answer.addresses(Section::Answer);
             let Some((list, line, address, action)) = special::for_addresses(self.snapshot, addresses, &mask) else {
                 continue;
@@ -394,7 +397,7 @@ fn given(
     let of_target = Matter { name: &target, is_question: false, ..matter };
     match judge(snapshot, profile, of_target, None, silent, &mut ()).judgement {
         Judgement::Block(rung, cause, answer) => {
-            let reason = Reason { rung, cause, target: Some(Target::Name(target)) };
+            let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(target))) };
             // One rule leads elsewhere, not one after the other.
             let answer = answer.filter(|answer| !matches!(answer, RuleAnswer::Alias(_) | RuleAnswer::Records(_)));
             Given::Block(Block { answer, ..block(snapshot, profile, reason) })
@@ -490,9 +493,9 @@ fn climb(
     }
     if judged(Rung::Category) {
         if let Some(category) = profile.unsafe_search
-            && let Some(owner) = snapshot.safe_search.unsafe_owner(name)
+            && let Some(labels) = snapshot.safe_search.unsafe_labels(name)
         {
-            let cause = Cause::UnsafeSearch { owner, category };
+            let cause = Cause::UnsafeSearch { labels, category };
             trace.step(Rung::Category, || Step::Block(cause.clone()));
             return Judgement::Block(Rung::Category, cause, None);
         }

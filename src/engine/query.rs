@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::engine::limits::{NAME_OCTETS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
-use crate::engine::name::{Name, read_labels};
+use crate::engine::name::{Name, plain_wire};
 
 /// DNS record types that the engine names; any other passes as its number (RFC 3597).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -106,6 +106,8 @@ pub struct Spelling {
 }
 
 impl Spelling {
+    const ROOT: Spelling = Spelling { len: 1, octets: [0; NAME_OCTETS_MAX] };
+
     pub fn as_wire(&self) -> &[u8] {
         &self.octets[..usize::from(self.len)]
     }
@@ -219,34 +221,33 @@ impl Rcode {
 /// The [`Refusal`] says which code the sender gets: NOTIMP for another opcode, FORMERR for anything that cannot be read
 /// or does not hold exactly one question (RFC 9619), BADVERS for EDNS above 0 (RFC 6891 §6.1.3).
 pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
-    let mut refusal = Refusal { header, rcode: Rcode::FORMERR, question: None, edns: None };
-    let whole = read_sections(&mut Reader { message, at: Header::LEN }, &mut refusal);
-    if header.opcode() != 0 {
-        refusal.rcode = Rcode::NOTIMP;
-        // What stands there is another opcode's; only its OPT is everybody's.
-        refusal.question = None;
-        return Err(Box::new(refusal));
-    }
-    let Some(()) = whole else { return Err(Box::new(refusal)) };
-    if refusal.edns.is_some_and(|e| e.version > 0) {
-        refusal.rcode = Rcode::BADVERS;
-        return Err(Box::new(refusal));
-    }
-    let Some((question, spelling)) = refusal.question.take() else { return Err(Box::new(refusal)) };
-    if let Some(rcode) = meta_type_refusal(question.qtype) {
-        refusal.rcode = rcode;
-        refusal.question = Some((question, spelling));
-        return Err(Box::new(refusal));
-    }
-    Ok(Query {
+    // Filled where it lies: it is large, and most messages are good.
+    let mut query = Query {
         id: header.id,
         recursion_desired: header.flags & Header::RD != 0,
         checking_disabled: header.flags & Header::CD != 0,
         authentic_data: header.flags & Header::AD != 0,
-        question,
-        spelling,
-        edns: refusal.edns,
-    })
+        question: Question { qname: Name::ROOT, qtype: RecordType(0), qclass: 0 },
+        spelling: Spelling::ROOT,
+        edns: None,
+    };
+    let mut has_question = false;
+    let whole = read_sections(&mut Reader { message, at: Header::LEN }, &mut query, &mut has_question);
+    let rcode = if header.opcode() != 0 {
+        // What stands there is another opcode's; only its OPT is everybody's.
+        has_question = false;
+        Rcode::NOTIMP
+    } else if whole.is_none() {
+        Rcode::FORMERR
+    } else if query.edns.is_some_and(|e| e.version > 0) {
+        Rcode::BADVERS
+    } else if let Some(rcode) = meta_type_refusal(query.question.qtype) {
+        rcode
+    } else {
+        return Ok(query);
+    };
+    let question = has_question.then(|| (query.question.clone(), query.spelling));
+    Err(Box::new(Refusal { header, rcode, question, edns: query.edns }))
 }
 
 /// Types that are no data and cannot be asked of a forwarder.
@@ -262,15 +263,16 @@ fn meta_type_refusal(qtype: RecordType) -> Option<Rcode> {
 }
 
 /// Fills `out` with the question and the OPT; `None` at the first thing that cannot be, and for any number of questions
-/// but one. The OPT stays in `out` also then: RFC 6891 §7 wants one back wherever one was sent.
-fn read_sections(reader: &mut Reader<'_>, out: &mut Refusal) -> Option<()> {
+/// but one. The OPT stays in `out` also then: RFC 6891 §7 wants one back wherever one was sent. `has_question`: there was
+/// one question, and it was whole.
+fn read_sections(reader: &mut Reader<'_>, out: &mut Query, has_question: &mut bool) -> Option<()> {
     let counts: [u16; 4] =
         std::array::from_fn(|i| u16::from_be_bytes([reader.message[4 + 2 * i], reader.message[5 + 2 * i]]));
     // RFC 9619 §4: more than one question is FORMERR. None is too: we have nothing to say without one.
     let is_one = counts[0] == 1;
     for _ in 0..counts[0] {
-        let question = reader.question()?;
-        out.question = is_one.then_some(question);
+        reader.question(out)?;
+        *has_question = is_one;
     }
     for (section, &count) in counts[1..].iter().enumerate() {
         for _ in 0..count {
@@ -331,30 +333,34 @@ impl<'a> Reader<'a> {
     }
 
     /// The question. Its name is the first of the message, so a compression pointer in it can only be an attack.
-    fn question(&mut self) -> Option<(Question, Spelling)> {
-        let mut spelling = Spelling { len: 0, octets: [0; NAME_OCTETS_MAX] };
-        let start = self.at;
-        let end = read_labels(self.message, start, &mut spelling.octets, &mut spelling.len).ok()?;
-        if end - start != usize::from(spelling.len) {
-            return None;
-        }
-        let qname = Name::from_wire(spelling.as_wire()).ok()?;
-        self.at = end;
-        let qtype = RecordType(u16::from_be_bytes(self.take()?));
-        let qclass = u16::from_be_bytes(self.take()?);
-        Some((Question { qname, qtype, qclass }, spelling))
+    fn question(&mut self, out: &mut Query) -> Option<()> {
+        let wire = plain_wire(self.message.get(self.at..)?)?;
+        self.at += wire.len();
+        out.question.qtype = RecordType(u16::from_be_bytes(self.take()?));
+        out.question.qclass = u16::from_be_bytes(self.take()?);
+        out.question.qname = Name::from_plain(wire);
+        out.spelling.octets[..wire.len()].copy_from_slice(wire);
+        out.spelling.len = wire.len() as u8;
+        Some(())
     }
 
     fn record(&mut self) -> Option<RawRecord<'a>> {
-        let (owner, end) = Name::read(self.message, self.at).ok()?;
-        self.at = end;
+        // An OPT's owner is the root, and few queries have another record.
+        let root_owner = if self.message.get(self.at) == Some(&0) {
+            self.at += 1;
+            true
+        } else {
+            let (owner, end) = Name::read(self.message, self.at).ok()?;
+            self.at = end;
+            owner.is_root()
+        };
         let rtype = RecordType(u16::from_be_bytes(self.take()?));
         let class = u16::from_be_bytes(self.take()?);
         let ttl = u32::from_be_bytes(self.take()?);
         let len = usize::from(u16::from_be_bytes(self.take()?));
         let rdata = self.message.get(self.at..self.at + len)?;
         self.at += len;
-        Some(RawRecord { root_owner: owner.is_root(), rtype, class, ttl, rdata })
+        Some(RawRecord { root_owner, rtype, class, ttl, rdata })
     }
 }
 

@@ -87,21 +87,47 @@ pub struct Reason {
 /// What hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// A rule of a list. `owner` is the rule's own name, a suffix of what was asked. `line`: of a rule that is not found
-    /// by its name, or not by that alone.
-    Rule { list: ListId, category: Option<CategoryId>, owner: Name, line: Option<u32> },
+    /// A rule of a list. `labels`: so many of the judged name are the rule's own name, or all that it has. `line`: of a rule
+    /// that is not found by its name, or not by that alone.
+    Rule { list: ListId, category: Option<CategoryId>, labels: u8, line: Option<u32> },
     /// An address rule of a list; `line` likewise.
     Address { list: ListId, category: Option<CategoryId>, line: Option<u32> },
     /// An address of a private network in the answer for a public name.
     Rebinding,
     /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
-    UnsafeSearch { owner: Name, category: CategoryId },
+    UnsafeSearch { labels: u8, category: CategoryId },
+}
+
+impl Cause {
+    /// How many labels the rule's own name has, if it has one.
+    pub fn labels(&self) -> Option<u8> {
+        match self {
+            Cause::Rule { labels, .. } | Cause::UnsafeSearch { labels, .. } => Some(*labels),
+            Cause::Address { .. } | Cause::Rebinding => None,
+        }
+    }
+
+    /// The rule's own name, a suffix of the name that was judged.
+    pub fn owner(&self, judged: &Name) -> Option<Name> {
+        Some(judged.suffix(usize::from(self.labels()?)))
+    }
+}
+
+impl Reason {
+    /// The rule's own name, when `qname` was asked.
+    pub fn owner(&self, qname: &Name) -> Option<Name> {
+        match &self.target {
+            Some(Target::Name(target)) => self.cause.owner(target),
+            Some(Target::Address(_)) | None => self.cause.owner(qname),
+        }
+    }
 }
 
 /// A part of an answer that was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    Name(Name),
+    /// Few names are, and a reason is handed on often: it is no larger for those without.
+    Name(Box<Name>),
     Address(IpAddr),
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 #[path = "../../fuzz/checks.rs"]
 pub mod checks;
 
-fn replay(target: &str, check: impl Fn(&[u8])) {
+pub fn replay(target: &str, check: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut replayed = 0;
     for entry in fs::read_dir(&folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display())) {

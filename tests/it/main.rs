@@ -1,6 +1,7 @@
 //! Integration tests: one binary, so that they build once. Each file is about one side of the resolver.
 
 mod adguard_suites;
+mod allocations;
 mod built_in;
 mod codec;
 mod differences;
@@ -8,6 +9,7 @@ mod forwarding;
 mod fuzz_replay;
 mod harness;
 mod lab;
+mod lanes;
 mod list_gates;
 mod list_samples;
 mod list_suites;

@@ -29,7 +29,7 @@ const DATAGRAM_MAX: usize = 65_507;
 const SENTINEL: u16 = 0xbee5;
 
 /// Name and octets of every packet; empty where the suite is absent.
-fn packets() -> Vec<(String, Vec<u8>)> {
+pub fn packets() -> Vec<(String, Vec<u8>)> {
     let mut packets = Vec::new();
     for file in FILES {
         let Some(text) = shared::suite(&format!("packets/{file}.hexl")) else { return Vec::new() };
@@ -47,7 +47,7 @@ fn may_be_answered(packet: &[u8]) -> bool {
 }
 
 /// What the packet is, and what it nearly is: a query, and a query with one question.
-fn variants(packet: &[u8]) -> Vec<Vec<u8>> {
+pub fn variants(packet: &[u8]) -> Vec<Vec<u8>> {
     let mut variants = vec![packet.to_vec()];
     if packet.len() >= 12 {
         let mut query = packet.to_vec();

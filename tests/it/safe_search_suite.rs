@@ -121,7 +121,7 @@ fn the_table_agrees_with_the_gathered_facts() {
     }
     assert_eq!(ours.len(), expected.len(), "we rewrite something that the facts do not");
 
-    let is_unsafe = |host: &str| table.unsafe_owner(&Name::from_text(host).unwrap()).is_some();
+    let is_unsafe = |host: &str| table.unsafe_labels(&Name::from_text(host).unwrap()).is_some();
     for host in &blocked {
         assert!(is_unsafe(host), "{host}");
     }

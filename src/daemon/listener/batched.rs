@@ -149,9 +149,9 @@ impl Worker {
                 }
                 Fast::Silence => continue,
                 Fast::Slow => Slow::Datagram { message: octets.into(), origin, came: now },
-                Fast::Miss(pending) => match self.misses.start(pending, now) {
-                    Started::Here => continue,
-                    Started::Slow(pending) => Slow::Query(pending),
+                Fast::Miss => match work.take_miss().map(|pending| self.misses.start(pending, now)) {
+                    Some(Started::Slow(pending)) => Slow::Query(pending),
+                    Some(Started::Here) | None => continue,
                 },
             };
             leave(&self.queue, &self.resolver, slow);

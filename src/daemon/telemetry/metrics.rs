@@ -11,8 +11,8 @@ use crate::daemon::clock;
 use crate::daemon::learner::{Heard, Learner};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::tally::{self, RCODE_PLACES, Tally, rcode_index};
-use crate::daemon::telemetry::{Outcome, QTYPES, QueryEvent, family_label, qtype_index, qtype_label, transport_label};
-use crate::engine::query::{RecordType, Transport};
+use crate::daemon::telemetry::{Outcome, QTYPES, QueryEvent, family_label, qtype_index, transport_label};
+use crate::engine::query::Transport;
 use crate::engine::verdict::Rung;
 
 /// Seconds. The lower half is for blocks and hits, the upper for upstream.
@@ -193,9 +193,8 @@ impl Metrics {
         self.blocked.with_label_values(&[rung.as_str(), category, profile]).inc_by(count);
     }
 
-    /// A rewrite of the fast lane; everything else about it is in its tally.
-    pub fn rewritten(&self, engine: &str, qtype: RecordType) {
-        self.safe_search.with_label_values(&[engine, qtype_label(qtype)]).inc();
+    pub(super) fn add_rewritten(&self, engine: &str, qtype: &str, count: u64) {
+        self.safe_search.with_label_values(&[engine, qtype]).inc_by(count);
     }
 
     /// Lets the learner hear of a query, if there is one.

@@ -13,7 +13,7 @@ use crate::daemon::telemetry::Metrics;
 use crate::daemon::telemetry::{Outcome, QTYPES, qtype_index};
 use crate::engine::category::CategoryId;
 use crate::engine::query::{Rcode, RecordType};
-use crate::engine::verdict::{ProfileId, Rung};
+use crate::engine::verdict::{EngineId, ProfileId, Rung};
 
 /// A thread's tally, shared with whoever scrapes.
 pub type Shared = Arc<Mutex<Tally>>;
@@ -44,6 +44,8 @@ pub struct Tally {
     responses: [[u64; RCODE_PLACES]; Outcome::ALL.len()],
     /// By rung, category (the last place is none) and profile.
     blocked: Vec<u64>,
+    /// Rewrites, by search engine and type.
+    rewritten: Vec<[u64; QTYPES.len()]>,
     cache_hits: u64,
     ignored: u64,
     duration: LocalHistogram,
@@ -58,6 +60,8 @@ pub struct Counted {
     pub outcome: Outcome,
     pub rcode: Option<Rcode>,
     pub block: Option<(Rung, Option<CategoryId>, ProfileId)>,
+    /// The search engine of a rewrite.
+    pub engine: Option<EngineId>,
 }
 
 pub fn lock(tally: &Shared) -> MutexGuard<'_, Tally> {
@@ -66,14 +70,15 @@ pub fn lock(tally: &Shared) -> MutexGuard<'_, Tally> {
 
 impl Tally {
     pub(super) fn new(generation: Arc<Generation>, duration: LocalHistogram) -> Tally {
-        let blocked = vec![0; cells(&generation)];
+        let (blocked, rewritten) = (vec![0; cells(&generation)], vec![[0; _]; engines(&generation)]);
         let (queries, responses) = ([[0; _]; _], [[0; _]; _]);
-        Tally { generation, queries, responses, blocked, cache_hits: 0, ignored: 0, duration }
+        Tally { generation, queries, responses, blocked, rewritten, cache_hits: 0, ignored: 0, duration }
     }
 
     pub fn count(&mut self, counted: &Counted) {
-        let Counted { is_v6, qtype, outcome, rcode, block } = *counted;
-        self.queries[usize::from(is_v6)][qtype.map_or(QTYPES.len() - 1, qtype_index)] += 1;
+        let Counted { is_v6, qtype, outcome, rcode, block, engine } = *counted;
+        let qtype = qtype.map_or(QTYPES.len() - 1, qtype_index);
+        self.queries[usize::from(is_v6)][qtype] += 1;
         self.responses[outcome as usize][rcode.map_or(RCODES.len(), rcode_index)] += 1;
         self.cache_hits += u64::from(matches!(outcome, Outcome::Hit | Outcome::Stale));
         if let Some((rung, category, profile)) = block {
@@ -82,6 +87,14 @@ impl Tally {
                 *cell += 1;
             }
         }
+        if let Some(types) = engine.and_then(|engine| self.rewritten.get_mut(usize::from(engine.0))) {
+            types[qtype] += 1;
+        }
+    }
+
+    /// A rewrite's target was in the cache.
+    pub fn found_target(&mut self) {
+        self.cache_hits += 1;
     }
 
     /// A message that is no query.
@@ -105,6 +118,7 @@ impl Tally {
     pub fn turn_to(&mut self, generation: &Arc<Generation>, metrics: &Metrics) {
         self.pour(metrics);
         self.blocked = vec![0; cells(generation)];
+        self.rewritten = vec![[0; _]; engines(generation)];
         self.generation = Arc::clone(generation);
     }
 
@@ -131,6 +145,11 @@ impl Tally {
         for ((rung, category, profile), count) in labels.zip(&mut self.blocked).filter(|(_, count)| **count > 0) {
             metrics.add_blocked(rung, category, profile, std::mem::take(count));
         }
+        for ((_, engine), types) in snapshot.safe_search.engines().zip(&mut self.rewritten) {
+            for (qtype, count) in QTYPES.into_iter().zip(types).filter(|(_, count)| **count > 0) {
+                metrics.add_rewritten(engine, qtype, std::mem::take(count));
+            }
+        }
         metrics.cache_hits.inc_by(std::mem::take(&mut self.cache_hits));
         metrics.packets_ignored.with_label_values(&["udp"]).inc_by(std::mem::take(&mut self.ignored));
         self.duration.flush();
@@ -139,6 +158,10 @@ impl Tally {
 
 fn cells(generation: &Generation) -> usize {
     RUNGS.len() * (generation.snapshot.categories.len() + 1) * generation.snapshot.profiles.len()
+}
+
+fn engines(generation: &Generation) -> usize {
+    generation.snapshot.safe_search.engines().count()
 }
 
 pub(super) fn rcode_index(rcode: Rcode) -> usize {

@@ -24,7 +24,7 @@ impl Answer {
         let mut made = AnswerBuilder::new(self.rcode);
         made.answer.authentic_data = self.authentic_data;
         made.answer.truncated = self.truncated;
-        made.ede = self.ede.to_vec();
+        made.answer.ede = self.ede.clone();
         Chain::of(&self, &mut made).follow(question);
         for record in self.records().filter(|r| r.section != Section::Answer) {
             made.push(record.section, record.owner, record.rtype, record.ttl, record.rdata);

@@ -248,19 +248,23 @@ impl Entry {
 
     /// The answer taken apart, as upstream gave it.
     pub fn decode(&self) -> Option<Answer> {
+        let mut answer = AnswerBuilder::new(self.head.rcode);
+        self.decode_into(&mut answer)?;
+        Some(answer.finish())
+    }
+
+    /// As [`Entry::decode`], into memory that is used again.
+    pub fn decode_into(&self, out: &mut AnswerBuilder) -> Option<()> {
         let (qname, end) = Name::read(self.message(), Header::LEN).ok()?;
         let qtype = RecordType(u16::from_be_bytes(*self.message().get(end..)?.first_chunk()?));
         let question = Question { qname, qtype, qclass: CLASS_IN };
-        let mut answer = Answer::from_wire(self.message(), &question).ok()?;
-        answer.rcode = self.head.rcode;
-        answer.authentic_data = self.head.flags & AD != 0;
-        answer.truncated = self.head.flags & TRUNCATED != 0;
-        let mut told = AnswerBuilder::new(self.head.rcode);
+        out.read(self.message(), &question).ok()?;
+        let is = |flag| self.head.flags & flag != 0;
+        out.set_head(self.head.rcode, is(AD), is(TRUNCATED));
         self.ede().for_each(|(code, text)| {
-            told.push_ede(code, text);
+            out.push_ede(code, text);
         });
-        answer.ede = told.finish().ede;
-        Some(answer)
+        Some(())
     }
 
     /// Writes the reply to a query whose answer this is, with every record: a copy with its own head, spelling and TTLs.

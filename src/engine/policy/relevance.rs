@@ -88,3 +88,114 @@ pub fn clear(snapshot: &Snapshot, profile: ProfileId, relevance: &Relevance) -> 
     // Protected names alone are no reason: a hole in lists that do not hold the name.
     says_nothing.then_some(Cleared { bare: false })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::policy::{AnswerVerdict, QueryVerdict, on_answer, on_query};
+    use crate::engine::query::{Rcode, RecordType};
+    use crate::engine::test_support::{Setup, answer, client, question};
+
+    /// A small generator: every run asks the same.
+    struct Random(u64);
+
+    impl Random {
+        fn one<T: Copy>(&mut self, of: &[T]) -> T {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            of[(self.0 >> 33) as usize % of.len()]
+        }
+    }
+
+    const NAMES: [&str; 14] = [
+        "a.example",
+        "www.a.example",
+        "b.example",
+        "x.b.example",
+        "bank.example",
+        "wide.example",
+        "pay.wide.example",
+        "www.search.example",
+        "search.example",
+        "safe.search.example",
+        "www.raw.example",
+        "use-application-dns.net",
+        "example.vn",
+        "so.gov.vn",
+    ];
+    const ADDRESSES: [&str; 5] = ["A 192.0.2.1", "A 10.0.0.1", "A 198.51.100.7", "AAAA fd00::1", "AAAA 2001:db8::1"];
+    const RULES: [&str; 10] = [
+        "||N^",
+        "N",
+        "@@||N^",
+        "||N^$important",
+        "||N^$dnstype=AAAA",
+        "||N^$dnsrewrite=NOERROR;A;192.0.2.99",
+        "198.51.100.0/24",
+        "192.0.2.1",
+        "*.N",
+        "/^x\\./",
+    ];
+
+    fn setup(random: &mut Random) -> Setup {
+        let mut setup = Setup::new();
+        for category in ["malware", "adult", "games"] {
+            let lines: Vec<String> =
+                (0..3).map(|_| random.one(&RULES).replace('N', random.one(&NAMES))).chain(["x.test".into()]).collect();
+            setup = setup.list(category, &lines.join("\n"));
+        }
+        for place in ["operator.allow", "operator.deny", "allow", "deny"] {
+            if random.one(&[true, false, false]) {
+                setup = setup.rules(&format!("{place} {}", random.one(&NAMES)));
+            }
+        }
+        setup.policy.rebind_protection = random.one(&[true, false]);
+        setup
+    }
+
+    fn made_up(random: &mut Random) -> String {
+        let mut records = Vec::new();
+        for _ in 0..random.one(&[0, 0, 1, 2]) {
+            records.push(format!("CNAME {}", random.one(&NAMES)));
+        }
+        records.push(random.one(&ADDRESSES).to_owned());
+        match random.one(&[0, 1, 2, 3, 4]) {
+            0 => records.push(format!("HTTPS {}", random.one(&NAMES))),
+            1 => records.push(format!("+{}", random.one(&ADDRESSES))),
+            2 => records.push(format!("+NS {}", random.one(&NAMES))),
+            _ => {}
+        }
+        records.join("; ")
+    }
+
+    #[test]
+    fn what_is_cleared_is_what_the_ladder_lets_by_whole() {
+        let mut random = Random(3);
+        let (mut cleared, mut judged) = (0, 0);
+        for _ in 0..300 {
+            let snapshot = setup(&mut random).compile();
+            for _ in 0..60 {
+                let (qname, records) = (random.one(&NAMES), made_up(&mut random));
+                let qtype = random.one(&[RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::MX]);
+                let (question, answer) = (question(qname, qtype), answer(qname, Rcode::NOERROR, &records));
+                let found = relevance(&snapshot, &question, &answer);
+                for profile in ["default", "school", "open"] {
+                    let client = client(&snapshot, profile);
+                    if clear(&snapshot, client.profile, &found).is_none() {
+                        judged += 1;
+                        continue;
+                    }
+                    cleared += 1;
+                    let what = || format!("{profile}: {qname} {qtype:?} {records}");
+                    let QueryVerdict::Allow(permit) = on_query(&snapshot, client, &question, &mut ()) else {
+                        panic!("{}", what())
+                    };
+                    let verdict = on_answer(&snapshot, client, &permit, &question, &answer);
+                    let AnswerVerdict::Deliver(delivered) = verdict else { panic!("{}: {verdict:?}", what()) };
+                    assert!(delivered.delivers(Section::Additional), "{}", what());
+                    assert_eq!(permit.review(), None, "{}", what());
+                }
+            }
+        }
+        assert!(cleared > 5_000 && judged > 5_000, "{cleared} cleared, {judged} judged");
+    }
+}

@@ -6,14 +6,15 @@ use crate::engine::query::{Rcode, RecordType};
 use crate::engine::test_support::{Setup, answer, client, entries, name, question};
 
 /// `block RUNG CATEGORY RULE`, and the target when it was not the question.
-fn block_text(snapshot: &Snapshot, block: &Block) -> String {
+fn block_text(snapshot: &Snapshot, qname: &str, block: &Block) -> String {
     let reason = &block.reason;
     let category = category(reason).map_or("-", |id| snapshot.categories.get(id).name.as_str());
+    let owner = reason.owner(&name(qname)).map(|owner| owner.to_string()).unwrap_or_default();
     let cause = match &reason.cause {
-        Cause::Rule { owner, .. } => owner.to_string(),
+        Cause::Rule { .. } => owner,
         Cause::Address { .. } => "address".into(),
         Cause::Rebinding => "rebinding".into(),
-        Cause::UnsafeSearch { owner, .. } => format!("unsafe {owner}"),
+        Cause::UnsafeSearch { .. } => format!("unsafe {owner}"),
     };
     let target = match &reason.target {
         None => String::new(),
@@ -34,7 +35,7 @@ fn asked(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordType) -> 
     assert!(steps.windows(2).all(|pair| pair[0].0 < pair[1].0), "{qname}: {steps:?}");
     match verdict {
         QueryVerdict::Local(_) => "local".into(),
-        QueryVerdict::Block(block) => block_text(snapshot, &block),
+        QueryVerdict::Block(block) => block_text(snapshot, qname, &block),
         QueryVerdict::Redirect(redirect, _) => format!("redirect {}", redirect.target),
         QueryVerdict::Rewrite(rewrite, permit) => format!("rewrite {}{}", rewrite.rule.target, permit_text(&permit)),
         QueryVerdict::Allow(permit) => format!("allow{}", permit_text(&permit)),
@@ -55,7 +56,7 @@ fn answered_type(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordT
         AnswerVerdict::Deliver(cleared) if !cleared.delivers(Section::Additional) => "deliver bare".into(),
         AnswerVerdict::Deliver(_) => "deliver".into(),
         AnswerVerdict::TooLong => "too long".into(),
-        AnswerVerdict::Block(block) => block_text(snapshot, &block),
+        AnswerVerdict::Block(block) => block_text(snapshot, qname, &block),
         AnswerVerdict::Rewrite(Rewrite { rule, shape }) => {
             format!("rewrite {} -> {} {shape:?}", rule.host, rule.target)
         }
@@ -455,8 +456,8 @@ fn a_reason_has_one_extended_error() {
     let snapshot = Setup::new().compile();
     let list = snapshot.masks.operator_deny;
     let adult = snapshot.categories.id("adult");
-    let rule = |category| Cause::Rule { list, category, owner: name("a.example"), line: None };
-    let unsafe_search = Cause::UnsafeSearch { owner: name("a.example"), category: adult.unwrap() };
+    let rule = |category| Cause::Rule { list, category, labels: 2, line: None };
+    let unsafe_search = Cause::UnsafeSearch { labels: 2, category: adult.unwrap() };
     for (rung, cause, default, school, text) in [
         (Rung::Order, rule(None), 16, 16, "blocked by a legal order"),
         (Rung::Operator, rule(None), 15, 15, "blocked by the network operator"),

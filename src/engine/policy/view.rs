@@ -11,12 +11,11 @@ use crate::engine::verdict::{Cause, ListId, Rung};
 /// What the index says about one name.
 pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
-    matter: Matter<'a>,
     hits: &'a Hits,
     /// `None`: no list has a special rule about the name, which is so for nearly all.
     specials: Option<Box<Specials>>,
-    /// Lists that take the name off themselves again.
-    excepted: ListSet,
+    /// Lists that take the name off themselves again, if any does.
+    excepted: Option<ListSet>,
     /// Lists that are not heard.
     silent: Option<Box<ListSet>>,
     protected: bool,
@@ -34,10 +33,9 @@ impl<'a> View<'a> {
     ) -> View<'a> {
         let mut view = View {
             snapshot,
-            matter,
             hits,
             specials: Specials::of(snapshot, matter, hits, silent.as_deref()),
-            excepted: ListSet::EMPTY,
+            excepted: None,
             silent,
             protected: false,
             protected_content: false,
@@ -46,7 +44,8 @@ impl<'a> View<'a> {
         for hit in hits.as_slice() {
             let listed = snapshot.index.names.set(hit.listed);
             if !hit.excepted.is_empty() {
-                view.excepted = view.excepted.union(snapshot.index.names.set(hit.excepted));
+                let excepted = snapshot.index.names.set(hit.excepted);
+                view.excepted = Some(view.excepted.map_or(*excepted, |before| before.union(excepted)));
             }
             view.protected |= listed.contains(snapshot.masks.protected);
             view.protected_content |= listed.contains(snapshot.masks.protected_content);
@@ -119,10 +118,10 @@ impl<'a> View<'a> {
                 &heard
             }
         };
-        let plain = self.hits.as_slice().iter().rev().find_map(|hit| {
-            let listed = self.plain(hit.listed, mask);
-            Some((hit.depth, listed.iter().next()?))
-        });
+        let plain = self.hits.as_slice().iter().rev();
+        let plain = plain.filter(|hit| self.snapshot.index.names.set(hit.listed).intersects(mask));
+        let mut plain = plain.filter_map(|hit| Some((hit.depth, self.plain(hit.listed, mask).iter().next()?)));
+        let plain = plain.next();
         // Of two rules as specific as each other the earlier list's is told.
         let special = self.said().iter().filter(|said| mask.contains(said.list)).filter_map(|said| {
             let Outcome::Listed(listed) = &said.outcome else { return None };
@@ -146,12 +145,14 @@ impl<'a> View<'a> {
 
     /// Lists of `mask` that hold the name by this set's plain rules alone.
     fn plain(&self, set: crate::engine::matcher::SetId, mask: &ListSet) -> ListSet {
-        let names = &self.snapshot.index.names;
-        let listed = names.set(set).intersection(mask).difference(&self.excepted);
-        match &self.specials {
-            None => listed,
-            Some(specials) => listed.difference(&specials.lists),
+        let mut listed = self.snapshot.index.names.set(set).intersection(mask);
+        if let Some(excepted) = &self.excepted {
+            listed = listed.difference(excepted);
         }
+        if let Some(specials) = &self.specials {
+            listed = listed.difference(&specials.lists);
+        }
+        listed
     }
 
     /// The mask less what is not heard, and with no policy zone but the first that speaks.
@@ -204,7 +205,7 @@ impl<'a> View<'a> {
 
     fn cause(&self, list: ListId, depth: u8, line: Option<u32>) -> Cause {
         let category = category_of(self.snapshot.list(list).role);
-        Cause::Rule { list, category, owner: self.matter.name.suffix(usize::from(depth)), line }
+        Cause::Rule { list, category, labels: depth, line }
     }
 }
 

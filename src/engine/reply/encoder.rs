@@ -43,6 +43,12 @@ impl EdeText<'_> {
     pub fn new(code: EdeCode, text: &str) -> EdeText<'_> {
         EdeText { code, text, detail: "" }
     }
+
+    /// What of both parts is told.
+    fn texts(&self) -> (&str, &str) {
+        let text = shorten(self.text, EDE_TEXT_OCTETS_MAX);
+        (text, shorten(self.detail, EDE_TEXT_OCTETS_MAX - text.len()))
+    }
 }
 
 /// What an answer says, apart from its records.
@@ -157,29 +163,45 @@ pub fn put_head(out: &mut [u8], query: &Query, rcode: Rcode, authentic_data: boo
 
 /// Appends an OPT with at most one option to a message that the cache kept, which has none, and counts it.
 pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, rcode: Rcode, ede: Option<&EdeText<'_>>) {
-    let response = Response { ede: ede.map_or(&[], std::slice::from_ref), ..Response::code(rcode) };
     let count = u16::from_be_bytes([out[10], out[11]]) + 1;
     out[10..12].copy_from_slice(&count.to_be_bytes());
-    let mut opt = SmallVec::new();
-    write_opt(&mut opt, usize::from(UDP_PAYLOAD_MAX), edns, &response, Transport::Udp);
-    out.extend_from_slice(&opt);
+    let mut head = opt_head(edns, rcode);
+    let Some(ede) = ede else { return out.extend_from_slice(&head) };
+    let (text, detail) = ede.texts();
+    let len = 2 + (text.len() + detail.len()) as u16;
+    head[OPT_OCTETS - 2..].copy_from_slice(&(4 + len).to_be_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice([EDE_OPTION.to_be_bytes(), len.to_be_bytes(), ede.code.0.to_be_bytes()].as_flattened());
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(detail.as_bytes());
+}
+
+/// An OPT without options: root, type, size, extended code, version and DO, length.
+fn opt_head(edns: &Edns, rcode: Rcode) -> [u8; OPT_OCTETS] {
+    let ([a, b], [c, d]) = (RecordType::OPT.0.to_be_bytes(), UDP_PAYLOAD_MAX.to_be_bytes());
+    [0, a, b, c, d, (rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0, 0, 0]
 }
 
 /// Writes the answer to a message that was no query of ours to answer.
 pub fn write_refusal(refusal: &Refusal, transport: Transport, ede: &[EdeText<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ANSWER_OCTETS_USUAL);
+    write_refusal_into(refusal, transport, ede, &mut out);
+    out
+}
+
+/// As [`write_refusal`], into a buffer of the caller's; what it held is forgotten.
+pub fn write_refusal_into(refusal: &Refusal, transport: Transport, ede: &[EdeText<'_>], out: &mut Vec<u8>) {
     // RFC 1035 gives RD and CD a meaning in queries only: another opcode gets its opcode and the code back.
     let is_query = refusal.header.opcode() == 0;
     let kept = if is_query { refusal.header.flags & (RD | CD) | RA } else { 0 };
     let limit = size_limit(transport, refusal.edns.as_ref());
-    let mut octets = Vec::with_capacity(ANSWER_OCTETS_USUAL);
-    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit, &mut octets);
+    let mut out = Encoder::new(refusal.header.id, kept | refusal.header.flags & OPCODE, limit, out);
     if let Some((question, spelling)) = &refusal.question {
         out.question(question, spelling.as_wire());
     }
     let response = Response { ede, ..Response::code(refusal.rcode) };
     out.reserve_opt(refusal.edns.as_ref(), &response, transport);
     out.finish(refusal.rcode);
-    octets
 }
 
 const QR: u16 = 0x8000;
@@ -191,7 +213,9 @@ const AD: u16 = 0x0020;
 const CD: u16 = 0x0010;
 
 /// An OPT without options: root, type, class, TTL, length. RFC 6891 §6.1.2.
-const OPT_OCTETS: usize = 11;
+pub(super) const OPT_OCTETS: usize = 11;
+/// Number of the option with an extended error. RFC 8914 §2.
+const EDE_OPTION: u16 = 15;
 /// Offsets that a compression pointer can reach: 14 bits. RFC 1035 §4.1.4.
 const POINTER_MAX: usize = 0x3fff;
 /// Room for most answers.
@@ -374,17 +398,12 @@ impl<'o> Encoder<'o> {
 
 /// Writes an OPT with the options that fit into `room`.
 fn write_opt(opt: &mut Opt, mut room: usize, edns: &Edns, response: &Response<'_>, transport: Transport) {
-    opt.push(0);
-    opt.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
-    opt.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
-    opt.extend_from_slice(&[(response.rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
-    opt.extend_from_slice(&[0, 0]);
+    opt.extend_from_slice(&opt_head(edns, response.rcode));
     let options_at = opt.len();
     // The reason before the node's name: it is what a person needs when not both fit.
     for ede in response.ede {
-        let text = shorten(ede.text, EDE_TEXT_OCTETS_MAX);
-        let detail = shorten(ede.detail, EDE_TEXT_OCTETS_MAX - text.len());
-        put_option(opt, &mut room, 15, &[&ede.code.0.to_be_bytes(), text.as_bytes(), detail.as_bytes()]);
+        let (text, detail) = ede.texts();
+        put_option(opt, &mut room, EDE_OPTION, &[&ede.code.0.to_be_bytes(), text.as_bytes(), detail.as_bytes()]);
     }
     if edns.nsid && !response.nsid.is_empty() {
         put_option(opt, &mut room, 3, &[response.nsid]);

@@ -21,7 +21,7 @@ pub(super) fn block(
     ede: &[EdeText<'_>],
     out: &mut Vec<u8>,
 ) -> Option<Rcode> {
-    let owner = soa_owner(&query.question.qname, block);
+    let owner = soa_owner(&query.question.qname, &block.reason);
     let ttl = snapshot.block_ttl_secs;
     let (rcode, mut made) = match answer {
         RuleAnswer::Drop => return None,
@@ -35,7 +35,7 @@ pub(super) fn block(
         RuleAnswer::Records(records) => {
             let mut made = AnswerBuilder::new(Rcode::NOERROR);
             let target = match &block.reason.target {
-                Some(Target::Name(target)) => Some(target),
+                Some(Target::Name(target)) => Some(&**target),
                 Some(Target::Address(_)) | None => None,
             };
             let wanted = of_type(records, query.question.qtype);
@@ -52,7 +52,7 @@ pub(super) fn block(
     };
     // RFC 2308 §3: without an SOA a stub would ask again and again.
     if made.is_empty() && matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
-        push_soa(&mut made, &owner, ttl);
+        push_soa(&mut made, owner, ttl);
     }
     write_made_into(snapshot, query, origin, &made.finish(), ede, out);
     Some(rcode)

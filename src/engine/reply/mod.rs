@@ -4,6 +4,7 @@
 
 pub mod encoder;
 mod listed;
+mod short;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,12 +13,13 @@ use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
 use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
-use crate::engine::query::{CLASS_IN, Header, Origin, Query, Rcode, RecordType, Refusal};
+use crate::engine::query::{Header, Origin, Query, Rcode, RecordType, Refusal};
 use crate::engine::snapshot::Snapshot;
-use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ProfileId, Rewrite, Shape};
+use crate::engine::verdict::{Block, BlockResponse, EdeCode, ProfileId, Reason, Rewrite, Shape, Target};
 
 use encoder::{EdeText, Response, TtlRule};
 pub use listed::{TargetFound, redirect};
+use short::Own;
 
 /// TTL of rung 1's answers, in seconds: they never change.
 const LOCAL_TTL_SECS: u32 = 3600;
@@ -93,7 +95,6 @@ pub fn block(
     if let Some(answer) = &block.answer {
         return listed::block(snapshot, query, origin, (block, answer), chain, &ede, out);
     }
-    let owner = soa_owner(qname, block);
     let (rcode, address) = match block.response {
         BlockResponse::Drop => return None,
         BlockResponse::Nxdomain => (Rcode::NXDOMAIN, None),
@@ -105,44 +106,56 @@ pub fn block(
         ),
         BlockResponse::Page => (Rcode::NOERROR, address_for(query.question.qtype, snapshot.page_v4, snapshot.page_v6)),
     };
-    let soa = soa_rdata(ttl);
-    let mut octets = [0; 16];
-    let address = address.map(|address| put_address(address, &mut octets));
-    let own = |section, owner, rtype, rdata| RecordRef { section, owner, rtype, class: CLASS_IN, ttl, rdata };
     let record = match address {
-        Some((rtype, len)) => Some(own(Section::Answer, qname.as_wire(), rtype, &octets[..len])),
+        Some(address) => Some(Own::Address { address, ttl }),
         // RFC 2308 §3: without an SOA a stub would ask again and again.
-        None if rcode != Rcode::REFUSED => Some(own(Section::Authority, owner.as_wire(), RecordType::SOA, &soa[..])),
+        None if rcode != Rcode::REFUSED => Some(Own::Soa { owner: soa_owner(qname, &block.reason), ttl }),
         None => None,
     };
+    if short::write(query, origin.transport, rcode, record, &ede[0], out) {
+        return Some(rcode);
+    }
     let response = Response { ede: &ede, nsid: snapshot.node_name.as_bytes(), ttl: AS_IT_IS, ..Response::code(rcode) };
+    let mut rdata = [0; _];
+    let record = record.map(|record| record.as_record(qname, &mut rdata));
     encoder::write_into(query, origin.transport, &response, record.into_iter(), out);
     Some(rcode)
 }
 
-/// Owner of a block's SOA: the rule's name when the question is at or below it, else the question's own name; never a
-/// top-level domain, whose other names a cache could then deny.
-fn soa_owner(qname: &Name, block: &Block) -> Name {
-    let rule = match &block.reason.cause {
-        Cause::Rule { owner, .. } | Cause::UnsafeSearch { owner, .. } => Some(owner),
-        Cause::Address { .. } | Cause::Rebinding => None,
+/// Owner of a block's SOA, a suffix of the question's name: the rule's name when the question is at or below it, else the
+/// question's own name; never a top-level domain, whose other names a cache could then deny.
+fn soa_owner<'q>(qname: &'q Name, reason: &Reason) -> &'q [u8] {
+    let labels = match (&reason.target, reason.cause.labels()) {
+        (None, Some(labels)) => usize::from(labels),
+        (Some(Target::Name(target)), Some(labels)) => {
+            let owner = target.suffix(usize::from(labels));
+            if qname.is_at_or_below(&owner) { owner.label_count() } else { 0 }
+        }
+        (Some(Target::Address(_)), _) | (_, None) => 0,
     };
-    match rule {
-        Some(owner) if owner.label_count() > 1 && qname.is_at_or_below(owner) => owner.clone(),
-        _ => qname.clone(),
-    }
+    let owner = qname.suffix_wire(labels);
+    // One label and the root's zero: a top-level domain.
+    let is_short = owner.len() == 1 || owner.len() == 2 + usize::from(owner[0]);
+    if is_short { qname.as_wire() } else { owner }
 }
 
-/// Writes an answer of rung 1 and says its code.
-pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAnswer) -> (Vec<u8>, Rcode) {
+/// Writes an answer of rung 1 and says its code. `made` is room to put it together in.
+pub fn local(
+    snapshot: &Snapshot,
+    query: &Query,
+    origin: Origin,
+    local: &LocalAnswer,
+    made: &mut AnswerBuilder,
+    out: &mut Vec<u8>,
+) -> Rcode {
     let rcode = if local.rcode_nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
     let owner = query.question.qname.as_wire();
-    let mut made = AnswerBuilder::new(rcode);
+    made.clear(rcode);
     let ttl = LOCAL_TTL_SECS;
     match &local.records {
-        LocalRecords::None => push_soa(&mut made, &local.zone, ttl),
-        LocalRecords::A(v4) => push_address(&mut made, owner, (*v4).into(), ttl),
-        LocalRecords::Aaaa(v6) => push_address(&mut made, owner, (*v6).into(), ttl),
+        LocalRecords::None => push_soa(made, local.zone.as_wire(), ttl),
+        LocalRecords::A(v4) => push_address(made, owner, (*v4).into(), ttl),
+        LocalRecords::Aaaa(v6) => push_address(made, owner, (*v6).into(), ttl),
         LocalRecords::Ptr(name) => {
             made.push(Section::Answer, owner, RecordType::PTR, ttl, name.as_wire());
         }
@@ -153,7 +166,8 @@ pub fn local(snapshot: &Snapshot, query: &Query, origin: Origin, local: &LocalAn
             made.push(Section::Answer, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
         }
     }
-    (write_made(snapshot, query, origin, &made.finish(), &[]), rcode)
+    write_made_into(snapshot, query, origin, made.answer(), &[], out);
+    rcode
 }
 
 /// What is known of a SafeSearch target when its answer is written.
@@ -168,18 +182,21 @@ pub enum TargetAnswer<'a> {
 }
 
 /// Writes a SafeSearch rewrite: the engine's CNAME and the target's records, or the addresses under the question's name.
+/// `made` is room to put it together in.
 pub fn rewrite(
     snapshot: &Snapshot,
     query: &Query,
     origin: Origin,
     rewrite: &Rewrite,
-    target: TargetAnswer<'_>,
-) -> Vec<u8> {
+    target: &TargetAnswer<'_>,
+    made: &mut AnswerBuilder,
+    out: &mut Vec<u8>,
+) {
     let rule = &rewrite.rule;
     let own_name = rewrite.shape == Shape::OwnName;
     let qtype = query.question.qtype;
     let owner = query.question.qname.as_wire();
-    let mut made = AnswerBuilder::new(Rcode::NOERROR);
+    made.clear(Rcode::NOERROR);
     let address_owner = if own_name { owner } else { rule.target.as_wire() };
     if !own_name {
         made.push(Section::Answer, owner, RecordType::CNAME, SAFE_SEARCH_TTL_SECS, rule.target.as_wire());
@@ -188,7 +205,7 @@ pub fn rewrite(
     let mut ede: &[EdeText<'_>] = &[];
     match target {
         TargetAnswer::Resolved { answer, ttl, stale, cleared: _ } => {
-            if stale {
+            if *stale {
                 ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: STALE_TEXT, detail: "" }];
             }
             for record in answer.section(Section::Answer) {
@@ -204,7 +221,7 @@ pub fn rewrite(
             let v4 = rule.ipv4.iter().map(|&a| IpAddr::from(a));
             let v6 = rule.ipv6.iter().map(|&a| IpAddr::from(a));
             for address in v4.chain(v6).filter(|a| is_of_type(a, qtype)) {
-                push_address(&mut made, address_owner, address, SAFE_SEARCH_STATIC_TTL_SECS);
+                push_address(made, address_owner, address, SAFE_SEARCH_STATIC_TTL_SECS);
             }
         }
         TargetAnswer::NoData => {}
@@ -212,9 +229,9 @@ pub fn rewrite(
     // ANY of a host with a CNAME is answered by the CNAME alone: one RRset is enough (RFC 8482 §4.1).
     if made.len() == before && (own_name || qtype != RecordType::ANY) {
         let soa = if own_name { &query.question.qname } else { &rule.target };
-        push_soa(&mut made, soa, SAFE_SEARCH_STATIC_TTL_SECS);
+        push_soa(made, soa.as_wire(), SAFE_SEARCH_STATIC_TTL_SECS);
     }
-    write_made(snapshot, query, origin, &made.finish(), ede)
+    write_made_into(snapshot, query, origin, made.answer(), ede, out);
 }
 
 /// Whether an address answers a question of this type; ANY is answered with A.
@@ -278,13 +295,13 @@ pub fn refusal(refusal: &Refusal, origin: Origin) -> Vec<u8> {
 }
 
 /// REFUSED with EDE 18 for someone we do not serve. The question is echoed when it can be read.
-pub fn stranger(message: &[u8], header: Header, origin: Origin) -> Vec<u8> {
+pub fn stranger(message: &[u8], header: Header, origin: Origin, out: &mut Vec<u8>) {
     let told = match crate::engine::query::read(message, header) {
         Ok(query) => refuse(&query, header, Rcode::REFUSED),
         Err(bad) => Refusal { rcode: Rcode::REFUSED, ..*bad },
     };
     let ede = [EdeText::new(EdeCode::PROHIBITED, "this resolver does not serve your network")];
-    encoder::write_refusal(&told, origin.transport, &ede)
+    encoder::write_refusal_into(&told, origin.transport, &ede, out);
 }
 
 /// Turns a query that was read into the refusal of it.
@@ -339,8 +356,8 @@ fn put_address(address: IpAddr, octets: &mut [u8; 16]) -> (RecordType, usize) {
     }
 }
 
-fn push_soa(made: &mut AnswerBuilder, owner: &Name, ttl: u32) {
-    made.push(Section::Authority, owner.as_wire(), RecordType::SOA, ttl, &soa_rdata(ttl));
+fn push_soa(made: &mut AnswerBuilder, owner: &[u8], ttl: u32) {
+    made.push(Section::Authority, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
 }
 
 /// An SOA of our own: server and mailbox are names that cannot exist, the times Unbound's, the minimum our TTL.

@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::policy::{AnswerVerdict, QueryVerdict, on_answer, on_query};
 use crate::engine::query::{CLASS_CH, Edns, Question};
 use crate::engine::test_support::{Setup, answer as made_answer, client, edns_query, name, origin, query};
+use crate::engine::verdict::Cause;
 
 /// Records of a section as `OWNER TYPE TTL DATA`; an SOA's data is its minimum, a name's the name.
 fn section(answer: &Answer, section: Section) -> String {
@@ -50,6 +51,12 @@ fn block_reply(snapshot: &Snapshot, profile: ProfileId, query: &Query, block: &B
     Some((out, rcode))
 }
 
+fn rewritten(snapshot: &Snapshot, query: &Query, wanted: &Rewrite, told: &TargetAnswer<'_>) -> Vec<u8> {
+    let (mut made, mut out) = (AnswerBuilder::new(Rcode::SERVFAIL), vec![7; 3]);
+    rewrite(snapshot, query, origin(), wanted, told, &mut made, &mut out);
+    out
+}
+
 #[test]
 fn a_block_looks_as_its_profile_says() {
     use BlockResponse::{Nodata, NullIp, Nxdomain, Page, Refused};
@@ -91,29 +98,33 @@ fn without_edns_a_block_has_no_extended_error() {
 
 #[test]
 fn the_soa_of_a_block_is_the_rules_name_or_the_questions_own() {
-    let rule = |owner: &str| Cause::Rule {
-        list: crate::engine::verdict::ListId(0),
-        category: None,
-        owner: name(owner),
-        line: None,
-    };
-    let address = Cause::Address { list: crate::engine::verdict::ListId(0), category: None, line: None };
-    for (qname, cause, owner) in [
-        ("www.a.example", rule("a.example"), "a.example"),
-        ("a.example", rule("a.example"), "a.example"),
+    let list = crate::engine::verdict::ListId(0);
+    let rule = |labels| Cause::Rule { list, category: None, labels, line: None };
+    let address = Cause::Address { list, category: None, line: None };
+    for (qname, target, cause, owner) in [
+        ("www.a.example", None, rule(2), "a.example"),
+        ("a.example", None, rule(2), "a.example"),
+        // A rule that is about the whole name, whatever it is.
+        ("www.a.example", None, rule(u8::MAX), "www.a.example"),
         // A rule about the chain's target says nothing about the name that was asked.
-        ("www.a.example", rule("cdn.example"), "www.a.example"),
-        ("www.xa.example", rule("a.example"), "www.xa.example"),
+        ("www.a.example", Some("www.cdn.example"), rule(2), "www.a.example"),
+        ("www.xa.example", Some("www.a.example"), rule(2), "www.xa.example"),
+        // Unless it holds that one too.
+        ("www.a.example", Some("x.y.a.example"), rule(2), "a.example"),
         // Never a top-level domain, nor the root.
-        ("www.a.example", rule("example"), "www.a.example"),
-        ("example", rule("example"), "example"),
-        ("www.a.example", address, "www.a.example"),
-        ("www.a.example", Cause::Rebinding, "www.a.example"),
+        ("www.a.example", None, rule(1), "www.a.example"),
+        ("www.a.example", None, rule(0), "www.a.example"),
+        ("www.a.example", Some("b.example"), rule(1), "www.a.example"),
+        ("example", None, rule(1), "example"),
+        (".", None, rule(u8::MAX), "."),
+        ("www.a.example", None, address, "www.a.example"),
+        ("www.a.example", None, Cause::Rebinding, "www.a.example"),
     ] {
-        let reason =
-            crate::engine::verdict::Reason { rung: crate::engine::verdict::Rung::Category, cause, target: None };
-        let block = Block { response: BlockResponse::Nxdomain, answer: None, reason };
-        assert_eq!(soa_owner(&name(qname), &block), name(owner), "{qname} {block:?}");
+        let target = target.map(|target| Target::Name(Box::new(name(target))));
+        let reason = Reason { rung: crate::engine::verdict::Rung::Category, cause, target };
+        let qname = Name::zone_from_text(qname).unwrap();
+        let owner = Name::zone_from_text(owner).unwrap();
+        assert_eq!(soa_owner(&qname, &reason), owner.as_wire(), "{qname} {reason:?}");
     }
 }
 
@@ -139,7 +150,8 @@ fn local_names_have_their_records_or_an_soa() {
     ] {
         let query = query(qname, qtype);
         let answer = snapshot.local_data.answer(&query.question).unwrap();
-        let (reply, rcode) = local(&snapshot, &query, origin(), &answer);
+        let (mut made, mut reply) = (AnswerBuilder::new(Rcode::SERVFAIL), vec![7; 3]);
+        let rcode = local(&snapshot, &query, origin(), &answer, &mut made, &mut reply);
         let (text, read) = read(&query, &reply);
         assert_eq!(text, expected, "{qname}");
         assert_eq!(read.rcode, rcode);
@@ -187,7 +199,7 @@ fn extended_errors_of_upstream_pass_and_stale_is_said_behind_them() {
         [(Rcode::NOERROR, false, &[22][..]), (Rcode::NOERROR, true, &[22, 3]), (Rcode::NXDOMAIN, true, &[22, 19])]
     {
         let mut said = made_answer("a.example", rcode, "A 192.0.2.1");
-        said.ede = Box::new([crate::engine::answer::Ede { code: 22, text: "theirs".into() }]);
+        said.ede = vec![crate::engine::answer::Ede { code: 22, text: "theirs".into() }];
         let ttl = if stale { STALE_TTL } else { fresh().ttl };
         let (_, told) = delivered(&query, &said, Telling { stale, ttl, ..fresh() });
         assert_eq!(told.ede.iter().map(|e| e.code).collect::<Vec<_>>(), codes, "{rcode:?} {stale}");
@@ -280,7 +292,7 @@ fn a_rewrite_is_a_cname_and_at_an_apex_plain_addresses() {
             },
             None => TargetAnswer::NoData,
         };
-        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &wanted, told));
+        let (text, _) = read(&query, &rewritten(&snapshot, &query, &wanted, &told));
         assert_eq!(text, expected, "{qname} {qtype:?}");
     }
 }
@@ -304,7 +316,7 @@ fn the_tables_own_addresses_stand_in_for_a_lost_target() {
     ] {
         let query = edns_query(qname, qtype);
         let wanted = rewrite_of(&snapshot, &query.question);
-        let (text, _) = read(&query, &rewrite(&snapshot, &query, origin(), &wanted, TargetAnswer::Static));
+        let (text, _) = read(&query, &rewritten(&snapshot, &query, &wanted, &TargetAnswer::Static));
         assert_eq!(text, expected, "{qname} {qtype:?}");
     }
 }
@@ -394,7 +406,8 @@ fn a_stranger_is_refused_whatever_it_sends() {
         ("another opcode", [&header(0x2800, 1, 0)[..], question].concat(), false, false),
     ] {
         let header = Header::peek(&message).unwrap();
-        let reply = stranger(&message, header, origin());
+        let mut reply = vec![7; 3];
+        stranger(&message, header, origin(), &mut reply);
         assert_eq!(reply[..2], message[..2], "{what}");
         assert_eq!(reply[3] & 0xf, 5, "{what}");
         assert_eq!((reply[5] == 1, reply[11] == 1), (has_question, has_opt), "{what}");

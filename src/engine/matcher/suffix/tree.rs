@@ -169,12 +169,10 @@ fn among(slices: &[u8], behind: &[u8], same: usize, mut rests: Reader<'_>) -> Op
     slice[..len].copy_from_slice(&behind[..len]);
     let slice = u64::from_be_bytes(slice);
     let (slices, _) = slices.as_chunks::<SLICE>();
-    let (mut before, mut equal) = (0, 0);
-    for other in slices {
-        let other = u64::from_be_bytes(*other);
-        before += usize::from(other < slice);
-        equal += usize::from(other == slice);
-    }
+    let number = |other: &[u8; SLICE]| u64::from_be_bytes(*other);
+    // In a damaged index they may be in any order: then a wrong child is found, and nothing worse.
+    let before = slices.partition_point(|other| number(other) < slice);
+    let equal = slices[before..].iter().take_while(|other| number(other) == slice).count();
     if equal == 0 {
         return Some(before);
     }
