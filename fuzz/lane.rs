@@ -370,7 +370,6 @@ fn assert_same(message: &[u8], origin: Origin, fast: &Took, slow: &Took) {
 }
 
 /// The fuzz target: one octet for who asks and under which policy, then a message.
-#[allow(dead_code)]
 pub fn lane(octets: &[u8]) {
     thread_local! {
         static LANES: [RefCell<Lanes>; 2] = [false, true].map(|zones| RefCell::new(Lanes::new(resolver(zones))));
