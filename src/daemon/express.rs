@@ -77,6 +77,7 @@ struct Flight {
     sent: Instant,
     ticket: Ticket,
     /// The first asked; the others asked the same.
+    #[expect(clippy::vec_box, reason = "each came in its box and leaves in it")]
     waiting: Vec<Box<Pending>>,
 }
 

@@ -111,7 +111,7 @@ impl Shard {
     }
 
     fn bucket_of(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.buckets.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
     /// Copies the entry of a key, marks it, and says whether it was marked before.

@@ -3,6 +3,9 @@
 //! The one place where a listener needs unsafe code: the kernel reads and writes through pointers into buffers that live as
 //! long as the [`Batch`]. It knows octets and addresses, nothing of DNS.
 
+// The C libraries do not agree on the width of a control length.
+#![allow(clippy::unnecessary_cast)]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
