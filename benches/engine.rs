@@ -4,19 +4,19 @@
 
 mod names;
 
-use std::collections::hash_map::RandomState;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use lachan::daemon::cache::Cache;
 use lachan::daemon::reload::Loader;
 use lachan::daemon::resolver::{Begun, Resolver};
 use lachan::daemon::snapshot_cell::Generation;
 use lachan::daemon::telemetry::Metrics;
 use lachan::engine::answer::{Answer, AnswerBuilder, Section};
-use lachan::engine::cache::{Key, Shard};
+use lachan::engine::cache::Key;
 use lachan::engine::client::Client;
 use lachan::engine::limits::UDP_PAYLOAD_MAX;
 use lachan::engine::name::Name;
@@ -219,25 +219,24 @@ fn answer(c: &mut Criterion) {
 
 /// Find an answer in a cache of 100,000. Speed of light: one hash of the key, one line of the map, one of the entry.
 fn cache(c: &mut Criterion) {
-    let now = Instant::now();
-    let mut shard = Shard::new(256 << 20, RandomState::new());
+    let cache = Cache::new(256 << 20);
     let key = |i: usize| Key::new(&question(&name(&format!("www{i}.example.org"))), false, false, 1);
     let keys: Vec<Key> = (0..100_000).map(key).collect();
     for (i, key) in keys.iter().enumerate() {
         let qname = name(&format!("www{i}.example.org"));
-        shard.put(key.clone(), Arc::new(two_records(&qname, RecordType::A)), false, now, Duration::ZERO);
+        cache.put(key.clone(), Arc::new(two_records(&qname, RecordType::A)), false, Duration::ZERO);
     }
-    assert_eq!(shard.len(), keys.len());
+    assert_eq!(cache.figures().entries, keys.len());
     let absent: Vec<Key> = (200_000..300_000).map(key).collect();
     let mut group = c.benchmark_group("cache");
     for (what, asked, found) in
         [("hit_cold", &keys[..], true), ("hit_hot", &keys[..100], true), ("miss", &absent, false)]
     {
-        assert!(asked.iter().all(|key| shard.get(key, now, Duration::ZERO).is_some() == found), "{what}");
+        assert!(asked.iter().all(|key| cache.get(key, Duration::ZERO).is_some() == found), "{what}");
         let mut at = 0;
         group.bench_function(what, |b| {
             b.iter(|| {
-                let hit = shard.get(black_box(&asked[at]), now, Duration::ZERO);
+                let hit = cache.get(black_box(&asked[at]), Duration::ZERO);
                 // A step that visits all, so that the next key is not the neighbour of the last.
                 at = (at + 7_919) % asked.len();
                 hit.is_some()
