@@ -114,7 +114,7 @@ impl Bench {
         }
         write("lachan.toml", config.as_bytes());
         let loader = Loader::new(Some(directory.path().join("lachan.toml")));
-        let loaded = { loader }.load(None, None, |_, _| {}).unwrap_or_else(|why| panic!("{why:?}"));
+        let loaded = { loader }.load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
         let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
         fill_cache(&resolver, &cached);
         let listed = listed_names(&resolver, text);

@@ -3,9 +3,9 @@
 
 Starts `lachan serve` on loopback with one list and Knot DNS (a wildcard zone) as its upstream, asks 200,000 questions of
 the test data's mix, and prints a table with the bounds that we set ourselves. Look-ups by themselves are timed by
-`cargo bench --bench engine_lists`.
+`cargo bench --bench engine_lists`, which it runs for the last rows.
 
-    cargo build --release && benches/lists/run.py
+    cargo build --release && benches/lists/run
 
 Needs from Debian: dnsperf knot zstd xz-utils; and the test data: LACHAN_TEST_DATA, else ../shared/data.
 """
@@ -64,9 +64,24 @@ def main():
         small(args, work, places)
         if not args.small_only:
             big(args, work, places)
+            look_ups(work / "scale_10m.txt")
     finally:
         lab.stop(upstream)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def look_ups(text):
+    """Times of the index alone, and of a verdict with more and more profiles."""
+    wanted = "look_up/(hit_cold|miss)|profiles"
+    command = ["cargo", "bench", "--bench", "engine_lists", "--", wanted]
+    told = subprocess.run(command, cwd=ROOT, env={**os.environ, "LACHAN_BENCH_LIST": str(text)}, capture_output=True, text=True)
+    times = dict(re.findall(r"^(\S+/\S+)\s+time:\s+\[\S+ \S+ (\S+ \S+) ", told.stdout, re.M))
+    if not times:
+        sys.exit(f"cargo bench told no times:\n{told.stdout}{told.stderr}")
+    row("scale_10m: look-up of a name on no list, 3 labels, cold", times["look_up/miss"], ("400 ns", "150 ns"))
+    row("scale_10m: look-up of a listed name, cold", times["look_up/hit_cold"], None)
+    counts = ("1", "30", "300", "3000")
+    row("a verdict with 1 / 30 / 300 / 3,000 profiles", " / ".join(times[f"profiles/{n}"] for n in counts), ("flat", "flat"))
 
 
 def arguments():

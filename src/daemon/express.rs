@@ -25,12 +25,13 @@ use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
 use crate::engine::cache::Key;
 use crate::engine::exchange::{Answer, classify};
 use crate::engine::limits::{
-    UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX, UPSTREAM_UDP_IN_FLIGHT_MAX,
+    UDP_IN_FLIGHT_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX,
+    UPSTREAM_UDP_IN_FLIGHT_MAX,
 };
 
 /// What became of a query that needs upstream.
 pub enum Started {
-    /// It is under way here.
+    /// It is under way here, or given up for want of room.
     Here,
     /// It is for the slow lane.
     Slow(Box<Pending>),
@@ -42,6 +43,8 @@ pub struct Misses {
     wires: Vec<Wire>,
     flights: HashMap<FlightId, Flight>,
     by_key: HashMap<Key, FlightId>,
+    /// Queries that wait, over all flights.
+    waiting: usize,
     /// When patience with each runs out; some are over by then.
     patience: BinaryHeap<Reverse<(Instant, FlightId)>>,
     random: Random,
@@ -88,6 +91,7 @@ impl Misses {
             wires: Vec::new(),
             flights: HashMap::new(),
             by_key: HashMap::new(),
+            waiting: 0,
             patience: BinaryHeap::new(),
             random: Random::default(),
             replies: Box::new(Batch::new()),
@@ -104,9 +108,15 @@ impl Misses {
 
     /// Sends a query's question upstream, if that is a plain thing to do.
     pub fn start(&mut self, pending: Box<Pending>, now: Instant) -> Started {
+        if self.waiting >= UDP_IN_FLIGHT_MAX {
+            self.resolver.metrics.limit_hit("udp_in_flight_max");
+            pending.shed();
+            return Started::Here;
+        }
         let Some((key, group, ask)) = pending.plain_need() else { return Started::Slow(pending) };
         if let Some(flight) = self.by_key.get(key).and_then(|id| self.flights.get_mut(id)) {
             flight.waiting.push(pending);
+            self.waiting += 1;
             return Started::Here;
         }
         if self.flights.len() >= UPSTREAM_UDP_IN_FLIGHT_MAX {
@@ -132,6 +142,7 @@ impl Misses {
         self.patience.push(Reverse((now + to.patience, id)));
         self.by_key.insert(key.clone(), id);
         let message = self.question.as_slice().into();
+        self.waiting += 1;
         self.flights.insert(id, Flight { key, message, to, sent: now, ticket, waiting: vec![pending] });
         Started::Here
     }
@@ -265,6 +276,7 @@ impl Misses {
     /// Takes a question off the table.
     fn end(&mut self, id: FlightId) -> Option<Flight> {
         let flight = self.flights.remove(&id)?;
+        self.waiting -= flight.waiting.len();
         self.by_key.remove(&flight.key);
         if let Some(wire) = self.wires.iter_mut().find(|wire| wire.number == id.0) {
             wire.waiting -= 1;

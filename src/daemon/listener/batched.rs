@@ -109,7 +109,11 @@ impl Worker {
             }
             match self.batch.receive(&self.socket, is_idle) {
                 Ok(count) => self.take(count),
-                Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                // Nobody asks: an old generation must not be held for that.
+                Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    let now = clock::now();
+                    self.lane.begin(now).end(now);
+                }
                 // An ICMP error of an earlier answer, or memory pressure: this socket is still good.
                 Err(why) => tracing::debug!(error = %why, "receiving failed"),
             }

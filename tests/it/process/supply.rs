@@ -48,7 +48,9 @@ fn a_list_by_url_comes_changes_breaks_and_outlives_its_publisher() {
 
     publisher.publish("/list.txt", Some("one.example.com\n"));
     let ran = served.command(&["lists", "update"]);
-    assert_eq!((ran.code, ran.stdout.trim()), (0, "far                      new: 1 rules"), "{ran:?}");
+    // The fetch that is tried again by itself may just have brought it.
+    let told = ["far                      new: 1 rules", "far                      unchanged"];
+    assert!(ran.code == 0 && told.contains(&ran.stdout.trim()), "{ran:?}");
     assert!(is_blocked(&served, "one.example.com"), "{}", served.log());
     assert_eq!(readiness(&served).trim(), "ready");
     assert_eq!(served.command(&["lists", "update", "far"]).stdout.trim(), "far                      unchanged");
