@@ -1,7 +1,7 @@
 //! What one thread of the fast lane counts: plain numbers behind a lock of its own, summed when somebody asks.
 //!
 //! The thread takes its lock once a batch, and nobody else wants it but a scrape. Labels are those of
-//! [`Metrics`](super::Metrics), to which a tally is poured out at a scrape and when a generation ends, since what its numbers
+//! [`Metrics`], to which a tally is poured out at a scrape and when a generation ends, since what its numbers
 //! stand for is that generation's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -89,7 +89,7 @@ pub fn write<'a>(
     out
 }
 
-/// As [`write`], into a buffer of the caller's; what it held is forgotten.
+/// As [`write()`], into a buffer of the caller's; what it held is forgotten.
 pub fn write_into<'a>(
     query: &Query,
     transport: Transport,
