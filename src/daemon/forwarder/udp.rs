@@ -26,8 +26,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
+use super::wire::is_reply;
 use crate::engine::limits::UPSTREAM_UDP_REPLY_OCTETS_MAX;
-use crate::engine::name::Name;
 
 /// A peer that vanished without a word is noticed after about twice this.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -171,23 +171,4 @@ impl ConnectedUdp {
         buf[..len].copy_from_slice(&datagram[..len]);
         Ok((len, self.server))
     }
-}
-
-/// Whether id, QR and question say that the datagram answers our query. RFC 5452 §9.1.
-fn is_reply(datagram: &[u8], query: &[u8]) -> bool {
-    let Some(header) = datagram.first_chunk::<12>() else { return false };
-    if header[..2] != query[..2] || header[2] & 0x80 == 0 {
-        return false;
-    }
-    match header[4..6] {
-        [0, 0] => true,
-        [0, 1] => question(datagram).is_some_and(|of_reply| question(query) == Some(of_reply)),
-        _ => false,
-    }
-}
-
-/// Name, type and class of the first question.
-fn question(message: &[u8]) -> Option<(Name, &[u8])> {
-    let (qname, at) = Name::read(message, 12).ok()?;
-    Some((qname, message.get(at..at + 4)?))
 }
