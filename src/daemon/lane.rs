@@ -136,7 +136,7 @@ impl Batch<'_> {
             };
             let (told, outcome) = match freshness {
                 Freshness::Fresh => {
-                    let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
+                    let max = snapshot.cache.max_client_ttl_secs();
                     let secs = self.entry.head.age_secs(self.now_ms);
                     (Told { ttl: TtlRule::Age { secs, max }, ede: None }, Outcome::Hit)
                 }

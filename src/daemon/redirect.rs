@@ -56,7 +56,7 @@ impl Resolver {
                     return Begun::Answer(bytes);
                 }
             };
-            let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
+            let max = snapshot.cache.max_client_ttl_secs();
             (target.answer, target.ttl) = (Some(&*found.answer), found.ttl_rule(max).0);
         }
         let (bytes, rcode) = reply::redirect(snapshot, client.profile, query, origin, redirect, chain, target);

@@ -431,7 +431,7 @@ impl Resolver {
                 Begun::Answer(bytes)
             }
             AnswerVerdict::Deliver(cleared) => {
-                let max = u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX);
+                let max = snapshot.cache.max_client_ttl_secs();
                 let outcome = match found.from {
                     From::Cache => Outcome::Hit,
                     From::Upstream => Outcome::Forwarded,

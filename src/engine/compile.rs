@@ -69,6 +69,13 @@ pub struct CacheSettings {
     pub max_client_ttl: Duration,
 }
 
+impl CacheSettings {
+    /// [`CacheSettings::max_client_ttl`] as TTLs are told.
+    pub fn max_client_ttl_secs(&self) -> u32 {
+        u32::try_from(self.max_client_ttl.as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
 /// `[list.NAME]` without its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListSettings {

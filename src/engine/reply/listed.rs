@@ -44,7 +44,7 @@ pub(super) fn block(
             }
             let at = target.unwrap_or(&query.question.qname).as_wire();
             for record in wanted {
-                let ttl = record.ttl.unwrap_or(ttl).min(max_ttl(snapshot));
+                let ttl = record.ttl.unwrap_or(ttl).min(snapshot.cache.max_client_ttl_secs());
                 made.push(Section::Answer, at, record.rtype, ttl, &record.rdata);
             }
             (Rcode::NOERROR, made)
@@ -74,7 +74,7 @@ pub fn redirect(
     if let Some(chain) = chain {
         push_chain(&mut made, chain, &redirect.from, snapshot.block_ttl_secs);
     }
-    let ttl = redirect.ttl.unwrap_or(snapshot.block_ttl_secs).min(max_ttl(snapshot));
+    let ttl = redirect.ttl.unwrap_or(snapshot.block_ttl_secs).min(snapshot.cache.max_client_ttl_secs());
     made.push(Section::Answer, redirect.from.as_wire(), RecordType::CNAME, ttl, redirect.target.as_wire());
     let found = answer.into_iter().flat_map(|answer| answer.records());
     let delivered = |section| cleared.as_ref().is_some_and(|cleared| cleared.delivers(section));
@@ -113,8 +113,4 @@ fn push_chain(made: &mut AnswerBuilder, chain: &Answer, target: &Name, ttl_max: 
             return;
         }
     }
-}
-
-fn max_ttl(snapshot: &Snapshot) -> u32 {
-    u32::try_from(snapshot.cache.max_client_ttl.as_secs()).unwrap_or(u32::MAX)
 }
