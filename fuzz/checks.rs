@@ -408,6 +408,8 @@ pub fn answer(octets: &[u8]) {
     let _ = (answer.ttl_secs(qtype), answer.is_failure());
     assert!(answer.size() >= answer.records().map(|r| r.rdata.len()).sum());
 
+    passed_on(octets, &question);
+
     let spelling = Spelling::of(&question.qname);
     let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: true, nsid: false, keepalive: false };
     let query = Query {
@@ -429,6 +431,30 @@ pub fn answer(octets: &[u8]) {
         if transport == Transport::Tcp && !read.truncated && read.records().len() == answer.records().len() {
             assert_same(&answer, &read);
         }
+    }
+}
+
+/// What is passed on as it came says the same whatever stands in the octets that are written anew for each client.
+fn passed_on(octets: &[u8], question: &Question) {
+    let mut builder = AnswerBuilder::new(Rcode::NOERROR);
+    builder.read(octets, question).expect("it was read before");
+    let Some(came) = builder.as_it_came(octets) else { return };
+    assert_eq!(came.ttl_at.len(), builder.answer().records().len());
+    let additional = builder.answer().section(Section::Additional).count() as u16;
+    for patch in [[0; 4], [3, b'w', b'w', b'w'], [0xc0, 0x0c, 0xc0, 0x0c]] {
+        let mut message = came.octets.to_vec();
+        message[..2].copy_from_slice(&patch[..2]);
+        message[2..4].copy_from_slice(&[0x81, 0x80]);
+        message[10..12].copy_from_slice(&additional.to_be_bytes());
+        for at in came.ttl_at {
+            message[usize::from(*at)..][..4].copy_from_slice(&patch);
+        }
+        let read = Answer::from_wire(&message, question).expect("what is passed on can be read");
+        let names = |answer: &Answer| {
+            let all = answer.records().map(|r| (r.section, r.owner.to_vec(), r.rtype, r.rdata.to_vec()));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&read), names(builder.answer()));
     }
 }
 

@@ -6,28 +6,31 @@
 //! Sockets are connected, so the kernel drops what others send, and each is given up after a while or some hundred
 //! questions: a port is not there long enough to be found, and the id is random beside it.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::cell::OnceCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use crate::daemon::forwarder::{Express, is_reply, write_question};
-use crate::daemon::inflight::{Fetched, Join, Ticket};
+use crate::daemon::forwarder::{Express, is_reply_to, write_question};
+use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
 use crate::daemon::listener::batch::{Batch, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
-use crate::engine::cache::Key;
-use crate::engine::exchange::{Answer, classify};
+use crate::engine::answer::AnswerBuilder;
+use crate::engine::cache::Entry;
+use crate::engine::exchange::{Answer, read_reply};
 use crate::engine::limits::{
     UDP_IN_FLIGHT_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX,
     UPSTREAM_UDP_IN_FLIGHT_MAX,
 };
+use crate::engine::query::Rcode;
 
 /// What became of a query that needs upstream.
 pub enum Started {
@@ -40,13 +43,10 @@ pub enum Started {
 /// Questions of one lane on their way.
 pub struct Misses {
     resolver: Arc<Resolver>,
+    /// Tells this lane's exchanges from others'.
+    lane: u64,
     wires: Vec<Wire>,
-    flights: HashMap<FlightId, Flight>,
-    by_key: HashMap<Key, FlightId>,
-    /// Queries that wait, over all flights.
-    waiting: usize,
-    /// When patience with each runs out; some are over by then.
-    patience: BinaryHeap<Reverse<(Instant, FlightId)>>,
+    under_way: UnderWay,
     random: Random,
     replies: Box<Batch>,
     /// Places of wires that have something to read.
@@ -55,10 +55,23 @@ pub struct Misses {
     /// Questions to be sent together, and the number of their wire.
     questions: Outbox,
     sending_by: u32,
+    room: Room,
 }
 
-/// A wire's number and the message's id.
-type FlightId = (u32, u16);
+/// Over all wires.
+#[derive(Default)]
+struct UnderWay {
+    flights: usize,
+    /// Queries that wait for them.
+    queries: usize,
+}
+
+/// Memory to read a reply and write an answer in, used again and again.
+struct Room {
+    read: AnswerBuilder,
+    kept: Entry,
+    out: Vec<u8>,
+}
 
 /// A socket to one server.
 struct Wire {
@@ -68,82 +81,88 @@ struct Wire {
     socket: UdpSocket,
     opened: Instant,
     asked: u32,
-    waiting: u32,
+    /// By their message's id.
+    flights: HashMap<u16, Flight>,
+    /// When patience with each ends, in the order they were sent; some are over by then.
+    patience: VecDeque<(Instant, u16)>,
 }
 
 /// One question on its way.
 struct Flight {
-    key: Key,
-    /// As it was sent.
-    message: Box<[u8]>,
     to: Express,
     sent: Instant,
     ticket: Ticket,
     /// The first asked; the others asked the same.
-    #[expect(clippy::vec_box, reason = "each came in its box and leaves in it")]
-    waiting: Vec<Box<Pending>>,
+    waiting: SmallVec<[Box<Pending>; 1]>,
 }
+
+static LANES: AtomicU64 = AtomicU64::new(0);
 
 impl Misses {
     pub fn new(resolver: Arc<Resolver>) -> Misses {
         Misses {
             resolver,
+            lane: LANES.fetch_add(1, Ordering::Relaxed),
             wires: Vec::new(),
-            flights: HashMap::new(),
-            by_key: HashMap::new(),
-            waiting: 0,
-            patience: BinaryHeap::new(),
+            under_way: UnderWay::default(),
             random: Random::default(),
             replies: Box::new(Batch::new()),
             ready: SmallVec::new(),
             question: Vec::with_capacity(512),
             questions: Outbox::new(),
             sending_by: 0,
+            room: Room {
+                read: AnswerBuilder::new(Rcode::NOERROR),
+                kept: Entry::default(),
+                out: Vec::with_capacity(4096),
+            },
         }
     }
 
     pub fn is_idle(&self) -> bool {
-        self.flights.is_empty()
+        self.under_way.flights == 0
     }
 
     /// Sends a query's question upstream, if that is a plain thing to do.
     pub fn start(&mut self, pending: Box<Pending>, now: Instant) -> Started {
-        if self.waiting >= UDP_IN_FLIGHT_MAX {
+        if self.under_way.queries >= UDP_IN_FLIGHT_MAX {
             self.resolver.metrics.limit_hit("udp_in_flight_max");
             pending.shed();
             return Started::Here;
         }
-        let Some((key, group, ask)) = pending.plain_need() else { return Started::Slow(pending) };
-        if let Some(flight) = self.by_key.get(key).and_then(|id| self.flights.get_mut(id)) {
-            flight.waiting.push(pending);
-            self.waiting += 1;
-            return Started::Here;
-        }
-        if self.flights.len() >= UPSTREAM_UDP_IN_FLIGHT_MAX {
+        let Some((key, group)) = pending.plain_need() else { return Started::Slow(pending) };
+        if self.under_way.flights >= UPSTREAM_UDP_IN_FLIGHT_MAX {
             return Started::Slow(pending);
         }
         let Some(to) = pending.generation().forwarder.express(group) else { return Started::Slow(pending) };
         let Ok(at) = self.wire(to.address, now) else { return Started::Slow(pending) };
-        let key = key.clone();
-        let Join::Lead(ticket, _) = self.resolver.join(&key) else { return Started::Slow(pending) };
-        write_question(&ask, true, &mut self.question);
         let wire = &mut self.wires[at];
-        let flights = &self.flights;
-        let Some(id) = self.random.find(|id| !flights.contains_key(&(wire.number, *id))) else {
-            return Started::Slow(pending);
+        let Some(id) = self.random.find(|id| !wire.flights.contains_key(id)) else { return Started::Slow(pending) };
+        let flight = inflight::Flight { lane: self.lane, id: (wire.number, id) };
+        let ticket = match self.resolver.join_here(key, flight) {
+            JoinHere::Lead(ticket) => ticket,
+            JoinHere::Mine(id) => return self.follow(id, pending),
+            JoinHere::Elsewhere => return Started::Slow(pending),
         };
+        write_question(&pending.ask(), true, &mut self.question);
         self.question[..2].copy_from_slice(&id.to_be_bytes());
         // One that the kernel does not take is as good as lost on its way: the slow lane goes on when patience runs out.
         self.questions.push_connected(&self.question);
-        wire.asked += 1;
-        wire.waiting += 1;
         pending.generation().forwarder.express_sent(to);
-        let id = (wire.number, id);
-        self.patience.push(Reverse((now + to.patience, id)));
-        self.by_key.insert(key.clone(), id);
-        let message = self.question.as_slice().into();
-        self.waiting += 1;
-        self.flights.insert(id, Flight { key, message, to, sent: now, ticket, waiting: vec![pending] });
+        wire.asked += 1;
+        wire.patience.push_back((now + to.patience, id));
+        wire.flights.insert(id, Flight { to, sent: now, ticket, waiting: smallvec![pending] });
+        self.under_way.queries += 1;
+        self.under_way.flights += 1;
+        Started::Here
+    }
+
+    /// Waits for the answer to a question that is on its way.
+    fn follow(&mut self, id: FlightId, pending: Box<Pending>) -> Started {
+        let wire = self.wires.iter_mut().find(|wire| wire.number == id.0);
+        let Some(flight) = wire.and_then(|wire| wire.flights.get_mut(&id.1)) else { return Started::Slow(pending) };
+        flight.waiting.push(pending);
+        self.under_way.queries += 1;
         Started::Here
     }
 
@@ -174,7 +193,7 @@ impl Misses {
         }
         self.send();
         // Those that nobody waits at any more are closed when a new one is opened.
-        self.wires.retain(|wire| wire.waiting > 0 || wire.server != server && is_young(wire));
+        self.wires.retain(|wire| !wire.flights.is_empty() || wire.server != server && is_young(wire));
         if self.wires.len() >= UPSTREAM_SOCKETS_MAX {
             return Err(io::Error::other("too many sockets"));
         }
@@ -184,15 +203,17 @@ impl Misses {
         socket.set_nonblocking(true)?;
         socket.connect(server)?;
         let number = self.random.next_number();
-        self.wires.push(Wire { number, server, socket, opened: now, asked: 0, waiting: 0 });
+        let (flights, patience) = (HashMap::new(), VecDeque::new());
+        self.wires.push(Wire { number, server, socket, opened: now, asked: 0, flights, patience });
         Ok(self.wires.len() - 1)
     }
 
     /// Waits until a client or a server says something, or patience runs out; at most `limit`. Whether a client did.
     pub fn wait(&mut self, clients: &UdpSocket, now: Instant, limit: Duration) -> bool {
-        let until = self.patience.peek().map_or(limit, |Reverse((at, _))| at.saturating_duration_since(now).min(limit));
+        let firsts = self.wires.iter().filter_map(|wire| wire.patience.front());
+        let until = firsts.map(|(at, _)| at.saturating_duration_since(now)).min().map_or(limit, |at| at.min(limit));
         self.ready.clear();
-        let busy = || (0..self.wires.len()).filter(|at| self.wires[*at].waiting > 0);
+        let busy = || (0..self.wires.len()).filter(|at| !self.wires[*at].flights.is_empty());
         let sockets = std::iter::once(clients.as_fd()).chain(busy().map(|at| self.wires[at].socket.as_fd()));
         let mut sockets: SmallVec<[PollFd<'_>; 16]> =
             sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
@@ -219,53 +240,69 @@ impl Misses {
                 Err(_) => self.give_up_wire(at, slow),
             }
         }
-        while let Some(Reverse((at, id))) = self.patience.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.patience.pop();
-            // The id may be another question's by now, which was sent later.
-            if self.flights.get(&id).is_some_and(|flight| flight.sent + flight.to.patience <= now) {
-                self.give_up(id, slow);
+        for at in 0..self.wires.len() {
+            while let Some(late) = self.wires[at].late(now) {
+                self.give_up(at, late, slow);
             }
         }
     }
 
     fn take_reply(&mut self, at: usize, i: usize, now: Instant, out: &mut Outbox, slow: &mut impl FnMut(Box<Pending>)) {
         let Some(datagram) = self.replies.datagram(i) else { return };
-        let Some(id) = datagram.octets.first_chunk::<2>() else { return };
-        let id = (self.wires[at].number, u16::from_be_bytes(*id));
-        let Some(flight) = self.flights.get(&id).filter(|flight| is_reply(datagram.octets, &flight.message)) else {
+        let Some(id) = datagram.octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id)) else { return };
+        let asked = |flight: &Flight| Some(flight.waiting.first()?.question().clone());
+        let Some(question) = self.wires[at].flights.get(&id).and_then(asked) else { return };
+        if !is_reply_to(datagram.octets, &question) {
+            return;
+        }
+        let Some(Flight { to, sent, ticket, mut waiting }) = end(&mut self.wires[at], &mut self.under_way, id) else {
             return;
         };
-        let Some(pending) = flight.waiting.first() else { return };
-        let question = pending.question();
-        let (worth, answer) = match datagram.is_cut {
-            true => (Answer::Truncated, None),
-            false => classify(datagram.octets, question, true),
+        let Room { read, kept, out: reply } = &mut self.room;
+        let worth = match datagram.is_cut {
+            true => Answer::Truncated,
+            false => read_reply(datagram.octets, &question, true, read),
         };
-        let rtt = now.saturating_duration_since(flight.sent);
-        pending.generation().forwarder.express_answer(flight.to, worth, &question.qname, rtt, now);
-        let (Answer::Good, Some(answer)) = (worth, answer) else {
-            let server = flight.to.server;
-            self.give_up(id, &mut |mut pending| {
+        let Some(first) = waiting.first() else { return };
+        let rtt = now.saturating_duration_since(sent);
+        first.generation().forwarder.express_answer(to, worth, &question.qname, rtt, now);
+        if worth != Answer::Good {
+            drop(ticket);
+            for mut pending in waiting {
                 if worth == Answer::Truncated {
-                    pending.truncated_by(server);
+                    pending.truncated_by(to.server);
                 }
                 slow(pending);
-            });
+            }
             return;
-        };
-        let Some(flight) = self.end(id) else { return };
-        let answer = Arc::new(answer);
-        let trust_ad = flight.to.trust_ad;
-        let stale = flight.waiting.first().map(|pending| pending.serve_stale()).unwrap_or_default();
-        self.resolver.cache.put(flight.key, Arc::clone(&answer), trust_ad, stale);
-        flight.ticket.finish(Fetched::Answer { answer: Arc::clone(&answer), trust_ad });
-        let found = Found::upstream(answer, trust_ad);
-        for pending in flight.waiting {
+        }
+        let (cache, trust_ad, stale) = (&self.resolver.cache, to.trust_ad, first.serve_stale());
+        let answer = read.answer();
+        let is_plain = answer.ede.is_empty() && answer.is_straight(&question);
+        let came = if is_plain { read.as_it_came(datagram.octets) } else { None };
+        let key = ticket.key();
+        let is_kept = came.is_some_and(|came| cache.pass_on(key, (answer, came), trust_ad, now, stale, kept));
+        // Written anew is what cannot be passed on as it came, and what the slow lane goes on with.
+        let anew = OnceCell::new();
+        let anew = || Arc::clone(anew.get_or_init(|| Arc::new(answer.clone().answering(&question))));
+        if !is_kept {
+            cache.put(key.clone(), anew(), trust_ad, stale);
+        }
+        ticket.finish(|| Fetched::Answer { answer: anew(), trust_ad });
+        for pending in waiting.drain(..) {
             let origin = pending.origin();
-            match self.resolver.deliver_pending(*pending, &found) {
+            let left = match is_kept {
+                true => self.resolver.deliver_kept(pending, answer, kept, reply),
+                false => Err(pending),
+            };
+            let begun = match left {
+                Ok(()) => {
+                    out.push(reply, origin.source, origin.local);
+                    continue;
+                }
+                Err(pending) => self.resolver.deliver_pending(*pending, &Found::upstream(anew(), trust_ad)),
+            };
+            match begun {
                 Begun::Answer(octets) => out.push(&octets, origin.source, origin.local),
                 Begun::Silence => {}
                 Begun::Pending(next) => slow(next),
@@ -273,36 +310,49 @@ impl Misses {
         }
     }
 
-    /// Takes a question off the table.
-    fn end(&mut self, id: FlightId) -> Option<Flight> {
-        let flight = self.flights.remove(&id)?;
-        self.waiting -= flight.waiting.len();
-        self.by_key.remove(&flight.key);
-        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.number == id.0) {
-            wire.waiting -= 1;
-        }
-        Some(flight)
-    }
-
     /// Leaves a question to the slow lane. Whoever follows it there asks anew when its ticket is gone.
-    fn give_up(&mut self, id: FlightId, slow: &mut dyn FnMut(Box<Pending>)) {
-        let Some(Flight { ticket, waiting, .. }) = self.end(id) else { return };
+    fn give_up(&mut self, at: usize, id: u16, slow: &mut impl FnMut(Box<Pending>)) {
+        let Some(Flight { ticket, waiting, .. }) = end(&mut self.wires[at], &mut self.under_way, id) else { return };
         drop(ticket);
         waiting.into_iter().for_each(slow);
     }
 
     fn give_up_wire(&mut self, at: usize, slow: &mut impl FnMut(Box<Pending>)) {
-        let number = self.wires[at].number;
-        let lost: Vec<FlightId> = self.flights.keys().filter(|(wire, _)| *wire == number).copied().collect();
-        lost.into_iter().for_each(|id| self.give_up(id, slow));
+        let lost: Vec<u16> = self.wires[at].flights.keys().copied().collect();
+        lost.into_iter().for_each(|id| self.give_up(at, id, slow));
         // No new question goes out by it.
         self.wires[at].asked = UPSTREAM_SOCKET_QUESTIONS_MAX;
     }
 
     /// Leaves everything to the slow lane.
     pub fn give_up_all(&mut self, slow: &mut impl FnMut(Box<Pending>)) {
-        let all: Vec<FlightId> = self.flights.keys().copied().collect();
-        all.into_iter().for_each(|id| self.give_up(id, slow));
+        (0..self.wires.len()).for_each(|at| self.give_up_wire(at, slow));
+    }
+}
+
+/// Takes a question off the table.
+fn end(wire: &mut Wire, under_way: &mut UnderWay, id: u16) -> Option<Flight> {
+    let flight = wire.flights.remove(&id)?;
+    under_way.flights -= 1;
+    under_way.queries -= flight.waiting.len();
+    Some(flight)
+}
+
+impl Wire {
+    /// The id of a question with which patience is over.
+    fn late(&mut self, now: Instant) -> Option<u16> {
+        while let Some(&(until, id)) = self.patience.front() {
+            // The id may be another question's by now, which was sent later.
+            let is_under_way = self.flights.get(&id).is_some_and(|flight| flight.sent + flight.to.patience <= until);
+            if is_under_way && until > now {
+                return None;
+            }
+            self.patience.pop_front();
+            if is_under_way {
+                return Some(id);
+            }
+        }
+        None
     }
 }
 

@@ -45,7 +45,7 @@ use tls::Tls;
 use upstream::{Answered, Broken, Upstream};
 
 pub use upstream::ServerStatus;
-pub(in crate::daemon) use wire::{is_reply, write_question};
+pub(in crate::daemon) use wire::{is_reply_to, write_question};
 
 /// What the forwarder needs to know beside the routes.
 #[derive(Debug, Clone, Default)]

@@ -11,12 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::cache::{Cache, Hit};
 use crate::daemon::forwarder::{Ask, Failure, Reply};
-use crate::daemon::inflight::{self, Fetched, InFlight, Join};
+use crate::daemon::inflight::{self, Fetched, Flight, InFlight, Join, JoinHere};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
 use crate::daemon::stranger_limit::StrangerLimit;
 use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
 use crate::engine::answer::{Answer, AnswerBuilder};
-use crate::engine::cache::{Freshness, Key};
+use crate::engine::cache::{Entry, Freshness, Key, Told};
 use crate::engine::category::CANARY_NAME;
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
@@ -212,9 +212,30 @@ impl Resolver {
         Begun::Pending(Box::new(Pending { generation, client, query, origin, recorder, deadline, need }))
     }
 
-    /// Takes part in the exchange of a question.
-    pub(super) fn join(&self, key: &Key) -> Join {
-        self.in_flight.join(key)
+    /// Takes part in the exchange of a question, for a lane.
+    pub(super) fn join_here(&self, key: &Key, flight: Flight) -> JoinHere {
+        self.in_flight.join_here(key, flight)
+    }
+
+    /// Answers a query with upstream's answer as the cache has it, into `out`. What needs more than that comes back.
+    pub(super) fn deliver_kept(
+        &self,
+        pending: Box<Pending>,
+        answer: &Answer,
+        kept: &Entry,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Box<Pending>> {
+        let Need::Answer { permit, .. } = &pending.need else { return Err(pending) };
+        let (snapshot, query) = (&pending.generation.snapshot, &pending.query);
+        let verdict = policy::on_answer(snapshot, pending.client, permit, &query.question, answer);
+        let AnswerVerdict::Deliver(cleared) = verdict else { return Err(pending) };
+        let ttl = TtlRule::Age { secs: 0, max: snapshot.cache.max_client_ttl_secs() };
+        if pending.origin.transport != Transport::Udp || !kept.tell(cleared, query, &Told { ttl, ede: None }, out) {
+            return Err(pending);
+        }
+        let Pending { query, recorder, .. } = *pending;
+        recorder.record(Some(&query.question), Outcome::Forwarded, Some(answer.rcode), None, None);
+        Ok(())
     }
 
     /// Answers a query with what was found for it elsewhere.
@@ -318,19 +339,20 @@ impl Resolver {
         ask: &Ask,
         deadline: Instant,
     ) -> Option<Joined> {
-        let (ticket, waiter) = match self.in_flight.join(key) {
+        let ticket = match self.in_flight.join(key) {
             Join::Follow(waiter) => return Some(Joined { waiter, is_follower: true }),
             Join::Full => {
                 self.metrics.limit_hit("queries_in_flight_max");
                 return None;
             }
-            Join::Lead(ticket, waiter) => (ticket, waiter),
+            Join::Lead(ticket) => ticket,
         };
+        let waiter = ticket.waiter();
         let (resolver, generation, permit) = (Arc::clone(self), Arc::clone(generation), *permit);
         let (key, ask) = (key.clone(), ask.clone());
         self.exchanges.spawn(async move {
             let fetched = resolver.fetch(&generation, &permit, key, group, ask, deadline).await;
-            ticket.finish(fetched);
+            ticket.finish(|| fetched);
         });
         Some(Joined { waiter, is_follower: false })
     }
@@ -565,11 +587,16 @@ impl Pending {
     }
 
     /// What is asked upstream, when that is all the query needs.
-    pub(super) fn plain_need(&self) -> Option<(&Key, GroupId, Ask)> {
+    pub(super) fn plain_need(&self) -> Option<(&Key, GroupId)> {
         match &self.need {
-            Need::Answer { key, group, stale: None, .. } => Some((key, *group, ask_of(&self.query))),
+            Need::Answer { key, group, stale: None, .. } => Some((key, *group)),
             Need::Answer { stale: Some(_), .. } | Need::Target { .. } | Need::Redirect { .. } => None,
         }
+    }
+
+    /// What is asked upstream.
+    pub(super) fn ask(&self) -> Ask {
+        ask_of(&self.query)
     }
 
     pub(super) fn generation(&self) -> &Generation {

@@ -8,7 +8,7 @@ mod chain;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::limits::{NAME_OCTETS_MAX, NEGATIVE_TTL_SECS_MAX, POSITIVE_TTL_SECS_MAX, RECORDS_MAX};
-use crate::engine::name::{Name, NameError, read_labels};
+use crate::engine::name::{Name, NameError, plain_wire, read_labels};
 use crate::engine::query::{CLASS_IN, Question, Rcode, RecordType};
 
 /// The three sections that hold records.
@@ -89,6 +89,13 @@ impl Answer {
         let mut builder = AnswerBuilder::new(Rcode::NOERROR);
         builder.read(message, question)?;
         Ok(builder.finish())
+    }
+
+    fn clear(&mut self, rcode: Rcode) {
+        self.ede.clear();
+        self.records.clear();
+        self.octets.clear();
+        (self.rcode, self.authentic_data, self.truncated) = (rcode, false, false);
     }
 
     pub fn records(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + Clone {
@@ -229,21 +236,33 @@ impl Iterator for SvcbHints<'_> {
 #[derive(Debug)]
 pub struct AnswerBuilder {
     answer: Answer,
+    /// Of a message that was read: where the TTLs of its records stand.
+    ttl_at: Vec<u16>,
+    /// Octets up to the OPT behind all records, or to the end; zero if there is more in it than that.
+    plain_len: usize,
+    /// Where its names stand that lead elsewhere than to the question.
+    pointers_at: Vec<u16>,
+}
+
+/// A message that holds its records and at most an OPT behind them: it can be passed on as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct AsItCame<'a> {
+    /// Header, question and records.
+    pub octets: &'a [u8],
+    /// Where the TTL of each record stands.
+    pub ttl_at: &'a [u16],
 }
 
 impl AnswerBuilder {
     pub fn new(rcode: Rcode) -> AnswerBuilder {
         let (ede, records, octets) = (Vec::new(), Vec::with_capacity(4), Vec::with_capacity(160));
-        AnswerBuilder { answer: Answer { rcode, authentic_data: false, truncated: false, ede, records, octets } }
+        let answer = Answer { rcode, authentic_data: false, truncated: false, ede, records, octets };
+        AnswerBuilder { answer, ttl_at: Vec::new(), plain_len: 0, pointers_at: Vec::new() }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self, rcode: Rcode) {
-        let Answer { ede, records, octets, .. } = &mut self.answer;
-        ede.clear();
-        records.clear();
-        octets.clear();
-        self.set_head(rcode, false, false);
+        self.answer.clear(rcode);
     }
 
     /// Code, AD and TC of the whole.
@@ -258,7 +277,10 @@ impl AnswerBuilder {
 
     /// As [`Answer::from_wire`]; what was there is forgotten.
     pub fn read(&mut self, message: &[u8], question: &Question) -> Result<(), AnswerError> {
-        let mut reader = Reader { message, at: 0 };
+        self.plain_len = 0;
+        self.ttl_at.clear();
+        self.pointers_at.clear();
+        let mut reader = Reader { message, at: 0, pointers_at: &mut self.pointers_at };
         let header: [u8; 12] = reader.take()?;
         let word = |i: usize| u16::from_be_bytes([header[i], header[i + 1]]);
         let flags = word(2);
@@ -268,27 +290,39 @@ impl AnswerBuilder {
         if word(4) != 1 || flags & 0x7800 != 0 {
             return Err(AnswerError::OtherQuestion);
         }
-        let (qname, end) = Name::read(message, reader.at)?;
-        reader.at = end;
-        let qtype = RecordType(reader.u16()?);
-        let qclass = reader.u16()?;
-        if qname != question.qname || qtype != question.qtype || qclass != question.qclass {
-            return Err(AnswerError::OtherQuestion);
-        }
+        reader.at = question_end(message, question)?;
         let counts = [word(6), word(8), word(10)].map(usize::from);
         let total: usize = counts.iter().sum();
         if total > RECORDS_MAX {
             return Err(AnswerError::TooManyRecords(total));
         }
-        self.clear(Rcode(flags & 0xf));
+        self.answer.clear(Rcode(flags & 0xf));
         self.answer.authentic_data = flags & 0x0020 != 0;
         self.answer.truncated = flags & 0x0200 != 0;
+        let (mut opt_at, mut is_plain) = (None, true);
         for (section, count) in [Section::Answer, Section::Authority, Section::Additional].into_iter().zip(counts) {
             for _ in 0..count {
-                reader.record(section, &mut self.answer)?;
+                let at = reader.at;
+                match reader.record(section, &mut self.answer)? {
+                    Put::Record { ttl_at } => {
+                        is_plain &= opt_at.is_none();
+                        self.ttl_at.push(ttl_at as u16);
+                    }
+                    Put::Opt => is_plain &= section == Section::Additional && opt_at.replace(at).is_none(),
+                    Put::Nothing => is_plain = false,
+                }
             }
         }
+        self.plain_len = if is_plain { opt_at.unwrap_or(reader.at) } else { 0 };
         Ok(())
+    }
+
+    /// The message that was read last, if all that matters in it are the records that were taken from it, and no name in it
+    /// is made of octets that differ from reply to reply: header and TTLs.
+    pub fn as_it_came<'a>(&'a self, message: &'a [u8]) -> Option<AsItCame<'a>> {
+        let octets = message.get(..self.plain_len).filter(|octets| !octets.is_empty())?;
+        let is_steady = self.pointers_at.iter().all(|at| is_steady(octets, usize::from(*at), &self.ttl_at));
+        is_steady.then_some(AsItCame { octets, ttl_at: &self.ttl_at })
     }
 
     /// Adds a record of class IN; `owner` and any name in `rdata` are uncompressed.
@@ -330,9 +364,65 @@ impl AnswerBuilder {
     }
 }
 
+const HEADER: usize = 12;
+
+/// Whether none of the octets that a name is read from, one that was read well, belongs to the header or to a TTL.
+fn is_steady(message: &[u8], name_at: usize, ttl_at: &[u16]) -> bool {
+    let mut at = name_at;
+    loop {
+        let Some(&octet) = message.get(at) else { return false };
+        let end = if octet >= 0xc0 { at + 2 } else { at + 1 + usize::from(octet) };
+        if at < HEADER || ttl_at.iter().map(|at| usize::from(*at)).any(|ttl| at < ttl + 4 && ttl < end) {
+            return false;
+        }
+        at = match (octet, message.get(at + 1)) {
+            (0, _) => return true,
+            (0xc0.., Some(low)) => usize::from(octet & 0x3f) << 8 | usize::from(*low),
+            _ => end,
+        };
+    }
+}
+
+/// The end of a message's first question, which must be `question`. RFC 5452 §9.1.
+fn question_end(message: &[u8], question: &Question) -> Result<usize, AnswerError> {
+    let qname = question.qname.as_wire();
+    // Most servers repeat it to the letter.
+    let at = if message.get(HEADER..).is_some_and(|rest| rest.starts_with(qname)) {
+        HEADER + qname.len()
+    } else {
+        let (of_message, end) = Name::read(message, HEADER)?;
+        if of_message != question.qname {
+            return Err(AnswerError::OtherQuestion);
+        }
+        end
+    };
+    let Some([a, b, c, d]) = message.get(at..).and_then(|rest| rest.first_chunk()) else {
+        return Err(AnswerError::Cut);
+    };
+    let is_ours = [[*a, *b], [*c, *d]] == [question.qtype.0.to_be_bytes(), question.qclass.to_be_bytes()];
+    if is_ours { Ok(at + 4) } else { Err(AnswerError::OtherQuestion) }
+}
+
+/// Whether a message's first question is `question`: name without regard to case, type and class. RFC 5452 §9.1.
+pub fn asks(message: &[u8], question: &Question) -> bool {
+    question_end(message, question).is_ok()
+}
+
 struct Reader<'a> {
     message: &'a [u8],
     at: usize,
+    pointers_at: &'a mut Vec<u16>,
+}
+
+/// What became of a record that was read.
+enum Put {
+    /// It is in the answer; its TTL stands there in the message.
+    Record {
+        ttl_at: usize,
+    },
+    /// An OPT, taken apart.
+    Opt,
+    Nothing,
 }
 
 impl Reader<'_> {
@@ -346,21 +436,24 @@ impl Reader<'_> {
         self.take().map(u16::from_be_bytes)
     }
 
-    fn record(&mut self, section: Section, out: &mut Answer) -> Result<(), AnswerError> {
+    fn record(&mut self, section: Section, out: &mut Answer) -> Result<Put, AnswerError> {
         let mut owner = [0; NAME_OCTETS_MAX];
         let mut owner_len = 0;
-        self.at = read_labels(self.message, self.at, &mut owner, &mut owner_len)?;
+        self.at = self.name(self.at, &mut owner, &mut owner_len)?;
         let rtype = RecordType(self.u16()?);
         let class = self.u16()?;
+        let ttl_at = self.at;
         let ttl = u32::from_be_bytes(self.take()?);
         let len = usize::from(self.u16()?);
         let end = self.at + len;
         let rdata = self.message.get(self.at..end).ok_or(AnswerError::Cut)?;
-        if rtype == RecordType::OPT {
+        let put = if rtype == RecordType::OPT {
             out.rcode = Rcode(out.rcode.0 | ((ttl >> 24) as u16) << 4);
             read_ede(rdata, out);
+            Put::Opt
         } else if class != CLASS_IN && section == Section::Additional {
             // TSIG and the like: nothing that an answer needs.
+            Put::Nothing
         } else {
             if class != CLASS_IN {
                 return Err(AnswerError::Class(class));
@@ -388,9 +481,21 @@ impl Reader<'_> {
                 rdata_len,
                 owner_len,
             });
-        }
+            Put::Record { ttl_at }
+        };
         self.at = end;
-        Ok(())
+        Ok(put)
+    }
+
+    /// Copies the name at `at`; says where the next field starts.
+    fn name(&mut self, at: usize, out: &mut [u8; NAME_OCTETS_MAX], len: &mut u8) -> Result<usize, AnswerError> {
+        let end = read_labels(self.message, at, out, len)?;
+        let octets = &self.message[at..end];
+        // One that is written out in full stands for itself, and the question is the same in every reply.
+        if octets.len() != usize::from(*len) && *octets != [0xc0, HEADER as u8] {
+            self.pointers_at.push(at as u16);
+        }
+        Ok(end)
     }
 
     /// Copies RDATA that ends at `end`, writing compressed names out in full.
@@ -404,7 +509,7 @@ impl Reader<'_> {
         for _ in 0..names {
             let mut name = [0; NAME_OCTETS_MAX];
             let mut len = 0;
-            at = read_labels(self.message, at, &mut name, &mut len)?;
+            at = self.name(at, &mut name, &mut len)?;
             if at > end {
                 return Err(broken);
             }
@@ -458,7 +563,9 @@ fn soa_is_whole(rdata: &[u8]) -> bool {
 }
 
 fn svcb_is_whole(rdata: &[u8]) -> bool {
-    let Ok((_, mut at)) = Name::read(rdata, 2) else { return false };
+    // RFC 9460 §2.2: the target is not compressed. A pointer would mean one thing here and another to whoever follows it.
+    let Some(target) = rdata.get(2..).and_then(plain_wire) else { return false };
+    let mut at = 2 + target.len();
     while at < rdata.len() {
         let Some(head) = rdata.get(at..at + 4) else { return false };
         let len = usize::from(u16::from_be_bytes([head[2], head[3]]));

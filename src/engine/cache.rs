@@ -6,6 +6,7 @@
 
 mod entry;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::answer::Answer;
@@ -14,12 +15,12 @@ use crate::engine::matcher::HashSeed;
 use crate::engine::matcher::suffix::NameHasher;
 use crate::engine::query::{Question, RecordType};
 
-pub use entry::{Entry, Head, Note, Told, WORDS_MAX, encode};
+pub use entry::{Entry, Head, Keeping, Note, Told, WORDS_MAX};
 
-/// What an answer depends on. Class IN alone is cached.
+/// What an answer depends on. Class IN alone is cached. Copies share their name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    name: Box<[u8]>,
+    name: Arc<[u8]>,
     about: About,
 }
 

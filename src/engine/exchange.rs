@@ -19,10 +19,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::answer;
+use crate::engine::answer::{self, AnswerBuilder};
 use crate::engine::limits::{UPSTREAM_RETRIES_MAX, UPSTREAM_TRIES_MAX};
-use crate::engine::name::Name;
-use crate::engine::query::Question;
+use crate::engine::query::{Question, Rcode};
 use crate::engine::upstream::{Candidate, HedgeBudget, ServerIdx, Standing};
 
 /// When every server of a stage is late, the next stage is asked this long after the stage's first message. Three
@@ -402,44 +401,46 @@ impl Exchange {
 
 /// What a reply is worth and, where it is an answer, good or bad, what it says. `edns`: whether the question had an OPT.
 pub fn classify(reply: &[u8], question: &Question, edns: bool) -> (Answer, Option<answer::Answer>) {
+    let mut read = AnswerBuilder::new(Rcode::NOERROR);
+    match read_reply(reply, question, edns, &mut read) {
+        worth @ (Answer::Good | Answer::Bad) => (worth, Some(read.finish().answering(question))),
+        worth => (worth, None),
+    }
+}
+
+/// As [`classify`], into memory that is used again: what is worth [`Answer::Good`] or [`Answer::Bad`] is in `read`, with all
+/// that came beside the answer.
+pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut AnswerBuilder) -> Answer {
     const QR: u8 = 0x80;
     const TC: u8 = 0x02;
-    let Some(header) = reply.first_chunk::<12>() else { return (Answer::Mismatch, None) };
+    let Some(header) = reply.first_chunk::<12>() else { return Answer::Mismatch };
     if header[2] & QR == 0 {
-        return (Answer::Mismatch, None);
+        return Answer::Mismatch;
     }
     let is_edns_refusal = |rcode: u16| edns && matches!(rcode, 1 | 4 | 16);
     let refuses_edns = is_edns_refusal(u16::from(header[3] & 0x0f));
     match u16::from_be_bytes([header[4], header[5]]) {
-        1 if asks(reply, question) => {}
+        1 if answer::asks(reply, question) => {}
         // Old servers refuse what they cannot parse with a bare header.
-        0 if refuses_edns => return (Answer::EdnsRefused, None),
-        _ => return (Answer::Mismatch, None),
+        0 if refuses_edns => return Answer::EdnsRefused,
+        _ => return Answer::Mismatch,
     }
     // Neither needs to be whole.
     if header[2] & TC != 0 {
-        return (Answer::Truncated, None);
+        return Answer::Truncated;
     }
     if refuses_edns {
-        return (Answer::EdnsRefused, None);
+        return Answer::EdnsRefused;
     }
-    let Ok(answer) = answer::Answer::from_wire(reply, question) else { return (Answer::Malformed, None) };
-    let answer = answer.answering(question);
-    match answer.rcode.0 {
+    if read.read(reply, question).is_err() {
+        return Answer::Malformed;
+    }
+    match read.answer().rcode.0 {
         // RFC 6672 §2.2: YXDOMAIN (6) answers for a DNAME that makes the name too long.
-        0 | 3 | 6 => (Answer::Good, Some(answer)),
-        rcode if is_edns_refusal(rcode) => (Answer::EdnsRefused, None),
-        _ => (Answer::Bad, Some(answer)),
+        0 | 3 | 6 => Answer::Good,
+        rcode if is_edns_refusal(rcode) => Answer::EdnsRefused,
+        _ => Answer::Bad,
     }
-}
-
-/// Whether the message's question is ours: name without regard to case, type, class. RFC 5452 §9.1.
-fn asks(reply: &[u8], question: &Question) -> bool {
-    let Ok((qname, at)) = Name::read(reply, 12) else { return false };
-    let Some(fixed) = reply.get(at..at + 4) else { return false };
-    qname == question.qname
-        && fixed[..2] == question.qtype.0.to_be_bytes()
-        && fixed[2..] == question.qclass.to_be_bytes()
 }
 
 #[cfg(test)]

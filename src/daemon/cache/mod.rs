@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::daemon::clock;
-use crate::engine::answer::Answer;
-use crate::engine::cache::{Entry, Freshness, Key, KeyHasher, KeyRef, Note, Put, decide, encode};
+use crate::engine::answer::{Answer, AsItCame};
+use crate::engine::cache::{Entry, Freshness, Keeping, Key, KeyHasher, KeyRef, Note, Put, decide};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::{Name, wire_is_at_or_below};
 use shard::{Place, Shard};
@@ -89,6 +89,19 @@ impl Cache {
         self.table.load().put(key.borrow(), &answer, trust_ad, clock::now(), stale);
     }
 
+    /// As [`Table::pass_on`].
+    pub fn pass_on(
+        &self,
+        key: &Key,
+        came: (&Answer, AsItCame<'_>),
+        trust_ad: bool,
+        now: Instant,
+        stale: Duration,
+        entry: &mut Entry,
+    ) -> bool {
+        self.table.load().pass_on(key.borrow(), came, trust_ad, now, stale, entry)
+    }
+
     pub fn flush(&self, zone: &Name) -> usize {
         let is_below = |entry: &Entry| wire_is_at_or_below(entry.qname(), zone.as_wire());
         self.table.load().shards.iter().map(|shard| shard.remove_where(&is_below)).sum()
@@ -101,9 +114,11 @@ impl Cache {
             return;
         }
         let new = Table::new(size, old.hasher, old.began);
-        old.shards
-            .iter()
-            .for_each(|shard| shard.for_each(&mut |hash, words| new.shard(hash).put(hash, words, |_| false)));
+        for shard in &old.shards {
+            shard.for_each(&mut |hash, words| {
+                new.shard(hash).put(hash, words.len(), words.iter().copied(), |_| false);
+            });
+        }
         self.table.store(Arc::new(new));
     }
 
@@ -154,23 +169,71 @@ impl Table {
     }
 
     fn put(&self, key: KeyRef<'_>, answer: &Answer, trust_ad: bool, now: Instant, stale: Duration) {
-        let hash = key.hash(self.hasher);
-        let now_ms = self.ms(now);
+        SCRATCH.with_borrow_mut(|entry| {
+            let (keeping, fate) = self.decide(key, answer, trust_ad, now, stale, entry);
+            let fate = match fate {
+                Fate::Keep if entry.compose(key, answer, keeping).is_none() => Fate::Forget,
+                fate => fate,
+            };
+            self.carry_out(key, keeping.hash, fate, entry);
+        });
+    }
+
+    /// Keeps what upstream sent, octet for octet; `entry` has it then, also if it is not to be kept. `false`: it must be
+    /// written anew, and nothing was done.
+    pub fn pass_on(
+        &self,
+        key: KeyRef<'_>,
+        (answer, came): (&Answer, AsItCame<'_>),
+        trust_ad: bool,
+        now: Instant,
+        stale: Duration,
+        entry: &mut Entry,
+    ) -> bool {
+        let (keeping, fate) = self.decide(key, answer, trust_ad, now, stale, entry);
+        if entry.pass_on(key, answer, came, keeping).is_none() {
+            return false;
+        }
+        self.carry_out(key, keeping.hash, fate, entry);
+        true
+    }
+
+    /// What becomes of an answer. `room` is for what is there already.
+    fn decide(
+        &self,
+        key: KeyRef<'_>,
+        answer: &Answer,
+        trust_ad: bool,
+        now: Instant,
+        stale: Duration,
+        room: &mut Entry,
+    ) -> (Keeping, Fate) {
+        let (hash, stored_ms) = (key.hash(self.hasher), self.ms(now));
+        let found = self.shard(hash).read_quietly(hash, key, room).map(|place| (place, room.head));
+        let put = decide(answer, key.about.qtype, found.as_ref().map(|(_, old)| old), stored_ms, stale);
+        let (ttl_secs, fate) = match (put, found) {
+            (Put::Keep(ttl_secs), _) => (ttl_secs, Fate::Keep),
+            (Put::HoldOld { until_ms }, Some((place, _))) => (0, Fate::HoldOld { place, until_ms }),
+            (Put::HoldOld { .. } | Put::Forget, _) => (0, Fate::Forget),
+        };
+        (Keeping { hash, trust_ad, stored_ms, ttl_secs }, fate)
+    }
+
+    fn carry_out(&self, key: KeyRef<'_>, hash: u64, fate: Fate, entry: &Entry) {
         let shard = self.shard(hash);
-        let found = SCRATCH.with_borrow_mut(|old| Some((shard.read_quietly(hash, key, old)?, old.head)));
-        match decide(answer, key.about.qtype, found.as_ref().map(|(_, old)| old), now_ms, stale) {
-            Put::HoldOld { until_ms } => {
-                if let Some((place, _)) = found {
-                    shard.hold(place, until_ms);
-                }
-            }
-            Put::Forget => shard.remove(hash, key),
-            Put::Keep(ttl_secs) => match encode(key, hash, answer, trust_ad, now_ms, ttl_secs) {
-                Some(words) => shard.put(hash, &words, |entry| entry.is_of(key)),
-                None => shard.remove(hash, key),
-            },
+        match fate {
+            Fate::Keep => shard.put(hash, usize::from(entry.head.words), entry.words(), |old| old.is_of(key)),
+            Fate::HoldOld { place, until_ms } => shard.hold(place, until_ms),
+            Fate::Forget => shard.remove(hash, key),
         }
     }
+}
+
+/// What becomes of an answer, and where the older one is that it is about.
+enum Fate {
+    Keep,
+    HoldOld { place: Place, until_ms: u64 },
+    Forget,
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl Segment {
         self.words[at].store(word, Ordering::Relaxed);
     }
 
-    pub(super) fn write(&self, at: usize, words: &[u64]) {
-        self.words[at..][..words.len()].iter().zip(words).for_each(|(to, &from)| to.store(from, Ordering::Relaxed));
+    pub(super) fn write(&self, at: usize, words: impl Iterator<Item = u64>) {
+        self.words[at..].iter().zip(words).for_each(|(to, from)| to.store(from, Ordering::Relaxed));
     }
 }

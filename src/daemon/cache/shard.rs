@@ -248,14 +248,20 @@ impl Shard {
         }
     }
 
-    /// Keeps an entry; those of the same hash that `replaces` says yes to are gone.
-    pub(super) fn put(&self, hash: u64, words: &[u64], replaces: impl Fn(&Entry) -> bool) {
+    /// Keeps an entry of `len` words; those of the same hash that `replaces` says yes to are gone.
+    pub(super) fn put(
+        &self,
+        hash: u64,
+        len: usize,
+        words: impl Iterator<Item = u64>,
+        replaces: impl Fn(&Entry) -> bool,
+    ) {
         let mut writer = self.lock();
-        if self.segments.count() == 0 || room_for(words.len()) > SEGMENT_WORDS {
+        if self.segments.count() == 0 || room_for(len) > SEGMENT_WORDS {
             return;
         }
         let was_asked = self.remove_matching(&mut writer, hash, &replaces);
-        let Some((segment, at)) = self.allocate(&mut writer, words.len()) else { return };
+        let Some((segment, at)) = self.allocate(&mut writer, len) else { return };
         self.segments.make(usize::from(segment)).write(at, words);
         // A bucket that is full before the table is full enough is mere chance, and an entry is worth more than a table.
         let is_full = |bucket: &Bucket| bucket.slots.iter().all(|slot| slot.load(Ordering::Relaxed) != 0);
@@ -398,7 +404,7 @@ impl Shard {
             Writer::at_end(&writer.kept, &mut writer.used, words)
         });
         if let Some((segment, to)) = place {
-            self.segments.make(usize::from(segment)).write(to, &moving);
+            self.segments.make(usize::from(segment)).write(to, moving.iter().copied());
         }
         writer.moving = moving;
         place.map(|(segment, to)| Location::new(segment, to))

@@ -1,9 +1,10 @@
 //! A question to an upstream server in octets, and whether a datagram is the reply to it.
 
 use super::Ask;
+use crate::engine::answer;
 use crate::engine::limits::UDP_PAYLOAD_MAX;
 use crate::engine::name::Name;
-use crate::engine::query::RecordType;
+use crate::engine::query::{Question, RecordType};
 
 /// Flags of a question: RD, and AD so that upstream tells us AD (RFC 6840 §5.7).
 const RD_AD: u16 = 0x0120;
@@ -40,6 +41,17 @@ pub fn is_reply(datagram: &[u8], query: &[u8]) -> bool {
     }
 }
 
+/// As [`is_reply`], for a datagram whose id is known to be right.
+pub fn is_reply_to(datagram: &[u8], question: &Question) -> bool {
+    let Some(header) = datagram.first_chunk::<12>() else { return false };
+    match header[4..6] {
+        _ if header[2] & 0x80 == 0 => false,
+        [0, 0] => true,
+        [0, 1] => answer::asks(datagram, question),
+        _ => false,
+    }
+}
+
 /// Name, type and class of the first question.
 fn question(message: &[u8]) -> Option<(Name, &[u8])> {
     let (qname, at) = Name::read(message, 12).ok()?;
@@ -49,7 +61,7 @@ fn question(message: &[u8]) -> Option<(Name, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::query::{self, CLASS_IN, Header, Question};
+    use crate::engine::query::{self, CLASS_IN, Header};
 
     #[test]
     fn a_question_reads_as_it_was_asked() {

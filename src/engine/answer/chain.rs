@@ -33,7 +33,7 @@ impl Answer {
     }
 
     /// Whether the answer section is a short chain in order already, with nothing beside it: nearly every answer is.
-    fn is_straight(&self, question: &Question) -> bool {
+    pub fn is_straight(&self, question: &Question) -> bool {
         let wanted = question.qtype;
         let mut name = question.qname.as_wire();
         let mut at_end: SmallVec<[&[u8]; STRAIGHT_RECORDS_MAX]> = SmallVec::new();

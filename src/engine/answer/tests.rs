@@ -117,12 +117,50 @@ fn a_message_that_is_no_answer_of_ours_says_why() {
             rdata(65),
         ),
         (
+            "an HTTPS target by pointer",
+            message("8180", "0001 0000 0000", "c00c 0041 0001 00000001 0006 0001 01 61 c000"),
+            rdata(65),
+        ),
+        (
             "an HTTPS record without a target",
             message("8180", "0001 0000 0000", "c00c 0041 0001 00000001 0002 0001"),
             rdata(65),
         ),
     ] {
         assert_eq!(read(&octets), Err(why), "{what}");
+    }
+}
+
+#[test]
+fn what_can_be_passed_on_as_it_came_is_told_apart() {
+    let address = |owner: &str| format!("{owner} 0001 0001 0000003c 0004 c0000201");
+    // At 29: the owner; at 31: type, class; at 35: the TTL; at 41: the target.
+    let alias = |target: &str| {
+        let len = hex(target).len();
+        format!("c00c 0005 0001 01610000 {len:04x} {target}")
+    };
+    let opt = "00 0029 04d0 00000000 0000";
+    for (what, counts, records, left) in [
+        ("an address", "0001 0000 0000", address("c00c"), Some(16)),
+        ("in full", "0001 0000 0000", address("03777777 076578616d706c65 00"), Some(27)),
+        ("an OPT behind it", "0001 0000 0001", format!("{} {opt}", address("c00c")), Some(16)),
+        ("an OPT before it", "0000 0000 0002", format!("{opt} {}", address("c00c")), None),
+        ("two OPTs", "0001 0000 0002", format!("{} {opt} {opt}", address("c00c")), None),
+        ("an OPT among the answers", "0002 0000 0000", format!("{} {opt}", address("c00c")), None),
+        ("a record of another class", "0000 0000 0001", "c00c 0001 0003 0000003c 0004 c0000201".to_owned(), None),
+        ("octets behind the records", "0001 0000 0000", format!("{} 00ff", address("c00c")), Some(16)),
+        ("a target by pointer", "0001 0000 0000", alias("0161 c010"), Some(16)),
+        ("its owner by pointer", "0002 0000 0000", format!("{} {}", alias("0161 c010"), address("c029")), Some(32)),
+        ("a name out of a TTL", "0002 0000 0000", format!("{} {}", alias("0161 c010"), address("c023")), None),
+        ("a target out of its own TTL", "0001 0000 0000", alias("c023"), None),
+        ("a target out of the header", "0001 0000 0000", alias("c004"), None),
+        ("a pointer to such a target", "0002 0000 0000", format!("{} {}", alias("0161 c004"), address("c029")), None),
+    ] {
+        let octets = message("8180", counts, &records);
+        let mut builder = AnswerBuilder::new(Rcode::NOERROR);
+        builder.read(&octets, &question("www.example", RecordType::A)).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let came = builder.as_it_came(&octets).map(|came| came.octets.len() - 29);
+        assert_eq!(came, left, "{what}");
     }
 }
 

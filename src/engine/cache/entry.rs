@@ -3,7 +3,7 @@
 //! The message begins with the question, so that the key is in it: an entry is compared with what was asked for octet by
 //! octet after it was copied, and a torn or foreign copy is at worst no hit.
 
-use crate::engine::answer::{Answer, AnswerBuilder, Ede, Section};
+use crate::engine::answer::{Answer, AnswerBuilder, AsItCame, Ede, Section};
 use crate::engine::cache::{About, KeyRef};
 use crate::engine::limits::CACHED_ANSWER_OCTETS_MAX;
 use crate::engine::name::Name;
@@ -89,11 +89,11 @@ impl Head {
         }
     }
 
-    fn put(&self, words: &mut Vec<u64>) {
+    fn to_words(self) -> [u64; Head::WORDS] {
         let lens = u64::from(self.ttl_secs) << 32 | u64::from(self.message_len) << 16 | u64::from(self.ttl_count);
         let codes = u64::from(self.rcode.0) << 48 | u64::from(self.flags) << 32 | u64::from(self.ede_len) << 16;
-        words.extend([self.hash, self.stored_ms, lens, codes | u64::from(self.words), self.group]);
-        words.extend([self.note.to_word(), self.held_until_ms]);
+        let codes = codes | u64::from(self.words);
+        [self.hash, self.stored_ms, lens, codes, self.group, self.note.to_word(), self.held_until_ms]
     }
 
     /// NXDOMAIN and NODATA are answers; anything but NOERROR and NXDOMAIN is a failure to resolve.
@@ -121,63 +121,23 @@ fn flags_of(about: About) -> u16 {
     flag(DNSSEC_OK, about.dnssec_ok) | flag(CHECKING_DISABLED, about.checking_disabled)
 }
 
-/// An answer as words, to be kept `ttl_secs`. `None`: it is larger than anything that is kept.
-pub fn encode(
-    key: KeyRef<'_>,
-    hash: u64,
-    answer: &Answer,
-    trust_ad: bool,
-    stored_ms: u64,
-    ttl_secs: u32,
-) -> Option<Vec<u64>> {
-    let qname = Name::from_wire(key.name).ok()?;
-    let question = Question { qname, qtype: key.about.qtype, qclass: CLASS_IN };
-    let stored = encoder::store(&question, answer.records())?;
-    let mut octets = stored.octets;
-    let message_len = octets.len();
-    octets.extend(stored.ttl_at.iter().flat_map(|at| at.to_ne_bytes()));
-    let before_ede = octets.len();
-    for Ede { code, text } in &answer.ede {
-        let len = u16::try_from(text.len()).ok()?;
-        octets.extend([code.to_ne_bytes(), len.to_ne_bytes()].as_flattened());
-        octets.extend_from_slice(text.as_bytes());
-    }
-    if message_len > CACHED_ANSWER_OCTETS_MAX || octets.len() > 2 * CACHED_ANSWER_OCTETS_MAX {
-        return None;
-    }
-    let ede_len = octets.len() - before_ede;
-    let flag = |flag, is_set| if is_set { flag } else { 0 };
-    let head = Head {
-        hash,
-        stored_ms,
-        ttl_secs,
-        rcode: answer.rcode,
-        flags: flags_of(key.about)
-            | flag(AD, answer.authentic_data)
-            | flag(TRUST_AD, trust_ad)
-            | flag(TRUNCATED, answer.truncated),
-        message_len: message_len as u16,
-        ttl_count: stored.ttl_at.len() as u16,
-        ede_len: ede_len as u16,
-        words: (Head::WORDS + octets.len().div_ceil(8)) as u16,
-        group: key.about.group,
-        note: Note::default(),
-        held_until_ms: 0,
-    };
-    octets.resize(octets.len().next_multiple_of(8), 0);
-    let mut words = Vec::with_capacity(usize::from(head.words));
-    head.put(&mut words);
-    let (chunks, _) = octets.as_chunks::<8>();
-    words.extend(chunks.iter().map(|chunk| u64::from_ne_bytes(*chunk)));
-    Some(words)
-}
-
 /// A copy of an entry, in memory that is used again.
 #[derive(Debug)]
 pub struct Entry {
     pub head: Head,
     /// Room for the largest entry.
     octets: Box<[u8]>,
+}
+
+/// What else is known of an answer that becomes an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    pub hash: u64,
+    /// AD may be told to clients: the channel it came by was authentic.
+    pub trust_ad: bool,
+    /// In milliseconds of the cache's own time.
+    pub stored_ms: u64,
+    pub ttl_secs: u32,
 }
 
 /// How an entry is told.
@@ -195,6 +155,90 @@ impl Default for Entry {
 }
 
 impl Entry {
+    /// Becomes the entry of an answer. `None`: it is larger than anything that is kept.
+    pub fn compose(&mut self, key: KeyRef<'_>, answer: &Answer, keeping: Keeping) -> Option<()> {
+        let qname = Name::from_wire(key.name).ok()?;
+        let question = Question { qname, qtype: key.about.qtype, qclass: CLASS_IN };
+        let stored = encoder::store(&question, answer.records())?;
+        self.put(key, answer, &stored.octets, &stored.ttl_at, keeping)
+    }
+
+    /// As [`Entry::compose`], with the octets that upstream sent: `answer` was read from them. `None` also: they do not say
+    /// the question as we do.
+    pub fn pass_on(&mut self, key: KeyRef<'_>, answer: &Answer, came: AsItCame<'_>, keeping: Keeping) -> Option<()> {
+        self.put(key, answer, came.octets, came.ttl_at, keeping)?;
+        let records = answer.records();
+        let count = records.clone().filter(|record| record.section == Section::Additional).count() as u16;
+        let message = &mut self.octets[..came.octets.len()];
+        // Id, code and flags but QR are each reply's own.
+        message[..4].copy_from_slice(&[0, 0, 0x80, 0]);
+        // The OPT is not in it any more.
+        message[10..12].copy_from_slice(&count.to_be_bytes());
+        // A TTL may have been too large, or larger than its SOA allows.
+        for (record, at) in records.zip(came.ttl_at) {
+            message[usize::from(*at)..][..4].copy_from_slice(&record.ttl.to_be_bytes());
+        }
+        self.is_of(key).then_some(())
+    }
+
+    fn put(
+        &mut self,
+        key: KeyRef<'_>,
+        answer: &Answer,
+        message: &[u8],
+        ttl_at: &[u16],
+        keeping: Keeping,
+    ) -> Option<()> {
+        if message.len() > CACHED_ANSWER_OCTETS_MAX {
+            return None;
+        }
+        let mut end = 0;
+        let mut put = |octets: &[u8]| {
+            self.octets.get_mut(end..end + octets.len())?.copy_from_slice(octets);
+            end += octets.len();
+            Some(end)
+        };
+        put(message)?;
+        for at in ttl_at {
+            put(&at.to_ne_bytes())?;
+        }
+        let before_ede = put(&[])?;
+        for Ede { code, text } in &answer.ede {
+            let len = u16::try_from(text.len()).ok()?;
+            put([code.to_ne_bytes(), len.to_ne_bytes()].as_flattened())?;
+            put(text.as_bytes())?;
+        }
+        let len = put(&[])?;
+        self.octets.get_mut(len..len.next_multiple_of(8))?.fill(0);
+        let Keeping { hash, trust_ad, stored_ms, ttl_secs } = keeping;
+        let flag = |flag, is_set| if is_set { flag } else { 0 };
+        self.head = Head {
+            hash,
+            stored_ms,
+            ttl_secs,
+            rcode: answer.rcode,
+            flags: flags_of(key.about)
+                | flag(AD, answer.authentic_data)
+                | flag(TRUST_AD, trust_ad)
+                | flag(TRUNCATED, answer.truncated),
+            message_len: message.len() as u16,
+            ttl_count: ttl_at.len() as u16,
+            ede_len: (len - before_ede) as u16,
+            words: (Head::WORDS + len.div_ceil(8)) as u16,
+            group: key.about.group,
+            note: Note::default(),
+            held_until_ms: 0,
+        };
+        Some(())
+    }
+
+    /// All of it, as it is kept: [`Head::words`] of them.
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        let (body, _) = self.octets.as_chunks::<8>();
+        let body = body.iter().take(self.head.body_words()).map(|chunk| u64::from_ne_bytes(*chunk));
+        self.head.to_words().into_iter().chain(body)
+    }
+
     /// Copies an entry whose head was read; `word` gives the words behind it. Whether it is what was asked for, and whole,
     /// is the caller's to see.
     pub fn fill(&mut self, head: Head, word: impl Iterator<Item = u64>) {

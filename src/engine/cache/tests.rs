@@ -21,9 +21,16 @@ fn failure() -> Answer {
 
 const STALE: Duration = Duration::from_secs(100);
 
+fn words(answer: &Answer, ttl_secs: u32) -> Option<Vec<u64>> {
+    let mut entry = Entry::default();
+    let keeping = Keeping { hash: 7, trust_ad: true, stored_ms: 0, ttl_secs };
+    entry.compose(key("a").borrow(), answer, keeping)?;
+    Some(entry.words().collect())
+}
+
 /// The entry of an answer that was stored at second zero.
 fn stored(answer: &Answer, ttl_secs: u32) -> Entry {
-    let words = encode(key("a").borrow(), 7, answer, true, 0, ttl_secs).unwrap();
+    let words = words(answer, ttl_secs).unwrap();
     let mut entry = Entry::default();
     let head = Head::read(|at| words[at]);
     entry.fill(head, words[Head::WORDS..].iter().copied());
@@ -108,12 +115,12 @@ fn what_is_too_large_is_not_kept() {
     for _ in 0..100 {
         b.push(Section::Answer, b"\x01a\0", RecordType::TXT, 60, &[b'x'; 200]);
     }
-    assert!(encode(key("a").borrow(), 7, &b.finish(), true, 0, 60).is_none());
+    assert!(words(&b.finish(), 60).is_none());
 }
 
 #[test]
 fn a_torn_entry_is_nobodys_and_breaks_nothing() {
-    let words = encode(key("a").borrow(), 7, &answer(60), true, 0, 60).unwrap();
+    let words = words(&answer(60), 60).unwrap();
     for at in 0..words.len() {
         for wrong in [0, u64::MAX, words[at] ^ 0x00ff_00ff_00ff_00ff] {
             let mut torn = words.clone();
@@ -125,4 +132,25 @@ fn a_torn_entry_is_nobodys_and_breaks_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn what_upstream_sent_is_kept_octet_for_octet() {
+    // `a` A 192.0.2.1 with a TTL that RFC 2181 §8 calls zero, a name beside it, and an OPT, which is not kept.
+    let head = b"\x12\x34\x81\xa0\0\x01\0\x01\0\0\0\x02\x01a\0\0\x01\0\x01";
+    let records = b"\xc0\x0c\0\x01\0\x01\x80\0\0\x3c\0\x04\xc0\0\x02\x01\x01B\0\0\x10\0\x01\0\0\0\x3c\0\x03\x02hi";
+    let came = [&head[..], records, b"\0\0\x29\x04\xd0\0\0\0\0\0\0"].concat();
+    let question = Question { qname: "a".parse().unwrap(), qtype: RecordType::A, qclass: CLASS_IN };
+    let mut read = AnswerBuilder::new(Rcode::NOERROR);
+    read.read(&came, &question).unwrap();
+    let mut entry = Entry::default();
+    let keeping = Keeping { hash: 7, trust_ad: true, stored_ms: 0, ttl_secs: 60 };
+    entry.pass_on(key("a").borrow(), read.answer(), read.as_it_came(&came).unwrap(), keeping).unwrap();
+    assert!(entry.is_of(key("a").borrow()));
+    assert_eq!(entry.decode().as_ref(), Some(read.answer()));
+    assert_eq!(entry.decode().unwrap().records().map(|r| r.ttl).collect::<Vec<_>>(), [0, 60]);
+    // A key's name is canonical; a message that spells it otherwise is nobody's.
+    let spelled = [&head[..13], b"A", &head[14..], records, b"\0\0\x29\x04\xd0\0\0\0\0\0\0"].concat();
+    read.read(&spelled, &question).unwrap();
+    assert!(entry.pass_on(key("a").borrow(), read.answer(), read.as_it_came(&spelled).unwrap(), keeping).is_none());
 }

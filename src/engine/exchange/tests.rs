@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, RecordType};
 
 const MS: Duration = Duration::from_millis(1);
