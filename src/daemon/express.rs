@@ -21,7 +21,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::daemon::forwarder::{Express, is_reply_to, write_question};
 use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
-use crate::daemon::listener::batch::{Batch, Outbox};
+use crate::daemon::listener::batch::{Asked, Batch, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::Entry;
@@ -106,10 +106,10 @@ impl Misses {
             wires: Vec::new(),
             under_way: UnderWay::default(),
             random: Random::default(),
-            replies: Box::new(Batch::new()),
+            replies: Box::new(Batch::new(Asked::Fixed(None))),
             ready: SmallVec::new(),
             question: Vec::with_capacity(512),
-            questions: Outbox::new(),
+            questions: Outbox::new(Asked::Fixed(None)),
             sending_by: 0,
             room: Room {
                 read: AnswerBuilder::new(Rcode::NOERROR),

@@ -25,8 +25,19 @@ const CONTROL_OCTETS: usize = 64;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_OCTETS]);
 
+/// How it is known which address a datagram was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) enum Asked {
+    /// The socket has this one alone, or nobody wants to know: the kernel need not tell, nor be told where answers leave
+    /// from.
+    Fixed(Option<IpAddr>),
+    /// The kernel says so with each.
+    Told,
+}
+
 /// Buffers for one batch of datagrams and its answers.
 pub(in crate::daemon) struct Batch {
+    asked: Asked,
     octets: Box<[u8]>,
     addresses: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
@@ -54,14 +65,15 @@ pub(in crate::daemon) struct Datagram<'b> {
     pub local: Option<IpAddr>,
 }
 
-/// Makes a socket tell which address a datagram was sent to, and wake up now and then when none comes.
-pub(in crate::daemon) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io::Result<()> {
+/// Makes a socket wake up now and then when no datagram comes, and tell which address each was sent to if it has several.
+pub(in crate::daemon) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io::Result<Asked> {
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(wake_every))?;
-    let (level, option) = if socket.local_addr()?.is_ipv4() {
-        (libc::IPPROTO_IP, libc::IP_PKTINFO)
-    } else {
-        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    let address = socket.local_addr()?.ip();
+    let (level, option) = match address {
+        _ if !address.is_unspecified() => return Ok(Asked::Fixed(Some(address))),
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     let on: libc::c_int = 1;
     #[allow(unsafe_code)]
@@ -69,7 +81,7 @@ pub(in crate::daemon) fn prepare(socket: &UdpSocket, wake_every: Duration) -> io
     let done = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size_of_val(&on) as libc::socklen_t)
     };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 { Ok(Asked::Told) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Octets of control messages that came with a datagram.
@@ -78,8 +90,18 @@ fn control_len(received: &libc::mmsghdr) -> usize {
     (received.msg_hdr.msg_controllen as usize).min(CONTROL_OCTETS)
 }
 
+impl Asked {
+    /// Octets of control data that the kernel may write.
+    fn control_octets(self) -> usize {
+        match self {
+            Asked::Fixed(_) => 0,
+            Asked::Told => CONTROL_OCTETS,
+        }
+    }
+}
+
 impl Batch {
-    pub(in crate::daemon) fn new() -> Batch {
+    pub(in crate::daemon) fn new(asked: Asked) -> Batch {
         let mut octets = vec![0; DATAGRAMS * STRIDE].into_boxed_slice();
         let mut places: Box<[libc::iovec]> = octets
             .chunks_exact_mut(STRIDE)
@@ -91,6 +113,7 @@ impl Batch {
         let (address, header): (libc::sockaddr_storage, libc::mmsghdr) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         let mut batch = Batch {
+            asked,
             addresses: vec![address; DATAGRAMS].into(),
             controls: vec![Control([0; CONTROL_OCTETS]); DATAGRAMS].into(),
             received: vec![header; DATAGRAMS].into(),
@@ -117,7 +140,7 @@ impl Batch {
     pub(in crate::daemon) fn receive(&mut self, socket: &UdpSocket, waiting: bool) -> io::Result<usize> {
         for message in &mut self.received {
             message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            message.msg_hdr.msg_controllen = CONTROL_OCTETS as _;
+            message.msg_hdr.msg_controllen = self.asked.control_octets() as _;
         }
         let flags = if waiting { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
         #[allow(unsafe_code)]
@@ -145,7 +168,10 @@ impl Batch {
             octets: &self.octets[i * STRIDE..][..len],
             is_cut: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             source,
-            local: local_address(self.control(i), source.is_ipv4()),
+            local: match self.asked {
+                Asked::Fixed(local) => local,
+                Asked::Told => local_address(self.control(i), source.is_ipv4()),
+            },
         })
     }
 
@@ -184,6 +210,7 @@ impl Batch {
 
 /// Answers to questions of earlier batches, sent together.
 pub(in crate::daemon) struct Outbox {
+    asked: Asked,
     octets: Vec<u8>,
     letters: Vec<Letter>,
     places: Box<[libc::iovec]>,
@@ -203,12 +230,13 @@ struct Letter {
 }
 
 impl Outbox {
-    pub(in crate::daemon) fn new() -> Outbox {
+    pub(in crate::daemon) fn new(asked: Asked) -> Outbox {
         let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         #[allow(unsafe_code)]
         // SAFETY: as in `Batch::new`.
         let header: libc::mmsghdr = unsafe { std::mem::zeroed() };
         Outbox {
+            asked,
             octets: Vec::with_capacity(DATAGRAMS * 256),
             letters: Vec::with_capacity(DATAGRAMS),
             places: vec![empty; DATAGRAMS].into(),
@@ -219,6 +247,7 @@ impl Outbox {
     pub(in crate::daemon) fn push(&mut self, octets: &[u8], to: SocketAddr, from: Option<IpAddr>) {
         self.octets.extend_from_slice(octets);
         let mut control = Control([0; CONTROL_OCTETS]);
+        let from = from.filter(|_| self.asked == Asked::Told);
         let control_len = from.map_or(0, |from| write_control(&mut control.0, from));
         self.letters.push(Letter { end: self.octets.len(), to: Some(to.into()), control, control_len });
     }
@@ -369,20 +398,21 @@ fn read_address(address: &libc::sockaddr_storage) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    fn pair(address: &str) -> (UdpSocket, UdpSocket) {
-        let server = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
-        prepare(&server, Duration::from_millis(200)).unwrap();
-        let client = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
-        client.connect(server.local_addr().unwrap()).unwrap();
+    /// A server bound to `bound`, its batch, and a client that asks it at `asked`.
+    fn pair(bound: &str, asked: &str) -> (UdpSocket, Batch, UdpSocket) {
+        let server = UdpSocket::bind((bound.parse::<IpAddr>().unwrap(), 0)).unwrap();
+        let batch = Batch::new(prepare(&server, Duration::from_millis(200)).unwrap());
+        let asked: IpAddr = asked.parse().unwrap();
+        let client = UdpSocket::bind((asked, 0)).unwrap();
+        client.connect((asked, server.local_addr().unwrap().port())).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        (server, client)
+        (server, batch, client)
     }
 
     #[test]
     fn a_batch_comes_and_goes_in_both_families() {
-        for address in ["127.0.0.1", "::1"] {
-            let (server, client) = pair(address);
-            let mut batch = Batch::new();
+        for (bound, address) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.9"), ("::1", "::1"), ("::", "::1")] {
+            let (server, mut batch, client) = pair(bound, address);
             for round in 0..3_u8 {
                 for i in 0..10_u8 {
                     client.send(&[round, i]).unwrap();
@@ -412,8 +442,7 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_is_read_says_so() {
-        let (server, client) = pair("127.0.0.1");
-        let mut batch = Batch::new();
+        let (server, mut batch, client) = pair("127.0.0.1", "127.0.0.1");
         for len in [UDP_QUERY_OCTETS_MAX, UDP_QUERY_OCTETS_MAX + 1] {
             client.send(&vec![1; len]).unwrap();
             assert_eq!(batch.receive(&server, true).unwrap(), 1);

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::daemon::clock;
 use crate::daemon::express::{Misses, Started};
 use crate::daemon::lane::{Fast, Lane};
-use crate::daemon::listener::batch::{Batch, DATAGRAMS, Outbox, prepare, send_one};
+use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, send_one};
 use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
 use crate::engine::limits::{SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT, UDP_IN_FLIGHT_MAX};
@@ -60,7 +60,7 @@ pub(super) fn spawn(
     stop: CancellationToken,
     tracker: &TaskTracker,
 ) -> io::Result<JoinHandle<()>> {
-    prepare(&socket, WAKE_EVERY)?;
+    let asked = prepare(&socket, WAKE_EVERY)?;
     let socket = Arc::new(socket);
     let (queue, waiting) = mpsc::channel(SLOW_QUEUE_MAX);
     tracker.spawn(slow_lane(Arc::clone(&socket), waiting, Arc::clone(&resolver), tracker.clone()));
@@ -69,7 +69,7 @@ pub(super) fn spawn(
         if let Some(core) = core {
             pin(core);
         }
-        Worker::new(socket, resolver, queue).serve(&stop);
+        Worker::new(socket, asked, resolver, queue).serve(&stop);
         // Dropped on a panic too: either way the thread is no more.
         drop(ended);
     })?;
@@ -87,12 +87,12 @@ fn pin(core: usize) {
 }
 
 impl Worker {
-    fn new(socket: Arc<UdpSocket>, resolver: Arc<Resolver>, queue: mpsc::Sender<Slow>) -> Worker {
+    fn new(socket: Arc<UdpSocket>, asked: Asked, resolver: Arc<Resolver>, queue: mpsc::Sender<Slow>) -> Worker {
         Worker {
             lane: Lane::new(Arc::clone(&resolver)),
             misses: Misses::new(Arc::clone(&resolver)),
-            batch: Batch::new(),
-            outbox: Outbox::new(),
+            batch: Batch::new(asked),
+            outbox: Outbox::new(asked),
             out: Vec::with_capacity(4096),
             socket,
             resolver,
