@@ -270,6 +270,7 @@ pub fn rules_judged(octets: &[u8]) {
             let QueryVerdict::Block(block) = verdict else { continue };
             let spelling = Spelling::of(&question.qname);
             let query = Query {
+                octets: 40,
                 id: 7,
                 recursion_desired: true,
                 checking_disabled: false,
@@ -413,6 +414,7 @@ pub fn answer(octets: &[u8]) {
     let spelling = Spelling::of(&question.qname);
     let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: true, nsid: false, keepalive: false };
     let query = Query {
+        octets: 40,
         id: 7,
         recursion_desired: true,
         checking_disabled: false,

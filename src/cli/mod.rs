@@ -8,6 +8,7 @@ mod compile;
 mod explain;
 mod healthcheck;
 mod language;
+mod limits;
 mod lists;
 mod out;
 mod progress;
@@ -87,6 +88,11 @@ enum Command {
         #[command(subcommand)]
         command: ListsCommand,
     },
+    /// The rate limits
+    Limits {
+        #[command(subcommand)]
+        command: LimitsCommand,
+    },
     /// SafeSearch
     Safesearch {
         #[command(subcommand)]
@@ -129,6 +135,18 @@ enum ListsCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum LimitsCommand {
+    /// Show who is over a limit most often; in a dry run, who would be; exit 1 when no limit is configured
+    #[command(
+        after_help = "A prefix is an address (IPv6: a /64), or the /24 (/56) around it. Misses are questions that upstream had \
+                      to be asked for; octets are those of answers beyond 1.5 times their questions. What is told is in \
+                      memory only. Set limits in [rate_limit], and `lines` of a [client.*] with many subscribers behind \
+                      one address."
+    )]
+    Top(LimitsTopArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum SafesearchCommand {
     /// Ask the running resolver for every engine and print what came back
     Test(AdminArgs),
@@ -140,6 +158,18 @@ struct AdminArgs {
     /// Admin address of the running resolver [default: the configuration's]
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct LimitsTopArgs {
+    /// So many prefixes
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +248,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command } => lists_command(config.as_deref(), &command),
+        Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {

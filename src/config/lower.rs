@@ -22,7 +22,9 @@ use super::files::is_pattern;
 use super::gate::{self, GateSpec};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
-use super::{Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, default, hints, people, values};
+use super::{
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, default, hints, people, rate_limit, values,
+};
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
 const NEVER_FORWARDED: &[&str] = &["localhost", "invalid", "onion", "alt", "resolver.arpa"];
@@ -49,6 +51,7 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
         clients,
         access,
         strangers: spec.strangers.map_or(Strangers::Refuse, |s| s.value),
+        rate_limit: rate_limit::lower(&spec.rate_limit),
         operator_allow: own_entries(&spec.operator_allow),
         operator_deny: own_entries(&spec.operator_deny),
         upstreams: upstreams(spec, &settings.dns, sink),

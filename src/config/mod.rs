@@ -21,6 +21,7 @@ mod hints;
 mod list_url;
 mod lower;
 mod people;
+mod rate_limit;
 mod reader;
 mod server;
 mod spec;

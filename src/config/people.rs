@@ -151,7 +151,8 @@ pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: 
         };
         let networks = spec.networks.iter().map(|net| net.value).collect();
         let tags = spec.tags.iter().flatten().map(|tag| tag.value.clone()).collect();
-        clients.push(ClientSettings { name: name.clone(), networks, tags, profile });
+        let lines = spec.lines.map_or(1, |lines| lines as u32);
+        clients.push(ClientSettings { name: name.clone(), networks, tags, profile, lines });
     }
     clients
 }

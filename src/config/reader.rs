@@ -236,6 +236,11 @@ impl<'a> Section<'a> {
         self.table.and_then(|t| t.get(key)).is_some_and(|entry| matches!(entry.node.value, Value::String(_)))
     }
 
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_none_or(|table| table.entries.is_empty())
+    }
+
     /// Whether the key is there, whatever its value.
     pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|t| t.get(key).is_some())

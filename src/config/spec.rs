@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::engine::category::Layer;
 use crate::engine::compile::{Strangers, YouTube};
-use crate::engine::limits::{POSITIVE_TTL_SECS_MAX, UDP_WORKERS_MAX};
+use crate::engine::limits::{POSITIVE_TTL_SECS_MAX, RATE_LIMIT_LINES_MAX, UDP_WORKERS_MAX};
 use crate::engine::list::{Format, Reach, keywords, own_entry};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Server};
@@ -21,6 +21,7 @@ use super::Engine;
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
+use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
 use super::server::server;
 use super::tree::Table;
@@ -67,6 +68,7 @@ pub(super) struct Spec {
     pub operator_allow: OwnEntries,
     pub operator_deny: OwnEntries,
     pub gate: GateTable,
+    pub rate_limit: RateLimitSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -145,6 +147,7 @@ pub(super) struct ClientSpec {
     pub networks: Vec<Spanned<IpNet>>,
     pub tags: Option<Vec<Spanned<String>>>,
     pub profile: Option<Spanned<String>>,
+    pub lines: Option<i64>,
 }
 
 /// Reads the merged tables, reporting to `sink` whatever does not fit.
@@ -156,7 +159,6 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         }
     });
     top.not_built("tls", "encrypted listeners are");
-    top.not_built("rate_limit", "rate limits are");
 
     let mut listen = top.section("listen");
     for key in ["dot", "doh", "doq"] {
@@ -222,6 +224,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         operator_allow,
         operator_deny,
         gate: gate::table(top.section("gate"), TOP_LEVEL),
+        rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),
@@ -347,6 +350,7 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
         networks: section.some_strings("networks", values::network).unwrap_or_default(),
         tags: section.strings("tags", client_tag),
         profile: section.string("profile", not_empty),
+        lines: section.integer("lines", 1..=RATE_LIMIT_LINES_MAX),
     };
     section.finish(TOP_LEVEL);
     spec

@@ -151,7 +151,19 @@ fn one_mistake_one_message() {
         ("mode = \"enforced\"", "`mode`: \"enforced\" is not one of enforce, observe; did you mean `enforce`?"),
         ("[listen]\ndot = [\"0.0.0.0:853\"]", "t.toml:2: `dot` in [listen]: encrypted listeners are not built yet"),
         ("[tls]\ncertificate_file = \"a\"", "`tls`: encrypted listeners are not built yet"),
-        ("[rate_limit]\n", "`rate_limit`: rate limits are not built yet"),
+        (
+            "[rate_limit]\nmisses_per_second = 5",
+            "t.toml:1: [rate_limit] needs `mode`, for example `mode = \"dry-run\"`",
+        ),
+        ("[rate_limit]\nmode = \"on\"", "t.toml:2: `mode` in [rate_limit]: \"on\" is not one of off, dry-run, enforce"),
+        (
+            "[rate_limit]\nmode = \"enforce\"\namplified_per_second = \"1 B\"",
+            "t.toml:3: `amplified_per_second` in [rate_limit]: \"1 B\" is 1 octets, must be 1 KiB to 1 GiB",
+        ),
+        (
+            "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\nlines = 0",
+            "t.toml:4: `lines` in [client.a]",
+        ),
         ("[profile.a.window.night]\nfrom = \"22:00\"", "`window` in [profile.a]: time windows are not built yet"),
         (
             "[list.a]\ncategory = \"adult\"\nfile = \"a\"\nurl = \"https://a.example/\"",

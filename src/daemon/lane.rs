@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::daemon::cache::Table;
+use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::resolver::{Pending, Resolver};
 use crate::daemon::rewrite::{self, Target};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::tally::{self, Counted, Tally};
-use crate::daemon::telemetry::{Outcome, QueryEvent, log};
+use crate::daemon::telemetry::{Metrics, Outcome, QueryEvent, log};
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::Client;
@@ -28,6 +29,7 @@ pub struct Lane {
     resolver: Arc<Resolver>,
     generation: Arc<Generation>,
     table: Arc<Table>,
+    limiter: Option<Arc<Limiter>>,
     entry: Entry,
     room: Room,
     tally: tally::Shared,
@@ -63,6 +65,7 @@ pub struct Batch<'l> {
     resolver: &'l Arc<Resolver>,
     generation: &'l Arc<Generation>,
     table: &'l Table,
+    limiter: Option<&'l Limiter>,
     entry: &'l mut Entry,
     room: &'l mut Room,
     tally: std::sync::MutexGuard<'l, Tally>,
@@ -76,22 +79,24 @@ impl Lane {
     pub fn new(resolver: Arc<Resolver>) -> Lane {
         let generation = resolver.cell.load_full();
         let (table, tally) = (resolver.cache.table(), resolver.metrics.tally(Arc::clone(&generation)));
+        let limiter = resolver.limiter();
         let room = Room { target: AnswerBuilder::new(Rcode::NOERROR), made: AnswerBuilder::new(Rcode::NOERROR) };
-        Lane { resolver, generation, table, entry: Entry::default(), room, tally }
+        Lane { resolver, generation, table, limiter, entry: Entry::default(), room, tally }
     }
 
     /// Takes up the generation in force.
     pub fn begin(&mut self, now: Instant) -> Batch<'_> {
-        let Lane { resolver, generation, table, entry, room, tally } = self;
+        let Lane { resolver, generation, table, limiter, entry, room, tally } = self;
         let mut tally = tally::lock(tally);
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
             *generation = Arc::clone(&in_force);
-            *table = resolver.cache.table();
+            (*table, *limiter) = (resolver.cache.table(), resolver.limiter());
             tally.turn_to(generation, &resolver.metrics);
         }
         let now_ms = table.ms(now);
-        Batch { resolver, generation, table, entry, room, tally, now, now_ms, answered: 0, miss: None }
+        let limiter = limiter.as_deref();
+        Batch { resolver, generation, table, limiter, entry, room, tally, now, now_ms, answered: 0, miss: None }
     }
 }
 
@@ -150,7 +155,7 @@ impl Batch<'_> {
             if !self.entry.tell(cleared, &query, &told, out) {
                 return Fast::Slow;
             }
-            return self.done(origin, &query.question, outcome, self.entry.head.rcode, None);
+            return self.done(client, &query, origin, outcome, self.entry.head.rcode, None, out);
         }
         match self.judge(client, &query, origin, out) {
             Judged::Done(fast) => fast,
@@ -162,6 +167,11 @@ impl Batch<'_> {
                     self.resolver.metrics.keyword_reviews.with_label_values(&[name]).inc();
                 }
                 self.resolver.metrics.cache_misses.inc();
+                if self
+                    .refuses(client, origin, |limiter, metrics, asker, now| limiter.refuses_miss(metrics, asker, now))
+                {
+                    return self.cut_short(&query, origin, out);
+                }
                 let metrics = &self.resolver.metrics;
                 self.miss = Some(Pending::plain(self.generation, client, query, origin, permit, group, metrics));
                 Fast::Miss
@@ -190,7 +200,7 @@ impl Batch<'_> {
             }
             QueryVerdict::Local(local) => {
                 let rcode = reply::local(&self.generation.snapshot, query, origin, &local, &mut self.room.made, out);
-                Judged::Done(self.done(origin, &query.question, Outcome::Local, rcode, None))
+                Judged::Done(self.done(client, query, origin, Outcome::Local, rcode, None, out))
             }
             QueryVerdict::Redirect(..) => Judged::Done(Fast::Slow),
             QueryVerdict::Allow(permit) => Judged::Allow(permit),
@@ -240,12 +250,15 @@ impl Batch<'_> {
         if is_cached {
             self.tally.found_target();
         }
-        self.done(origin, &query.question, Outcome::Rewritten, Rcode::NOERROR, Some(rule.engine))
+        self.done(client, query, origin, Outcome::Rewritten, Rcode::NOERROR, Some(rule.engine), out)
     }
 
     fn block(&mut self, client: Client, query: &Query, origin: Origin, block: &Block, out: &mut Vec<u8>) -> Fast {
         let snapshot = &self.generation.snapshot;
         let rcode = reply::block(snapshot, client.profile, query, origin, block, None, out);
+        if rcode.is_some() && self.is_too_much(client, query, origin, out) {
+            return self.cut_short(query, origin, out);
+        }
         let category = policy::category(&block.reason);
         let qtype = query.question.qtype;
         self.tally.count(&Counted {
@@ -280,7 +293,48 @@ impl Batch<'_> {
         Fast::Answer
     }
 
+    /// Whether the answer is more than its prefix may have now.
+    fn is_too_much(&self, client: Client, query: &Query, origin: Origin, out: &[u8]) -> bool {
+        let (received, sent) = (usize::from(query.octets), out.len());
+        self.refuses(client, origin, |limiter, metrics, asker, now| {
+            limiter.refuses_answer(metrics, asker, received, sent, now)
+        })
+    }
+
+    fn refuses(
+        &self,
+        client: Client,
+        origin: Origin,
+        refuses: impl FnOnce(&Limiter, &Metrics, Asker, Instant) -> bool,
+    ) -> bool {
+        let Some(limiter) = self.limiter else { return false };
+        let asker = Asker::of(&self.generation.snapshot, client, origin);
+        asker.is_some_and(|asker| refuses(limiter, &self.resolver.metrics, asker, self.now))
+    }
+
+    fn cut_short(&mut self, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Fast {
+        reply::cut_short(query, out);
+        self.told(origin, &query.question, Outcome::Limited, Rcode::NOERROR, None)
+    }
+
+    #[allow(clippy::too_many_arguments)]
     fn done(
+        &mut self,
+        client: Client,
+        query: &Query,
+        origin: Origin,
+        outcome: Outcome,
+        rcode: Rcode,
+        engine: Option<EngineId>,
+        out: &mut Vec<u8>,
+    ) -> Fast {
+        if self.is_too_much(client, query, origin, out) {
+            return self.cut_short(query, origin, out);
+        }
+        self.told(origin, &query.question, outcome, rcode, engine)
+    }
+
+    fn told(
         &mut self,
         origin: Origin,
         question: &Question,

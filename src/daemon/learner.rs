@@ -93,6 +93,7 @@ fn sample<'a>(event: &QueryEvent<'a>) -> Option<Option<&'a Name>> {
         Outcome::Local
         | Outcome::Refused
         | Outcome::Stranger
+        | Outcome::Limited
         | Outcome::Failed
         | Outcome::Dropped
         | Outcome::Abandoned => None,

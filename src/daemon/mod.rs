@@ -13,6 +13,7 @@ pub mod gates;
 pub mod inflight;
 pub mod lane;
 pub mod learner;
+pub mod limiter;
 pub mod listener;
 pub mod loader;
 mod mapped;

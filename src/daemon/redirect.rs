@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::daemon::forwarder::Ask;
-use crate::daemon::resolver::{Asked, Begun, Found, Resolver, Wanted, blocked_by};
+use crate::daemon::resolver::{Asked, AskedBy, Begun, Ended, Found, Resolver, Wanted, blocked_by};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::Outcome;
 use crate::engine::answer::Answer;
 use crate::engine::cache::{Freshness, Key};
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::policy::{self, AnswerVerdict, Permit};
-use crate::engine::query::{CLASS_IN, Query, Question, Rcode, RecordType};
+use crate::engine::query::{CLASS_IN, Query, Question, RecordType};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, TargetFound};
 use crate::engine::verdict::Redirect;
@@ -28,13 +28,10 @@ impl Resolver {
     ) -> Begun {
         let snapshot = &generation.snapshot;
         let (client, query, origin) = (asked.client, &asked.query, asked.origin);
+        let by = AskedBy { client, query, origin };
         let found = match self.target(generation, permit, query, redirect, asked.deadline).await {
             Ok(found) => found,
-            Err(why) => {
-                let bytes = reply::failure(snapshot, query, origin, why);
-                asked.recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
-                return Begun::Answer(bytes);
-            }
+            Err(why) => return self.failed(snapshot, by, asked.recorder, why, None),
         };
         let mut target = TargetFound { answer: None, ttl: TtlRule::Fixed(0), cleared: None };
         if let Some(found) = &found {
@@ -50,19 +47,16 @@ impl Resolver {
                 // One rule leads elsewhere, not one after the other.
                 AnswerVerdict::Redirect(..) | AnswerVerdict::TooLong => {
                     self.metrics.limit_hit("chain_max");
-                    let bytes = reply::failure(snapshot, query, origin, NotFound::Unreachable);
-                    let rcode = Some(Rcode::SERVFAIL);
-                    asked.recorder.record(Some(&query.question), Outcome::Failed, rcode, None, None);
-                    return Begun::Answer(bytes);
+                    return self.failed(snapshot, by, asked.recorder, NotFound::Unreachable, None);
                 }
             };
             let max = snapshot.cache.max_client_ttl_secs();
             (target.answer, target.ttl) = (Some(&*found.answer), found.ttl_rule(max).0);
         }
         let (bytes, rcode) = reply::redirect(snapshot, client.profile, query, origin, redirect, chain, target);
-        let by = blocked_by(snapshot, client, &redirect.reason);
-        asked.recorder.record(Some(&query.question), Outcome::Blocked, Some(rcode), Some(by), None);
-        Begun::Answer(bytes)
+        let blocked = blocked_by(snapshot, client, &redirect.reason);
+        let ended = Ended { by: Some(blocked), ..Ended::new(Outcome::Blocked, rcode) };
+        self.answer(snapshot, by, asked.recorder, bytes, ended)
     }
 
     /// What the target has of the type that was asked; `None` when the CNAME itself was asked for, or everything was.

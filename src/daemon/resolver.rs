@@ -6,12 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::cache::{Cache, Hit};
+use crate::daemon::clock;
 use crate::daemon::forwarder::{Ask, Failure, Reply};
 use crate::daemon::inflight::{self, Fetched, Flight, InFlight, Join, JoinHere};
+use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
 use crate::daemon::stranger_limit::StrangerLimit;
 use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
@@ -24,6 +27,7 @@ use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
 use crate::engine::query::{self, CLASS_CH, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
+use crate::engine::rate_limit::RateLimit;
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
@@ -37,6 +41,7 @@ pub struct Resolver {
     pub metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
     pub(super) strangers: StrangerLimit,
+    limiter: ArcSwapOption<Limiter>,
     /// Exchanges and prefetches, which outlive the client that caused them.
     exchanges: TaskTracker,
 }
@@ -69,6 +74,29 @@ enum Need {
     Target { permit: Permit, rewrite: Rewrite },
     /// The target of a list's CNAME; `chain` is the answer that led to its owner.
     Redirect { permit: Permit, redirect: Redirect, chain: Option<Arc<Answer>> },
+}
+
+/// Who asked what.
+#[derive(Clone, Copy)]
+pub(super) struct AskedBy<'a> {
+    pub client: Client,
+    pub query: &'a Query,
+    pub origin: Origin,
+}
+
+/// How a query ended, with an answer.
+pub(super) struct Ended<'a> {
+    pub outcome: Outcome,
+    pub rcode: Rcode,
+    pub by: Option<BlockedBy<'a>>,
+    /// The search engine of a rewrite.
+    pub engine: Option<&'a str>,
+}
+
+impl<'a> Ended<'a> {
+    pub(super) fn new(outcome: Outcome, rcode: Rcode) -> Ended<'a> {
+        Ended { outcome, rcode, by: None, engine: None }
+    }
 }
 
 /// A query that waits for more than its own answer.
@@ -119,12 +147,14 @@ pub enum From {
 impl Resolver {
     pub fn new(first: Generation, metrics: Arc<Metrics>) -> Resolver {
         let cache = Cache::new(first.snapshot.cache.size);
+        let limiter = first.snapshot.rate_limit.map(Limiter::new);
         Resolver {
             cell: SnapshotCell::new(first),
             cache,
             metrics,
             in_flight: Arc::default(),
             strangers: StrangerLimit::default(),
+            limiter: ArcSwapOption::new(limiter.map(Arc::new)),
             exchanges: TaskTracker::new(),
         }
     }
@@ -158,8 +188,8 @@ impl Resolver {
             QueryVerdict::Local(local) => {
                 let (mut made, mut bytes) = (AnswerBuilder::new(Rcode::NOERROR), Vec::with_capacity(512));
                 let rcode = reply::local(snapshot, &query, origin, &local, &mut made, &mut bytes);
-                recorder.record(Some(&query.question), Outcome::Local, Some(rcode), None, None);
-                return Begun::Answer(bytes);
+                let asked = AskedBy { client, query: &query, origin };
+                return self.answer(snapshot, asked, recorder, bytes, Ended::new(Outcome::Local, rcode));
             }
             QueryVerdict::Block(block) => {
                 return self.blocked(&generation, client, &query, origin, recorder, &block, None);
@@ -170,6 +200,7 @@ impl Resolver {
                 if let Some(list) = permit.review() {
                     self.metrics.keyword_reviews.with_label_values(&[&snapshot.list(list).name]).inc();
                 }
+                let asked = AskedBy { client, query: &query, origin };
                 // I14: RD=0 gets blocks, rewrites and local data; nothing is looked up for it.
                 if !query.recursion_desired {
                     let refusal = reply::refuse(&query, header, Rcode::REFUSED);
@@ -178,13 +209,10 @@ impl Resolver {
                 }
                 if policy::is_any(&query.question) {
                     let bytes = reply::any(snapshot, &query, origin);
-                    recorder.record(Some(&query.question), Outcome::Local, Some(Rcode::NOERROR), None, None);
-                    return Begun::Answer(bytes);
+                    return self.answer(snapshot, asked, recorder, bytes, Ended::new(Outcome::Local, Rcode::NOERROR));
                 }
                 let Some(group) = snapshot.routes.group_for(&query.question.qname) else {
-                    let bytes = reply::failure(snapshot, &query, origin, NotFound::NotReady);
-                    recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
-                    return Begun::Answer(bytes);
+                    return self.failed(snapshot, asked, recorder, NotFound::NotReady, None);
                 };
                 let key = answer_key(&generation, &query, group);
                 let stale = match self.look_up(&generation, &key) {
@@ -200,9 +228,13 @@ impl Resolver {
                 };
                 // One of our servers asks us what we are asking it: waiting would only end in a time-out.
                 if generation.forwarder.is_server(origin.source.ip()) && self.in_flight.contains(&key) {
-                    let bytes = reply::failure(snapshot, &query, origin, self.looping());
-                    recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
-                    return Begun::Answer(bytes);
+                    return self.failed(snapshot, asked, recorder, self.looping(), None);
+                }
+                let (limiter, asker) = (self.limiter.load(), Asker::of(snapshot, client, origin));
+                let refuses =
+                    |(limiter, asker): (&Arc<Limiter>, Asker)| limiter.refuses_miss(&self.metrics, asker, clock::now());
+                if limiter.as_ref().zip(asker).is_some_and(refuses) {
+                    return Resolver::cut_short(&query, recorder, Vec::new());
                 }
                 Need::Answer { permit, key, group, stale, truncated_by: None }
             }
@@ -210,6 +242,60 @@ impl Resolver {
         let generation = arc_swap::Guard::into_inner(generation);
         let deadline = Instant::now() + QUERY_DEADLINE;
         Begun::Pending(Box::new(Pending { generation, client, query, origin, recorder, deadline, need }))
+    }
+
+    /// What keeps those in bounds who ask too much; `None`: nothing does.
+    pub fn limiter(&self) -> Option<Arc<Limiter>> {
+        self.limiter.load_full()
+    }
+
+    /// Other limits begin with full buckets; the same ones go on.
+    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
+        if self.limiter.load().as_ref().map(|limiter| *limiter.limit()) != limit {
+            self.limiter.store(limit.map(|limit| Arc::new(Limiter::new(limit))));
+        }
+    }
+
+    /// Ends a query with an answer. One that is too much for its prefix is cut short.
+    pub(super) fn answer(
+        &self,
+        snapshot: &Snapshot,
+        asked: AskedBy<'_>,
+        recorder: Recorder,
+        bytes: Vec<u8>,
+        ended: Ended<'_>,
+    ) -> Begun {
+        let AskedBy { client, query, origin } = asked;
+        let limiter = self.limiter.load();
+        let asker = Asker::of(snapshot, client, origin);
+        let refuses = |(limiter, asker): (&Arc<Limiter>, Asker)| {
+            limiter.refuses_answer(&self.metrics, asker, query.octets.into(), bytes.len(), clock::now())
+        };
+        if limiter.as_ref().zip(asker).is_some_and(refuses) {
+            return Resolver::cut_short(query, recorder, bytes);
+        }
+        recorder.record(Some(&query.question), ended.outcome, Some(ended.rcode), ended.by, ended.engine);
+        Begun::Answer(bytes)
+    }
+
+    fn cut_short(query: &Query, recorder: Recorder, mut bytes: Vec<u8>) -> Begun {
+        reply::cut_short(query, &mut bytes);
+        recorder.record(Some(&query.question), Outcome::Limited, Some(Rcode::NOERROR), None, None);
+        Begun::Answer(bytes)
+    }
+
+    /// SERVFAIL of ours.
+    pub(super) fn failed(
+        &self,
+        snapshot: &Snapshot,
+        asked: AskedBy<'_>,
+        recorder: Recorder,
+        why: NotFound,
+        engine: Option<&str>,
+    ) -> Begun {
+        let bytes = reply::failure(snapshot, asked.query, asked.origin, why);
+        let ended = Ended { engine, ..Ended::new(Outcome::Failed, Rcode::SERVFAIL) };
+        self.answer(snapshot, asked, recorder, bytes, ended)
     }
 
     /// Takes part in the exchange of a question, for a lane.
@@ -233,8 +319,18 @@ impl Resolver {
         if pending.origin.transport != Transport::Udp || !kept.tell(cleared, query, &Told { ttl, ede: None }, out) {
             return Err(pending);
         }
+        let limiter = self.limiter.load();
+        let asker = Asker::of(snapshot, pending.client, pending.origin);
+        let is_cut = limiter.as_ref().zip(asker).is_some_and(|(limiter, asker)| {
+            limiter.refuses_answer(&self.metrics, asker, query.octets.into(), out.len(), clock::now())
+        });
+        if is_cut {
+            reply::cut_short(query, out);
+        }
+        let (outcome, rcode) =
+            if is_cut { (Outcome::Limited, Rcode::NOERROR) } else { (Outcome::Forwarded, answer.rcode) };
         let Pending { query, recorder, .. } = *pending;
-        recorder.record(Some(&query.question), Outcome::Forwarded, Some(answer.rcode), None, None);
+        recorder.record(Some(&query.question), outcome, Some(rcode), None, None);
         Ok(())
     }
 
@@ -271,9 +367,8 @@ impl Resolver {
                 match self.find(&generation, &permit, wanted).await {
                     Ok(found) => self.deliver(&generation, client, &permit, &query, origin, recorder, &found),
                     Err(why) => {
-                        let bytes = reply::failure(&generation.snapshot, &query, origin, why);
-                        recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
-                        Begun::Answer(bytes)
+                        let asked = AskedBy { client, query: &query, origin };
+                        self.failed(&generation.snapshot, asked, recorder, why, None)
                     }
                 }
             }
@@ -448,9 +543,7 @@ impl Resolver {
             })),
             AnswerVerdict::TooLong => {
                 self.metrics.limit_hit("chain_max");
-                let bytes = reply::failure(snapshot, query, origin, NotFound::Unreachable);
-                recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, None);
-                Begun::Answer(bytes)
+                self.failed(snapshot, AskedBy { client, query, origin }, recorder, NotFound::Unreachable, None)
             }
             AnswerVerdict::Deliver(cleared) => {
                 let max = snapshot.cache.max_client_ttl_secs();
@@ -462,8 +555,8 @@ impl Resolver {
                 let (ttl, stale) = found.ttl_rule(max);
                 let telling = Telling { ttl, stale, trust_ad: found.trust_ad };
                 let bytes = reply::answer(cleared, snapshot, query, origin, &found.answer, telling);
-                recorder.record(Some(&query.question), outcome, Some(found.answer.rcode), None, None);
-                Begun::Answer(bytes)
+                let ended = Ended::new(outcome, found.answer.rcode);
+                self.answer(snapshot, AskedBy { client, query, origin }, recorder, bytes, ended)
             }
         }
     }
@@ -485,8 +578,8 @@ impl Resolver {
         let mut bytes = Vec::with_capacity(512);
         match reply::block(snapshot, client.profile, query, origin, block, chain, &mut bytes) {
             Some(rcode) => {
-                recorder.record(Some(&query.question), Outcome::Blocked, Some(rcode), Some(by), None);
-                Begun::Answer(bytes)
+                let ended = Ended { by: Some(by), ..Ended::new(Outcome::Blocked, rcode) };
+                self.answer(snapshot, AskedBy { client, query, origin }, recorder, bytes, ended)
             }
             None => {
                 recorder.record(Some(&query.question), Outcome::Blocked, None, Some(by), None);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::daemon::resolver::{Begun, Resolver};
+use crate::daemon::resolver::{AskedBy, Begun, Ended, Resolver};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::{Outcome, Recorder};
 use crate::engine::answer::{Answer, AnswerBuilder, Section, address};
@@ -57,18 +57,16 @@ impl Resolver {
         });
         let engine = snapshot.safe_search.engine_name(rewrite.rule.engine);
         let mut bytes = Vec::with_capacity(512);
+        let asked = AskedBy { client, query, origin };
         match target_answer(snapshot, client, permit, query, rewrite, found) {
             Ok(target) => {
                 let mut made = AnswerBuilder::new(Rcode::NOERROR);
                 reply::rewrite(snapshot, query, origin, rewrite, &target, &mut made, &mut bytes);
-                recorder.record(Some(&query.question), Outcome::Rewritten, Some(Rcode::NOERROR), None, Some(engine));
+                let ended = Ended { engine: Some(engine), ..Ended::new(Outcome::Rewritten, Rcode::NOERROR) };
+                self.answer(snapshot, asked, recorder, bytes, ended)
             }
-            Err(why) => {
-                bytes = reply::failure(snapshot, query, origin, why);
-                recorder.record(Some(&query.question), Outcome::Failed, Some(Rcode::SERVFAIL), None, Some(engine));
-            }
+            Err(why) => self.failed(snapshot, asked, recorder, why, Some(engine)),
         }
-        Begun::Answer(bytes)
     }
 }
 

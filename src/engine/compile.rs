@@ -15,6 +15,7 @@ use crate::engine::local_data::LocalData;
 use crate::engine::matcher::room::Room;
 use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
+use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
@@ -33,6 +34,8 @@ pub struct Policy {
     /// Networks that may ask; loopback, private ones and every client's are in it unless the configuration says otherwise.
     pub access: Vec<IpNet>,
     pub strangers: Strangers,
+    /// `None`: nobody is limited.
+    pub rate_limit: Option<RateLimit>,
     pub operator_allow: Vec<(Name, Reach)>,
     pub operator_deny: Vec<(Name, Reach)>,
     /// Empty: the daemon finds servers itself.
@@ -147,6 +150,8 @@ pub struct ClientSettings {
     pub tags: Vec<String>,
     /// Index into [`Policy::profiles`].
     pub profile: usize,
+    /// Subscribers behind each of its addresses.
+    pub lines: u32,
 }
 
 /// A list with what was read of it, ready to be compiled.
@@ -368,11 +373,12 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         lists: plan.lists,
         profiles,
         clients_known: Arc::new(
-            policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags }).collect(),
+            policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags, lines: c.lines }).collect(),
         ),
         clients: Arc::new(ClientTable::new(nets)),
         access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
+        rate_limit: policy.rate_limit,
         index: Arc::new(index),
         texts,
         masks: Masks {

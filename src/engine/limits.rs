@@ -174,6 +174,15 @@ pub const TCP_WRITE: Duration = Duration::from_secs(5);
 /// REFUSED answers a second to strangers, over all of them; the rest are dropped, so that we amplify nothing.
 pub const STRANGER_ANSWERS_PER_SECOND: u32 = 100;
 
+/// Seconds of its rate that a bucket of `[rate_limit]` holds; once it ran dry its prefix waits so long until it is full.
+pub const RATE_LIMIT_BURST_SECS: u64 = 10;
+/// Addresses that have a bucket; a full bucket is forgotten without loss. Chosen: 10 MiB, only with `[rate_limit]`.
+pub const RATE_LIMIT_ADDRESSES_MAX: usize = 1 << 16;
+/// Networks that have a bucket.
+pub const RATE_LIMIT_NETWORKS_MAX: usize = 1 << 14;
+/// Lines that one `[client.*]` may say are behind each of its addresses. Chosen: a CGNAT address has some hundred.
+pub const RATE_LIMIT_LINES_MAX: i64 = 100_000;
+
 const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
 const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);
 const _: () = assert!(STALE_CLIENT_TIMER.as_millis() < QUERY_DEADLINE.as_millis());

@@ -18,6 +18,7 @@ pub mod matcher;
 pub mod name;
 pub mod policy;
 pub mod query;
+pub mod rate_limit;
 pub mod reply;
 pub mod safe_search;
 pub mod snapshot;

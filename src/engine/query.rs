@@ -96,6 +96,8 @@ pub struct Query {
     /// The question's name as the client spelled it: the reply keeps its case (I10).
     pub spelling: Spelling,
     pub edns: Option<Edns>,
+    /// Of the message: what an answer is measured against before it counts as amplified.
+    pub octets: u16,
 }
 
 /// The wire octets of a name with the case a client used; as long as the canonical name.
@@ -230,6 +232,7 @@ pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
         question: Question { qname: Name::ROOT, qtype: RecordType(0), qclass: 0 },
         spelling: Spelling::ROOT,
         edns: None,
+        octets: u16::try_from(message.len()).unwrap_or(u16::MAX),
     };
     let mut has_question = false;
     let whole = read_sections(&mut Reader { message, at: Header::LEN }, &mut query, &mut has_question);

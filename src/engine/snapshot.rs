@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::engine::category::{Categories, CategoryId};
-use crate::engine::client::{Access, ClientTable};
+use crate::engine::client::{Access, Client, ClientTable};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Strangers, YouTube};
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
+use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
@@ -29,6 +30,8 @@ pub struct Snapshot {
     pub clients: Arc<ClientTable>,
     pub access: Arc<Access>,
     pub strangers: Strangers,
+    /// `None`: nobody is limited.
+    pub rate_limit: Option<RateLimit>,
     pub index: Arc<Index>,
     /// The layer of all lists that were read as text; `None` without one.
     pub texts: Option<Arc<Layer>>,
@@ -88,6 +91,8 @@ pub enum ListRole {
 pub struct KnownClient {
     pub name: String,
     pub tags: Vec<String>,
+    /// Subscribers behind each of its addresses.
+    pub lines: u32,
 }
 
 /// A profile with its bit masks over the lists.
@@ -132,6 +137,11 @@ pub struct Masks {
 }
 
 impl Snapshot {
+    /// Subscribers behind a client's address.
+    pub fn lines(&self, client: Client) -> u32 {
+        client.configured.and_then(|at| self.clients_known.get(at as usize)).map_or(1, |known| known.lines)
+    }
+
     /// Serves the lists that were read as text from `layer`, which holds the same rules elsewhere.
     pub fn serve_texts_from(&mut self, layer: Arc<Layer>) {
         let Some(before) = self.texts.replace(Arc::clone(&layer)) else { return };

@@ -58,6 +58,7 @@ pub fn question(qname: &str, qtype: RecordType) -> Question {
 pub fn query(qname: &str, qtype: RecordType) -> Query {
     let question = question(qname, qtype);
     Query {
+        octets: 40,
         id: 0x1234,
         recursion_desired: true,
         checking_disabled: false,
@@ -121,6 +122,7 @@ impl Setup {
             clients: Vec::new(),
             access: Vec::new(),
             strangers: Strangers::Refuse,
+            rate_limit: None,
             operator_allow: Vec::new(),
             operator_deny: Vec::new(),
             upstreams: Vec::new(),

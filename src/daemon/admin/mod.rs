@@ -3,6 +3,7 @@
 //! What changes something is a POST that no web page can send (`host`).
 
 mod host;
+mod limits;
 mod lists;
 mod status;
 
@@ -24,6 +25,7 @@ use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
 pub use host::CHANGE_HEADER;
+pub use limits::Limits;
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
 
 /// What the handlers share.
@@ -55,6 +57,7 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/safesearch", get(safe_search_json))
+        .route("/api/v1/limits", get(limits::json))
         .nest("/api/v1/lists", lists::routes())
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);

@@ -46,6 +46,7 @@ pub struct Metrics {
     pub upstream_rtt: IntGaugeVec,
     pub upstream_up: IntGaugeVec,
     pub limit_hits: IntCounterVec,
+    pub rate_limited: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
     pub in_flight: IntGauge,
     /// Not there: nothing is learnt.
@@ -116,6 +117,11 @@ impl Metrics {
             upstream_rtt: gauges("lachan_upstream_rtt_microseconds", "Smoothed round-trip time", &["upstream"]),
             upstream_up: gauges("lachan_upstream_up", "1 when in use, 0 in back-off", &["upstream"]),
             limit_hits: counters("lachan_limit_hits_total", "Times a bound was reached", &["limit"]),
+            rate_limited: counters(
+                "lachan_rate_limited_total",
+                "Queries of prefixes over a limit, by what was too much; in a dry run they were answered all the same",
+                &["cost", "mode"],
+            ),
             keyword_reviews: counters(
                 "lachan_keyword_reviews_total",
                 "Questions let by whose name has a keyword of the list",
@@ -161,6 +167,7 @@ impl Metrics {
             | Outcome::Stale
             | Outcome::Refused
             | Outcome::Stranger
+            | Outcome::Limited
             | Outcome::Dropped => self.duration_local.observe(took),
         }
     }

@@ -28,6 +28,8 @@ pub enum Outcome {
     Refused,
     /// Not one of our clients.
     Stranger,
+    /// TC=1: the client's prefix is over its limit.
+    Limited,
     /// SERVFAIL of ours: nothing usable from upstream.
     Failed,
     /// No answer: `drop`, over a bound, or the stranger's limit.
@@ -37,7 +39,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Outcome; 11] = [
+    pub const ALL: [Outcome; 12] = [
         Outcome::Local,
         Outcome::Blocked,
         Outcome::Rewritten,
@@ -46,6 +48,7 @@ impl Outcome {
         Outcome::Forwarded,
         Outcome::Refused,
         Outcome::Stranger,
+        Outcome::Limited,
         Outcome::Failed,
         Outcome::Dropped,
         Outcome::Abandoned,
@@ -61,6 +64,7 @@ impl Outcome {
             Outcome::Forwarded => "forwarded",
             Outcome::Refused => "refused",
             Outcome::Stranger => "stranger",
+            Outcome::Limited => "limited",
             Outcome::Failed => "failed",
             Outcome::Dropped => "dropped",
             Outcome::Abandoned => "abandoned",

@@ -459,6 +459,7 @@ mod tests {
 
     fn query(qname: Name, edns: Option<Edns>) -> Query {
         Query {
+            octets: 40,
             id: 0x1234,
             recursion_desired: true,
             checking_disabled: false,

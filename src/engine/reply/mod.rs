@@ -13,7 +13,7 @@ use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
 use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
-use crate::engine::query::{Header, Origin, Query, Rcode, RecordType, Refusal};
+use crate::engine::query::{Header, Origin, Query, Question, Rcode, RecordType, Refusal};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, BlockResponse, EdeCode, ProfileId, Reason, Rewrite, Shape, Target};
 
@@ -240,6 +240,21 @@ fn is_of_type(address: &IpAddr, qtype: RecordType) -> bool {
         RecordType::A | RecordType::ANY => address.is_ipv4(),
         RecordType::AAAA => address.is_ipv6(),
         _ => false,
+    }
+}
+
+/// TC=1 and nothing else, for one whose prefix is over its limit: an honest client comes again over TCP. Never longer than
+/// the question was.
+pub fn cut_short(query: &Query, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    encoder::put_head(out, query, Rcode::NOERROR, false);
+    out[2] |= 0x02;
+    out.extend_from_slice(query.spelling.as_wire());
+    let Question { qtype, qclass, .. } = query.question;
+    out.extend_from_slice([qtype.0.to_be_bytes(), qclass.to_be_bytes()].as_flattened());
+    if let Some(edns) = &query.edns {
+        encoder::put_opt(out, edns, Rcode::NOERROR, None);
     }
 }
 

@@ -127,6 +127,7 @@ mod tests {
     fn query(qname: &str, edns: Option<Edns>) -> Query {
         let qname = Name::from_text(qname).unwrap();
         Query {
+            octets: 40,
             id: 0x1234,
             recursion_desired: true,
             checking_disabled: edns.is_some(),

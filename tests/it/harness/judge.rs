@@ -41,6 +41,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             networks: vec![IpNet::from(who.source())],
             tags: who.tags.clone(),
             profile: 0,
+            lines: 1,
         });
     }
     let adult = policy.categories.id("adult").unwrap();
