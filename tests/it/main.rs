@@ -20,6 +20,7 @@ mod packet_corpora;
 mod process;
 mod programs;
 mod protocol;
+mod rate_limits;
 mod reload_under_load;
 mod reloading;
 mod rpz_suite;
