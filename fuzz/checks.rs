@@ -412,7 +412,8 @@ pub fn answer(octets: &[u8]) {
     passed_on(octets, &question);
 
     let spelling = Spelling::of(&question.qname);
-    let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: true, nsid: false, keepalive: false };
+    let edns =
+        Edns { version: 0, udp_payload: 1232, dnssec_ok: true, nsid: false, keepalive: false, ..Edns::default() };
     let query = Query {
         octets: 40,
         id: 7,

@@ -23,7 +23,8 @@ use super::gate::{self, GateSpec};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, default, hints, people, rate_limit, values,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit,
+    values,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -51,6 +52,7 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
         clients,
         access,
         strangers: spec.strangers.map_or(Strangers::Refuse, |s| s.value),
+        cookies: cookies::lower(&spec.cookies, sink),
         rate_limit: rate_limit::lower(&spec.rate_limit),
         operator_allow: own_entries(&spec.operator_allow),
         operator_deny: own_entries(&spec.operator_deny),

@@ -13,6 +13,7 @@ use crate::engine::compile::{ListSource, Policy};
 use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
 use crate::engine::list::ParseOptions;
 
+mod cookies;
 pub mod default;
 mod errors;
 mod files;

@@ -18,6 +18,7 @@ use crate::engine::upstream::{Fallback, Server};
 use crate::engine::verdict::BlockResponse;
 
 use super::Engine;
+use super::cookies::{self, CookiesSpec};
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
@@ -68,6 +69,7 @@ pub(super) struct Spec {
     pub operator_allow: OwnEntries,
     pub operator_deny: OwnEntries,
     pub gate: GateTable,
+    pub cookies: CookiesSpec,
     pub rate_limit: RateLimitSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
@@ -224,6 +226,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         operator_allow,
         operator_deny,
         gate: gate::table(top.section("gate"), TOP_LEVEL),
+        cookies: cookies::table(top.section("cookies"), TOP_LEVEL),
         rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
@@ -390,7 +393,7 @@ fn name(text: &str) -> Result<Name, String> {
     Name::from_text(text).map_err(|why| format!("{text:?} is no name: {why}"))
 }
 
-fn not_empty(text: &str) -> Result<String, String> {
+pub(super) fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::daemon::cache::Table;
 use crate::daemon::limiter::{Asker, Limiter};
-use crate::daemon::resolver::{Pending, Resolver};
+use crate::daemon::resolver::{Pending, Resolver, meet};
 use crate::daemon::rewrite::{self, Target};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::tally::{self, Counted, Tally};
@@ -111,7 +111,8 @@ impl Batch<'_> {
         if !snapshot.access.allows(origin.source.ip()) {
             return self.stranger(message, header, origin, out);
         }
-        let Ok(query) = query::read(message, header) else { return Fast::Slow };
+        let Ok(mut query) = query::read(message, header) else { return Fast::Slow };
+        meet(snapshot, &mut query.edns, origin);
         if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
             return Fast::Slow;
         }
@@ -167,9 +168,9 @@ impl Batch<'_> {
                     self.resolver.metrics.keyword_reviews.with_label_values(&[name]).inc();
                 }
                 self.resolver.metrics.cache_misses.inc();
-                if self
-                    .refuses(client, origin, |limiter, metrics, asker, now| limiter.refuses_miss(metrics, asker, now))
-                {
+                if self.refuses(client, &query, origin, |limiter, metrics, asker, now| {
+                    limiter.refuses_miss(metrics, asker, now)
+                }) {
                     return self.cut_short(&query, origin, out);
                 }
                 let metrics = &self.resolver.metrics;
@@ -296,7 +297,7 @@ impl Batch<'_> {
     /// Whether the answer is more than its prefix may have now.
     fn is_too_much(&self, client: Client, query: &Query, origin: Origin, out: &[u8]) -> bool {
         let (received, sent) = (usize::from(query.octets), out.len());
-        self.refuses(client, origin, |limiter, metrics, asker, now| {
+        self.refuses(client, query, origin, |limiter, metrics, asker, now| {
             limiter.refuses_answer(metrics, asker, received, sent, now)
         })
     }
@@ -304,17 +305,18 @@ impl Batch<'_> {
     fn refuses(
         &self,
         client: Client,
+        query: &Query,
         origin: Origin,
         refuses: impl FnOnce(&Limiter, &Metrics, Asker, Instant) -> bool,
     ) -> bool {
         let Some(limiter) = self.limiter else { return false };
-        let asker = Asker::of(&self.generation.snapshot, client, origin);
+        let asker = Asker::of(&self.generation.snapshot, client, query, origin);
         asker.is_some_and(|asker| refuses(limiter, &self.resolver.metrics, asker, self.now))
     }
 
     fn cut_short(&mut self, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Fast {
-        reply::cut_short(query, out);
-        self.told(origin, &query.question, Outcome::Limited, Rcode::NOERROR, None)
+        let rcode = reply::cut_short(query, out);
+        self.told(origin, &query.question, Outcome::Limited, rcode, None)
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::daemon::clock;
 use crate::daemon::telemetry::Metrics;
 use crate::engine::client::Client;
+use crate::engine::cookie::Standing;
 use crate::engine::limits::{RATE_LIMIT_ADDRESSES_MAX, RATE_LIMIT_NETWORKS_MAX};
-use crate::engine::query::{Origin, Transport};
+use crate::engine::query::{Origin, Query, Transport};
 use crate::engine::rate_limit::{Bucket, Cost, Over, Prefix, RateLimit, amplified};
 use crate::engine::snapshot::Snapshot;
 
@@ -43,7 +44,7 @@ pub struct Asker {
     pub source: IpAddr,
     /// Subscribers behind the address.
     pub lines: u32,
-    /// Nobody else could have sent this.
+    /// It sent a cookie that it can only have from us, at this address.
     pub is_proven: bool,
 }
 
@@ -63,8 +64,10 @@ pub struct Limited {
 
 impl Asker {
     /// `None`: it came by a connection, which has bounds of its own, and nothing is cut short there.
-    pub fn of(snapshot: &Snapshot, client: Client, origin: Origin) -> Option<Asker> {
-        let asker = Asker { source: origin.source.ip(), lines: snapshot.lines(client), is_proven: false };
+    pub fn of(snapshot: &Snapshot, client: Client, query: &Query, origin: Origin) -> Option<Asker> {
+        let told = query.edns.and_then(|edns| edns.told);
+        let is_proven = told.is_some_and(|told| told.standing == Standing::Proven);
+        let asker = Asker { source: origin.source.ip(), lines: snapshot.lines(client), is_proven };
         (origin.transport == Transport::Udp).then_some(asker)
     }
 }

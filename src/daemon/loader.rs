@@ -20,6 +20,7 @@ use crate::daemon::sources::supply::Supplies;
 use crate::daemon::sources::{Lines, ListProblem, Reading, Sources, Taken};
 use crate::daemon::spool::SpoolRoom;
 use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSettings, ListSource, Policy, compile};
+use crate::engine::cookie::{CookieSettings, Cookies, Secret};
 
 use crate::engine::gate::TreeKey;
 use crate::engine::list::{Reach, own_entry};
@@ -51,6 +52,8 @@ pub struct Loader {
     artefacts: Artefacts,
     built_in: BuiltIn,
     seed: HashSeed,
+    /// Made with a secret of this process's own, for who gives none.
+    cookies: Option<Cookies>,
     generation: u64,
     progress: Arc<Progress>,
     /// Lists of the configuration in force.
@@ -108,6 +111,8 @@ impl Loader {
         let mut octets = [0; 16];
         getrandom::fill(&mut octets).expect("the system has a source of randomness");
         let (a, b) = octets.split_at(8);
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).expect("the system has a source of randomness");
         let gates = Gates::new(TreeKey(half(a), half(b)), &built_in);
         Loader {
             path,
@@ -117,6 +122,7 @@ impl Loader {
             built_in,
             artefacts: Artefacts::default(),
             seed,
+            cookies: Cookies::new([Secret::new(secret)]),
             generation: 0,
             progress: Arc::default(),
             lists_in_force: 0,
@@ -167,6 +173,9 @@ impl Loader {
         let others = settings.tls_roots.as_deref().into_iter();
         for path in others.chain(policy.upstreams.is_empty().then_some(Path::new(RESOLV_CONF))) {
             self.seen.insert(path.to_owned(), Version::of_file(path));
+        }
+        if let (CookieSettings::Random, Some(cookies)) = (&policy.cookies, &self.cookies) {
+            policy.cookies = CookieSettings::Given(cookies.clone());
         }
         if policy.node_name.is_empty() {
             policy.node_name = host_name();

@@ -23,10 +23,11 @@ use crate::engine::cache::{Entry, Freshness, Key, Told};
 use crate::engine::category::CANARY_NAME;
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
+use crate::engine::cookie::Standing;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
-use crate::engine::query::{self, CLASS_CH, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
+use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode, Transport};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
@@ -172,10 +173,23 @@ impl Resolver {
             return self.stranger(message, header, origin, recorder, snapshot.strangers);
         }
         let query = match query::read(message, header) {
-            Ok(query) => query,
-            Err(refusal) => {
+            Ok(mut query) => {
+                meet(snapshot, &mut query.edns, origin);
+                query
+            }
+            Err(mut refusal) => {
+                meet(snapshot, &mut refusal.edns, origin);
+                let asks_for_cookie = refusal.rcode == Rcode::NOERROR;
+                if asks_for_cookie {
+                    refusal.rcode = match refusal.edns.and_then(|edns| edns.told).map(|told| told.standing) {
+                        Some(Standing::New | Standing::Proven) => Rcode::NOERROR,
+                        Some(Standing::Bad) => Rcode::BADCOOKIE,
+                        None => Rcode::FORMERR,
+                    };
+                }
                 let question = refusal.question.as_ref().map(|(question, _)| question);
-                recorder.record(question, Outcome::Refused, Some(refusal.rcode), None, None);
+                let outcome = if refusal.rcode == Rcode::NOERROR { Outcome::Local } else { Outcome::Refused };
+                recorder.record(question, outcome, Some(refusal.rcode), None, None);
                 return Begun::Answer(reply::refusal(&refusal, origin));
             }
         };
@@ -230,7 +244,7 @@ impl Resolver {
                 if generation.forwarder.is_server(origin.source.ip()) && self.in_flight.contains(&key) {
                     return self.failed(snapshot, asked, recorder, self.looping(), None);
                 }
-                let (limiter, asker) = (self.limiter.load(), Asker::of(snapshot, client, origin));
+                let (limiter, asker) = (self.limiter.load(), Asker::of(snapshot, client, &query, origin));
                 let refuses =
                     |(limiter, asker): (&Arc<Limiter>, Asker)| limiter.refuses_miss(&self.metrics, asker, clock::now());
                 if limiter.as_ref().zip(asker).is_some_and(refuses) {
@@ -267,7 +281,7 @@ impl Resolver {
     ) -> Begun {
         let AskedBy { client, query, origin } = asked;
         let limiter = self.limiter.load();
-        let asker = Asker::of(snapshot, client, origin);
+        let asker = Asker::of(snapshot, client, query, origin);
         let refuses = |(limiter, asker): (&Arc<Limiter>, Asker)| {
             limiter.refuses_answer(&self.metrics, asker, query.octets.into(), bytes.len(), clock::now())
         };
@@ -279,8 +293,8 @@ impl Resolver {
     }
 
     fn cut_short(query: &Query, recorder: Recorder, mut bytes: Vec<u8>) -> Begun {
-        reply::cut_short(query, &mut bytes);
-        recorder.record(Some(&query.question), Outcome::Limited, Some(Rcode::NOERROR), None, None);
+        let rcode = reply::cut_short(query, &mut bytes);
+        recorder.record(Some(&query.question), Outcome::Limited, Some(rcode), None, None);
         Begun::Answer(bytes)
     }
 
@@ -320,15 +334,14 @@ impl Resolver {
             return Err(pending);
         }
         let limiter = self.limiter.load();
-        let asker = Asker::of(snapshot, pending.client, pending.origin);
+        let asker = Asker::of(snapshot, pending.client, query, pending.origin);
         let is_cut = limiter.as_ref().zip(asker).is_some_and(|(limiter, asker)| {
             limiter.refuses_answer(&self.metrics, asker, query.octets.into(), out.len(), clock::now())
         });
-        if is_cut {
-            reply::cut_short(query, out);
-        }
-        let (outcome, rcode) =
-            if is_cut { (Outcome::Limited, Rcode::NOERROR) } else { (Outcome::Forwarded, answer.rcode) };
+        let (outcome, rcode) = match is_cut {
+            true => (Outcome::Limited, reply::cut_short(query, out)),
+            false => (Outcome::Forwarded, answer.rcode),
+        };
         let Pending { query, recorder, .. } = *pending;
         recorder.record(Some(&query.question), outcome, Some(rcode), None, None);
         Ok(())
@@ -745,6 +758,13 @@ impl Found {
 
     fn stale(hit: Hit) -> Found {
         Found { answer: hit.answer, age_secs: hit.age_secs, trust_ad: hit.trust_ad, from: From::Stale }
+    }
+}
+
+/// Judges a client's cookie, for the answer to carry ours.
+pub(super) fn meet(snapshot: &Snapshot, edns: &mut Option<Edns>, origin: Origin) {
+    if let (Some(cookies), Some(edns)) = (&snapshot.cookies, edns) {
+        edns.meet(cookies, origin.source.ip(), clock::unix_secs);
     }
 }
 

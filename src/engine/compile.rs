@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
 use crate::engine::client::{Access, ClientTable, Configured as KnownNet};
+use crate::engine::cookie::CookieSettings;
 use crate::engine::gate::GateSettings;
 use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
@@ -34,6 +35,8 @@ pub struct Policy {
     /// Networks that may ask; loopback, private ones and every client's are in it unless the configuration says otherwise.
     pub access: Vec<IpNet>,
     pub strangers: Strangers,
+    /// [`CookieSettings::Random`] is the daemon's to fill in.
+    pub cookies: CookieSettings,
     /// `None`: nobody is limited.
     pub rate_limit: Option<RateLimit>,
     pub operator_allow: Vec<(Name, Reach)>,
@@ -378,6 +381,10 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         clients: Arc::new(ClientTable::new(nets)),
         access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
+        cookies: match policy.cookies {
+            CookieSettings::Given(cookies) => Some(cookies),
+            CookieSettings::Off | CookieSettings::Random => None,
+        },
         rate_limit: policy.rate_limit,
         index: Arc::new(index),
         texts,

@@ -174,6 +174,8 @@ pub const TCP_WRITE: Duration = Duration::from_secs(5);
 /// REFUSED answers a second to strangers, over all of them; the rest are dropped, so that we amplify nothing.
 pub const STRANGER_ANSWERS_PER_SECOND: u32 = 100;
 
+/// Secrets that cookies are known by: the present one, the next, and some that were. Chosen: each is tried for a bad cookie.
+pub const COOKIE_SECRETS_MAX: usize = 8;
 /// Seconds of its rate that a bucket of `[rate_limit]` holds; once it ran dry its prefix waits so long until it is full.
 pub const RATE_LIMIT_BURST_SECS: u64 = 10;
 /// Addresses that have a bucket; a full bucket is forgotten without loss. Chosen: 10 MiB, only with `[rate_limit]`.

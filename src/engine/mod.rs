@@ -8,6 +8,7 @@ pub mod category;
 pub mod client;
 pub mod compile;
 pub mod compiled;
+pub mod cookie;
 pub mod exchange;
 pub mod explain;
 pub mod gate;

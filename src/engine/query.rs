@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::engine::cookie::{Cookie, Cookies, Told};
 use crate::engine::limits::{NAME_OCTETS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::{Name, plain_wire};
 
@@ -130,7 +131,7 @@ impl std::fmt::Debug for Spelling {
 }
 
 /// What a client's OPT record asked for. RFC 6891 §6.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Edns {
     pub version: u8,
     /// As sent; [`Edns::reply_limit`] bounds it.
@@ -140,9 +141,18 @@ pub struct Edns {
     pub nsid: bool,
     /// Option 11, RFC 7828; meaningless on UDP.
     pub keepalive: bool,
+    /// Option 10, RFC 7873.
+    pub cookie: Option<Cookie>,
+    /// The cookie that the answer carries, once somebody judged the client's.
+    pub told: Option<Told>,
 }
 
 impl Edns {
+    /// Judges the client's cookie, if it sent one, for the answer to carry ours. `now`: seconds since 1970.
+    pub fn meet(&mut self, cookies: &Cookies, source: IpAddr, now: impl FnOnce() -> u64) {
+        self.told = self.cookie.map(|cookie| cookies.meet(cookie, source, now()));
+    }
+
     /// Octets a UDP answer to this client may have.
     pub fn reply_limit(&self) -> usize {
         usize::from(self.udp_payload.clamp(UDP_PAYLOAD_MIN, UDP_PAYLOAD_MAX))
@@ -201,6 +211,8 @@ impl Rcode {
     pub const NOTIMP: Rcode = Rcode(4);
     pub const REFUSED: Rcode = Rcode(5);
     pub const BADVERS: Rcode = Rcode(16);
+    /// RFC 7873 §8.
+    pub const BADCOOKIE: Rcode = Rcode(23);
 
     /// The metric label: the few codes we count apart, else `other`.
     pub fn as_str(self) -> &'static str {
@@ -221,7 +233,8 @@ impl Rcode {
 ///
 /// # Errors
 /// The [`Refusal`] says which code the sender gets: NOTIMP for another opcode, FORMERR for anything that cannot be read
-/// or does not hold exactly one question (RFC 9619), BADVERS for EDNS above 0 (RFC 6891 §6.1.3).
+/// or does not hold exactly one question (RFC 9619), BADVERS for EDNS above 0 (RFC 6891 §6.1.3). NOERROR for one that
+/// asks for a cookie alone.
 pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
     // Filled where it lies: it is large, and most messages are good.
     let mut query = Query {
@@ -236,14 +249,18 @@ pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
     };
     let mut has_question = false;
     let whole = read_sections(&mut Reader { message, at: Header::LEN }, &mut query, &mut has_question);
+    let asks_for_cookie = whole == Some(0) && query.edns.is_some_and(|edns| edns.cookie.is_some());
     let rcode = if header.opcode() != 0 {
         // What stands there is another opcode's; only its OPT is everybody's.
         has_question = false;
         Rcode::NOTIMP
-    } else if whole.is_none() {
+    } else if whole != Some(1) && !asks_for_cookie {
         Rcode::FORMERR
     } else if query.edns.is_some_and(|e| e.version > 0) {
         Rcode::BADVERS
+    } else if asks_for_cookie {
+        // RFC 7873 §5.4: a client may ask for a cookie and nothing else.
+        Rcode::NOERROR
     } else if let Some(rcode) = meta_type_refusal(query.question.qtype) {
         rcode
     } else {
@@ -265,13 +282,13 @@ fn meta_type_refusal(qtype: RecordType) -> Option<Rcode> {
     }
 }
 
-/// Fills `out` with the question and the OPT; `None` at the first thing that cannot be, and for any number of questions
-/// but one. The OPT stays in `out` also then: RFC 6891 §7 wants one back wherever one was sent. `has_question`: there was
+/// Fills `out` with the question and the OPT, and says how many questions there are; `None` at the first thing that cannot
+/// be. The OPT stays in `out` also then: RFC 6891 §7 wants one back wherever one was sent. `has_question`: there was
 /// one question, and it was whole.
-fn read_sections(reader: &mut Reader<'_>, out: &mut Query, has_question: &mut bool) -> Option<()> {
+fn read_sections(reader: &mut Reader<'_>, out: &mut Query, has_question: &mut bool) -> Option<u16> {
     let counts: [u16; 4] =
         std::array::from_fn(|i| u16::from_be_bytes([reader.message[4 + 2 * i], reader.message[5 + 2 * i]]));
-    // RFC 9619 §4: more than one question is FORMERR. None is too: we have nothing to say without one.
+    // RFC 9619 §4: more than one question is FORMERR.
     let is_one = counts[0] == 1;
     for _ in 0..counts[0] {
         reader.question(out)?;
@@ -291,13 +308,12 @@ fn read_sections(reader: &mut Reader<'_>, out: &mut Query, has_question: &mut bo
             out.edns = Some(read_opt(&record)?);
         }
     }
-    is_one.then_some(())
+    Some(counts[0])
 }
 
 fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
     let [_extended_rcode, version, flags, _] = record.ttl.to_be_bytes();
-    let mut edns =
-        Edns { version, udp_payload: record.class, dnssec_ok: flags & 0x80 != 0, nsid: false, keepalive: false };
+    let mut edns = Edns { version, udp_payload: record.class, dnssec_ok: flags & 0x80 != 0, ..Edns::default() };
     let mut options = record.rdata;
     while !options.is_empty() {
         let (head, rest) = options.split_first_chunk::<4>()?;
@@ -306,6 +322,8 @@ fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
         // Client subnet and client-identity options end here: nothing reads them, so nothing can pass them on.
         match u16::from_be_bytes([head[0], head[1]]) {
             3 => edns.nsid = true,
+            // RFC 7873 §4: of several the first counts.
+            10 if edns.cookie.is_none() => edns.cookie = Some(Cookie::read(&rest[..len])?),
             11 => edns.keepalive = true,
             _ => {}
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::engine::category::{Categories, CategoryId};
 use crate::engine::client::{Access, Client, ClientTable};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Strangers, YouTube};
+use crate::engine::cookie::Cookies;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub clients: Arc<ClientTable>,
     pub access: Arc<Access>,
     pub strangers: Strangers,
+    /// `None`: no cookies.
+    pub cookies: Option<Cookies>,
     /// `None`: nobody is limited.
     pub rate_limit: Option<RateLimit>,
     pub index: Arc<Index>,

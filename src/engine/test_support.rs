@@ -11,6 +11,7 @@ use crate::engine::compile::{
     BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy,
     ProfileSettings, Strangers, YouTube, compile,
 };
+use crate::engine::cookie::CookieSettings;
 use crate::engine::gate::GateSettings;
 use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::public_suffix::is_public_suffix;
@@ -71,7 +72,8 @@ pub fn query(qname: &str, qtype: RecordType) -> Query {
 
 /// As [`query`], with an OPT of 1232 octets.
 pub fn edns_query(qname: &str, qtype: RecordType) -> Query {
-    let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: false, nsid: false, keepalive: false };
+    let edns =
+        Edns { version: 0, udp_payload: 1232, dnssec_ok: false, nsid: false, keepalive: false, ..Edns::default() };
     Query { edns: Some(edns), ..query(qname, qtype) }
 }
 
@@ -122,6 +124,7 @@ impl Setup {
             clients: Vec::new(),
             access: Vec::new(),
             strangers: Strangers::Refuse,
+            cookies: CookieSettings::Off,
             rate_limit: None,
             operator_allow: Vec::new(),
             operator_deny: Vec::new(),

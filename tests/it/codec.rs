@@ -149,7 +149,14 @@ fn sections(message: &Message) -> [(Section, &[Record]); 3] {
 fn edns() -> impl Strategy<Value = Option<Edns>> {
     let payload = prop_oneof![Just(0u16), Just(511), Just(512), Just(1232), any::<u16>()];
     option::of((payload, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(udp_payload, dnssec_ok, nsid, keepalive)| Edns { version: 0, udp_payload, dnssec_ok, nsid, keepalive },
+        |(udp_payload, dnssec_ok, nsid, keepalive)| Edns {
+            version: 0,
+            udp_payload,
+            dnssec_ok,
+            nsid,
+            keepalive,
+            ..Edns::default()
+        },
     ))
 }
 

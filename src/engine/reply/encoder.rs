@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use crate::engine::answer::{RecordRef, Section, name_layout};
+use crate::engine::cookie::COOKIE_OCTETS;
 use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::Labels;
 use crate::engine::query::{Edns, Query, Question, Rcode, RecordType, Refusal, Transport};
@@ -161,19 +162,25 @@ pub fn put_head(out: &mut [u8], query: &Query, rcode: Rcode, authentic_data: boo
     out[2..4].copy_from_slice(&flags.to_be_bytes());
 }
 
-/// Appends an OPT with at most one option to a message that the cache kept, which has none, and counts it.
+/// Appends an OPT, with the client's cookie and at most one extended error, to a message that the cache kept, which has none, and counts it.
 pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, rcode: Rcode, ede: Option<&EdeText<'_>>) {
     let count = u16::from_be_bytes([out[10], out[11]]) + 1;
     out[10..12].copy_from_slice(&count.to_be_bytes());
-    let mut head = opt_head(edns, rcode);
-    let Some(ede) = ede else { return out.extend_from_slice(&head) };
-    let (text, detail) = ede.texts();
-    let len = 2 + (text.len() + detail.len()) as u16;
-    head[OPT_OCTETS - 2..].copy_from_slice(&(4 + len).to_be_bytes());
-    out.extend_from_slice(&head);
-    out.extend_from_slice([EDE_OPTION.to_be_bytes(), len.to_be_bytes(), ede.code.0.to_be_bytes()].as_flattened());
-    out.extend_from_slice(text.as_bytes());
-    out.extend_from_slice(detail.as_bytes());
+    let options_at = out.len() + OPT_OCTETS;
+    out.extend_from_slice(&opt_head(edns, rcode));
+    if let Some(told) = &edns.told {
+        out.extend_from_slice([COOKIE_OPTION.to_be_bytes(), (told.octets.len() as u16).to_be_bytes()].as_flattened());
+        out.extend_from_slice(&told.octets);
+    }
+    if let Some(ede) = ede {
+        let (text, detail) = ede.texts();
+        let len = 2 + (text.len() + detail.len()) as u16;
+        out.extend_from_slice([EDE_OPTION.to_be_bytes(), len.to_be_bytes(), ede.code.0.to_be_bytes()].as_flattened());
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(detail.as_bytes());
+    }
+    let len = (out.len() - options_at) as u16;
+    out[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
 }
 
 /// An OPT without options: root, type, size, extended code, version and DO, length.
@@ -214,6 +221,10 @@ const CD: u16 = 0x0010;
 
 /// An OPT without options: root, type, class, TTL, length. RFC 6891 §6.1.2.
 pub(super) const OPT_OCTETS: usize = 11;
+/// Number of the option with a cookie. RFC 7873 §4.
+const COOKIE_OPTION: u16 = 10;
+/// Octets of that option with a cookie of ours.
+pub(super) const COOKIE_OPTION_OCTETS: usize = 4 + COOKIE_OCTETS;
 /// Number of the option with an extended error. RFC 8914 §2.
 const EDE_OPTION: u16 = 15;
 /// Offsets that a compression pointer can reach: 14 bits. RFC 1035 §4.1.4.
@@ -400,6 +411,9 @@ impl<'o> Encoder<'o> {
 fn write_opt(opt: &mut Opt, mut room: usize, edns: &Edns, response: &Response<'_>, transport: Transport) {
     opt.extend_from_slice(&opt_head(edns, response.rcode));
     let options_at = opt.len();
+    if let Some(told) = &edns.told {
+        put_option(opt, &mut room, COOKIE_OPTION, &[&told.octets]);
+    }
     // The reason before the node's name: it is what a person needs when not both fit.
     for ede in response.ede {
         let (text, detail) = ede.texts();
@@ -471,7 +485,7 @@ mod tests {
     }
 
     fn edns(udp_payload: u16) -> Edns {
-        Edns { version: 0, udp_payload, dnssec_ok: false, nsid: true, keepalive: true }
+        Edns { version: 0, udp_payload, dnssec_ok: false, nsid: true, keepalive: true, ..Edns::default() }
     }
 
     /// A name of 255 octets, the longest there is.

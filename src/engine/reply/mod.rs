@@ -9,6 +9,7 @@ mod short;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
+use crate::engine::cookie::Standing;
 use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
 use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
@@ -243,19 +244,24 @@ fn is_of_type(address: &IpAddr, qtype: RecordType) -> bool {
     }
 }
 
-/// TC=1 and nothing else, for one whose prefix is over its limit: an honest client comes again over TCP. Never longer than
-/// the question was.
-pub fn cut_short(query: &Query, out: &mut Vec<u8>) {
+/// TC=1 and nothing else, for one whose prefix is over its limit: an honest client comes again over TCP. One that sent a
+/// cookie which proves nothing gets BADCOOKIE, and comes again with the one in it (RFC 7873 §5.2.3). Longer than the
+/// question only by the server's part of a cookie, 16 octets, and the question had 40 then. Says its code.
+pub fn cut_short(query: &Query, out: &mut Vec<u8>) -> Rcode {
+    let told = query.edns.and_then(|edns| edns.told);
+    let is_bad = told.is_some_and(|told| told.standing != Standing::Proven);
+    let rcode = if is_bad { Rcode::BADCOOKIE } else { Rcode::NOERROR };
     out.clear();
     out.extend_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    encoder::put_head(out, query, Rcode::NOERROR, false);
-    out[2] |= 0x02;
+    encoder::put_head(out, query, rcode, false);
+    out[2] |= if is_bad { 0 } else { 0x02 };
     out.extend_from_slice(query.spelling.as_wire());
     let Question { qtype, qclass, .. } = query.question;
     out.extend_from_slice([qtype.0.to_be_bytes(), qclass.to_be_bytes()].as_flattened());
     if let Some(edns) = &query.edns {
-        encoder::put_opt(out, edns, Rcode::NOERROR, None);
+        encoder::put_opt(out, edns, rcode, None);
     }
+    rcode
 }
 
 /// ANY, for a name that nothing blocks: a HINFO of our own. RFC 8482 §4.2.

@@ -8,7 +8,7 @@ use crate::engine::answer::{RecordRef, Section};
 use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, NAME_OCTETS_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Header, Query, Rcode, RecordType, Transport};
-use crate::engine::reply::encoder::{self, EdeText, OPT_OCTETS};
+use crate::engine::reply::encoder::{self, COOKIE_OPTION_OCTETS, EdeText, OPT_OCTETS};
 use crate::engine::reply::{SOA_NAMES, put_address, soa_rdata};
 
 /// The only record of an answer.
@@ -33,7 +33,14 @@ const SERVER: usize = 16;
 const _: () = assert!(SOA_NAMES[SERVER] == MAILBOX[0] && SOA_NAMES[LAST_LABEL] as usize == SERVER - LAST_LABEL - 2);
 
 /// Octets of the largest of these answers, which every client takes.
-const LARGEST: usize = Header::LEN + NAME_OCTETS_MAX + 4 + (2 + 10 + SOA_OCTETS) + OPT_OCTETS + 6 + EDE_TEXT_OCTETS_MAX;
+const LARGEST: usize = Header::LEN
+    + NAME_OCTETS_MAX
+    + 4
+    + (2 + 10 + SOA_OCTETS)
+    + OPT_OCTETS
+    + COOKIE_OPTION_OCTETS
+    + 6
+    + EDE_TEXT_OCTETS_MAX;
 const _: () = assert!(LARGEST <= UDP_PAYLOAD_MIN as usize);
 
 impl<'q> Own<'q> {
@@ -143,7 +150,8 @@ mod tests {
         let label = |octet: char, len| octet.to_string().repeat(len);
         let longest = [label('a', 63), label('b', 63), label('c', 63), label('d', 61)].join(".");
         let long_text = "x".repeat(100);
-        let edns = Edns { version: 0, udp_payload: 512, dnssec_ok: true, nsid: false, keepalive: true };
+        let edns =
+            Edns { version: 0, udp_payload: 512, dnssec_ok: true, nsid: false, keepalive: true, ..Edns::default() };
         for qname in ["example", "www.a.example", &longest] {
             for edns in [None, Some(edns), Some(Edns { dnssec_ok: false, udp_payload: 0, ..edns })] {
                 let query = query(qname, edns);
@@ -175,7 +183,8 @@ mod tests {
 
     #[test]
     fn what_asks_for_more_is_left_to_the_encoder() {
-        let edns = Edns { version: 0, udp_payload: 1232, dnssec_ok: false, nsid: false, keepalive: false };
+        let edns =
+            Edns { version: 0, udp_payload: 1232, dnssec_ok: false, nsid: false, keepalive: false, ..Edns::default() };
         let ede = EdeText::new(EdeCode::BLOCKED, "");
         for (edns, transport, is_short) in [
             (edns, Transport::Tcp, true),

@@ -211,7 +211,9 @@ fn extended_errors_of_upstream_pass_and_stale_is_said_behind_them() {
 
 #[test]
 fn ad_is_for_clients_that_asked_and_paths_that_are_trusted() {
-    let edns = |dnssec_ok| Some(Edns { version: 0, udp_payload: 1232, dnssec_ok, nsid: false, keepalive: false });
+    let edns = |dnssec_ok| {
+        Some(Edns { version: 0, udp_payload: 1232, dnssec_ok, nsid: false, keepalive: false, ..Edns::default() })
+    };
     for (ad_asked, edns, said, trusted, told) in [
         (true, None, true, true, true),
         (false, edns(true), true, true, true),
