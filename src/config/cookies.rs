@@ -62,3 +62,34 @@ fn read(path: &Path) -> Result<Option<Cookies>, String> {
         _ => Ok(Cookies::new(secrets)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_secrets_is_taken_whole_or_refused_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secrets");
+        let secret = "00112233445566778899aabbccddeeff";
+        for (text, expected) in [
+            (format!("# of this year\n{secret}\n\n{secret}\n"), Ok(())),
+            (
+                format!("{secret}\n{secret}0\n"),
+                Err("line 2 is no secret: it has 33 characters, must be 32 hexadecimal"),
+            ),
+            ("# none\n".to_owned(), Err("it holds no secret")),
+            (format!("{secret}\n").repeat(9), Err("it holds 9 secrets, at most 8")),
+        ] {
+            std::fs::write(&file, &text).unwrap();
+            match (read(&file), expected) {
+                (Ok(cookies), Ok(())) => assert!(cookies.is_some()),
+                (Err(why), Err(expected)) => {
+                    assert!(why.starts_with(expected), "{why}");
+                    assert!(!why.contains("0011"), "a secret is not repeated: {why}");
+                }
+                (got, _) => panic!("{text}: {got:?}"),
+            }
+        }
+    }
+}

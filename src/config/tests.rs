@@ -151,6 +151,9 @@ fn one_mistake_one_message() {
         ("mode = \"enforced\"", "`mode`: \"enforced\" is not one of enforce, observe; did you mean `enforce`?"),
         ("[listen]\ndot = [\"0.0.0.0:853\"]", "t.toml:2: `dot` in [listen]: encrypted listeners are not built yet"),
         ("[tls]\ncertificate_file = \"a\"", "`tls`: encrypted listeners are not built yet"),
+        ("[cookies]\nsecret_file = \"\"", "t.toml:2: `secret_file` in [cookies]: is empty"),
+        ("[cookies]\nsecret_file = \"nowhere\"", "t.toml:2: `secret_file` in [cookies]: "),
+        ("[cookies]\nsecret = \"a\"", "t.toml:2: unknown key `secret` in [cookies]"),
         (
             "[rate_limit]\nmisses_per_second = 5",
             "t.toml:1: [rate_limit] needs `mode`, for example `mode = \"dry-run\"`",

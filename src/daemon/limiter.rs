@@ -20,7 +20,7 @@ use crate::engine::query::{Origin, Query, Transport};
 use crate::engine::rate_limit::{Bucket, Cost, Over, Prefix, RateLimit, amplified};
 use crate::engine::snapshot::Snapshot;
 
-/// Buckets that a prefix may lie in; they share a lock.
+/// Places that a prefix's bucket may have.
 const WAYS: usize = 8;
 
 /// All buckets of one `[rate_limit]`.
@@ -33,8 +33,11 @@ pub struct Limiter {
     began_unix: u64,
 }
 
+/// Buckets that share a lock.
+type Set = [Option<(Prefix, Bucket)>; WAYS];
+
 struct Table {
-    sets: Box<[Mutex<[Option<(Prefix, Bucket)>; WAYS]>]>,
+    sets: Box<[Mutex<Set>]>,
     hasher: hashbrown::DefaultHashBuilder,
 }
 

@@ -305,15 +305,21 @@ fn read_sections(reader: &mut Reader<'_>, out: &mut Query, has_question: &mut bo
                 out.edns = None;
                 return None;
             }
-            out.edns = Some(read_opt(&record)?);
+            let (edns, has_good_cookie) = read_opt(&record)?;
+            out.edns = Some(edns);
+            if !has_good_cookie {
+                return None;
+            }
         }
     }
     Some(counts[0])
 }
 
-fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
+/// An OPT, and whether its cookie, if it has one, has a length that cookies have.
+fn read_opt(record: &RawRecord<'_>) -> Option<(Edns, bool)> {
     let [_extended_rcode, version, flags, _] = record.ttl.to_be_bytes();
     let mut edns = Edns { version, udp_payload: record.class, dnssec_ok: flags & 0x80 != 0, ..Edns::default() };
+    let mut has_good_cookie = true;
     let mut options = record.rdata;
     while !options.is_empty() {
         let (head, rest) = options.split_first_chunk::<4>()?;
@@ -323,13 +329,16 @@ fn read_opt(record: &RawRecord<'_>) -> Option<Edns> {
         match u16::from_be_bytes([head[0], head[1]]) {
             3 => edns.nsid = true,
             // RFC 7873 §4: of several the first counts.
-            10 if edns.cookie.is_none() => edns.cookie = Some(Cookie::read(&rest[..len])?),
+            10 if edns.cookie.is_none() => {
+                edns.cookie = Cookie::read(&rest[..len]);
+                has_good_cookie &= edns.cookie.is_some();
+            }
             11 => edns.keepalive = true,
             _ => {}
         }
         options = &rest[len..];
     }
-    Some(edns)
+    Some((edns, has_good_cookie))
 }
 
 /// A cursor over a message. Each step is `None` when the octets end or cannot be.

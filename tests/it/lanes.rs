@@ -74,6 +74,9 @@ fn made_up(random: &mut Random) -> Vec<u8> {
         b"",
         b"\0\x03\0\0",
         b"\0\x0a\0\x0812345678",
+        b"\0\x0a\0\x1812345678\x01\0\0\0\x6a\0\0\x01abcdefgh",
+        b"\0\x0a\0\x0912345678?",
+        b"\0\x03\0\0\0\x0a\0\x0812345678\0\x0a\0\x0887654321",
         b"\0\x08\0\x04\0\x01\0\0",
         b"\0\x0c\0\x03\0\0\0",
         b"\0\x0b\0\0",
@@ -203,8 +206,8 @@ fn an_answer_of_the_fast_lane_needs_no_memory() {
         ("a stranger", "clean.example.org", 1, "203.0.113.9", Fast::Silence),
     ] {
         let (message, origin) = (query(&name(qname), qtype, PLAIN, opt), origin(source));
-        for dnssec_ok in [false, true] {
-            let message = if dnssec_ok { query(&name(qname), qtype, PLAIN, None) } else { message.clone() };
+        let with_cookie = query(&name(qname), qtype, PLAIN, Some((1232, false, b"\0\x0a\0\x0812345678")));
+        for message in [message, query(&name(qname), qtype, PLAIN, None), with_cookie] {
             // The first time makes room, and notes what policy found.
             let first = lanes.fast_at(&message, origin, now);
             assert_eq!(first, expected, "{what}");

@@ -166,6 +166,21 @@ fn dig_and_kdig_understand_us() {
                 }
                 let target = ask(&["cover.example.test", "A"]);
                 assert!(target.contains("NXDOMAIN") && !target.contains("192.0.2.66"), "{target}");
+                if program == "dig" {
+                    // dig says whether the cookie that came back begins with its own.
+                    for name in ["www.example.test", "bad.example.test", "x.stranger.example"] {
+                        assert!(ask(&["+cookie", name, "A"]).contains("(good)"), "{name}");
+                    }
+                    let first = ask(&["+cookie=0123456789abcdef", "www.example.test", "A"]);
+                    let cookie = first.lines().find_map(|line| line.strip_prefix("; COOKIE: ")).unwrap();
+                    let cookie = cookie.split_whitespace().next().unwrap();
+                    assert_eq!((cookie.len(), &cookie[..16]), (48, "0123456789abcdef"));
+                    let again = ask(&[&format!("+cookie={cookie}"), "www.example.test", "A"]);
+                    assert!(again.contains(cookie), "a good cookie is used on: {again}");
+                    let alone = ask(&["+header-only", "+cookie=0123456789abcdef"]);
+                    assert!(alone.contains("NOERROR") && alone.contains("QUERY: 0"), "{alone}");
+                    assert!(ask(&["+header-only", "+nocookie", "+edns"]).contains("FORMERR"));
+                }
                 assert!(ask(&["+subnet=0.0.0.0/0", "www.example.test", "A"]).contains("192.0.2.1"));
             }
         }

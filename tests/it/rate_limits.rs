@@ -184,6 +184,38 @@ fn misses_are_counted_by_line_and_upstream_is_not_asked_for_more() {
     }
 }
 
+/// [`large`] with a COOKIE option.
+fn large_with(cookie: &[u8]) -> Vec<u8> {
+    let mut message = large();
+    let len = message.len();
+    message[len - 2..].copy_from_slice(&(4 + cookie.len() as u16).to_be_bytes());
+    message.extend_from_slice(&[0, 10, 0, cookie.len() as u8]);
+    message.extend_from_slice(cookie);
+    message
+}
+
+#[test]
+fn who_has_our_cookie_is_answered_and_who_has_none_gets_one() {
+    let mut trial = Trial::new("enforce");
+    let now = Instant::now();
+    let source = "198.51.100.9".parse().unwrap();
+    while !trial.ask_at(&large(), source, now).unwrap().is_cut {}
+    let asked = large_with(b"12345678");
+    let got = trial.ask_at(&asked, source, now).unwrap();
+    assert!(!got.is_cut && 2 * got.octets <= 3 * asked.len(), "{got:?}");
+    // BADCOOKIE is 23: one in OPT's upper bits, seven below.
+    assert_eq!(trial.out[3] & 0xf, 7);
+    let cookie = trial.out[trial.out.len() - 24..].to_vec();
+    assert_eq!(cookie[..8], *b"12345678");
+    let got = trial.ask_at(&large_with(&cookie), source, now).unwrap();
+    assert!(!got.is_cut && got.octets > 1000, "{got:?}");
+    let mut forged = cookie;
+    forged[20] ^= 1;
+    let forged = large_with(&forged);
+    assert!(trial.ask_at(&forged, source, now).unwrap().octets <= forged.len());
+    assert!(trial.begin(&forged, "198.51.100.9", Transport::Udp).unwrap().octets <= forged.len());
+}
+
 #[test]
 fn a_dry_run_counts_and_limits_nobody() {
     let mut trial = Trial::new("dry-run");
