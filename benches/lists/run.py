@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benches/peers"))
-import run as lab  # noqa: E402  starting servers, asking, reading /proc
+import lab  # noqa: E402  starting servers, asking, reading /proc
 
 DATA = Path(os.environ.get("LACHAN_TEST_DATA", ROOT / "../shared/data"))
 QUESTIONS = 200_000
