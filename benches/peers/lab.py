@@ -166,6 +166,15 @@ def wait_for_answer(port, process, limit, name="www.example.org"):
     return None
 
 
+def settle(pid):
+    """Waits until a start has written down what it keeps: until the process has not worked for a second."""
+    before, quiet = cpu_seconds(pid), 0
+    while quiet < 5:
+        time.sleep(0.2)
+        now = cpu_seconds(pid)
+        quiet, before = quiet + 1 if now - before < 0.02 else 0, now
+
+
 def question(name, qtype=1, identity=None):
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     identity = random.randrange(65536) if identity is None else identity
