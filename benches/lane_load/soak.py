@@ -32,7 +32,7 @@ def measure(args, work):
         rate = sorted(load.rate for load, _ in full)[len(full) // 2]
         below = [minute(args.minutes + number, int(rate * BELOW)) for number in range(below_minutes)]
     # The first third is for the cache to fill.
-    settled, end = full[args.minutes // 3][1], max(rss for _, rss in full + below)
+    settled, end = full[max(args.minutes // 3 - 1, 0)][1], max(rss for _, rss in full + below)
     table.at_most("RSS at the highest beside the end of the first third", end / settled, MEMORY_RATIO_MAX)
     asked, lost = (sum(part) for part in zip(*((load.answers + load.lost, load.lost) for load, _ in full)))
     table.row("full load: questions lost", f"{lost} of {asked}", f"≤ {FULL_LOST_SHARE_MAX:.1%}", lost <= FULL_LOST_SHARE_MAX * asked)
