@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benches/peers"))
-import run as lab  # noqa: E402  starting servers, asking, reading /proc
+import lab  # noqa: E402  starting servers, asking, reading /proc
 
 DATA = Path(os.environ.get("LACHAN_TEST_DATA", ROOT / "../shared/data"))
 QUESTIONS = 200_000
@@ -116,7 +116,7 @@ def served(args, work, places, source, title, bounds):
     try:
         took = first_block(places, process, blocked_name(work))
         row(f"{title}: start to the first blocked answer", f"{took:.2f} s", bounds["start"])
-        settle(process.pid)
+        lab.settle(process.pid)
         row(f"{title}: RSS after the start / at the highest", f"{lab.rss_mib(process.pid):.0f} / {highest_mib(process.pid):.0f} MiB", None)
         row(f"{title}: of that, anonymous / of files", memory_kinds(process.pid), None)
         ask_all(work, places)
@@ -148,7 +148,7 @@ def reload_under_load(args, work, places, text):
     try:
         took = first_block(places, process, blocked_name(work))
         row("scale_10m: start from text to the first blocked answer", f"{took:.2f} s", None)
-        settle(process.pid)
+        lab.settle(process.pid)
         row("scale_10m: memory at the highest over the start", f"{highest_mib(process.pid):.0f} MiB", None)
         ask_all(work, places)
         steady = lab.rss_mib(process.pid)
@@ -199,15 +199,6 @@ def one_rule(process, config, places, i):
         if time.monotonic() - began > 30:
             sys.exit(f"`{name}` is never blocked")
     return (time.monotonic() - began) * 1000
-
-
-def settle(pid):
-    """Waits until a start has written down what it keeps: until the process has not worked for a second."""
-    before, quiet = lab.cpu_seconds(pid), 0
-    while quiet < 5:
-        time.sleep(0.2)
-        now = lab.cpu_seconds(pid)
-        quiet, before = quiet + 1 if now - before < 0.02 else 0, now
 
 
 def start(args, work, places, source):

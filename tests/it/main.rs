@@ -1,5 +1,6 @@
 //! Integration tests: one binary, so that they build once. Each file is about one side of the resolver.
 
+mod abuse_at_once;
 mod adguard_suites;
 mod allocations;
 mod built_in;
