@@ -24,7 +24,7 @@ use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
     Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit,
-    values,
+    values, zone_limit,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -54,6 +54,7 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
         strangers: spec.strangers.map_or(Strangers::Refuse, |s| s.value),
         cookies: cookies::lower(&spec.cookies, sink),
         rate_limit: rate_limit::lower(&spec.rate_limit),
+        zone_limit: zone_limit::lower(&spec.zone_limit),
         operator_allow: own_entries(&spec.operator_allow),
         operator_deny: own_entries(&spec.operator_deny),
         upstreams: upstreams(spec, &settings.dns, sink),

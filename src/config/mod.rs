@@ -29,6 +29,7 @@ mod spec;
 mod tree;
 mod values;
 mod versions;
+mod zone_limit;
 
 #[cfg(test)]
 mod tests;

@@ -13,20 +13,25 @@ pub(super) struct RateLimitSpec {
     amplified: Option<Spanned<u32>>,
 }
 
+/// What a limit does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Off,
     DryRun,
     Enforce,
 }
 
-/// Reads the table. One that is there has to say its mode: a limit that acts by accident cuts people off.
-pub(super) fn table(mut section: Section<'_>, top_level: &[&str]) -> RateLimitSpec {
+/// A table that is there has to say its mode: a limit that acts by accident cuts people off.
+pub(super) fn mode(section: &mut Section<'_>) -> Option<Spanned<Mode>> {
     if !section.is_empty() && !section.has("mode") {
         section.missing("mode", "\"dry-run\"");
     }
+    section.choice("mode", &[("off", Mode::Off), ("dry-run", Mode::DryRun), ("enforce", Mode::Enforce)])
+}
+
+pub(super) fn table(mut section: Section<'_>, top_level: &[&str]) -> RateLimitSpec {
     let spec = RateLimitSpec {
-        mode: section.choice("mode", &[("off", Mode::Off), ("dry-run", Mode::DryRun), ("enforce", Mode::Enforce)]),
+        mode: mode(&mut section),
         misses: section.integer("misses_per_second", 1..=1_000_000),
         amplified: section.quantity("amplified_per_second", |text| {
             let octets = values::size(text)?;

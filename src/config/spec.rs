@@ -27,6 +27,7 @@ use super::reader::{Section, one_of};
 use super::server::server;
 use super::tree::Table;
 use super::values;
+use super::zone_limit::{self, ZoneLimitSpec};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -71,6 +72,7 @@ pub(super) struct Spec {
     pub gate: GateTable,
     pub cookies: CookiesSpec,
     pub rate_limit: RateLimitSpec,
+    pub zone_limit: ZoneLimitSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -228,6 +230,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         gate: gate::table(top.section("gate"), TOP_LEVEL),
         cookies: cookies::table(top.section("cookies"), TOP_LEVEL),
         rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
+        zone_limit: zone_limit::table(top.section("zone_limit"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),

@@ -153,6 +153,14 @@ fn one_mistake_one_message() {
         ("[tls]\ncertificate_file = \"a\"", "`tls`: encrypted listeners are not built yet"),
         ("[cookies]\nsecret_file = \"\"", "t.toml:2: `secret_file` in [cookies]: is empty"),
         ("[cookies]\nsecret_file = \"nowhere\"", "t.toml:2: `secret_file` in [cookies]: "),
+        (
+            "[zone_limit]\nfailures_per_second = 5",
+            "t.toml:1: [zone_limit] needs `mode`, for example `mode = \"dry-run\"`",
+        ),
+        (
+            "[zone_limit]\nmode = \"enforce\"\nspare = [\"a..b\"]",
+            "t.toml:3: `spare` in [zone_limit]: \"a..b\" is no zone",
+        ),
         ("[cookies]\nsecret = \"a\"", "t.toml:2: unknown key `secret` in [cookies]"),
         (
             "[rate_limit]\nmisses_per_second = 5",

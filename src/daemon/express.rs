@@ -288,6 +288,11 @@ impl Misses {
         if !is_kept {
             cache.put(key.clone(), anew(), trust_ad, stale);
         }
+        if answer.rcode == Rcode::NXDOMAIN
+            && let Some(zones) = self.resolver.zones()
+        {
+            zones.learn(&question.qname, Some(answer), now);
+        }
         ticket.finish(|| Fetched::Answer { answer: anew(), trust_ad });
         for pending in waiting.drain(..) {
             let origin = pending.origin();

@@ -14,6 +14,7 @@ use crate::daemon::rewrite::{self, Target};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::tally::{self, Counted, Tally};
 use crate::daemon::telemetry::{Metrics, Outcome, QueryEvent, log};
+use crate::daemon::zone_limiter::ZoneLimiter;
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::Client;
@@ -21,7 +22,7 @@ use crate::engine::compile::Strangers;
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
 use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
-use crate::engine::reply::{self, STALE_TTL};
+use crate::engine::reply::{self, NotFound, STALE_TTL};
 use crate::engine::verdict::{Block, EngineId, Rewrite};
 
 /// What one thread keeps from batch to batch.
@@ -30,6 +31,7 @@ pub struct Lane {
     generation: Arc<Generation>,
     table: Arc<Table>,
     limiter: Option<Arc<Limiter>>,
+    zones: Option<Arc<ZoneLimiter>>,
     entry: Entry,
     room: Room,
     tally: tally::Shared,
@@ -66,6 +68,7 @@ pub struct Batch<'l> {
     generation: &'l Arc<Generation>,
     table: &'l Table,
     limiter: Option<&'l Limiter>,
+    zones: Option<&'l ZoneLimiter>,
     entry: &'l mut Entry,
     room: &'l mut Room,
     tally: std::sync::MutexGuard<'l, Tally>,
@@ -79,24 +82,25 @@ impl Lane {
     pub fn new(resolver: Arc<Resolver>) -> Lane {
         let generation = resolver.cell.load_full();
         let (table, tally) = (resolver.cache.table(), resolver.metrics.tally(Arc::clone(&generation)));
-        let limiter = resolver.limiter();
+        let (limiter, zones) = (resolver.limiter(), resolver.zones());
         let room = Room { target: AnswerBuilder::new(Rcode::NOERROR), made: AnswerBuilder::new(Rcode::NOERROR) };
-        Lane { resolver, generation, table, limiter, entry: Entry::default(), room, tally }
+        Lane { resolver, generation, table, limiter, zones, entry: Entry::default(), room, tally }
     }
 
     /// Takes up the generation in force.
     pub fn begin(&mut self, now: Instant) -> Batch<'_> {
-        let Lane { resolver, generation, table, limiter, entry, room, tally } = self;
+        let Lane { resolver, generation, table, limiter, zones, entry, room, tally } = self;
         let mut tally = tally::lock(tally);
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
             *generation = Arc::clone(&in_force);
-            (*table, *limiter) = (resolver.cache.table(), resolver.limiter());
+            *table = resolver.cache.table();
+            (*limiter, *zones) = (resolver.limiter(), resolver.zones());
             tally.turn_to(generation, &resolver.metrics);
         }
         let now_ms = table.ms(now);
-        let limiter = limiter.as_deref();
-        Batch { resolver, generation, table, limiter, entry, room, tally, now, now_ms, answered: 0, miss: None }
+        let (limiter, zones) = (limiter.as_deref(), zones.as_deref());
+        Batch { resolver, generation, table, limiter, zones, entry, room, tally, now, now_ms, answered: 0, miss: None }
     }
 }
 
@@ -174,6 +178,10 @@ impl Batch<'_> {
                     return self.cut_short(&query, origin, out);
                 }
                 let metrics = &self.resolver.metrics;
+                if self.zones.is_some_and(|zones| zones.refuses(metrics, &query.question.qname, self.now)) {
+                    *out = reply::failure(snapshot, &query, origin, NotFound::ZoneLimited);
+                    return self.done(client, &query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
+                }
                 self.miss = Some(Pending::plain(self.generation, client, query, origin, permit, group, metrics));
                 Fast::Miss
             }

@@ -31,3 +31,4 @@ pub mod state;
 mod stranger_limit;
 pub mod telemetry;
 pub mod watch;
+pub mod zone_limiter;

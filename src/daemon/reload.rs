@@ -172,7 +172,7 @@ impl Reloader {
         warn_of(&notes.warnings);
         // Before the swap: whoever sees the new generation finds the cache as it will be.
         self.resolver.cache.set_size(generation.snapshot.cache.size);
-        self.resolver.set_rate_limit(generation.snapshot.rate_limit);
+        self.resolver.set_limits(&generation.snapshot);
         let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
         // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.

@@ -18,6 +18,7 @@ use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
 use crate::daemon::stranger_limit::StrangerLimit;
 use crate::daemon::telemetry::{BlockedBy, Metrics, Outcome, Recorder};
+use crate::daemon::zone_limiter::ZoneLimiter;
 use crate::engine::answer::{Answer, AnswerBuilder};
 use crate::engine::cache::{Entry, Freshness, Key, Told};
 use crate::engine::category::CANARY_NAME;
@@ -28,7 +29,6 @@ use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
 use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode, Transport};
-use crate::engine::rate_limit::RateLimit;
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
@@ -43,6 +43,7 @@ pub struct Resolver {
     in_flight: Arc<InFlight>,
     pub(super) strangers: StrangerLimit,
     limiter: ArcSwapOption<Limiter>,
+    zones: ArcSwapOption<ZoneLimiter>,
     /// Exchanges and prefetches, which outlive the client that caused them.
     exchanges: TaskTracker,
 }
@@ -148,16 +149,18 @@ pub enum From {
 impl Resolver {
     pub fn new(first: Generation, metrics: Arc<Metrics>) -> Resolver {
         let cache = Cache::new(first.snapshot.cache.size);
-        let limiter = first.snapshot.rate_limit.map(Limiter::new);
-        Resolver {
+        let resolver = Resolver {
             cell: SnapshotCell::new(first),
             cache,
             metrics,
             in_flight: Arc::default(),
             strangers: StrangerLimit::default(),
-            limiter: ArcSwapOption::new(limiter.map(Arc::new)),
+            limiter: ArcSwapOption::empty(),
+            zones: ArcSwapOption::empty(),
             exchanges: TaskTracker::new(),
-        }
+        };
+        resolver.set_limits(&resolver.cell.load().snapshot);
+        resolver
     }
 
     /// Takes one message. Everything that needs no upstream is answered here, without waiting.
@@ -250,6 +253,15 @@ impl Resolver {
                 if limiter.as_ref().zip(asker).is_some_and(refuses) {
                     return Resolver::cut_short(&query, recorder, Vec::new());
                 }
+                let is_limited =
+                    |zones: &Arc<ZoneLimiter>| zones.refuses(&self.metrics, &query.question.qname, clock::now());
+                if self.zones.load().as_ref().is_some_and(is_limited) {
+                    // What is stale is better than nothing, as when upstream is lost.
+                    return match stale.map(Found::stale) {
+                        Some(found) => self.deliver(&generation, client, &permit, &query, origin, recorder, &found),
+                        None => self.failed(snapshot, asked, recorder, NotFound::ZoneLimited, None),
+                    };
+                }
                 Need::Answer { permit, key, group, stale, truncated_by: None }
             }
         };
@@ -263,10 +275,19 @@ impl Resolver {
         self.limiter.load_full()
     }
 
-    /// Other limits begin with full buckets; the same ones go on.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        if self.limiter.load().as_ref().map(|limiter| *limiter.limit()) != limit {
-            self.limiter.store(limit.map(|limit| Arc::new(Limiter::new(limit))));
+    /// What keeps upstream from zones whose questions fail; `None`: nothing does.
+    pub(super) fn zones(&self) -> Option<Arc<ZoneLimiter>> {
+        self.zones.load_full()
+    }
+
+    /// Takes up a generation's limits. Other ones begin with full buckets; the same ones go on.
+    pub fn set_limits(&self, snapshot: &Snapshot) {
+        let (clients, zones) = (snapshot.rate_limit.as_ref(), snapshot.zone_limit.as_ref());
+        if self.limiter.load().as_ref().map(|limiter| limiter.limit()) != clients {
+            self.limiter.store(clients.map(|limit| Arc::new(Limiter::new(*limit))));
+        }
+        if self.zones.load().as_ref().map(|limiter| limiter.limit()) != zones {
+            self.zones.store(zones.map(|limit| Arc::new(ZoneLimiter::new(limit.clone()))));
         }
     }
 
@@ -475,7 +496,9 @@ impl Resolver {
         ask: Ask,
         deadline: Instant,
     ) -> Fetched {
-        let (answer, trust_ad) = match generation.forwarder.ask(permit, group, &ask, deadline).await {
+        let asked = generation.forwarder.ask(permit, group, &ask, deadline).await;
+        self.learn_of_zone(&ask.question.qname, &asked);
+        let (answer, trust_ad) = match asked {
             Ok(Reply { answer, trust_ad, .. }) => (Arc::new(answer), trust_ad),
             Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(answer), false),
             Err(Failure::AllFailed { last: None }) => {
@@ -491,6 +514,19 @@ impl Resolver {
         };
         self.cache.put(key, Arc::clone(&answer), trust_ad, generation.snapshot.cache.serve_stale);
         Fetched::Answer { answer, trust_ad }
+    }
+
+    fn learn_of_zone(&self, qname: &Name, asked: &Result<Reply, Failure>) {
+        let said = match asked {
+            Ok(reply) => Some(&reply.answer),
+            Err(Failure::AllFailed { last }) => last.as_ref(),
+            Err(Failure::Timeout) => None,
+            // Ours, not the zone's.
+            Err(Failure::NoServers | Failure::Loop) => return,
+        };
+        if let Some(zones) = self.zones.load().as_ref() {
+            zones.learn(qname, said, clock::now());
+        }
     }
 
     fn prefetch(self: &Arc<Self>, generation: &Arc<Generation>, key: &Key, group: GroupId, query: &Query) {

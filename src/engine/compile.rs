@@ -21,6 +21,7 @@ use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
+use crate::engine::zone_limit::ZoneLimit;
 
 /// Everything a configuration says about policy, in the engine's types. Lists' contents come beside it.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Policy {
     pub cookies: CookieSettings,
     /// `None`: nobody is limited.
     pub rate_limit: Option<RateLimit>,
+    /// `None`: no zone is limited.
+    pub zone_limit: Option<ZoneLimit>,
     pub operator_allow: Vec<(Name, Reach)>,
     pub operator_deny: Vec<(Name, Reach)>,
     /// Empty: the daemon finds servers itself.
@@ -386,6 +389,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             CookieSettings::Off | CookieSettings::Random => None,
         },
         rate_limit: policy.rate_limit,
+        zone_limit: policy.zone_limit,
         index: Arc::new(index),
         texts,
         masks: Masks {

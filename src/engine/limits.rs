@@ -184,6 +184,9 @@ pub const RATE_LIMIT_ADDRESSES_MAX: usize = 1 << 16;
 pub const RATE_LIMIT_NETWORKS_MAX: usize = 1 << 14;
 /// Lines that one `[client.*]` may say are behind each of its addresses. Chosen: a CGNAT address has some hundred.
 pub const RATE_LIMIT_LINES_MAX: i64 = 100_000;
+/// Zones that have a bucket of failures; one whose questions do not fail any more is forgotten. Chosen: 200 KiB, only with
+/// `[zone_limit]`.
+pub const ZONE_LIMIT_ZONES_MAX: usize = 1 << 12;
 
 const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
 const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);

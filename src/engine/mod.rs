@@ -27,3 +27,4 @@ pub mod snapshot;
 mod test_support;
 pub mod upstream;
 pub mod verdict;
+pub mod zone_limit;

@@ -115,19 +115,19 @@ pub struct Over {
 
 /// One budget, in thousandths.
 #[derive(Debug, Clone, Copy)]
-struct Tank {
+pub(in crate::engine) struct Tank {
     left: u64,
     /// It ran dry, and is not full again yet.
     is_dry: bool,
 }
 
 impl Tank {
-    fn full(rate: u64) -> Tank {
+    pub(in crate::engine) fn full(rate: u64) -> Tank {
         Tank { left: capacity(rate), is_dry: false }
     }
 
     /// `rate` a second is as many thousandths a millisecond.
-    fn fill(&mut self, rate: u64, elapsed_ms: u64) {
+    pub(in crate::engine) fn fill(&mut self, rate: u64, elapsed_ms: u64) {
         let full = capacity(rate);
         self.left = self.left.saturating_add(rate.saturating_mul(elapsed_ms)).min(full);
         self.is_dry &= self.left < full;
@@ -135,7 +135,7 @@ impl Tank {
 
     /// Whether it is refused. One that ran dry refuses until it is full again: so long nobody gets more out of it by
     /// asking on.
-    fn take(&mut self, thousandths: u64) -> bool {
+    pub(in crate::engine) fn take(&mut self, thousandths: u64) -> bool {
         if !self.is_dry && self.left < thousandths {
             (self.left, self.is_dry) = (0, true);
         }
@@ -143,6 +143,14 @@ impl Tank {
             self.left -= thousandths;
         }
         self.is_dry
+    }
+
+    pub(in crate::engine) fn is_dry(self) -> bool {
+        self.is_dry
+    }
+
+    pub(in crate::engine) fn missing(self, rate: u64) -> u64 {
+        capacity(rate).saturating_sub(self.left)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
+use crate::engine::zone_limit::ZoneLimit;
 
 /// One generation of policy.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub cookies: Option<Cookies>,
     /// `None`: nobody is limited.
     pub rate_limit: Option<RateLimit>,
+    /// `None`: no zone is limited.
+    pub zone_limit: Option<ZoneLimit>,
     pub index: Arc<Index>,
     /// The layer of all lists that were read as text; `None` without one.
     pub texts: Option<Arc<Layer>>,

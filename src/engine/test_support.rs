@@ -126,6 +126,7 @@ impl Setup {
             strangers: Strangers::Refuse,
             cookies: CookieSettings::Off,
             rate_limit: None,
+            zone_limit: None,
             operator_allow: Vec::new(),
             operator_deny: Vec::new(),
             upstreams: Vec::new(),

@@ -30,3 +30,4 @@ mod scenarios;
 mod shared;
 mod tidy;
 mod upstream_faults;
+mod zone_limits;

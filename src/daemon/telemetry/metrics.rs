@@ -47,6 +47,7 @@ pub struct Metrics {
     pub upstream_up: IntGaugeVec,
     pub limit_hits: IntCounterVec,
     pub rate_limited: IntCounterVec,
+    pub zone_limited: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
     pub in_flight: IntGauge,
     /// Not there: nothing is learnt.
@@ -121,6 +122,11 @@ impl Metrics {
                 "lachan_rate_limited_total",
                 "Queries of prefixes over a limit, by what was too much; in a dry run they were answered all the same",
                 &["cost", "mode"],
+            ),
+            zone_limited: counters(
+                "lachan_zone_limited_total",
+                "Queries about zones that fail too often; in a dry run upstream was asked all the same",
+                &["mode"],
             ),
             keyword_reviews: counters(
                 "lachan_keyword_reviews_total",

@@ -40,6 +40,8 @@ pub enum NotFound {
     NotReady,
     /// The question came back to us from its own upstream.
     Loop,
+    /// Too many questions about its zone fail.
+    ZoneLimited,
 }
 
 /// How an answer from upstream or the cache is told.
@@ -278,6 +280,7 @@ pub fn failure(snapshot: &Snapshot, query: &Query, origin: Origin, why: NotFound
         NotFound::TimedOut => (EdeCode::NO_REACHABLE_AUTHORITY, "no upstream server answered in time"),
         NotFound::Unreachable => (EdeCode::NETWORK_ERROR, "no upstream server gave a usable answer"),
         NotFound::NotReady => (EdeCode::NOT_READY, "no upstream server for this name now"),
+        NotFound::ZoneLimited => (EdeCode::OTHER, "too many questions for this zone fail; try again in some seconds"),
         NotFound::Loop => (EdeCode::OTHER, "forwarding loop: an upstream server asks us"),
     };
     let made = AnswerBuilder::new(Rcode::SERVFAIL).finish();
