@@ -299,7 +299,8 @@ impl AnswerBuilder {
         self.answer.clear(Rcode(flags & 0xf));
         self.answer.authentic_data = flags & 0x0020 != 0;
         self.answer.truncated = flags & 0x0200 != 0;
-        let (mut opt_at, mut is_plain) = (None, true);
+        // A question that was written with a pointer may be made of the header's octets.
+        let (mut opt_at, mut is_plain) = (None, reader.at == HEADER + question.qname.as_wire().len() + 4);
         for (section, count) in [Section::Answer, Section::Authority, Section::Additional].into_iter().zip(counts) {
             for _ in 0..count {
                 let at = reader.at;

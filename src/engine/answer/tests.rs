@@ -162,6 +162,12 @@ fn what_can_be_passed_on_as_it_came_is_told_apart() {
         let came = builder.as_it_came(&octets).map(|came| came.octets.len() - 29);
         assert_eq!(came, left, "{what}");
     }
+    // The question's own name, by a pointer to octets 4 to 12 of the header.
+    let octets = hex("0007 8180 0001 0001 00000000 c004 0001 0001 00 0001 0001 0000003c 0004 c0000201");
+    let asked = Name::read(&octets, 12).unwrap().0;
+    let mut builder = AnswerBuilder::new(Rcode::NOERROR);
+    builder.read(&octets, &Question { qname: asked, qtype: RecordType::A, qclass: CLASS_IN }).unwrap();
+    assert!(builder.as_it_came(&octets).is_none());
 }
 
 #[test]
