@@ -15,6 +15,7 @@ mod progress;
 mod review;
 mod safesearch;
 mod serve;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -98,6 +99,11 @@ enum Command {
         #[command(subcommand)]
         command: SafesearchCommand,
     },
+    /// Certificates
+    Tls {
+        #[command(subcommand)]
+        command: TlsCommand,
+    },
     /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost) or unknown
     Healthcheck(AdminArgs),
     /// The version
@@ -150,6 +156,30 @@ enum LimitsCommand {
 enum SafesearchCommand {
     /// Ask the running resolver for every engine and print what came back
     Test(AdminArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum TlsCommand {
+    /// Make a certificate that nobody vouches for, to try encrypted DNS with
+    #[command(
+        after_help = "Examples:\n  lachan tls self-signed --name dns.example.vn -o tls\n  kdig @127.0.0.1 -p 8853 +tls \
+                      +tls-ca=tls/fullchain.pem +tls-hostname=dns.example.vn vnexpress.net\n\nWhat it prints goes into the \
+                      configuration. A certificate for people's devices comes from an authority that they trust."
+    )]
+    SelfSigned(SelfSignedArgs),
+}
+
+#[derive(Debug, Args)]
+struct SelfSignedArgs {
+    /// The resolver's host name
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    name: String,
+    /// Its addresses [default: 127.0.0.1 and ::1]
+    #[arg(long = "address", value_name = "ADDR")]
+    addresses: Vec<IpAddr>,
+    /// Directory for fullchain.pem and privkey.pem
+    #[arg(short, long = "output", value_name = "DIR", default_value = "tls")]
+    directory: PathBuf,
 }
 
 /// How the running resolver is reached.
@@ -250,6 +280,7 @@ pub fn main() -> ExitCode {
         Command::Lists { command } => lists_command(config.as_deref(), &command),
         Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
+        Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
             say!("lachan {}", env!("CARGO_PKG_VERSION"));

@@ -1,5 +1,6 @@
 //! `serve`: start, banner, progress.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,14 +45,22 @@ pub fn run(config: Option<PathBuf>) -> u8 {
 
 fn banner(started: &Started) {
     let language = Language::of_user();
-    let addresses: Vec<String> = started.dns.iter().map(ToString::to_string).collect();
+    let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let answers = language.pick("answers on", "trả lời tại");
     let transports = language.pick("UDP and TCP", "UDP và TCP");
-    say!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    let addresses = &started.addresses;
+    say!("Lá Chắn {} {answers} {} ({transports})", env!("CARGO_PKG_VERSION"), list(&addresses.dns));
     let row = |english: &str, vietnamese: &str, text: &str| {
         let title = language.pick(english, vietnamese);
         say!("  {title}{} {text}", " ".repeat(14_usize.saturating_sub(title.chars().count())));
     };
+    for (title, addresses) in
+        [("DNS over TLS", &addresses.dot), ("DNS over HTTPS", &addresses.doh), ("DNS over QUIC", &addresses.doq)]
+    {
+        if !addresses.is_empty() {
+            row(title, title, &list(addresses));
+        }
+    }
     if started.embedded {
         let built_in = "built in (no file found; -c FILE for your own)";
         row(
@@ -84,7 +93,7 @@ fn banner(started: &Started) {
     for hint in &started.hints {
         row("note", "lưu ý", hint);
     }
-    let Some(first) = started.dns.first() else { return };
+    let Some(first) = started.addresses.dns.first() else { return };
     let at = match first.ip() {
         ip if !ip.is_unspecified() => ip.to_string(),
         ip if ip.is_ipv4() => "127.0.0.1".to_owned(),

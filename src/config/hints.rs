@@ -10,7 +10,7 @@ use crate::engine::upstream::{Host, Server, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
 use super::errors::{Sink, Spanned};
-use super::lower::is_ourselves;
+use super::lower::{is_ourselves, listeners};
 use super::spec::{Admin, ListSpec, OwnEntries, Spec};
 
 /// Looks for all of it. `listen` are the addresses in force, given or not.
@@ -41,26 +41,35 @@ pub(super) fn find(spec: &Spec, listen: &[SocketAddr], categories: &Categories, 
 
 /// A wildcard holds every address of its family: the one beside it is in use when we come to it.
 fn overlapping_listeners(spec: &Spec, sink: &Sink) {
-    let given = spec.listen_dns.as_deref().unwrap_or_default();
     let overlap = |a: SocketAddr, b: SocketAddr| {
         let is_wildcard = a.ip().is_unspecified() != b.ip().is_unspecified();
         a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && is_wildcard
     };
-    for (i, address) in given.iter().enumerate() {
-        for other in given[..i].iter().filter(|other| overlap(address.value, other.value)) {
-            let (a, b, place) = (address.value, other.value, sink.show(other.at));
-            sink.hint(
-                address.at,
-                format!("`dns` in [listen] holds {a} and {b} ({place}): the second will find its address in use"),
-            );
+    let given = listeners(spec);
+    let mut told = Vec::new();
+    for given in &given {
+        for (i, (key, address)) in given.iter().enumerate() {
+            for (other_key, other) in given[..i].iter().filter(|(_, other)| overlap(address.value, other.value)) {
+                let (a, b, place) = (address.value, other.value, sink.show(other.at));
+                if std::mem::replace(&mut told, vec![(address.at, other.at)]).contains(&(address.at, other.at)) {
+                    continue;
+                }
+                let holds = if key == other_key {
+                    format!("`{key}` in [listen] holds {a} and {b} ({place})")
+                } else {
+                    format!("[listen] holds {a} in `{key}` and {b} in `{other_key}` ({place})")
+                };
+                sink.hint(address.at, format!("{holds}: the second will find its address in use"));
+            }
         }
     }
     if let Some(Spanned { at, value: Admin::At(admin) }) = spec.admin
-        && let Some(other) = given.iter().find(|other| overlap(admin, other.value))
+        && let Some((key, other)) = given[0].iter().find(|(_, other)| overlap(admin, other.value))
     {
+        let other = other.value;
         sink.hint(
             at,
-            format!("`admin` in [listen] is {admin}, but `dns` holds {}: it will find its address in use", other.value),
+            format!("`admin` in [listen] is {admin}, but `{key}` holds {other}: it will find its address in use"),
         );
     }
 }

@@ -23,7 +23,7 @@ use super::gate::{self, GateSpec};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit, tls,
     values, zone_limit,
 };
 
@@ -68,6 +68,7 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
             serve_stale: spec.serve_stale.map_or(default::CACHE.serve_stale, |time| time.value),
             max_client_ttl: spec.max_client_ttl.map_or(default::CACHE.max_client_ttl, |time| time.value),
         },
+        discovery: None,
         node_name: spec.node_name.as_ref().map_or(String::new(), |name| name.value.clone()),
     };
     check_index_size(spec, &policy, sink);
@@ -85,8 +86,13 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
         None => (Some(default::ADMIN), true),
     };
     check_listeners(spec, sink);
+    let addresses = |given: &Option<Vec<Spanned<SocketAddr>>>| given.iter().flatten().map(|at| at.value).collect();
     Settings {
         dns,
+        dot: addresses(&spec.listen_dot),
+        doh: addresses(&spec.listen_doh),
+        doq: addresses(&spec.listen_doq),
+        tls: tls::lower(spec, sink),
         udp: UdpSettings {
             engine: spec.udp_engine.map_or(Engine::Batched, |engine| engine.value),
             workers: spec.udp_workers.map(|workers| usize::try_from(workers).expect("read as 1 or more")),
@@ -111,16 +117,40 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
     }
 }
 
+/// The addresses of `[listen]` by protocol, each with its key: those taken for TCP, and those for UDP.
+pub(super) fn listeners(spec: &Spec) -> [Vec<(&'static str, Spanned<SocketAddr>)>; 2] {
+    let of = |keys: &[(&'static str, &Option<Vec<Spanned<SocketAddr>>>)]| {
+        let keys = keys.iter();
+        keys.flat_map(|(key, given)| given.iter().flatten().map(|address| (*key, address.clone()))).collect()
+    };
+    let (dns, dot, doh, doq) =
+        (("dns", &spec.listen_dns), ("dot", &spec.listen_dot), ("doh", &spec.listen_doh), ("doq", &spec.listen_doq));
+    [of(&[dns, dot, doh]), of(&[dns, doh, doq])]
+}
+
 fn check_listeners(spec: &Spec, sink: &Sink) {
-    let given = spec.listen_dns.as_deref().unwrap_or_default();
-    for (i, address) in given.iter().enumerate() {
-        let earlier = given[..i].iter().find(|other| other.value == address.value && address.value.port() != 0);
-        if let Some(earlier) = earlier {
-            let first = sink.show(earlier.at);
-            sink.error(address.at, format!("`dns` in [listen] names {} twice: here and at {first}", address.value));
+    let [tcp, udp] = listeners(spec);
+    let mut told = Vec::new();
+    for given in [&tcp, &udp] {
+        for (i, (key, address)) in given.iter().enumerate() {
+            let is_it = |other: &&(&str, Spanned<SocketAddr>)| other.1.value == address.value;
+            let Some((other, earlier)) = given[..i].iter().find(is_it).filter(|_| address.value.port() != 0) else {
+                continue;
+            };
+            if std::mem::replace(&mut told, vec![address.at]).contains(&address.at) {
+                continue;
+            }
+            let (first, at) = (sink.show(earlier.at), address.value);
+            let message = if key == other {
+                format!("`{key}` in [listen] names {at} twice: here and at {first}")
+            } else {
+                format!("`{key}` in [listen] names {at}, which `{other}` takes already ({first})")
+            };
+            sink.error(address.at, message);
         }
     }
-    if let Some(wide) = given.iter().find(|address| !address.value.ip().is_loopback())
+    let all = || tcp.iter().chain(&udp).map(|(_, address)| address);
+    if let Some(wide) = all().find(|address| !address.value.ip().is_loopback())
         && spec.upstreams.is_none()
     {
         let message = format!(
@@ -130,8 +160,8 @@ fn check_listeners(spec: &Spec, sink: &Sink) {
         sink.error(wide.at, message);
     }
     if let Some(Spanned { at, value: Admin::At(admin) }) = spec.admin {
-        if admin.port() != 0 && given.iter().any(|address| address.value == admin) {
-            sink.error(at, format!("`admin` in [listen] is {admin}, which `dns` takes already"));
+        if let Some((key, _)) = tcp.iter().find(|(_, address)| admin.port() != 0 && address.value == admin) {
+            sink.error(at, format!("`admin` in [listen] is {admin}, which `{key}` takes already"));
         }
         if !admin.ip().is_loopback() {
             sink.hint(

@@ -26,6 +26,7 @@ mod rate_limit;
 mod reader;
 mod server;
 mod spec;
+mod tls;
 mod tree;
 mod values;
 mod versions;
@@ -37,6 +38,7 @@ mod tests;
 pub use errors::ConfigError;
 pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
+pub use tls::TlsSettings;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -58,6 +60,14 @@ pub struct Config {
 pub struct Settings {
     /// Plain DNS, UDP and TCP.
     pub dns: Vec<SocketAddr>,
+    /// DNS over TLS.
+    pub dot: Vec<SocketAddr>,
+    /// DNS over HTTPS: HTTP/1.1 and HTTP/2 by TCP, HTTP/3 by UDP.
+    pub doh: Vec<SocketAddr>,
+    /// DNS over QUIC.
+    pub doq: Vec<SocketAddr>,
+    /// There is one where an encrypted listener is.
+    pub tls: Option<TlsSettings>,
     pub udp: UdpSettings,
     /// `None`: off.
     pub admin: Option<SocketAddr>,

@@ -25,6 +25,7 @@ use super::list_url;
 use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
 use super::server::server;
+use super::tls::{self, TlsSpec};
 use super::tree::Table;
 use super::values;
 use super::zone_limit::{self, ZoneLimitSpec};
@@ -52,6 +53,10 @@ pub(super) type OwnEntries = Option<Vec<Spanned<(Name, Reach)>>>;
 pub(super) struct Spec {
     pub time_zone: Option<Spanned<String>>,
     pub listen_dns: Option<Vec<Spanned<SocketAddr>>>,
+    pub listen_dot: Option<Vec<Spanned<SocketAddr>>>,
+    pub listen_doh: Option<Vec<Spanned<SocketAddr>>>,
+    pub listen_doq: Option<Vec<Spanned<SocketAddr>>>,
+    pub tls: TlsSpec,
     pub admin: Option<Spanned<Admin>>,
     pub udp_engine: Option<Spanned<Engine>>,
     pub udp_workers: Option<i64>,
@@ -162,21 +167,21 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
             sink.error(mode.at, "`mode`: \"observe\" is not built yet; only \"enforce\" is");
         }
     });
-    top.not_built("tls", "encrypted listeners are");
-
     let mut listen = top.section("listen");
-    for key in ["dot", "doh", "doq"] {
-        listen.not_built(key, "encrypted listeners are");
-    }
     let udp_engine = listen.choice("udp_engine", &[("batched", Engine::Batched), ("portable", Engine::Portable)]);
     let udp_workers = listen.integer("udp_workers", 1..=UDP_WORKERS_MAX);
     let udp_pinned = listen.boolean("udp_pinned");
-    let listen_dns = listen.some_strings("dns", values::listen_address);
+    let listen_dns = listen.some_strings("dns", |text| values::listen_address(text, 53));
+    let listen_dot = listen.strings("dot", |text| values::listen_address(text, 853));
+    let listen_doh = listen.strings("doh", |text| values::listen_address(text, 443));
+    let listen_doq = listen.strings("doq", |text| values::listen_address(text, 853));
     let admin = listen.string("admin", |text| match text {
         "off" => Ok(Admin::Off),
-        _ => values::listen_address(text).map(Admin::At).map_err(|why| format!("{why} (or \"off\")")),
+        _ => values::listen_address(text, 9153).map(Admin::At).map_err(|why| format!("{why} (or \"off\")")),
     });
     listen.finish(TOP_LEVEL);
+
+    let tls = tls::table(top.section("tls"), TOP_LEVEL);
 
     let mut access = top.section("access");
     let access_allow = access.strings("allow", values::network);
@@ -212,6 +217,10 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
     let spec = Spec {
         time_zone: top.string("time_zone", values::time_zone),
         listen_dns,
+        listen_dot,
+        listen_doh,
+        listen_doq,
+        tls,
         admin,
         udp_engine,
         udp_workers,

@@ -149,8 +149,17 @@ fn one_mistake_one_message() {
         ("time_zone = \"Asia/Hanoi1\"", "is no time zone of the IANA database"),
         ("mode = \"observe\"", "t.toml:1: `mode`: \"observe\" is not built yet; only \"enforce\" is"),
         ("mode = \"enforced\"", "`mode`: \"enforced\" is not one of enforce, observe; did you mean `enforce`?"),
-        ("[listen]\ndot = [\"0.0.0.0:853\"]", "t.toml:2: `dot` in [listen]: encrypted listeners are not built yet"),
-        ("[tls]\ncertificate_file = \"a\"", "`tls`: encrypted listeners are not built yet"),
+        (
+            "[listen]\ndot = [\"127.0.0.1:853\"]",
+            "t.toml:2: `dot` in [listen] needs a certificate: certificate_file and",
+        ),
+        ("[listen]\ndoq = [\"127.0.0.1\"]", "\"127.0.0.1\" has no port; did you mean \"127.0.0.1:853\"?"),
+        ("[tls]\ncertificate_file = \"a\"", "t.toml:1: [tls] needs `private_key_file`"),
+        ("[tls]\nname = \"dns.example\"", "`name` in [tls] is for a table with `certificate_file`"),
+        (
+            "[listen]\ndns = [\"127.0.0.1:853\"]\ndot = [\"127.0.0.1:853\"]\n[tls]\ncertificate_file = \"a\"\nprivate_key_file = \"b\"",
+            "t.toml:3: `dot` in [listen] names 127.0.0.1:853, which `dns` takes already (t.toml:2)",
+        ),
         ("[cookies]\nsecret_file = \"\"", "t.toml:2: `secret_file` in [cookies]: is empty"),
         ("[cookies]\nsecret_file = \"nowhere\"", "t.toml:2: `secret_file` in [cookies]: "),
         (
@@ -254,7 +263,7 @@ fn one_mistake_one_message() {
         ("[listen]\ndns = [\"127.0.0.1:53\", \"127.0.0.1:53\"]", "names 127.0.0.1:53 twice: here and at t.toml:2"),
         (
             "[listen]\nadmin = \"of\"",
-            "\"of\" is no address with a port (0 to 65535); write it as \"192.0.2.1:53\" or \"[2001:db8::1]:53\" (or \"off\")",
+            "\"of\" is no address with a port (0 to 65535); write it as \"192.0.2.1:9153\" or \"[2001:db8::1]:9153\" (or \"off\")",
         ),
         ("[listen]\ndns = [\"127.0.0.1:9\"]\nadmin = \"127.0.0.1:9\"", "which `dns` takes already"),
         ("bootstrap = [\"dns.example\"]", "`bootstrap`: \"dns.example\" is no address"),
@@ -387,9 +396,14 @@ v4 = "192.0.2.80"
         time_zone,
         list_urls,
         dns,
+        dot,
+        doh,
+        doq,
+        tls,
         udp,
         popular: _,
     } = config.settings;
+    assert_eq!((dot, doh, doq, tls), (Vec::new(), Vec::new(), Vec::new(), None));
     assert_eq!(udp, UdpSettings { engine: Engine::Portable, workers: Some(3), pinned: true });
     let urls: Vec<_> = list_urls.iter().map(|u| (&*u.list, u.url.as_str(), u.refresh, u.allow_private)).collect();
     let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));

@@ -137,17 +137,17 @@ fn not_mapped(net: IpNet, text: &str) -> Result<IpNet, String> {
     }
 }
 
-/// Address and port to listen on. Port 0 lets the system choose.
-pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+/// Address and port to listen on. Port 0 lets the system choose; `usual` is the one that is shown in an error.
+pub(super) fn listen_address(text: &str, usual: u16) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
     if let Ok(ip) = text.parse::<IpAddr>() {
-        let with_port = SocketAddr::new(ip, 53);
+        let with_port = SocketAddr::new(ip, usual);
         return Err(format!("{text:?} has no port; did you mean {:?}?", with_port.to_string()));
     }
     Err(format!(
-        "{text:?} is no address with a port (0 to 65535); write it as \"192.0.2.1:53\" or \"[2001:db8::1]:53\""
+        "{text:?} is no address with a port (0 to 65535); write it as \"192.0.2.1:{usual}\" or \"[2001:db8::1]:{usual}\""
     ))
 }
 
@@ -319,11 +319,11 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert!(listen_address("127.0.0.1:0").is_ok());
-        assert!(listen_address("[::1]:53").is_ok());
-        assert!(listen_address("::1").unwrap_err().contains("did you mean \"[::1]:53\"?"));
+        assert!(listen_address("127.0.0.1:0", 53).is_ok());
+        assert!(listen_address("[::1]:53", 53).is_ok());
+        assert!(listen_address("::1", 53).unwrap_err().contains("did you mean \"[::1]:53\"?"));
         for text in ["127.0.0.1:70000", "localhost:53", "", ":53"] {
-            assert!(listen_address(text).is_err(), "{text:?}");
+            assert!(listen_address(text, 53).is_err(), "{text:?}");
         }
         assert_eq!(server_address("192.0.2.1"), Ok("192.0.2.1:53".parse().unwrap()));
         assert_eq!(server_address("[2001:db8::1]:54"), Ok("[2001:db8::1]:54".parse().unwrap()));

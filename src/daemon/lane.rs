@@ -20,7 +20,7 @@ use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::Client;
 use crate::engine::compile::Strangers;
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
-use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
+use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
 use crate::engine::verdict::{Block, EngineId, Rewrite};
@@ -108,7 +108,7 @@ impl Batch<'_> {
     /// Answers one datagram into `out`, or does not.
     pub fn answer(&mut self, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Fast {
         let Some(header) = Header::peek(message) else {
-            self.tally.ignore();
+            self.tally.ignore(origin.transport);
             return Fast::Silence;
         };
         let snapshot = &self.generation.snapshot;
@@ -120,7 +120,8 @@ impl Batch<'_> {
         if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
             return Fast::Slow;
         }
-        let client = snapshot.clients.identify(origin.source.ip());
+        let by_udp = origin.transport == Transport::Udp;
+        let client = Client { by_udp, ..snapshot.clients.identify(origin.source.ip()) };
         let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Fast::Slow };
         let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
         let group_key = snapshot.routes.key(group);
@@ -157,7 +158,7 @@ impl Batch<'_> {
                 // Upstream is to be asked.
                 Freshness::Prefetch | Freshness::Stale => return Fast::Slow,
             };
-            if !self.entry.tell(cleared, &query, &told, out) {
+            if !self.entry.tell(cleared, &query, origin.transport, &told, out) {
                 return Fast::Slow;
             }
             return self.done(client, &query, origin, outcome, self.entry.head.rcode, None, out);
@@ -271,6 +272,7 @@ impl Batch<'_> {
         let category = policy::category(&block.reason);
         let qtype = query.question.qtype;
         self.tally.count(&Counted {
+            transport: origin.transport,
             is_v6: origin.source.is_ipv6(),
             qtype: Some(qtype),
             outcome: Outcome::Blocked,
@@ -291,9 +293,9 @@ impl Batch<'_> {
     fn stranger(&mut self, message: &[u8], header: Header, origin: Origin, out: &mut Vec<u8>) -> Fast {
         let is_told = self.generation.snapshot.strangers == Strangers::Refuse && self.resolver.strangers.allows();
         let rcode = is_told.then_some(Rcode::REFUSED);
-        let is_v6 = origin.source.is_ipv6();
+        let (transport, is_v6) = (origin.transport, origin.source.is_ipv6());
         let outcome = Outcome::Stranger;
-        self.tally.count(&Counted { is_v6, qtype: None, outcome, rcode, block: None, engine: None });
+        self.tally.count(&Counted { transport, is_v6, qtype: None, outcome, rcode, block: None, engine: None });
         self.tell_others(self.event(&origin, None, Outcome::Stranger, rcode));
         if !is_told {
             return Fast::Silence;
@@ -352,8 +354,16 @@ impl Batch<'_> {
         rcode: Rcode,
         engine: Option<EngineId>,
     ) -> Fast {
-        let (is_v6, rcode) = (origin.source.is_ipv6(), Some(rcode));
-        self.tally.count(&Counted { is_v6, qtype: Some(question.qtype), outcome, rcode, block: None, engine });
+        let (transport, is_v6, rcode) = (origin.transport, origin.source.is_ipv6(), Some(rcode));
+        self.tally.count(&Counted {
+            transport,
+            is_v6,
+            qtype: Some(question.qtype),
+            outcome,
+            rcode,
+            block: None,
+            engine,
+        });
         let engine = engine.map(|engine| self.generation.snapshot.safe_search.engine_name(engine));
         self.tell_others(QueryEvent { engine, ..self.event(&origin, Some(question), outcome, rcode) });
         self.answered += 1;

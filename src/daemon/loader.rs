@@ -11,6 +11,8 @@ use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::artefacts::{self, Artefacts};
 use crate::daemon::background;
+use crate::daemon::certificates::Certificate;
+use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
 use crate::daemon::gates::Gates;
 use crate::daemon::learner;
@@ -77,6 +79,8 @@ pub struct Loaded {
     pub generation: Generation,
     pub settings: Settings,
     pub notes: Notes,
+    /// Our own; there is one where an encrypted listener is.
+    pub certificate: Option<Certificate>,
     /// For [`Sources::in_force_now`], once it is.
     pub taken: Taken,
 }
@@ -170,9 +174,19 @@ impl Loader {
             Some(path) => config::load_noting(path, &mut self.seen).map_err(|errors| texts(&errors))?,
         };
         let Config { settings, mut policy, files: _, hints } = config;
-        let others = settings.tls_roots.as_deref().into_iter();
+        let own_files =
+            settings.tls.iter().flat_map(|files| [files.certificate_file.as_path(), files.private_key_file.as_path()]);
+        let others = settings.tls_roots.as_deref().into_iter().chain(own_files);
         for path in others.chain(policy.upstreams.is_empty().then_some(Path::new(RESOLV_CONF))) {
             self.seen.insert(path.to_owned(), Version::of_file(path));
+        }
+        let certificate = settings.tls.as_ref().map(Certificate::read).transpose().map_err(|why| vec![why])?;
+        let mut of_certificate = Vec::new();
+        if let Some((certificate, tls)) = certificate.as_ref().zip(settings.tls.as_ref()) {
+            of_certificate.extend(certificate.complaint(clock::unix_secs()));
+            let (discovery, hints) = certificate.discovery(&settings, tls);
+            policy.discovery = discovery;
+            of_certificate.extend(hints);
         }
         if let (CookieSettings::Random, Some(cookies)) = (&policy.cookies, &self.cookies) {
             policy.cookies = CookieSettings::Given(cookies.clone());
@@ -249,7 +263,13 @@ impl Loader {
         self.lists_in_force = list_count;
         self.supplies = supplies;
         let notes = Notes {
-            hints: texts(&hints).into_iter().chain(report_texts(&report)).chain(unkept).chain(popular).collect(),
+            hints: texts(&hints)
+                .into_iter()
+                .chain(of_certificate)
+                .chain(report_texts(&report))
+                .chain(unkept)
+                .chain(popular)
+                .collect(),
             lists,
             warnings: load.warnings,
             problems: load.problems,
@@ -258,7 +278,7 @@ impl Loader {
             list_lines: load.in_force,
         };
         let generation = Generation::new(snapshot, Arc::new(forwarder));
-        Ok(Loaded { generation, settings, notes, taken: load.taken })
+        Ok(Loaded { generation, settings, notes, certificate, taken: load.taken })
     }
 }
 

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod artefacts;
 mod background;
 pub mod cache;
+pub mod certificates;
 pub mod clock;
 pub mod decide;
 pub mod explain;

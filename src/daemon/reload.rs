@@ -161,7 +161,7 @@ impl Reloader {
     }
 
     fn put_in_force(&self, loaded: Loaded, started: Instant) -> ReloadStatus {
-        let Loaded { generation, settings, notes, taken } = loaded;
+        let Loaded { generation, settings, notes, certificate, taken } = loaded;
         let needs_restart = restart_needs(&self.started, &settings);
         for need in &needs_restart {
             tracing::warn!("{need}");
@@ -173,6 +173,7 @@ impl Reloader {
         // Before the swap: whoever sees the new generation finds the cache as it will be.
         self.resolver.cache.set_size(generation.snapshot.cache.size);
         self.resolver.set_limits(&generation.snapshot);
+        self.resolver.set_certificate(certificate);
         let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
         // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.
@@ -234,6 +235,9 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
         }
     };
     compare("[listen] dns", old.dns != new.dns);
+    compare("[listen] dot", old.dot != new.dot);
+    compare("[listen] doh", old.doh != new.doh);
+    compare("[listen] doq", old.doq != new.doq);
     compare("udp_engine, udp_workers or udp_pinned in [listen]", old.udp != new.udp);
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::cache::{Cache, Hit};
+use crate::daemon::certificates::{Certificate, Certificates};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Ask, Failure, Reply};
 use crate::daemon::inflight::{self, Fetched, Flight, InFlight, Join, JoinHere};
@@ -44,6 +45,8 @@ pub struct Resolver {
     pub(super) strangers: StrangerLimit,
     limiter: ArcSwapOption<Limiter>,
     zones: ArcSwapOption<ZoneLimiter>,
+    /// Our own, for listeners that encrypt.
+    pub certificates: Arc<Certificates>,
     /// Exchanges and prefetches, which outlive the client that caused them.
     exchanges: TaskTracker,
 }
@@ -157,6 +160,7 @@ impl Resolver {
             strangers: StrangerLimit::default(),
             limiter: ArcSwapOption::empty(),
             zones: ArcSwapOption::empty(),
+            certificates: Arc::default(),
             exchanges: TaskTracker::new(),
         };
         resolver.set_limits(&resolver.cell.load().snapshot);
@@ -280,6 +284,13 @@ impl Resolver {
         self.zones.load_full()
     }
 
+    /// Takes up a certificate; connections that are there go on with the one they know.
+    pub fn set_certificate(&self, certificate: Option<Certificate>) {
+        let expires = certificate.as_ref().map(|certificate| certificate.not_after);
+        self.metrics.certificate_expiry(expires);
+        self.certificates.set(certificate);
+    }
+
     /// Takes up a generation's limits. Other ones begin with full buckets; the same ones go on.
     pub fn set_limits(&self, snapshot: &Snapshot) {
         let (clients, zones) = (snapshot.rate_limit.as_ref(), snapshot.zone_limit.as_ref());
@@ -351,7 +362,7 @@ impl Resolver {
         let verdict = policy::on_answer(snapshot, pending.client, permit, &query.question, answer);
         let AnswerVerdict::Deliver(cleared) = verdict else { return Err(pending) };
         let ttl = TtlRule::Age { secs: 0, max: snapshot.cache.max_client_ttl_secs() };
-        if pending.origin.transport != Transport::Udp || !kept.tell(cleared, query, &Told { ttl, ede: None }, out) {
+        if !kept.tell(cleared, query, pending.origin.transport, &Told { ttl, ede: None }, out) {
             return Err(pending);
         }
         let limiter = self.limiter.load();

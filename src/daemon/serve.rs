@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Learn, Settings};
 use crate::daemon::admin::{self, Admin};
 use crate::daemon::learner::{self, Learner};
-use crate::daemon::listener::UdpEngine;
+use crate::daemon::listener::{Addresses, UdpEngine};
 use crate::daemon::progress::Progress;
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count, state_directory};
 use crate::daemon::resolver::Resolver;
@@ -38,7 +38,7 @@ pub struct Options {
 
 /// What is said when everything runs.
 pub struct Started {
-    pub dns: Vec<SocketAddr>,
+    pub addresses: Addresses,
     pub admin: Option<SocketAddr>,
     pub rules: usize,
     pub lists: usize,
@@ -77,15 +77,16 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let Loaded { generation, settings, notes, taken } = loaded?;
-    let bound = listener::bind(&settings.dns, UdpEngine::of(&settings.udp)).map_err(|why| vec![why])?;
-    let dns = bound.addresses();
+    let Loaded { generation, settings, notes, certificate, taken } = loaded?;
+    let bound = listener::bind(&settings, UdpEngine::of(&settings.udp)).map_err(|why| vec![why])?;
+    let addresses = bound.addresses();
+    let dns = addresses.dns.clone();
     let admin_listener = bind_admin(&settings).map_err(|why| vec![why])?;
     let admin_address = admin_listener.as_ref().and_then(|l| l.local_addr().ok());
 
     let snapshot = &generation.snapshot;
     let started = Started {
-        dns: dns.clone(),
+        addresses: addresses.clone(),
         admin: admin_address,
         rules: rule_count(snapshot),
         lists: snapshot.lists.iter().filter(|l| l.configured.is_some()).count(),
@@ -98,6 +99,7 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     };
     let drain_timeout = settings.drain_timeout;
     let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
+    resolver.set_certificate(certificate);
     let learned = start_learning(&settings, &loader, &resolver.metrics);
     let took = clock::now().saturating_duration_since(began);
     let own = dns.clone();
@@ -214,7 +216,7 @@ fn check_addresses(config: Option<&Path>) -> Result<(), String> {
         Some(path) => config::load(path),
     };
     // What is wrong with the configuration is told by whoever loads it.
-    config.map_or(Ok(()), |config| listener::bind(&config.settings.dns, UdpEngine::Portable).map(drop))
+    config.map_or(Ok(()), |config| listener::bind(&config.settings, UdpEngine::Portable).map(drop))
 }
 
 /// One reload at a time; however often it is asked for meanwhile, one more follows.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
 use crate::engine::client::{Access, ClientTable, Configured as KnownNet};
 use crate::engine::cookie::CookieSettings;
+use crate::engine::discovery::Discovery;
 use crate::engine::gate::GateSettings;
 use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, Format, ListReport, ParseOptions, Reach, RuleSet};
@@ -54,6 +55,8 @@ pub struct Policy {
     /// Names, with all below, whose answers may hold private addresses.
     pub rebind_allow: Vec<Name>,
     pub cache: CacheSettings,
+    /// `None`: clients are told of no encrypted service. The daemon fills it in: the certificate has the name.
+    pub discovery: Option<Discovery>,
     /// Answers `id.server` and NSID; empty: the daemon puts the machine's name.
     pub node_name: String,
 }
@@ -403,7 +406,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             default_profile: ProfileId(0),
         },
         safe_search: built_in.safe_search,
-        local_data: Arc::new(LocalData::new(&zones)),
+        local_data: Arc::new(LocalData::new(&zones, policy.discovery)),
         routes: Arc::new(Routes::new(&upstreams)),
         page_v4: policy.page_v4,
         page_v6: policy.page_v6,

@@ -157,20 +157,40 @@ pub const SLOW_QUEUE_MAX: usize = 4_096;
 pub const SLOW_QUEUE_WAIT: Duration = Duration::from_secs(1);
 /// UDP datagrams being answered at once on one socket; a further one is dropped and counted.
 pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
-/// TCP connections at once, over all listeners. RFC 9210 §4.4 asks for a limit.
-pub const TCP_CONNECTIONS_MAX: usize = 1_000;
-/// TCP connections at once from one address; a school's NAT has many phones behind it.
-pub const TCP_CONNECTIONS_PER_CLIENT_MAX: usize = 100;
-/// TCP connections at once of sources that we do not serve: enough to tell them REFUSED.
+/// Connections of clients at once, over all listeners of TCP, TLS, HTTPS and QUIC; then the one that was idle longest is
+/// closed for the next. RFC 9210 §4.4 asks for a limit. Chosen: 20 KiB each, and phones keep theirs.
+pub const TCP_CONNECTIONS_MAX: usize = 20_000;
+/// Connections at once from one address; a school's NAT has many phones behind it.
+pub const TCP_CONNECTIONS_PER_CLIENT_MAX: usize = 500;
+/// Who asked something so short a time ago does not lose the connection to another. Chosen.
+pub const CONNECTION_IDLE_MIN: Duration = Duration::from_secs(1);
+/// How long a connection is served at most; clients open another. Chosen: a load balancer's changes are followed the same day.
+pub const CONNECTION_TIME_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Connections at once of sources that we do not serve: enough to tell them REFUSED.
 pub const TCP_STRANGERS_MAX: usize = 50;
 /// Octets of answers that wait for their TCP peers, over all connections; then the connection that adds more is cut.
 pub const TCP_QUEUED_OCTETS_MAX: usize = 64 << 20;
+/// Octets of answers that wait for one peer before no more of its questions are read.
+pub const TCP_QUEUED_OCTETS_OF_PEER: usize = 64 << 10;
+/// A TLS handshake, or the first question of HTTP, that is not done in this time is given up. Chosen: three round trips to
+/// anywhere with two lost packets.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Questions of one TCP connection being answered at once; the next is read when one is done.
 pub const TCP_PIPELINE_MAX: usize = 100;
 /// A TCP connection without a complete question for this long is closed. RFC 7766 §6.2.3: "a few seconds".
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
+/// As [`TCP_IDLE`] where a connection cost a handshake of TLS: clients that keep theirs save themselves and us another.
+pub const TLS_IDLE: Duration = Duration::from_secs(30);
 /// A TCP peer that does not take an answer for this long is cut.
 pub const TCP_WRITE: Duration = Duration::from_secs(5);
+/// Octets of a question by HTTP; as by UDP.
+pub const DOH_QUERY_OCTETS_MAX: usize = UDP_QUERY_OCTETS_MAX;
+/// Octets of a request's head: a question of [`DOH_QUERY_OCTETS_MAX`] in a URL, and what browsers add.
+pub const DOH_HEADER_OCTETS_MAX: usize = 16 << 10;
+/// QUIC handshakes under way at once; beyond that a client first shows that its address is its own (RFC 9000 §8.1).
+pub const QUIC_HANDSHAKES_UNPROVEN_MAX: usize = 100;
+/// Size of a file with a certificate or a key, in octets. Chosen: a chain of four takes eight thousand.
+pub const CERTIFICATE_FILE_OCTETS_MAX: u64 = 1 << 20;
 /// REFUSED answers a second to strangers, over all of them; the rest are dropped, so that we amplify nothing.
 pub const STRANGER_ANSWERS_PER_SECOND: u32 = 100;
 

@@ -7,10 +7,12 @@
 //! One table of places in the name tree, made once: a zone of ours, a zone that an `[[upstream]]` took over, or a name
 //! that only has something below it. The deepest zone above a question decides.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::engine::discovery::{About, Discovery, RESINFO};
 use crate::engine::name::{Labels, Name};
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
@@ -34,6 +36,8 @@ pub enum LocalRecords {
     Ns(Name),
     /// The zone's own SOA, the one that negative answers carry.
     Soa,
+    /// What [`discovery`](crate::engine::discovery) tells.
+    Discovery(Arc<Discovery>, About),
 }
 
 /// Every local zone, less what upstreams took over.
@@ -42,6 +46,8 @@ pub struct LocalData {
     /// By canonical wire form.
     places: HashMap<Box<[u8]>, Place>,
     localhost: Name,
+    /// `None`: nothing of ours is encrypted, or nobody is told.
+    discovery: Option<Arc<Discovery>>,
 }
 
 /// One name of the tree.
@@ -89,7 +95,7 @@ const ZONES: &[(&str, Kind, bool)] = &[
     ("alt", Kind::Nothing, false),
     // RFC 6762 §22.1.
     ("local", Kind::Nothing, true),
-    // RFC 9462 §6.4. No SVCB yet: there is no encrypted listener to point at.
+    // RFC 9462 §6.4.
     ("resolver.arpa", Kind::NoRecords, false),
     // RFC 8375 §4.
     ("home.arpa", Kind::Empty, true),
@@ -123,8 +129,9 @@ const LOOPBACK_V4: &str = "1.0.0.127.in-addr.arpa";
 
 impl LocalData {
     /// `upstream_zones` are the zones of every `[[upstream]]`; those at or below a zone that may be taken over, take it.
-    pub fn new(upstream_zones: &[Name]) -> LocalData {
-        let mut data = LocalData { places: HashMap::new(), localhost: fixed_name("localhost") };
+    pub fn new(upstream_zones: &[Name], discovery: Option<Discovery>) -> LocalData {
+        let discovery = discovery.map(Arc::new);
+        let mut data = LocalData { places: HashMap::new(), localhost: fixed_name("localhost"), discovery };
         for &(zone, kind, _) in ZONES {
             data.place(&fixed_name(zone)).cut = Some(Cut::Local(kind));
         }
@@ -143,10 +150,20 @@ impl LocalData {
         data
     }
 
-    /// The answer if the question is for a local name; `None` sends it down the ladder.
-    pub fn answer(&self, question: &Question) -> Option<LocalAnswer> {
+    /// The answer for `source` if the question is for a local name; `None` sends it down the ladder. Whether it is local does
+    /// not depend on who asks.
+    pub fn answer(&self, question: &Question, source: IpAddr) -> Option<LocalAnswer> {
         let wire = question.qname.as_wire();
-        if question.qclass != CLASS_IN || !may_be_local(wire) {
+        if question.qclass != CLASS_IN {
+            return None;
+        }
+        if let Some(discovery) = &self.discovery
+            && let Some(about) = discovery.about_our_name(question)
+        {
+            let records = LocalRecords::Discovery(Arc::clone(discovery), about);
+            return Some(LocalAnswer { rcode_nxdomain: false, zone: discovery.name().clone(), records });
+        }
+        if !may_be_local(wire) {
             return None;
         }
         let labels = Labels::of(wire);
@@ -159,7 +176,10 @@ impl LocalData {
         }
         let place = self.places.get(wire).copied().unwrap_or_default();
         let zone = question.qname.suffix(depth);
-        let records = self.records(kind, is_apex, place, question.qtype, &zone);
+        let records = match self.told(question, source) {
+            Some(about) => about,
+            None => self.records(kind, is_apex, place, question.qtype, &zone),
+        };
         let exists = match kind {
             Kind::Localhost | Kind::NoRecords => true,
             Kind::Nothing => place.exists,
@@ -178,6 +198,17 @@ impl LocalData {
             }
         }
         None
+    }
+
+    /// What `resolver.arpa` tells this client.
+    fn told(&self, question: &Question, source: IpAddr) -> Option<LocalRecords> {
+        let about = match (question.qname.as_wire(), question.qtype) {
+            (b"\x04_dns\x08resolver\x04arpa\0", RecordType::SVCB) => About::Services,
+            (b"\x08resolver\x04arpa\0", RESINFO) => About::Resolver,
+            _ => return None,
+        };
+        let discovery = self.discovery.as_ref().filter(|discovery| discovery.is_for(source))?;
+        Some(LocalRecords::Discovery(Arc::clone(discovery), about))
     }
 
     fn records(&self, kind: Kind, is_apex: bool, place: Place, qtype: RecordType, zone: &Name) -> LocalRecords {
@@ -241,6 +272,8 @@ mod tests {
 
     use RecordType as T;
 
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
     fn name(text: &str) -> Name {
         Name::from_text(text).unwrap()
     }
@@ -248,7 +281,7 @@ mod tests {
     /// The answer as a word: `nx`, `nodata`, records, or `pass`.
     fn answer(data: &LocalData, qname: &str, qtype: RecordType) -> String {
         let question = Question { qname: name(qname), qtype, qclass: CLASS_IN };
-        let Some(answer) = data.answer(&question) else {
+        let Some(answer) = data.answer(&question, SOURCE) else {
             return "pass".to_owned();
         };
         assert!(question.qname.is_at_or_below(&answer.zone), "{qname}: {}", answer.zone);
@@ -261,12 +294,13 @@ mod tests {
             (false, LocalRecords::Ptr(n)) => format!("PTR {n}"),
             (false, LocalRecords::Ns(n)) => format!("NS {n}"),
             (false, LocalRecords::Soa) => format!("SOA {}", answer.zone),
+            (false, LocalRecords::Discovery(_, about)) => format!("{about:?}"),
         }
     }
 
     #[test]
     fn special_names_are_answered_here() {
-        let data = LocalData::new(&[Name::ROOT, name("com"), name("school.example")]);
+        let data = LocalData::new(&[Name::ROOT, name("com"), name("school.example")], None);
         for (qname, qtype, expected) in [
             ("localhost", T::A, "A 127.0.0.1"),
             ("localhost", T::AAAA, "AAAA ::1"),
@@ -298,7 +332,7 @@ mod tests {
 
     #[test]
     fn reverse_names_of_private_addresses_are_answered_here() {
-        let data = LocalData::new(&[]);
+        let data = LocalData::new(&[], None);
         let beside_loopback = LOOPBACK_V6.replacen('1', "2", 1);
         for (qname, qtype, expected) in [
             ("1.0.0.10.in-addr.arpa", T::PTR, "nx 10.in-addr.arpa"),
@@ -339,7 +373,7 @@ mod tests {
 
     #[test]
     fn ordinary_names_pass() {
-        let data = LocalData::new(&[]);
+        let data = LocalData::new(&[], None);
         for qname in [
             "example",
             "www.example",
@@ -358,14 +392,14 @@ mod tests {
         ] {
             assert_eq!(answer(&data, qname, T::A), "pass", "{qname}");
         }
-        assert!(data.answer(&Question { qname: Name::ROOT, qtype: T::NS, qclass: CLASS_IN }).is_none());
-        assert!(data.answer(&Question { qname: name("localhost"), qtype: T::A, qclass: 3 }).is_none());
+        assert!(data.answer(&Question { qname: Name::ROOT, qtype: T::NS, qclass: CLASS_IN }, SOURCE).is_none());
+        assert!(data.answer(&Question { qname: name("localhost"), qtype: T::A, qclass: 3 }, SOURCE).is_none());
     }
 
     #[test]
     fn an_upstream_zone_takes_a_local_one_over() {
         let zones = ["truong.local", "1.10.in-addr.arpa", "168.192.in-addr.arpa", "home.arpa"];
-        let data = LocalData::new(&zones.map(name));
+        let data = LocalData::new(&zones.map(name), None);
         for (qname, qtype, expected) in [
             ("www.truong.local", T::A, "pass"),
             ("truong.local", T::DS, "pass"),
@@ -386,7 +420,7 @@ mod tests {
     #[test]
     fn some_names_are_never_taken_over() {
         let zones = ["a.localhost", "invalid", "x.onion", "a.alt", "resolver.arpa", "arpa", "in-addr.arpa"];
-        let data = LocalData::new(&zones.map(name));
+        let data = LocalData::new(&zones.map(name), None);
         for (qname, expected) in [
             ("a.localhost", "A 127.0.0.1"),
             ("invalid", "nx invalid"),
@@ -399,5 +433,28 @@ mod tests {
         ] {
             assert_eq!(answer(&data, qname, T::A), expected, "{qname}");
         }
+    }
+
+    #[test]
+    fn those_who_are_told_find_our_encrypted_service() {
+        let discovery = |share| Discovery::new(name("dns.example.vn"), [], Vec::new(), share, None);
+        let everyone = LocalData::new(&[], Some(discovery(10_000)));
+        for (qname, qtype, expected) in [
+            ("_dns.resolver.arpa", T::SVCB, "Services"),
+            ("_dns.resolver.arpa", T::A, "nodata resolver.arpa"),
+            ("resolver.arpa", RESINFO, "Resolver"),
+            ("resolver.arpa", T::SVCB, "nodata resolver.arpa"),
+            ("x._dns.resolver.arpa", T::SVCB, "nodata resolver.arpa"),
+            ("dns.example.vn", T::AAAA, "Addresses"),
+            ("dns.example.vn", T::TXT, "pass"),
+            ("_dns.dns.example.vn", T::SVCB, "Services"),
+            ("example.vn", T::A, "pass"),
+        ] {
+            assert_eq!(answer(&everyone, qname, qtype), expected, "{qname} {qtype:?}");
+        }
+        let nobody = LocalData::new(&[], Some(discovery(0)));
+        assert_eq!(answer(&nobody, "_dns.resolver.arpa", T::SVCB), "nodata resolver.arpa");
+        // Whoever knows the name was told by hand.
+        assert_eq!(answer(&nobody, "_dns.dns.example.vn", T::SVCB), "Services");
     }
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod compile;
 pub mod compiled;
 pub mod cookie;
+pub mod discovery;
 pub mod exchange;
 pub mod explain;
 pub mod gate;

@@ -175,7 +175,7 @@ impl Permit {
 
 /// Judges a question: rungs 1 to 7.
 pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace: &mut impl Trace) -> QueryVerdict {
-    if let Some(local) = snapshot.local_data.answer(question) {
+    if let Some(local) = snapshot.local_data.answer(question, client.source) {
         trace.step(Rung::LocalData, || Step::Answered);
         return QueryVerdict::Local(local);
     }

@@ -61,17 +61,38 @@ pub struct Question {
 pub enum Transport {
     Udp,
     Tcp,
+    /// DNS over TLS, RFC 7858.
+    Tls,
+    /// DNS over HTTPS, RFC 8484, whichever version of HTTP.
+    Https,
+    /// DNS over QUIC, RFC 9250.
+    Quic,
 }
 
 impl Transport {
     /// How many there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 5;
+    pub const ALL: [Transport; Transport::COUNT] =
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https, Transport::Quic];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "dot",
+            Transport::Https => "doh",
+            Transport::Quic => "doq",
         }
+    }
+
+    /// Messages follow each other on a connection that both sides know: what RFC 7828 is about.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
+    }
+
+    /// Nobody on the way reads it: padding hides sizes (RFC 7830 §6), and reasons reach people as they were said.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Https | Transport::Quic)
     }
 }
 
@@ -139,8 +160,10 @@ pub struct Edns {
     pub dnssec_ok: bool,
     /// Option 3, RFC 5001.
     pub nsid: bool,
-    /// Option 11, RFC 7828; meaningless on UDP.
+    /// Option 11, RFC 7828; it means something on [streams](Transport::is_stream) alone.
     pub keepalive: bool,
+    /// Option 12, RFC 7830: answers on an encrypted channel are padded.
+    pub padding: bool,
     /// Option 10, RFC 7873.
     pub cookie: Option<Cookie>,
     /// The cookie that the answer carries, once somebody judged the client's.
@@ -334,6 +357,7 @@ fn read_opt(record: &RawRecord<'_>) -> Option<(Edns, bool)> {
                 has_good_cookie &= edns.cookie.is_some();
             }
             11 => edns.keepalive = true,
+            12 => edns.padding = true,
             _ => {}
         }
         options = &rest[len..];

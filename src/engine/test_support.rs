@@ -140,6 +140,7 @@ impl Setup {
                 serve_stale: Duration::ZERO,
                 max_client_ttl: Duration::from_secs(60),
             },
+            discovery: None,
             node_name: String::new(),
         };
         let built_in = BuiltIn {

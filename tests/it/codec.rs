@@ -252,7 +252,7 @@ proptest! {
         let reply = encoder::write(&query, transport, &response, answer.records());
 
         let limit = match (transport, edns) {
-            (Transport::Tcp, _) => 65_535,
+            (Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic, _) => 65_535,
             (Transport::Udp, None) => UDP_PAYLOAD_MIN,
             (Transport::Udp, Some(edns)) => edns.udp_payload.clamp(UDP_PAYLOAD_MIN, UDP_PAYLOAD_MAX),
         };

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lachan::config::Settings;
 use lachan::daemon::listener::{self, UdpEngine};
 use lachan::daemon::reload::Loader;
 use lachan::daemon::resolver::Resolver;
@@ -36,8 +37,9 @@ impl Lab {
         std::fs::write(&file, config).unwrap();
         let loaded = Loader::new(Some(file)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
         let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
-        let bound = listener::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], UdpEngine::Portable).unwrap();
-        let address = bound.addresses()[0];
+        let settings = Settings { dns: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..loaded.settings };
+        let bound = listener::bind(&settings, UdpEngine::Portable).unwrap();
+        let address = bound.addresses().dns[0];
         let stop = CancellationToken::new();
         bound.serve(&resolver, &stop, &TaskTracker::new()).unwrap();
         Lab { resolver, address, stop }

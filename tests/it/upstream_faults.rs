@@ -153,7 +153,7 @@ fn cut_over_udp(query: &[u8], transport: Transport) -> Option<Vec<u8>> {
     };
     Some(match transport {
         Transport::Udp => edit(well(query), cut),
-        Transport::Tcp => well(query),
+        Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => well(query),
     })
 }
 

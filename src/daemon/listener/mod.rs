@@ -4,26 +4,39 @@
 
 pub(in crate::daemon) mod batch;
 mod batched;
+mod desk;
+mod https;
+mod quic;
+pub(in crate::daemon) mod seats;
+mod stream;
 mod tcp;
+mod tls;
 mod udp;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
 use std::num::NonZero;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Engine, UdpSettings};
+use crate::config::{Engine, Settings, UdpSettings};
 use crate::daemon::resolver::Resolver;
+use desk::Desks;
+use seats::Seats;
+use stream::Service;
+use tls::Tls;
 
 /// Octets asked of the kernel for each UDP socket's queue: a burst of some thousand questions. Chosen.
 const UDP_BUFFER_OCTETS: usize = 4 << 20;
 /// Connections that wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
+/// How often old generations are let go of and connections counted.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How datagrams are taken from the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,22 +66,47 @@ pub struct Bound {
     /// Each address's group.
     udp: Vec<Vec<StdUdpSocket>>,
     tcp: Vec<StdTcpListener>,
+    dot: Vec<StdTcpListener>,
+    /// HTTP/1.1 and HTTP/2 by TCP, HTTP/3 by UDP.
+    doh: Vec<(StdUdpSocket, StdTcpListener)>,
+    doq: Vec<StdUdpSocket>,
 }
 
-/// Binds UDP and TCP on every address. Port 0 takes the same free port for both.
+/// The addresses that are answered on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain DNS.
+    pub dns: Vec<SocketAddr>,
+    pub dot: Vec<SocketAddr>,
+    pub doh: Vec<SocketAddr>,
+    pub doq: Vec<SocketAddr>,
+}
+
+/// Binds every address. Port 0 takes the same free port for UDP and TCP, where both are needed.
 ///
 /// # Errors
 /// Names the address: in use, not ours, or not allowed.
-pub fn bind(addresses: &[SocketAddr], engine: UdpEngine) -> Result<Bound, String> {
-    let mut bound = Bound { engine, udp: Vec::new(), tcp: Vec::new() };
-    for &address in addresses {
-        let (udp, tcp) = bind_pair(address).map_err(|why| explain(address, &why))?;
+pub fn bind(settings: &Settings, engine: UdpEngine) -> Result<Bound, String> {
+    let mut bound =
+        Bound { engine, udp: Vec::new(), tcp: Vec::new(), dot: Vec::new(), doh: Vec::new(), doq: Vec::new() };
+    let told = |address, bound: io::Result<_>| bound.map_err(|why| explain(address, &why));
+    for &address in &settings.dns {
+        let (udp, tcp) = told(address, bind_pair(address))?;
         let group = match engine {
             UdpEngine::Portable => vec![udp],
             UdpEngine::Batched { workers, .. } => bind_group(udp, workers).map_err(|why| explain(address, &why))?,
         };
         bound.udp.push(group);
         bound.tcp.push(tcp);
+    }
+    for &address in &settings.dot {
+        bound.dot.push(bind_tcp(address).map_err(|why| explain(address, &why))?);
+    }
+    for &address in &settings.doh {
+        bound.doh.push(told(address, bind_pair(address))?);
+    }
+    for &address in &settings.doq {
+        bound.doq.push(bind_udp(address).map_err(|why| explain(address, &why))?);
     }
     Ok(bound)
 }
@@ -148,8 +186,14 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 
 impl Bound {
     /// The addresses taken, in the order they were asked for; with port 0, the ports that were given.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.udp.iter().filter_map(|group| group.first()?.local_addr().ok()).collect()
+    pub fn addresses(&self) -> Addresses {
+        let of_tcp = |listeners: &[StdTcpListener]| listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+        Addresses {
+            dns: self.udp.iter().filter_map(|group| group.first()?.local_addr().ok()).collect(),
+            dot: of_tcp(&self.dot),
+            doh: self.doh.iter().filter_map(|(_, tcp)| tcp.local_addr().ok()).collect(),
+            doq: self.doq.iter().filter_map(|socket| socket.local_addr().ok()).collect(),
+        }
     }
 
     /// Serves all of them until `stop`. Work in hand is in `tracker`; the listeners' own tasks too, and they are returned:
@@ -160,7 +204,7 @@ impl Bound {
         stop: &CancellationToken,
         tracker: &TaskTracker,
     ) -> io::Result<Vec<JoinHandle<()>>> {
-        let mut tasks = Vec::with_capacity(self.udp.len() + self.tcp.len());
+        let mut tasks = Vec::new();
         for group in self.udp {
             for (core, socket) in group.into_iter().enumerate() {
                 let (resolver, stop) = (Arc::clone(resolver), stop.clone());
@@ -172,10 +216,47 @@ impl Bound {
                 });
             }
         }
-        let limits = Arc::new(tcp::Limits::default());
+        let seats = Arc::new(Seats::new(seats::Limits::default()));
+        let desks = Arc::new(Desks::new(Arc::clone(resolver)));
+        let service = Service { resolver: Arc::clone(resolver), desks: Arc::clone(&desks) };
+        tokio::spawn(keep_house(desks, Arc::clone(&seats), Arc::clone(resolver), stop.clone()));
+        let tls = Tls::new(&resolver.certificates).map_err(io::Error::other)?;
+        let streams = |speech| {
+            let (service, seats) = (service.clone(), Arc::clone(&seats));
+            tcp::Door { speech, service, seats, stop: stop.clone(), tracker: tracker.clone() }
+        };
+        let datagrams = |speech| {
+            let (service, seats) = (service.clone(), Arc::clone(&seats));
+            quic::Door { speech, service, seats, stop: stop.clone(), tracker: tracker.clone() }
+        };
         for listener in self.tcp {
-            tasks.push(tcp::spawn(listener, Arc::clone(resolver), Arc::clone(&limits), stop.clone(), tracker)?);
+            tasks.push(tcp::spawn(listener, streams(tcp::Speech::Dns))?);
+        }
+        for listener in self.dot {
+            tasks.push(tcp::spawn(listener, streams(tcp::Speech::Dot(Arc::clone(&tls.dot))))?);
+        }
+        for (socket, listener) in self.doh {
+            tasks.push(tcp::spawn(listener, streams(tcp::Speech::Https(Arc::clone(&tls.doh))))?);
+            tasks.push(quic::spawn(socket, &tls.h3, datagrams(quic::Speech::H3))?);
+        }
+        for socket in self.doq {
+            tasks.push(quic::spawn(socket, &tls.doq, datagrams(quic::Speech::Doq))?);
         }
         Ok(tasks)
+    }
+}
+
+/// What connections need now and then; at the stop, that they are told.
+async fn keep_house(desks: Arc<Desks>, seats: Arc<Seats>, resolver: Arc<Resolver>, stop: CancellationToken) {
+    let counted = async {
+        loop {
+            tokio::time::sleep(HOUSEKEEPING).await;
+            desks.keep_current();
+            resolver.metrics.connections.set(seats.len() as i64);
+        }
+    };
+    tokio::select! {
+        () = counted => {}
+        () = stop.cancelled() => seats.close(),
     }
 }

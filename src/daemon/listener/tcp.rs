@@ -1,261 +1,148 @@
-//! TCP: pipelined questions, answers in the order they are ready, idle time and caps. RFC 7766, RFC 9210.
+//! TCP: who may connect, and what is spoken there — DNS, DNS in TLS, HTTP in TLS. RFC 7766, RFC 9210, RFC 7858, RFC 8484.
+//!
+//! Each connection's handshake and talk is a task of its own; an accept loop does nothing but accept.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::daemon::resolver::{Begun, Resolver};
+use crate::daemon::clock;
+use crate::daemon::listener::https;
+use crate::daemon::listener::seats::{Place, Seats};
+use crate::daemon::listener::stream::{Service, converse};
+use crate::daemon::listener::tls;
 use crate::engine::client::unmap;
 use crate::engine::compile::Strangers;
-use crate::engine::limits::{
-    TCP_CONNECTIONS_MAX, TCP_CONNECTIONS_PER_CLIENT_MAX, TCP_IDLE, TCP_PIPELINE_MAX, TCP_QUEUED_OCTETS_MAX,
-    TCP_STRANGERS_MAX, TCP_WRITE,
-};
-use crate::engine::query::{Header, Origin, Transport};
+use crate::engine::limits::HANDSHAKE;
+use crate::engine::query::{Origin, Transport};
 
-/// Pause after an accept error: out of descriptors stays so for a while, and a loop would only burn the core.
+/// Pause when no more connections can be had: out of descriptors stays so for a while, and a loop would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers written together, in octets. Chosen: a few segments.
-const TOGETHER_OCTETS: usize = 16 * 1024;
-
-/// Connections at once, by client, over all listeners.
-#[derive(Default)]
-pub(super) struct Limits {
-    open: Mutex<Open>,
-    /// Octets of answers that wait for their peers to take them.
-    queued_octets: AtomicUsize,
+/// What is spoken on a listener's connections.
+#[derive(Clone)]
+pub(super) enum Speech {
+    Dns,
+    Dot(Arc<ServerConfig>),
+    Https(Arc<ServerConfig>),
 }
 
-#[derive(Default)]
-struct Open {
-    by_client: HashMap<IpAddr, usize>,
-    clients: usize,
-    strangers: usize,
+/// What one listener needs.
+pub(super) struct Door {
+    pub speech: Speech,
+    pub service: Service,
+    pub seats: Arc<Seats>,
+    pub stop: CancellationToken,
+    pub tracker: TaskTracker,
 }
 
-/// One connection's place. Dropped, it is free again.
-struct Place {
-    limits: Arc<Limits>,
-    /// `None`: a stranger's.
-    client: Option<IpAddr>,
-}
-
-impl Limits {
-    /// Takes a place, or says which bound is reached. Strangers have few of their own, so that they take nobody's.
-    fn enter(self: &Arc<Self>, source: IpAddr, is_client: bool) -> Result<Place, &'static str> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_client {
-            if open.strangers >= TCP_STRANGERS_MAX {
-                return Err("tcp_strangers_max");
-            }
-            open.strangers += 1;
-            return Ok(Place { limits: Arc::clone(self), client: None });
-        }
-        if open.clients >= TCP_CONNECTIONS_MAX {
-            return Err("tcp_connections_max");
-        }
-        let client = household(source);
-        let count = open.by_client.entry(client).or_insert(0);
-        if *count >= TCP_CONNECTIONS_PER_CLIENT_MAX {
-            return Err("tcp_connections_per_client_max");
-        }
-        *count += 1;
-        open.clients += 1;
-        Ok(Place { limits: Arc::clone(self), client: Some(client) })
-    }
-}
-
-/// An address of IPv6 stands for its /64: one host there has as many addresses as it likes.
-fn household(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(client) = self.client else {
-            open.strangers -= 1;
-            return;
-        };
-        open.clients -= 1;
-        if let Some(count) = open.by_client.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                open.by_client.remove(&client);
-            }
-        }
-    }
-}
-
-pub(super) fn spawn(
-    listener: StdTcpListener,
-    resolver: Arc<Resolver>,
-    limits: Arc<Limits>,
-    stop: CancellationToken,
-    tracker: &TaskTracker,
-) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(listener: StdTcpListener, door: Door) -> io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(listener)?;
-    Ok(tracker.spawn(accept(listener, resolver, limits, stop, tracker.clone())))
+    let tracker = door.tracker.clone();
+    Ok(tracker.spawn(accept(listener, door)))
 }
 
-async fn accept(
-    listener: TcpListener,
-    resolver: Arc<Resolver>,
-    limits: Arc<Limits>,
-    stop: CancellationToken,
-    tracker: TaskTracker,
-) {
+async fn accept(listener: TcpListener, door: Door) {
     loop {
         let accepted = tokio::select! {
+            biased;
+            () = door.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let (is_client, strangers) = resolver.standing(peer.ip());
-                // The connection is closed by being dropped.
-                if !is_client && strangers == Strangers::Drop {
-                    continue;
-                }
-                match limits.enter(unmap(peer.ip()), is_client) {
-                    Ok(place) => {
-                        tracker.spawn(converse(stream, peer, Arc::clone(&resolver), stop.clone(), place));
-                    }
-                    Err(limit) => resolver.metrics.limit_hit(limit),
-                }
-            }
-            // ECONNABORTED, EMFILE and their like are about one connection, not about the listener.
+            Ok((stream, peer)) => door.enter(stream, peer),
+            // The peer gave up while it waited: that is about one connection, not about the listener.
+            Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(why) => {
-                tracing::warn!(error = %why, "accepting a TCP connection failed");
+                tracing::warn!(error = %why, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// One connection from its first question to its close.
-async fn converse(stream: TcpStream, peer: SocketAddr, resolver: Arc<Resolver>, stop: CancellationToken, place: Place) {
-    let local = stream.local_addr().ok().map(|a| a.ip());
-    let source = SocketAddr::new(unmap(peer.ip()), peer.port());
-    let origin = Origin { source, local, transport: Transport::Tcp };
+impl Door {
+    fn enter(&self, stream: TcpStream, peer: SocketAddr) {
+        let resolver = &self.service.resolver;
+        let source = SocketAddr::new(unmap(peer.ip()), peer.port());
+        let (is_client, strangers) = resolver.standing(source.ip());
+        // The connection is closed by being dropped.
+        if !is_client && strangers == Strangers::Drop {
+            return;
+        }
+        match self.seats.enter(source.ip(), is_client, clock::now()) {
+            Ok(place) => {
+                let (service, speech) = (self.service.clone(), self.speech.clone());
+                match speech {
+                    Speech::Dns => self.tracker.spawn(serve_dns(stream, source, service, place)),
+                    Speech::Dot(config) => self.tracker.spawn(serve_dot(stream, source, config, service, place)),
+                    Speech::Https(config) => self.tracker.spawn(serve_https(stream, source, config, service, place)),
+                };
+            }
+            Err(limit) => resolver.metrics.limit_hit(limit),
+        }
+    }
+}
+
+fn origin(stream: &TcpStream, source: SocketAddr, transport: Transport) -> Origin {
     // Answers are whole when they are written; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
-    let (mut reader, writer) = stream.into_split();
-    let (answers, outgoing) = mpsc::channel(TCP_PIPELINE_MAX);
-    let writing = tokio::spawn(write_answers(writer, outgoing, Arc::clone(&place.limits)));
-    let limits = Arc::clone(&place.limits);
-    let room = Arc::new(Semaphore::new(TCP_PIPELINE_MAX));
-    loop {
-        let turn = Arc::clone(&room).acquire_owned().await.expect("the semaphore of a connection is never closed");
-        let message = tokio::select! {
-            biased;
-            message = read_message(&mut reader) => message,
-            () = stop.cancelled() => break,
-            // The writer gave up on a peer that takes nothing.
-            () = answers.closed() => break,
-        };
-        let Some(message) = message else { break };
-        match resolver.begin(&message, origin) {
-            Begun::Silence => {}
-            Begun::Answer(bytes) => {
-                if !queue(&answers, &limits, bytes, &resolver).await {
-                    break;
-                }
-            }
-            Begun::Pending(pending) => {
-                let (resolver, answers, limits) = (Arc::clone(&resolver), answers.clone(), Arc::clone(&limits));
-                tokio::spawn(async move {
-                    if let Some(bytes) = resolver.finish(*pending).await {
-                        queue(&answers, &limits, bytes, &resolver).await;
-                    }
-                    drop(turn);
-                });
-            }
-        }
-    }
-    // What is still being answered holds a sender; the writer ends when the last is gone.
-    drop(answers);
-    let _ = writing.await;
-    drop(place);
+    Origin { source, local: stream.local_addr().ok().map(|address| address.ip()), transport }
 }
 
-/// Gives an answer to the writer. `false`: the peer is gone, or peers that take nothing hold too much already.
-async fn queue(answers: &mpsc::Sender<Vec<u8>>, limits: &Limits, bytes: Vec<u8>, resolver: &Resolver) -> bool {
-    let octets = bytes.len();
-    if limits.queued_octets.fetch_add(octets, Ordering::Relaxed) > TCP_QUEUED_OCTETS_MAX {
-        limits.queued_octets.fetch_sub(octets, Ordering::Relaxed);
-        resolver.metrics.limit_hit("tcp_queued_octets_max");
-        return false;
-    }
-    let sent = answers.send(bytes).await.is_ok();
-    if !sent {
-        limits.queued_octets.fetch_sub(octets, Ordering::Relaxed);
-    }
-    sent
+async fn serve_dns(stream: TcpStream, source: SocketAddr, service: Service, place: Place) {
+    let origin = origin(&stream, source, Transport::Tcp);
+    converse(stream, origin, service, place).await;
 }
 
-/// The next message; `None` at the end, after too long a silence, or when the stream cannot be followed.
-async fn read_message(reader: &mut OwnedReadHalf) -> Option<Vec<u8>> {
-    let whole = async {
-        let len = usize::from(reader.read_u16().await.ok()?);
-        // Less than a header: the peer and we disagree about where messages begin.
-        if len < Header::LEN {
-            return None;
-        }
-        let mut message = vec![0; len];
-        reader.read_exact(&mut message).await.ok()?;
-        Some(message)
+async fn serve_dot(stream: TcpStream, source: SocketAddr, config: Arc<ServerConfig>, service: Service, place: Place) {
+    let origin = origin(&stream, source, Transport::Tls);
+    // On the heap: a handshake's memory is not kept for the talk that follows.
+    let Some(stream) = Box::pin(shake_hands(stream, config, &place, &service)).await else { return };
+    converse(stream, origin, service, place).await;
+}
+
+async fn serve_https(stream: TcpStream, source: SocketAddr, config: Arc<ServerConfig>, service: Service, place: Place) {
+    let origin = origin(&stream, source, Transport::Https);
+    let Some(stream) = Box::pin(shake_hands(stream, config, &place, &service)).await else { return };
+    let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+    https::serve(stream, speaks_h2, origin, service, place).await;
+}
+
+/// A TLS handshake, which may fail, or take too long, or lose its seat.
+async fn shake_hands(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    place: &Place,
+    service: &Service,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let metrics = &service.resolver.metrics;
+    let done = tokio::select! {
+        done = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)) => done,
+        _ = place.noticed() => return None,
     };
-    timeout(TCP_IDLE, whole).await.ok().flatten()
-}
-
-async fn write_answers(mut writer: OwnedWriteHalf, mut outgoing: mpsc::Receiver<Vec<u8>>, limits: Arc<Limits>) {
-    let mut framed = Vec::new();
-    while let Some(answer) = outgoing.recv().await {
-        framed.clear();
-        let mut octets = answer.len();
-        // Answers that are ready together leave together, up to a segment's worth.
-        put_framed(&mut framed, &answer);
-        while framed.len() < TOGETHER_OCTETS
-            && let Ok(answer) = outgoing.try_recv()
-        {
-            octets += answer.len();
-            put_framed(&mut framed, &answer);
+    match done {
+        Ok(Ok(stream)) => {
+            metrics.handshakes.with_label_values(&["ok"]).inc();
+            Some(stream)
         }
-        let written = timeout(TCP_WRITE, writer.write_all(&framed)).await;
-        limits.queued_octets.fetch_sub(octets, Ordering::Relaxed);
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
+        Ok(Err(why)) => {
+            tracing::debug!(error = %why, "a TLS handshake failed");
+            metrics.handshakes.with_label_values(&["failed"]).inc();
+            None
+        }
+        Err(_) => {
+            metrics.handshakes.with_label_values(&["timed_out"]).inc();
+            None
         }
     }
-    // Whoever still sends learns from the closed channel that nobody listens; what was queued is given back.
-    outgoing.close();
-    while let Some(answer) = outgoing.recv().await {
-        limits.queued_octets.fetch_sub(answer.len(), Ordering::Relaxed);
-    }
-    let _ = writer.shutdown().await;
-}
-
-/// RFC 1035 §4.2.2: two octets of length before the message.
-fn put_framed(framed: &mut Vec<u8>, answer: &[u8]) {
-    let len = u16::try_from(answer.len()).expect("an answer by TCP is at most 65,535 octets");
-    framed.extend_from_slice(&len.to_be_bytes());
-    framed.extend_from_slice(answer);
 }

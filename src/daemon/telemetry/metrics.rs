@@ -50,6 +50,10 @@ pub struct Metrics {
     pub zone_limited: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
     pub in_flight: IntGauge,
+    /// Handshakes of TLS and QUIC by result.
+    pub handshakes: IntCounterVec,
+    pub connections: IntGauge,
+    certificate_expiry: OnceLock<IntGauge>,
     /// Not there: nothing is learnt.
     pub learner: OnceLock<Learner>,
     /// The counters of `queries` and `responses` by their places, so that no label is looked up for a query.
@@ -134,6 +138,9 @@ impl Metrics {
                 &["list"],
             ),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
+            handshakes: counters("lachan_tls_handshakes_total", "Handshakes of TLS and QUIC", &["result"]),
+            connections: gauge("lachan_connections", "Clients' connections open now"),
+            certificate_expiry: OnceLock::new(),
             learner: OnceLock::new(),
             by_query: (0..Transport::COUNT * 2 * QTYPES.len()).map(|_| OnceLock::new()).collect(),
             by_response: (0..Outcome::ALL.len() * RCODE_PLACES).map(|_| OnceLock::new()).collect(),
@@ -176,6 +183,18 @@ impl Metrics {
             | Outcome::Limited
             | Outcome::Dropped => self.duration_local.observe(took),
         }
+    }
+
+    /// When our certificate expires, in seconds since 1970; nothing is shown while there never was one.
+    pub fn certificate_expiry(&self, at: Option<i64>) {
+        let Some(at) = at else { return };
+        let gauge = self.certificate_expiry.get_or_init(|| {
+            let name = "lachan_certificate_expiry_timestamp_seconds";
+            let gauge = IntGauge::new(name, "When our certificate expires").expect("a metric's name is a literal");
+            register(&self.registry, &gauge);
+            gauge
+        });
+        gauge.set(at);
     }
 
     /// A tally for one thread of the fast lane.

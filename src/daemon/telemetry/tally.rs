@@ -12,7 +12,7 @@ use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::Metrics;
 use crate::daemon::telemetry::{Outcome, QTYPES, qtype_index};
 use crate::engine::category::CategoryId;
-use crate::engine::query::{Rcode, RecordType};
+use crate::engine::query::{Rcode, RecordType, Transport};
 use crate::engine::verdict::{EngineId, ProfileId, Rung};
 
 /// A thread's tally, shared with whoever scrapes.
@@ -38,8 +38,8 @@ const RUNGS: [Rung; 5] = [Rung::Order, Rung::Operator, Rung::Security, Rung::Pro
 
 pub struct Tally {
     generation: Arc<Generation>,
-    /// By family (v4, v6) and type.
-    queries: [[u64; QTYPES.len()]; 2],
+    /// By transport, family (v4, v6) and type.
+    queries: [[[u64; QTYPES.len()]; 2]; Transport::COUNT],
     /// By outcome and code; the last place is "nothing was sent".
     responses: [[u64; RCODE_PLACES]; Outcome::ALL.len()],
     /// By rung, category (the last place is none) and profile.
@@ -47,13 +47,14 @@ pub struct Tally {
     /// Rewrites, by search engine and type.
     rewritten: Vec<[u64; QTYPES.len()]>,
     cache_hits: u64,
-    ignored: u64,
+    ignored: [u64; Transport::COUNT],
     duration: LocalHistogram,
 }
 
 /// One answer, or silence.
 #[derive(Debug, Clone, Copy)]
 pub struct Counted {
+    pub transport: Transport,
     pub is_v6: bool,
     /// `None`: it could not be read.
     pub qtype: Option<RecordType>,
@@ -71,14 +72,14 @@ pub fn lock(tally: &Shared) -> MutexGuard<'_, Tally> {
 impl Tally {
     pub(super) fn new(generation: Arc<Generation>, duration: LocalHistogram) -> Tally {
         let (blocked, rewritten) = (vec![0; cells(&generation)], vec![[0; _]; engines(&generation)]);
-        let (queries, responses) = ([[0; _]; _], [[0; _]; _]);
-        Tally { generation, queries, responses, blocked, rewritten, cache_hits: 0, ignored: 0, duration }
+        let (queries, responses, ignored) = ([[[0; _]; _]; _], [[0; _]; _], [0; _]);
+        Tally { generation, queries, responses, blocked, rewritten, cache_hits: 0, ignored, duration }
     }
 
     pub fn count(&mut self, counted: &Counted) {
-        let Counted { is_v6, qtype, outcome, rcode, block, engine } = *counted;
+        let Counted { transport, is_v6, qtype, outcome, rcode, block, engine } = *counted;
         let qtype = qtype.map_or(QTYPES.len() - 1, qtype_index);
-        self.queries[usize::from(is_v6)][qtype] += 1;
+        self.queries[transport as usize][usize::from(is_v6)][qtype] += 1;
         self.responses[outcome as usize][rcode.map_or(RCODES.len(), rcode_index)] += 1;
         self.cache_hits += u64::from(matches!(outcome, Outcome::Hit | Outcome::Stale));
         if let Some((rung, category, profile)) = block {
@@ -98,8 +99,8 @@ impl Tally {
     }
 
     /// A message that is no query.
-    pub fn ignore(&mut self) {
-        self.ignored += 1;
+    pub fn ignore(&mut self, transport: Transport) {
+        self.ignored[transport as usize] += 1;
     }
 
     /// `count` answers that took `seconds` each.
@@ -124,9 +125,16 @@ impl Tally {
 
     /// Adds what was counted to the metrics, and begins again at zero.
     pub fn pour(&mut self, metrics: &Metrics) {
-        for (family, types) in ["v4", "v6"].into_iter().zip(&mut self.queries) {
-            for (qtype, count) in QTYPES.into_iter().zip(types) {
-                metrics.add_queries("udp", family, qtype, std::mem::take(count));
+        for ((transport, families), ignored) in Transport::ALL.into_iter().zip(&mut self.queries).zip(&mut self.ignored)
+        {
+            let transport = transport.as_str();
+            for (family, types) in ["v4", "v6"].into_iter().zip(families) {
+                for (qtype, count) in QTYPES.into_iter().zip(types) {
+                    metrics.add_queries(transport, family, qtype, std::mem::take(count));
+                }
+            }
+            if *ignored > 0 {
+                metrics.packets_ignored.with_label_values(&[transport]).inc_by(std::mem::take(ignored));
             }
         }
         for (outcome, codes) in Outcome::ALL.into_iter().zip(&mut self.responses) {
@@ -151,7 +159,6 @@ impl Tally {
             }
         }
         metrics.cache_hits.inc_by(std::mem::take(&mut self.cache_hits));
-        metrics.packets_ignored.with_label_values(&["udp"]).inc_by(std::mem::take(&mut self.ignored));
         self.duration.flush();
     }
 }

@@ -313,7 +313,14 @@ impl Entry {
 
     /// Writes the reply to a query whose answer this is, with every record: a copy with its own head, spelling and TTLs.
     /// `false`: it needs more thought, since it does not fit into what the client takes, or asks for our name.
-    pub fn tell(&self, cleared: Cleared, query: &Query, told: &Told<'_>, out: &mut Vec<u8>) -> bool {
+    pub fn tell(
+        &self,
+        cleared: Cleared,
+        query: &Query,
+        transport: Transport,
+        told: &Told<'_>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if !cleared.delivers(Section::Additional) {
             return false;
         }
@@ -337,8 +344,8 @@ impl Entry {
             place.copy_from_slice(&told.ttl.apply(ttl).to_be_bytes());
         }
         if let Some(edns) = &query.edns {
-            encoder::put_opt(out, edns, self.head.rcode, told.ede.as_ref());
+            encoder::put_opt(out, edns, transport, self.head.rcode, told.ede.as_ref());
         }
-        out.len() <= encoder::size_limit(Transport::Udp, query.edns.as_ref())
+        out.len() <= encoder::size_limit(transport, query.edns.as_ref())
     }
 }

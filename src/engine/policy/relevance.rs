@@ -3,6 +3,8 @@
 //! It errs to one side only. [`clear`] says yes when the ladder could not but allow the question and deliver the answer
 //! whole; everything else is judged as if there were no note.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::engine::answer::{Answer, Section};
 use crate::engine::client::is_private;
 use crate::engine::limits::CHAIN_MAX;
@@ -30,10 +32,13 @@ impl Relevance {
     }
 }
 
+/// Whether a question is for us does not depend on who asks.
+const ANYONE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// Looks at a question and its whole answer for everybody, whatever the profile.
 pub fn relevance(snapshot: &Snapshot, question: &Question, answer: &Answer) -> Relevance {
     let special = &snapshot.index.special;
-    if special.has_clients() || snapshot.local_data.answer(question).is_some() {
+    if special.has_clients() || snapshot.local_data.answer(question, ANYONE).is_some() {
         return Relevance::JUDGED;
     }
     let mut lists = ListSet::EMPTY;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::engine::answer::{RecordRef, Section, name_layout};
 use crate::engine::cookie::COOKIE_OCTETS;
-use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
+use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, TCP_IDLE, TLS_IDLE, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::Labels;
 use crate::engine::query::{Edns, Query, Question, Rcode, RecordType, Refusal, Transport};
 use crate::engine::verdict::EdeCode;
@@ -73,8 +73,8 @@ impl Response<'_> {
 /// The octets an answer by `transport` may have.
 pub fn size_limit(transport: Transport, edns: Option<&Edns>) -> usize {
     match transport {
-        Transport::Tcp => usize::from(u16::MAX),
         Transport::Udp => edns.map_or(usize::from(UDP_PAYLOAD_MIN), Edns::reply_limit),
+        Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => usize::from(u16::MAX),
     }
 }
 
@@ -162,11 +162,13 @@ pub fn put_head(out: &mut [u8], query: &Query, rcode: Rcode, authentic_data: boo
     out[2..4].copy_from_slice(&flags.to_be_bytes());
 }
 
-/// Appends an OPT, with the client's cookie and at most one extended error, to a message that the cache kept, which has none, and counts it.
-pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, rcode: Rcode, ede: Option<&EdeText<'_>>) {
+/// Appends an OPT, with at most one extended error, to a message that has none, and counts it. The octets are those that
+/// [`write()`] would write.
+pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, transport: Transport, rcode: Rcode, ede: Option<&EdeText<'_>>) {
     let count = u16::from_be_bytes([out[10], out[11]]) + 1;
     out[10..12].copy_from_slice(&count.to_be_bytes());
-    let options_at = out.len() + OPT_OCTETS;
+    let opt_at = out.len();
+    let options_at = opt_at + OPT_OCTETS;
     out.extend_from_slice(&opt_head(edns, rcode));
     if let Some(told) = &edns.told {
         out.extend_from_slice([COOKIE_OPTION.to_be_bytes(), (told.octets.len() as u16).to_be_bytes()].as_flattened());
@@ -179,8 +181,35 @@ pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, rcode: Rcode, ede: Option<&EdeTex
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(detail.as_bytes());
     }
+    if edns.keepalive && transport.is_stream() {
+        let [a, b] = keepalive_tenths(transport).to_be_bytes();
+        out.extend_from_slice(&[0, KEEPALIVE_OPTION as u8, 0, 2, a, b]);
+    }
     let len = (out.len() - options_at) as u16;
     out[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
+    if edns.padding && transport.is_encrypted() {
+        pad(out, opt_at);
+    }
+}
+
+/// How long a connection may stay idle, in units of 100 ms. RFC 7828 §3.1.
+fn keepalive_tenths(transport: Transport) -> u16 {
+    let idle = if transport.is_encrypted() { TLS_IDLE } else { TCP_IDLE };
+    (idle.as_millis() / 100) as u16
+}
+
+/// Pads a message, whose last record is the OPT at `opt_at`, to whole blocks of 468 octets (RFC 8467 §4.1). One that is too
+/// long for that stays as it is.
+fn pad(out: &mut Vec<u8>, opt_at: usize) {
+    let padded = (out.len() + 4).next_multiple_of(PADDED_BLOCK_OCTETS);
+    if padded > usize::from(u16::MAX) {
+        return;
+    }
+    let len = (padded - out.len() - 4) as u16;
+    out.extend_from_slice([PADDING_OPTION.to_be_bytes(), len.to_be_bytes()].as_flattened());
+    out.resize(padded, 0);
+    let rdlength = (padded - opt_at - OPT_OCTETS) as u16;
+    out[opt_at + OPT_OCTETS - 2..][..2].copy_from_slice(&rdlength.to_be_bytes());
 }
 
 /// An OPT without options: root, type, size, extended code, version and DO, length.
@@ -227,6 +256,12 @@ const COOKIE_OPTION: u16 = 10;
 pub(super) const COOKIE_OPTION_OCTETS: usize = 4 + COOKIE_OCTETS;
 /// Number of the option with an extended error. RFC 8914 §2.
 const EDE_OPTION: u16 = 15;
+/// RFC 7828 §3.1.
+const KEEPALIVE_OPTION: u16 = 11;
+/// RFC 7830 §3.
+const PADDING_OPTION: u16 = 12;
+/// RFC 8467 §4.1.
+const PADDED_BLOCK_OCTETS: usize = 468;
 /// Offsets that a compression pointer can reach: 14 bits. RFC 1035 §4.1.4.
 const POINTER_MAX: usize = 0x3fff;
 /// Room for most answers.
@@ -244,6 +279,7 @@ struct Encoder<'o> {
     limit: usize,
     /// The OPT, encoded; appended last.
     opt: Opt,
+    pads: bool,
     counts: [u16; 3],
     suffixes: SmallVec<[Written; 24]>,
     /// Where the TTL of each record stands.
@@ -266,7 +302,7 @@ impl<'o> Encoder<'o> {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&[0; 10]);
         let (opt, suffixes, ttl_at) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
-        Encoder { out, flags: flags | QR, limit, opt, counts: [0; 3], suffixes, ttl_at }
+        Encoder { out, flags: flags | QR, limit, opt, pads: false, counts: [0; 3], suffixes, ttl_at }
     }
 
     fn question(&mut self, question: &Question, spelling: &[u8]) {
@@ -282,6 +318,7 @@ impl<'o> Encoder<'o> {
         // What is left for options: one that does not fit is left out, so that the question and the OPT always go.
         let room = self.limit.saturating_sub(self.out.len() + OPT_OCTETS);
         write_opt(&mut self.opt, room, edns, response, transport);
+        self.pads = edns.padding && transport.is_encrypted();
     }
 
     /// Writes the records that fit. An answer section that does not fit whole is left out and TC set (RFC 2181 §9); the
@@ -397,9 +434,12 @@ impl<'o> Encoder<'o> {
         let flags = self.flags | rcode.0 & 0xf;
         self.out[2..4].copy_from_slice(&flags.to_be_bytes());
         if !self.opt.is_empty() {
-            let opt = &self.opt;
-            self.out.extend_from_slice(opt);
+            let opt_at = self.out.len();
+            self.out.extend_from_slice(&self.opt);
             self.counts[2] += 1;
+            if self.pads {
+                pad(self.out, opt_at);
+            }
         }
         for (i, count) in self.counts.into_iter().enumerate() {
             self.out[6 + 2 * i..8 + 2 * i].copy_from_slice(&count.to_be_bytes());
@@ -422,10 +462,8 @@ fn write_opt(opt: &mut Opt, mut room: usize, edns: &Edns, response: &Response<'_
     if edns.nsid && !response.nsid.is_empty() {
         put_option(opt, &mut room, 3, &[response.nsid]);
     }
-    if edns.keepalive && transport == Transport::Tcp {
-        // RFC 7828 §3.1: units of 100 ms.
-        let tenths = (crate::engine::limits::TCP_IDLE.as_millis() / 100) as u16;
-        put_option(opt, &mut room, 11, &[&tenths.to_be_bytes()]);
+    if edns.keepalive && transport.is_stream() {
+        put_option(opt, &mut room, KEEPALIVE_OPTION, &[&keepalive_tenths(transport).to_be_bytes()]);
     }
     let len = (opt.len() - options_at) as u16;
     opt[options_at - 2..options_at].copy_from_slice(&len.to_be_bytes());
@@ -467,7 +505,6 @@ fn name_len(octets: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::limits::TCP_IDLE;
     use crate::engine::name::Name;
     use crate::engine::query::{CLASS_IN, Spelling};
 

@@ -10,11 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use crate::engine::cookie::Standing;
+use crate::engine::discovery::{self, About, Discovery};
 use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
 use crate::engine::local_data::{LocalAnswer, LocalRecords};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
-use crate::engine::query::{Header, Origin, Query, Question, Rcode, RecordType, Refusal};
+use crate::engine::query::{Header, Origin, Query, Question, Rcode, RecordType, Refusal, Transport};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, BlockResponse, EdeCode, ProfileId, Reason, Rewrite, Shape, Target};
 
@@ -168,9 +169,44 @@ pub fn local(
         LocalRecords::Soa => {
             made.push(Section::Answer, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
         }
+        LocalRecords::Discovery(discovery, about) => push_discovery(made, query, origin, local, (discovery, *about)),
     }
     write_made_into(snapshot, query, origin, made.answer(), &[], out);
     rcode
+}
+
+/// What clients are told of our encrypted service; the addresses of its name come along (RFC 9462 §4).
+fn push_discovery(
+    made: &mut AnswerBuilder,
+    query: &Query,
+    origin: Origin,
+    local: &LocalAnswer,
+    (discovery, about): (&Discovery, About),
+) {
+    let (owner, ttl) = (query.question.qname.as_wire(), discovery::TTL_SECS);
+    match about {
+        About::Services => {
+            for rdata in discovery.records(origin.local) {
+                made.push(Section::Answer, owner, RecordType::SVCB, ttl, &rdata);
+            }
+            for address in discovery.addresses(origin.local).filter(|_| !discovery.services().is_empty()) {
+                let mut octets = [0; 16];
+                let (rtype, len) = put_address(address, &mut octets);
+                made.push(Section::Additional, discovery.name().as_wire(), rtype, ttl, &octets[..len]);
+            }
+        }
+        About::Addresses => {
+            let asked = discovery.addresses(origin.local).filter(|address| is_of_type(address, query.question.qtype));
+            asked.for_each(|address| push_address(made, owner, address, ttl));
+        }
+        About::Resolver => {
+            made.push(Section::Answer, owner, discovery::RESINFO, ttl, &discovery.about());
+        }
+        About::Nothing => {}
+    }
+    if made.is_empty() {
+        push_soa(made, local.zone.as_wire(), ttl);
+    }
 }
 
 /// What is known of a SafeSearch target when its answer is written.
@@ -246,7 +282,7 @@ fn is_of_type(address: &IpAddr, qtype: RecordType) -> bool {
     }
 }
 
-/// TC=1 and nothing else, for one whose prefix is over its limit: an honest client comes again over TCP. One that sent a
+/// By UDP: TC=1 and nothing else, for one whose prefix is over its limit: an honest client comes again over TCP. One that sent a
 /// cookie which proves nothing gets BADCOOKIE, and comes again with the one in it (RFC 7873 §5.2.3). Longer than the
 /// question only by the server's part of a cookie, 16 octets, and the question had 40 then. Says its code.
 pub fn cut_short(query: &Query, out: &mut Vec<u8>) -> Rcode {
@@ -261,7 +297,7 @@ pub fn cut_short(query: &Query, out: &mut Vec<u8>) -> Rcode {
     let Question { qtype, qclass, .. } = query.question;
     out.extend_from_slice([qtype.0.to_be_bytes(), qclass.to_be_bytes()].as_flattened());
     if let Some(edns) = &query.edns {
-        encoder::put_opt(out, edns, rcode, None);
+        encoder::put_opt(out, edns, Transport::Udp, rcode, None);
     }
     rcode
 }
@@ -326,6 +362,41 @@ pub fn stranger(message: &[u8], header: Header, origin: Origin, out: &mut Vec<u8
     };
     let ede = [EdeText::new(EdeCode::PROHIBITED, "this resolver does not serve your network")];
     encoder::write_refusal_into(&told, origin.transport, &ede, out);
+}
+
+/// The smallest TTL of a message of ours, in seconds: how long an HTTP cache may keep it (RFC 8484 §5.1). Zero for one without
+/// records.
+pub fn smallest_ttl(message: &[u8]) -> u32 {
+    let skip_name = |mut at: usize| {
+        while let Some(&octet) = message.get(at) {
+            match octet {
+                0 => return at + 1,
+                0xc0.. => return at + 2,
+                _ => at += 1 + usize::from(octet),
+            }
+        }
+        at
+    };
+    let count = |at: usize| message.get(at..at + 2).map_or(0, |octets| u16::from_be_bytes([octets[0], octets[1]]));
+    let mut at = Header::LEN;
+    for _ in 0..count(4) {
+        at = skip_name(at) + 4;
+    }
+    let mut smallest = None;
+    for _ in 0..usize::from(count(6)) + usize::from(count(8)) + usize::from(count(10)) {
+        at = skip_name(at);
+        let Some(&[type_a, type_b, _, _, ttl_a, ttl_b, ttl_c, ttl_d, len_a, len_b]) =
+            message.get(at..).and_then(|rest| rest.first_chunk())
+        else {
+            break;
+        };
+        if RecordType(u16::from_be_bytes([type_a, type_b])) != RecordType::OPT {
+            let ttl = u32::from_be_bytes([ttl_a, ttl_b, ttl_c, ttl_d]);
+            smallest = Some(smallest.map_or(ttl, |before: u32| before.min(ttl)));
+        }
+        at += 10 + usize::from(u16::from_be_bytes([len_a, len_b]));
+    }
+    smallest.unwrap_or(0)
 }
 
 /// Turns a query that was read into the refusal of it.

@@ -74,7 +74,7 @@ pub(super) fn write(
     ede: &EdeText<'_>,
     out: &mut Vec<u8>,
 ) -> bool {
-    if query.edns.is_some_and(|edns| edns.nsid || edns.keepalive && transport == Transport::Tcp) {
+    if query.edns.is_some_and(|edns| edns.nsid) {
         return false;
     }
     let question = &query.question;
@@ -106,9 +106,9 @@ pub(super) fn write(
         }
     }
     if let Some(edns) = &query.edns {
-        encoder::put_opt(out, edns, rcode, Some(ede));
+        encoder::put_opt(out, edns, transport, rcode, Some(ede));
     }
-    debug_assert!(out.len() <= LARGEST, "{} octets", out.len());
+    debug_assert!(transport != Transport::Udp || out.len() <= LARGEST, "{} octets", out.len());
     true
 }
 
@@ -153,7 +153,7 @@ mod tests {
         let edns =
             Edns { version: 0, udp_payload: 512, dnssec_ok: true, nsid: false, keepalive: true, ..Edns::default() };
         for qname in ["example", "www.a.example", &longest] {
-            for edns in [None, Some(edns), Some(Edns { dnssec_ok: false, udp_payload: 0, ..edns })] {
+            for edns in [None, Some(edns), Some(Edns { dnssec_ok: false, udp_payload: 0, padding: true, ..edns })] {
                 let query = query(qname, edns);
                 let whole = &query.question.qname;
                 let addresses = ["0.0.0.0", "2001:db8::1"].map(|text| text.parse().unwrap());
@@ -164,17 +164,16 @@ mod tests {
                     for (rcode, text) in [(Rcode::NXDOMAIN, ""), (Rcode::BADVERS, "blocked: "), (Rcode(0), &long_text)]
                     {
                         let ede = [EdeText { code: EdeCode::BLOCKED, text, detail: "games" }];
-                        let mut short = vec![7; 3];
-                        assert!(write(&query, Transport::Udp, rcode, record, &ede[0], &mut short));
                         let ttl = TtlRule::Age { secs: 0, max: u32::MAX };
                         let response = Response { ede: &ede, ttl, ..Response::code(rcode) };
                         let mut rdata = [0; _];
-                        let record = record.map(|record| record.as_record(whole, &mut rdata)).into_iter();
-                        assert_eq!(
-                            short,
-                            encoder::write(&query, Transport::Udp, &response, record),
-                            "{qname} {edns:?}"
-                        );
+                        let as_record = record.map(|record| record.as_record(whole, &mut rdata)).into_iter();
+                        for transport in Transport::ALL {
+                            let mut short = vec![7; 3];
+                            assert!(write(&query, transport, rcode, record, &ede[0], &mut short));
+                            let long = encoder::write(&query, transport, &response, as_record.clone());
+                            assert_eq!(short, long, "{qname} {edns:?} {transport:?}");
+                        }
                     }
                 }
             }
@@ -186,15 +185,12 @@ mod tests {
         let edns =
             Edns { version: 0, udp_payload: 1232, dnssec_ok: false, nsid: false, keepalive: false, ..Edns::default() };
         let ede = EdeText::new(EdeCode::BLOCKED, "");
-        for (edns, transport, is_short) in [
-            (edns, Transport::Tcp, true),
-            (Edns { nsid: true, ..edns }, Transport::Udp, false),
-            (Edns { keepalive: true, ..edns }, Transport::Udp, true),
-            (Edns { keepalive: true, ..edns }, Transport::Tcp, false),
-        ] {
-            let query = query("a.example", Some(edns));
-            let done = write(&query, transport, Rcode::NXDOMAIN, None, &ede, &mut Vec::new());
-            assert_eq!(done, is_short, "{edns:?} {transport:?}");
+        for transport in Transport::ALL {
+            for (edns, is_short) in [(edns, true), (Edns { nsid: true, ..edns }, false)] {
+                let query = query("a.example", Some(edns));
+                let done = write(&query, transport, Rcode::NXDOMAIN, None, &ede, &mut Vec::new());
+                assert_eq!(done, is_short, "{edns:?} {transport:?}");
+            }
         }
     }
 }

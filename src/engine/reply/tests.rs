@@ -149,7 +149,7 @@ fn local_names_have_their_records_or_an_soa() {
         ("10.in-addr.arpa", RecordType::SOA, "NOERROR | 10.in-addr.arpa 6 3600 3600 | "),
     ] {
         let query = query(qname, qtype);
-        let answer = snapshot.local_data.answer(&query.question).unwrap();
+        let answer = snapshot.local_data.answer(&query.question, [10, 0, 0, 1].into()).unwrap();
         let (mut made, mut reply) = (AnswerBuilder::new(Rcode::SERVFAIL), vec![7; 3]);
         let rcode = local(&snapshot, &query, origin(), &answer, &mut made, &mut reply);
         let (text, read) = read(&query, &reply);

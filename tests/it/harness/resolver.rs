@@ -38,11 +38,13 @@ impl InProcess {
         let directory = tempfile::tempdir().unwrap();
         write_files(directory.path(), files);
         let mut loader = Loader::new(Some(config_path(directory.path())));
-        let Loaded { generation, settings, notes, taken } =
+        let Loaded { generation, settings, notes, certificate, taken } =
             loader.load(None, None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
-        let bound = listener::bind(&settings.dns, UdpEngine::of(&settings.udp)).unwrap();
-        let own = bound.addresses();
+        let bound = listener::bind(&settings, UdpEngine::of(&settings.udp)).unwrap();
+        let addresses = bound.addresses();
+        let own = addresses.dns.clone();
         let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
+        resolver.set_certificate(certificate);
         let took = Duration::ZERO;
         let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own.clone(), took));
         reloader.sources().in_force_now(&taken);

@@ -1,0 +1,76 @@
+//! `tls self-signed`: a certificate to try encrypted DNS with.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+use crate::cli::language::Language;
+use crate::cli::out::{complain, say};
+use crate::cli::{NO, SelfSignedArgs, YES};
+
+/// Browsers refuse certificates that live longer than 398 days.
+const DAYS: i64 = 397;
+
+pub fn self_signed(args: &SelfSignedArgs) -> u8 {
+    match make(args) {
+        Ok(()) => YES,
+        Err(why) => {
+            complain!("lachan: {why}");
+            NO
+        }
+    }
+}
+
+fn make(args: &SelfSignedArgs) -> Result<(), String> {
+    let language = Language::of_user();
+    let failed = |why: rcgen::Error| format!("cannot make a certificate: {why}");
+    let mut params = CertificateParams::new(vec![args.name.clone()]).map_err(failed)?;
+    params.distinguished_name.push(DnType::CommonName, args.name.as_str());
+    let loopback: [IpAddr; 2] = [[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()];
+    let addresses = if args.addresses.is_empty() { &loopback[..] } else { &args.addresses };
+    params.subject_alt_names.extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+    let today = jiff::Timestamp::now();
+    let day = |at: jiff::Timestamp| {
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+        rcgen::date_time_ymd(i32::from(date.year()), date.month() as u8, date.day() as u8)
+    };
+    // Yesterday: clocks differ.
+    let span = |days: i64| jiff::SignedDuration::from_hours(24 * days);
+    params.not_before = day(today - span(1));
+    params.not_after = day(today + span(DAYS));
+    let key = KeyPair::generate().map_err(failed)?;
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    std::fs::create_dir_all(&args.directory).map_err(|why| format!("{}: {why}", args.directory.display()))?;
+    let (certificate_file, key_file) = (args.directory.join("fullchain.pem"), args.directory.join("privkey.pem"));
+    // The key first, and neither over what is there: it may be the real one.
+    write(&key_file, &key.serialize_pem(), 0o600)?;
+    write(&certificate_file, &certificate.pem(), 0o644)?;
+    say!("[tls]");
+    say!("certificate_file = {:?}", certificate_file.display().to_string());
+    say!("private_key_file = {:?}", key_file.display().to_string());
+    let english = format!(
+        "For trials: no device trusts it until it is told to. It is for {} and {}, {DAYS} days.",
+        args.name,
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    );
+    let vietnamese = format!(
+        "Chỉ để thử: chưa thiết bị nào tin chứng chỉ này. Dùng cho {} và {}, trong {DAYS} ngày.",
+        args.name,
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    );
+    complain!("{}", language.pick(&english, &vietnamese));
+    Ok(())
+}
+
+fn write(file: &Path, text: &str, mode: u32) -> Result<(), String> {
+    let told = |why: std::io::Error| match why.kind() {
+        std::io::ErrorKind::AlreadyExists => format!("{}: is there already, and is left as it is", file.display()),
+        _ => format!("{}: {why}", file.display()),
+    };
+    let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(file).map_err(told)?;
+    made.write_all(text.as_bytes()).map_err(told)
+}

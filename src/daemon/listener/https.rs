@@ -1,0 +1,326 @@
+//! DNS over HTTPS: RFC 8484 over HTTP/1.1 and HTTP/2; what a request means is said once, for HTTP/3 too.
+//!
+//! GET and POST at `/dns-query`. Whoever asks for something else hears which status that is, and why in a line of text.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+
+use crate::daemon::clock;
+use crate::daemon::listener::seats::Place;
+use crate::daemon::listener::stream::Service;
+use crate::engine::limits::{
+    CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, TCP_PIPELINE_MAX, TLS_IDLE,
+};
+use crate::engine::query::Origin;
+use crate::engine::reply;
+
+/// RFC 8484 §6.
+const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// RFC 8484 §4.1.1 leaves the path to the server; this one is everybody's.
+pub(super) const PATH: &str = "/dns-query";
+/// How often an idle connection is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A request that has no answer of DNS.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub status: StatusCode,
+    pub why: &'static str,
+}
+
+const fn refused(status: StatusCode, why: &'static str) -> Refused {
+    Refused { status, why }
+}
+
+/// Where a request's message is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Here: it was in the URL.
+    Message(Vec<u8>),
+    /// In the body, which is to be read.
+    InBody,
+}
+
+/// What a request's head asks for.
+pub(super) fn read_head(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Asked, Refused> {
+    if path != PATH {
+        return Err(refused(StatusCode::NOT_FOUND, "DNS is at /dns-query"));
+    }
+    if let Some(accept) = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok())
+        && accept.contains("application/dns-json")
+        && !accept.contains("application/dns-message")
+    {
+        return Err(refused(StatusCode::NOT_ACCEPTABLE, "answers are application/dns-message (RFC 8484), not JSON"));
+    }
+    if method == Method::POST {
+        let is_message = headers.get(CONTENT_TYPE).is_some_and(|value| is_message_type(value.as_bytes()));
+        if !is_message {
+            let why = "the content type of a question is application/dns-message (RFC 8484)";
+            return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        return match length {
+            Some(length) if length > DOH_QUERY_OCTETS_MAX => Err(TOO_LARGE),
+            Some(_) | None => Ok(Asked::InBody),
+        };
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "GET and POST ask here"));
+    }
+    let parameters = query.unwrap_or_default().split('&');
+    let Some(text) = parameters.filter_map(|parameter| parameter.strip_prefix("dns=")).next() else {
+        return Err(refused(
+            StatusCode::BAD_REQUEST,
+            "the parameter `dns` holds the question, as base64url (RFC 8484)",
+        ));
+    };
+    // Some clients pad it, which RFC 8484 §6 forbids, and nothing is gained by refusing them.
+    let text = text.trim_end_matches('=').trim_end_matches("%3D").trim_end_matches("%3d");
+    if text.len() > DOH_QUERY_OCTETS_MAX * 4 / 3 + 4 {
+        return Err(refused(StatusCode::URI_TOO_LONG, "the question is too long"));
+    }
+    match URL_SAFE_NO_PAD.decode(text) {
+        Ok(message) => Ok(Asked::Message(message)),
+        Err(_) => Err(refused(StatusCode::BAD_REQUEST, "the parameter `dns` is not base64url (RFC 4648 §5)")),
+    }
+}
+
+pub(super) const TOO_LARGE: Refused = refused(StatusCode::PAYLOAD_TOO_LARGE, "the question is too long");
+const NO_QUESTION: Refused = refused(StatusCode::BAD_REQUEST, "this is no DNS question");
+
+/// `application/dns-message`, whatever stands behind it.
+fn is_message_type(value: &[u8]) -> bool {
+    let kind = value.split(|&octet| octet == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(MESSAGE.as_bytes())
+}
+
+/// The answer to a message, as HTTP says it.
+pub(super) async fn answer(service: &Service, message: &[u8], origin: Origin) -> Response<Bytes> {
+    match service.answer(message, origin).await {
+        Some(answer) => {
+            // RFC 8484 §5.1. One client's verdict is not another's, so that no shared cache may keep it.
+            let age = reply::smallest_ttl(&answer);
+            let control = match age {
+                0 => HeaderValue::from_static("private, max-age=0"),
+                age => HeaderValue::from_str(&format!("private, max-age={age}")).expect("a number is a header's value"),
+            };
+            let mut response = Response::new(Bytes::from(answer));
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, MESSAGE);
+            headers.insert(CACHE_CONTROL, control);
+            response
+        }
+        None => refusal(&NO_QUESTION),
+    }
+}
+
+pub(super) fn refusal(refused: &Refused) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(refused.why.as_bytes()));
+    *response.status_mut() = refused.status;
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if refused.status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+    }
+    response
+}
+
+/// Answers one request.
+async fn respond<B>(request: Request<B>, service: &Service, origin: Origin) -> Response<Bytes>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+    let message = match read_head(&method, uri.path(), uri.query(), &headers) {
+        Ok(Asked::Message(message)) => message.into(),
+        Ok(Asked::InBody) => match timeout(HANDSHAKE, Limited::new(body, DOH_QUERY_OCTETS_MAX).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(why)) if why.is::<LengthLimitError>() => return refusal(&TOO_LARGE),
+            Ok(Err(_)) => return refusal(&refused(StatusCode::BAD_REQUEST, "the body broke off")),
+            Err(_) => return refusal(&refused(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        },
+        Err(refused) => return refusal(&refused),
+    };
+    answer(service, &message, origin).await
+}
+
+/// How many requests are being answered on a connection.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves a connection until its peer leaves, is idle for too long, or the resolver stops.
+pub(super) async fn serve<S>(stream: S, speaks_h2: bool, origin: Origin, service: Service, place: Place)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (place, busy) = (Arc::new(place), Arc::new(AtomicUsize::new(0)));
+    let answering = {
+        let (place, busy) = (Arc::clone(&place), Arc::clone(&busy));
+        service_fn(move |request| {
+            let (service, place, busy) = (service.clone(), Arc::clone(&place), Arc::clone(&busy));
+            async move {
+                place.touch(clock::now());
+                busy.fetch_add(1, Ordering::Relaxed);
+                let _busy = Busy(&busy);
+                Ok::<_, Infallible>(respond(request, &service, origin).await.map(Full::new))
+            }
+        })
+    };
+    let stream = TokioIo::new(stream);
+    if speaks_h2 {
+        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(TCP_PIPELINE_MAX as u32)
+            .max_header_list_size(DOH_HEADER_OCTETS_MAX as u32)
+            // A question is small, and so is what may wait on a connection.
+            .initial_stream_window_size(1 << 16)
+            .initial_connection_window_size(1 << 17)
+            .max_send_buf_size(1 << 16);
+        let talk = pin!(builder.serve_connection(stream, answering));
+        watch(talk, |talk| talk.graceful_shutdown(), &place, &busy).await;
+    } else {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(TLS_IDLE)
+            .max_buf_size(DOH_HEADER_OCTETS_MAX)
+            .half_close(false);
+        let talk = pin!(builder.serve_connection(stream, answering));
+        watch(talk, |talk| talk.graceful_shutdown(), &place, &busy).await;
+    }
+}
+
+/// Drives a connection, and closes it when nobody asks for too long or its seat is wanted.
+async fn watch<T, E>(
+    mut talk: std::pin::Pin<&mut T>,
+    close: impl Fn(std::pin::Pin<&mut T>),
+    place: &Place,
+    busy: &AtomicUsize,
+) where
+    T: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let began = Instant::now();
+    let mut closing_since = None;
+    loop {
+        let noticed = async {
+            match closing_since {
+                None => Some(place.noticed().await),
+                Some(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = talk.as_mut() => {
+                if let Err(why) = done {
+                    tracing::debug!(error = %why, "a connection of HTTP ended badly");
+                }
+                return;
+            }
+            notice = noticed => {
+                if notice == Some(crate::daemon::listener::seats::Notice::Evicted) {
+                    return;
+                }
+                close(talk.as_mut());
+                closing_since = Some(Instant::now());
+            }
+            () = tokio::time::sleep(LOOK) => {
+                let is_idle = busy.load(Ordering::Relaxed) == 0 && place.idle_for(clock::now()) >= TLS_IDLE;
+                match closing_since {
+                    // It had its time to say goodbye.
+                    Some(since) if since.elapsed() >= HANDSHAKE => return,
+                    Some(_) => {}
+                    None if is_idle || began.elapsed() >= CONNECTION_TIME_MAX => {
+                        close(talk.as_mut());
+                        closing_since = Some(Instant::now());
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// Headers of an answer that HTTP/3 sends itself.
+pub(super) fn with_length(response: Response<Bytes>) -> (Response<()>, Bytes) {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(HeaderName::from_static("content-length"), HeaderValue::from(body.len()));
+    (Response::from_parts(parts, ()), body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Asked, u16> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        let (path, query) = match url.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (url, None),
+        };
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        read_head(&method, path, query, &map).map_err(|refused| refused.status.as_u16())
+    }
+
+    #[test]
+    fn requests_are_read_or_get_their_status() {
+        let message = ("content-type", "application/dns-message");
+        let large = "A".repeat(DOH_QUERY_OCTETS_MAX * 4 / 3 + 8);
+        for (method, url, headers, expected) in [
+            ("GET", "/dns-query?dns=AAAB", &[][..], Ok(Asked::Message(vec![0, 0, 1]))),
+            ("HEAD", "/dns-query?dns=AAAB", &[], Ok(Asked::Message(vec![0, 0, 1]))),
+            ("GET", "/dns-query?ct=x&dns=AA_-", &[], Ok(Asked::Message(vec![0, 15, 254]))),
+            ("GET", "/dns-query?dns=AAA=", &[], Ok(Asked::Message(vec![0, 0]))),
+            ("GET", "/dns-query?dns=AA%3D%3D", &[], Ok(Asked::Message(vec![0]))),
+            ("GET", "/dns-query?dns=AA+/", &[], Err(400)),
+            ("GET", "/dns-query?dns", &[], Err(400)),
+            ("GET", "/dns-query", &[], Err(400)),
+            ("GET", &format!("/dns-query?dns={large}"), &[], Err(414)),
+            ("GET", "/", &[], Err(404)),
+            ("GET", "/dns-query/", &[], Err(404)),
+            ("GET", "/resolve?name=a.example", &[], Err(404)),
+            ("GET", "/dns-query?dns=AAAB", &[("accept", "application/dns-json")], Err(406)),
+            ("GET", "/dns-query?dns=AAAB", &[("accept", "*/*")], Ok(Asked::Message(vec![0, 0, 1]))),
+            ("POST", "/dns-query", &[message], Ok(Asked::InBody)),
+            ("POST", "/dns-query", &[("content-type", "Application/DNS-Message; a=b")], Ok(Asked::InBody)),
+            ("POST", "/dns-query", &[message, ("content-length", "70000")], Err(413)),
+            ("POST", "/dns-query", &[("content-type", "text/html")], Err(415)),
+            ("POST", "/dns-query", &[], Err(415)),
+            ("PUT", "/dns-query", &[message], Err(405)),
+            ("DELETE", "/elsewhere", &[], Err(404)),
+        ] {
+            assert_eq!(head(method, url, headers), expected, "{method} {url}");
+        }
+    }
+}
