@@ -92,7 +92,7 @@ fn packet(qname: &Name) -> Vec<u8> {
 }
 
 fn origin() -> Origin {
-    Origin { source: (LOOPBACK, 40_000).into(), local: Some(LOOPBACK), transport: Transport::Udp }
+    Origin::new((LOOPBACK, 40_000).into(), Some(LOOPBACK), Transport::Udp)
 }
 
 /// What upstream says about a name: a CNAME and an address, or two addresses.

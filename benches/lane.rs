@@ -180,7 +180,7 @@ fn measured_answers(lane: &mut Lane, packets: &Packets, count: usize) -> [usize;
         let mut batch = lane.begin(std::time::Instant::now());
         for i in first..(first + BATCH).min(count) {
             let source = IpAddr::from([127, 0, (i % usize::from(PROFILES)) as u8, 1]);
-            let origin = Origin { source: (source, 40_000).into(), local: Some(LOOPBACK), transport: Transport::Udp };
+            let origin = Origin::new((source, 40_000).into(), Some(LOOPBACK), Transport::Udp);
             if batch.answer(packets.get(i % QUESTIONS), origin, &mut out) == Fast::Answer {
                 codes[usize::from(out[3] & 15)] += 1;
             }
@@ -277,7 +277,7 @@ fn warm(lane: &mut Lane, packets: &Packets, count: usize) {
     let mut batch = lane.begin(std::time::Instant::now());
     let mut out = Vec::with_capacity(4096);
     for i in 0..count.min(QUESTIONS) {
-        let origin = Origin { source: (LOOPBACK, 40_000).into(), local: Some(LOOPBACK), transport: Transport::Udp };
+        let origin = Origin::new((LOOPBACK, 40_000).into(), Some(LOOPBACK), Transport::Udp);
         batch.answer(packets.get(i), origin, &mut out);
     }
     batch.end(std::time::Instant::now());

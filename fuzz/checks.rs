@@ -280,7 +280,7 @@ pub fn rules_judged(octets: &[u8]) {
                 edns: None,
             };
             let source = ([192, 0, 2, 1], 53).into();
-            let origin = Origin { source, local: None, transport: Transport::Tcp };
+            let origin = Origin::new(source, None, Transport::Tcp);
             let mut reply = Vec::new();
             if reply::block(&snapshot, client.profile, &query, origin, &block, None, &mut reply).is_some() {
                 Answer::from_wire(&reply, &query.question).expect("our own answer can be read");

@@ -292,7 +292,7 @@ pub fn name(text: &str) -> Name {
 
 pub fn origin(source: &str) -> Origin {
     let source = source.parse::<IpAddr>().expect("written as an address");
-    Origin { source: (source, 4000).into(), local: None, transport: Transport::Udp }
+    Origin::new((source, 4000).into(), None, Transport::Udp)
 }
 
 impl Lanes {

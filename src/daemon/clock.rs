@@ -2,9 +2,16 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::engine::client::UnixTime;
+
 /// Monotonic time, for everything that ages.
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The time of day, for what begins and ends by it.
+pub fn unix_time() -> UnixTime {
+    UnixTime(unix_secs() as i64)
 }
 
 /// Seconds since 1970, for what people and metrics read. Zero on a clock before that.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::Version;
+use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
@@ -42,7 +43,8 @@ impl Who {
     /// # Errors
     /// Names a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
-        let mut client = snapshot.clients.identify(self.client.unwrap_or(IpAddr::V4([127, 0, 0, 1].into())));
+        let source = self.client.unwrap_or(IpAddr::V4([127, 0, 0, 1].into()));
+        let mut client = Client { at: clock::unix_time(), ..snapshot.clients.identify(source) };
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::daemon::cache::Table;
+use crate::daemon::clock;
 use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::resolver::{Pending, Resolver, meet};
 use crate::daemon::rewrite::{self, Target};
@@ -17,10 +18,10 @@ use crate::daemon::telemetry::{Metrics, Outcome, QueryEvent, log};
 use crate::daemon::zone_limiter::ZoneLimiter;
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::Strangers;
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
-use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
+use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
 use crate::engine::verdict::{Block, EngineId, Rewrite};
@@ -74,6 +75,7 @@ pub struct Batch<'l> {
     tally: std::sync::MutexGuard<'l, Tally>,
     now: Instant,
     now_ms: u64,
+    at: UnixTime,
     answered: usize,
     miss: Option<Box<Pending>>,
 }
@@ -100,7 +102,22 @@ impl Lane {
         }
         let now_ms = table.ms(now);
         let (limiter, zones) = (limiter.as_deref(), zones.as_deref());
-        Batch { resolver, generation, table, limiter, zones, entry, room, tally, now, now_ms, answered: 0, miss: None }
+        let at = clock::unix_time();
+        Batch {
+            resolver,
+            generation,
+            table,
+            limiter,
+            zones,
+            entry,
+            room,
+            tally,
+            now,
+            now_ms,
+            at,
+            answered: 0,
+            miss: None,
+        }
     }
 }
 
@@ -120,8 +137,7 @@ impl Batch<'_> {
         if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
             return Fast::Slow;
         }
-        let by_udp = origin.transport == Transport::Udp;
-        let client = Client { by_udp, ..snapshot.clients.identify(origin.source.ip()) };
+        let client = snapshot.identify(&origin, self.at);
         let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Fast::Slow };
         let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
         let group_key = snapshot.routes.key(group);

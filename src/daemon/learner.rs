@@ -145,7 +145,7 @@ mod tests {
     use crate::engine::query::{CLASS_IN, Origin, Question, RecordType, Transport};
 
     fn hear(learner: &Learner, outcome: Outcome) -> Heard {
-        let origin = Origin { source: "192.0.2.1:5".parse().unwrap(), local: None, transport: Transport::Udp };
+        let origin = Origin::new("192.0.2.1:5".parse().unwrap(), None, Transport::Udp);
         let qname = Name::from_text("www.example.com").unwrap();
         let question = Question { qname, qtype: RecordType::A, qclass: CLASS_IN };
         learner.hear(&QueryEvent {

@@ -29,7 +29,7 @@ use crate::engine::cookie::Standing;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
-use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode, Transport};
+use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
@@ -203,8 +203,7 @@ impl Resolver {
         if query.question.qclass != CLASS_IN {
             return self.other_class(&generation, &query, header, origin, recorder);
         }
-        let client =
-            Client { by_udp: origin.transport == Transport::Udp, ..snapshot.clients.identify(origin.source.ip()) };
+        let client = snapshot.identify(&origin, clock::unix_time());
         let need = match policy::on_query(snapshot, client, &query.question, &mut ()) {
             QueryVerdict::Local(local) => {
                 let (mut made, mut bytes) = (AnswerBuilder::new(Rcode::NOERROR), Vec::with_capacity(512));
@@ -704,7 +703,7 @@ impl Resolver {
     pub fn canary_is_blocked(&self) -> bool {
         let generation = self.cell.load();
         let snapshot = &generation.snapshot;
-        let client = snapshot.clients.identify([127, 0, 0, 1].into());
+        let client = Client { at: clock::unix_time(), ..snapshot.clients.identify([127, 0, 0, 1].into()) };
         let qname = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
         let question = Question { qname, qtype: query::RecordType::A, qclass: CLASS_IN };
         matches!(policy::on_query(snapshot, client, &question, &mut ()), QueryVerdict::Block(_))

@@ -19,7 +19,23 @@ pub struct Client {
     pub source: IpAddr,
     /// Whether it came by UDP, where a truncated answer makes the client come again.
     pub by_udp: bool,
+    /// When it asked.
+    pub at: UnixTime,
 }
+
+/// What a client is known by where its address does not tell: a keyed hash of a name in a certificate's sense, a path, a
+/// line's identifier. 128 bits: two of a country's lines share one with a chance of 10⁻²⁴ (I15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u128);
+
+/// Networks that use the same addresses, as 100.64.0.0/10 behind each gateway, are told apart by their realms; 0 is the one
+/// that needs no name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Realm(pub u16);
+
+/// Seconds since 1970, UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UnixTime(pub i64);
 
 /// Prefixes of configured clients.
 #[derive(Debug, Default)]
@@ -48,6 +64,7 @@ impl ClientTable {
             configured: found.map(|c| c.client),
             source,
             by_udp: true,
+            at: UnixTime::default(),
         }
     }
 }

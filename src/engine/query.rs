@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::engine::client::{Realm, Token};
 use crate::engine::cookie::{Cookie, Cookies, Told};
 use crate::engine::limits::{NAME_OCTETS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::{Name, plain_wire};
@@ -104,6 +105,17 @@ pub struct Origin {
     /// The address the client asked; `None` where the listener cannot know it.
     pub local: Option<IpAddr>,
     pub transport: Transport,
+    /// What the client, or whoever stands before it, says that it is; believed as far as where it came from is.
+    pub identity: Option<Token>,
+    /// Which of several networks with the same addresses it came from.
+    pub realm: Realm,
+}
+
+impl Origin {
+    /// Of a client that nobody says anything of.
+    pub fn new(source: SocketAddr, local: Option<IpAddr>, transport: Transport) -> Origin {
+        Origin { source, local, transport, identity: None, realm: Realm::default() }
+    }
 }
 
 /// A query that can be answered.

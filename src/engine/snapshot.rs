@@ -4,13 +4,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::engine::category::{Categories, CategoryId};
-use crate::engine::client::{Access, Client, ClientTable};
+use crate::engine::client::{Access, Client, ClientTable, UnixTime};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Strangers, YouTube};
 use crate::engine::cookie::Cookies;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
+use crate::engine::query::{Origin, Transport};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::upstream::Routes;
@@ -143,6 +144,12 @@ pub struct Masks {
 }
 
 impl Snapshot {
+    /// Who asks, and whose profile it has.
+    pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
+        let by_udp = origin.transport == Transport::Udp;
+        Client { by_udp, at, ..self.clients.identify(origin.source.ip()) }
+    }
+
     /// Subscribers behind a client's address.
     pub fn lines(&self, client: Client) -> u32 {
         client.configured.and_then(|at| self.clients_known.get(at as usize)).map_or(1, |known| known.lines)

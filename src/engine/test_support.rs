@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::engine::answer::{Answer, AnswerBuilder, Section};
 use crate::engine::category::Categories;
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::{
     BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy,
     ProfileSettings, Strangers, YouTube, compile,
@@ -79,13 +79,13 @@ pub fn edns_query(qname: &str, qtype: RecordType) -> Query {
 
 pub fn origin() -> Origin {
     let source = "127.0.0.1:4000".parse().unwrap();
-    Origin { source, local: None, transport: Transport::Udp }
+    Origin::new(source, None, Transport::Udp)
 }
 
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
-    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true }
+    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true, at: UnixTime::default() }
 }
 
 impl Setup {

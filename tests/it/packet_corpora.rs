@@ -84,7 +84,7 @@ async fn the_resolver_takes_every_packet_and_its_prefixes() {
                 let message = &variant[..cut];
                 for transport in [Transport::Udp, Transport::Tcp] {
                     taken += 1;
-                    let origin = Origin { source, local: Some(source.ip()), transport };
+                    let origin = Origin::new(source, Some(source.ip()), transport);
                     match lab.resolver.begin(message, origin) {
                         Begun::Silence => assert!(!may_be_answered(message), "{name}: silence"),
                         Begun::Pending(pending) => pending.shed(),

@@ -113,7 +113,7 @@ fn name(text: &str) -> Name {
 }
 
 fn origin(source: IpAddr, transport: Transport) -> Origin {
-    Origin { source: (source, 4000).into(), local: None, transport }
+    Origin::new((source, 4000).into(), None, transport)
 }
 
 /// With RD and an OPT of 1232 octets.

@@ -143,7 +143,7 @@ impl Worker {
         for i in 0..count {
             let Some(datagram) = self.batch.datagram(i) else { continue };
             let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
-            let origin = Origin { source, local: datagram.local, transport: Transport::Udp };
+            let origin = Origin::new(source, datagram.local, Transport::Udp);
             // Of one that is cut nothing but the header is sure; as the portable engine does.
             let octets = if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets };
             let slow = match work.answer(octets, origin, &mut self.out) {

@@ -166,7 +166,7 @@ async fn greet(incoming: Incoming, source: SocketAddr, speech: Speech, service: 
         }
     };
     let transport = if speech == Speech::Doq { Transport::Quic } else { Transport::Https };
-    let origin = Origin { source, local: connection.local_ip(), transport };
+    let origin = Origin::new(source, connection.local_ip(), transport);
     let peer = Peer { connection, service, place, origin };
     match speech {
         Speech::Doq => serve_doq(peer).await,

@@ -96,7 +96,7 @@ impl Door {
 fn origin(stream: &TcpStream, source: SocketAddr, transport: Transport) -> Origin {
     // Answers are whole when they are written; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
-    Origin { source, local: stream.local_addr().ok().map(|address| address.ip()), transport }
+    Origin::new(source, stream.local_addr().ok().map(|address| address.ip()), transport)
 }
 
 async fn serve_dns(stream: TcpStream, source: SocketAddr, service: Service, place: Place) {

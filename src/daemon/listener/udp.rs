@@ -97,7 +97,7 @@ async fn take(
     meta: &RecvMeta,
 ) {
     let source = SocketAddr::new(unmap(meta.addr.ip()), meta.addr.port());
-    let origin = Origin { source, local: meta.dst_ip, transport: Transport::Udp };
+    let origin = Origin::new(source, meta.dst_ip, Transport::Udp);
     match resolver.begin(datagram, origin) {
         Begun::Silence => {}
         Begun::Answer(bytes) => socket.send(&bytes, meta).await,

@@ -55,7 +55,7 @@ fn message(flags: u16, qname: &str, qtype: RecordType, class: u16) -> Vec<u8> {
 }
 
 fn from(source: &str) -> Origin {
-    Origin { source: SocketAddr::new(source.parse().unwrap(), 4_000), local: None, transport: Transport::Udp }
+    Origin::new(SocketAddr::new(source.parse().unwrap(), 4_000), None, Transport::Udp)
 }
 
 /// The code, `silence` or `pending` (given up at once).

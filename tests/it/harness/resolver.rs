@@ -70,7 +70,7 @@ impl InProcess {
 
     /// What a client at any address is told, without a socket; `None`: nothing.
     pub fn ask_from(&self, message: &[u8], source: IpAddr, transport: Transport) -> Option<Vec<u8>> {
-        let origin = Origin { source: (source, 4000).into(), local: None, transport };
+        let origin = Origin::new((source, 4000).into(), None, transport);
         self.runtime.block_on(async {
             match self.resolver.begin(message, origin) {
                 Begun::Answer(octets) => Some(octets),
