@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::language::{Language, count_of};
@@ -102,6 +103,17 @@ fn ask(
     query: &[(&str, &str)],
     timer: Duration,
 ) -> Result<(u16, String), Trouble> {
+    send(method, address, path, query, None, timer)
+}
+
+fn send(
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<String>,
+    timer: Duration,
+) -> Result<(u16, String), Trouble> {
     let unreachable = |why: &dyn std::fmt::Display| {
         let english = format!(
             "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
@@ -122,6 +134,10 @@ fn ask(
         let request = match method {
             Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
             _ => client.request(method, url),
+        };
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
         };
         let response = request.query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
         let status = response.status().as_u16();
@@ -153,6 +169,17 @@ pub fn post_json<T: DeserializeOwned>(
     timer: Duration,
 ) -> Result<T, Trouble> {
     read_json(address, path, ask(Method::POST, address, path, query, timer)?)
+}
+
+/// As [`post_json`], with a body.
+pub fn post_body<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    body: &impl Serialize,
+    timer: Duration,
+) -> Result<T, Trouble> {
+    let body = serde_json::to_string(body).map_err(|why| Trouble::Refused(why.to_string()))?;
+    read_json(address, path, send(Method::POST, address, path, &[], Some(body), timer)?)
 }
 
 fn read_json<T: DeserializeOwned>(

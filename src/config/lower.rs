@@ -23,7 +23,7 @@ use super::gate::{self, GateSpec};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit, tls,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, orders, people, rate_limit, tls,
     values, zone_limit,
 };
 
@@ -100,6 +100,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
         },
         admin,
         admin_is_default,
+        orders: orders::lower(&spec.orders, sink),
         state_directory: spec.state_directory.as_ref().map(|path| absolute(path, sink)),
         bootstrap: spec.bootstrap.iter().flatten().map(|address| address.value).collect(),
         tls_roots: spec.upstream_ca_file.as_ref().map(|path| absolute(path, sink)),

@@ -21,6 +21,7 @@ mod gate;
 mod hints;
 mod list_url;
 mod lower;
+mod orders;
 mod people;
 mod rate_limit;
 mod reader;
@@ -38,7 +39,9 @@ mod tests;
 pub use errors::ConfigError;
 pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
+pub use orders::{OrderSettings, ordered_name, ordered_text, read_order, write_order};
 pub use tls::TlsSettings;
+pub use values::duration;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -73,6 +76,7 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Nobody asked for this address: when it is taken, warn and serve.
     pub admin_is_default: bool,
+    pub orders: OrderSettings,
     /// `None`: the daemon chooses.
     pub state_directory: Option<PathBuf>,
     /// Servers that resolve the host names of upstream servers.

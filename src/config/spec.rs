@@ -22,6 +22,7 @@ use super::cookies::{self, CookiesSpec};
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
+use super::orders::{self, OrdersSpec};
 use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
 use super::server::server;
@@ -78,6 +79,7 @@ pub(super) struct Spec {
     pub cookies: CookiesSpec,
     pub rate_limit: RateLimitSpec,
     pub zone_limit: ZoneLimitSpec,
+    pub orders: OrdersSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -240,6 +242,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         cookies: cookies::table(top.section("cookies"), TOP_LEVEL),
         rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
         zone_limit: zone_limit::table(top.section("zone_limit"), TOP_LEVEL),
+        orders: orders::table(top.section("orders"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),

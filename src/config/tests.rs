@@ -401,6 +401,7 @@ v4 = "192.0.2.80"
         doq,
         tls,
         udp,
+        orders: _,
         popular: _,
     } = config.settings;
     assert_eq!((dot, doh, doq, tls), (Vec::new(), Vec::new(), Vec::new(), None));

@@ -33,6 +33,8 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 #[derive(Debug, Clone, Default)]
 pub struct Who {
     pub client: Option<IpAddr>,
+    /// The `[client.*]` of this name, wherever it asks from.
+    pub known: Option<String>,
     /// Instead of the client's own.
     pub profile: Option<String>,
 }
@@ -45,6 +47,10 @@ impl Who {
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
         let source = self.client.unwrap_or(IpAddr::V4([127, 0, 0, 1].into()));
         let mut client = Client { at: clock::unix_time(), ..snapshot.clients.identify(source) };
+        if let Some(name) = &self.known {
+            let at = snapshot.clients_known.iter().position(|known| known.name == *name);
+            client.configured = at.map(|at| at as u32);
+        }
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();

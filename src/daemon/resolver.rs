@@ -360,7 +360,7 @@ impl Resolver {
         let (snapshot, query) = (&pending.generation.snapshot, &pending.query);
         let verdict = policy::on_answer(snapshot, pending.client, permit, &query.question, answer);
         let AnswerVerdict::Deliver(cleared) = verdict else { return Err(pending) };
-        let ttl = TtlRule::Age { secs: 0, max: snapshot.cache.max_client_ttl_secs() };
+        let ttl = TtlRule::Age { secs: 0, max: cleared.ttl_max(snapshot.cache.max_client_ttl_secs()) };
         if !kept.tell(cleared, query, pending.origin.transport, &Told { ttl, ede: None }, out) {
             return Err(pending);
         }
@@ -605,7 +605,7 @@ impl Resolver {
                 self.failed(snapshot, AskedBy { client, query, origin }, recorder, NotFound::Unreachable, None)
             }
             AnswerVerdict::Deliver(cleared) => {
-                let max = snapshot.cache.max_client_ttl_secs();
+                let max = cleared.ttl_max(snapshot.cache.max_client_ttl_secs());
                 let outcome = match found.from {
                     From::Cache => Outcome::Hit,
                     From::Upstream => Outcome::Forwarded,

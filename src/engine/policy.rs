@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Section};
 use crate::engine::category::{Categories, CategoryId, Layer};
-use crate::engine::client::{Client, is_private};
+use crate::engine::client::{Client, UnixTime, is_private};
 use crate::engine::limits::CHAIN_MAX;
 use crate::engine::list::special::{RuleAnswer, ZoneAction};
 use crate::engine::local_data::LocalAnswer;
@@ -39,6 +39,8 @@ pub struct Permit {
     purpose: Purpose,
     silent: Silent,
     review: Option<ListId>,
+    /// When what let it through has its end.
+    until: Option<UnixTime>,
 }
 
 /// Lists that the answer to a permitted question is not judged by.
@@ -87,9 +89,16 @@ pub enum Purpose {
 pub struct Cleared {
     /// The additional section leads to something blocked, and goes without: nobody asked for it.
     bare: bool,
+    /// Seconds until something that let it through has its end, one at least.
+    ends_in: Option<u32>,
 }
 
 impl Cleared {
+    /// The longest TTL that may be told: `max`, or less when what let the answer through ends sooner.
+    pub fn ttl_max(&self, max: u32) -> u32 {
+        self.ends_in.map_or(max, |secs| secs.min(max))
+    }
+
     /// Whether records of this section may be delivered.
     pub fn delivers(&self, section: Section) -> bool {
         !(self.bare && section == Section::Additional)
@@ -133,6 +142,8 @@ pub enum Step {
     Excepted(Cause),
     Allow(Cause),
     Block(Cause),
+    /// A pause holds this rung off.
+    Paused,
     /// Answered or rewritten.
     Answered,
 }
@@ -155,7 +166,7 @@ impl Trace for Vec<(Rung, Step)> {
 impl Permit {
     /// Leave for a question of our own. Its answer reaches a client only through that client's own [`on_answer`].
     pub fn internal(purpose: Purpose) -> Permit {
-        Permit { allowed: None, purpose, silent: Silent::None, review: None }
+        Permit { allowed: None, purpose, silent: Silent::None, review: None, until: None }
     }
 
     pub fn purpose(&self) -> Purpose {
@@ -183,7 +194,8 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
     let profile = snapshot.profile(client.profile);
     let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
     let Judged { judgement, passed, review } = judge(snapshot, profile, matter, None, Silent::None, trace);
-    let allowed = match judgement {
+    let pause = snapshot.overlay.pause(&client);
+    let (allowed, until) = match judgement {
         Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: None };
             return match given(snapshot, profile, matter, reason, answer) {
@@ -195,14 +207,15 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
                 }
             };
         }
-        Judgement::Allow(rung) => Some(rung),
-        Judgement::Nothing => None,
+        Judgement::Allow(rung, until) => (Some(rung), until),
+        Judgement::Nothing => (None, None),
     };
+    let until = sooner(until, pause.map(|said| said.until));
     let silent = passed.map_or(Silent::None, |(rung, list)| Silent::Passed(rung, list));
-    let permit = Permit { allowed, purpose: Purpose::Client, silent, review };
+    let permit = Permit { allowed, purpose: Purpose::Client, silent, review, until };
     // An allow rule never turns SafeSearch off: only the profile's own setting does.
     if safe_search::rewrites_type(question.qtype)
-        && let Some(rule) = snapshot.safe_search.rule(&question.qname, profile.safe_search, profile.youtube)
+        && let Some(rule) = safe_rule(snapshot, profile, &client, &question.qname)
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
         let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
@@ -233,13 +246,15 @@ pub fn on_answer(
         rebinding: rebinding_applies(snapshot, permit, question),
     };
     match judge.section(answer, Section::Answer) {
-        SectionVerdict::Clean => {
+        SectionVerdict::Clean(until) => {
             if let Some(rewrite) = judge.rewrite(question, answer) {
                 return AnswerVerdict::Rewrite(rewrite);
             }
             // Glue that leads astray is no reason to withhold what was asked for.
-            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
-            AnswerVerdict::Deliver(Cleared { bare })
+            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean(_));
+            let pause = snapshot.overlay.pause(&client).map(|said| said.until);
+            let until = sooner(sooner(permit.until, until), pause);
+            AnswerVerdict::Deliver(Cleared { bare, ends_in: until.map(|until| secs_until(until, client.at)) })
         }
         SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
         SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
@@ -260,14 +275,15 @@ struct AnswerJudge<'a> {
 }
 
 enum SectionVerdict {
-    Clean,
+    /// Until then, if a word with an end spared a name in it.
+    Clean(Option<UnixTime>),
     Given(Given),
     TooLong,
 }
 
 impl AnswerJudge<'_> {
     fn section(&self, answer: &Answer, section: Section) -> SectionVerdict {
-        let mut silent = self.silent;
+        let (mut silent, mut spared_until) = (self.silent, None);
         for (i, name) in answer.target_names(section).enumerate() {
             if i >= CHAIN_MAX {
                 return SectionVerdict::TooLong;
@@ -280,7 +296,8 @@ impl AnswerJudge<'_> {
                     let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(name.clone()))) };
                     return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, given_answer));
                 }
-                Judgement::Allow(_) | Judgement::Nothing => {}
+                Judgement::Allow(_, until) => spared_until = sooner(spared_until, until),
+                Judgement::Nothing => {}
             }
             if let (Some((rung, list)), Silent::None) = (passed, silent) {
                 silent = Silent::Passed(rung, list);
@@ -288,13 +305,16 @@ impl AnswerJudge<'_> {
         }
         for address in answer.addresses(section) {
             if let Some(reason) = self.address(address) {
-                return SectionVerdict::Given(Given::Block(block(self.snapshot, self.profile, reason)));
+                return SectionVerdict::Given(Given::Block(block(self.snapshot, self.profile, &self.client, reason)));
             }
         }
-        if section == Section::Answer && self.snapshot.index.special.has_addresses() {
-            return self.policy_zones(answer, silent);
+        if section == Section::Answer
+            && self.snapshot.index.special.has_addresses()
+            && let Some(given) = self.policy_zones(answer, silent)
+        {
+            return SectionVerdict::Given(given);
         }
-        SectionVerdict::Clean
+        SectionVerdict::Clean(spared_until)
     }
 
     /// Rung 7 for the names that the question leads to. As for the question itself, no allow rule turns it off.
@@ -307,7 +327,7 @@ impl AnswerJudge<'_> {
             if rtype == RecordType::DNAME {
                 return None;
             }
-            let rule = self.snapshot.safe_search.rule(&name, self.profile.safe_search, self.profile.youtube)?;
+            let rule = safe_rule(self.snapshot, self.profile, &self.client, &name)?;
             // An alias stays one. A service may be at an apex; and a target that leads back is not made an alias of itself.
             let is_alias = rtype == RecordType::CNAME && rule.target != question.qname;
             let shape = if is_alias { Shape::Cname } else { Shape::OwnName };
@@ -317,7 +337,7 @@ impl AnswerJudge<'_> {
 
     fn address(&self, address: IpAddr) -> Option<Reason> {
         let target = Some(Target::Address(address));
-        if let Some((rung, cause)) = judge_address(self.snapshot, self.profile, address, self.above) {
+        if let Some((rung, cause)) = judge_address(self.snapshot, self.profile, &self.client, address, self.above) {
             return Some(Reason { rung, cause, target });
         }
         (self.rebinding && is_private(address)).then_some(Reason {
@@ -328,11 +348,12 @@ impl AnswerJudge<'_> {
     }
 
     /// What policy zones say about the addresses; they answer for the question's name.
-    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> SectionVerdict {
+    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> Option<Given> {
         let matter =
             Matter { name: &self.question.qname, qtype: self.question.qtype, client: self.client, is_question: true };
         for (rung, mask) in [(Rung::Security, &self.profile.security), (Rung::Category, &self.profile.content)] {
-            if self.above.is_some_and(|limit| rung >= limit) {
+            let is_paused = rung == Rung::Category && self.snapshot.overlay.pause(&self.client).is_some();
+            if is_paused || self.above.is_some_and(|limit| rung >= limit) {
                 continue;
             }
             let Some(zones) = self.snapshot.masks.zones else { continue };
@@ -357,9 +378,9 @@ impl AnswerJudge<'_> {
             let category = category_of(self.snapshot.list(list).role);
             let cause = Cause::Address { list, category, line: Some(line) };
             let reason = Reason { rung, cause, target: Some(Target::Address(address)) };
-            return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, answer));
+            return Some(given(self.snapshot, self.profile, matter, reason, answer));
         }
-        SectionVerdict::Clean
+        None
     }
 }
 
@@ -382,16 +403,18 @@ fn given(
 ) -> Given {
     let alias = match answer {
         Some(RuleAnswer::Alias(alias)) => alias,
-        answer => return Given::Block(Block { answer, ..block(snapshot, profile, reason) }),
+        answer => return Given::Block(Block { answer, ..block(snapshot, profile, &matter.client, reason) }),
     };
     let failed = Some(RuleAnswer::Rcode(Rcode::SERVFAIL));
     let list = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => *list,
-        Cause::Rebinding | Cause::UnsafeSearch { .. } => return Given::Block(block(snapshot, profile, reason)),
+        Cause::Rebinding | Cause::UnsafeSearch { .. } | Cause::Order { .. } | Cause::Temporary { .. } => {
+            return Given::Block(block(snapshot, profile, &matter.client, reason));
+        }
     };
     let Some(target) = alias.target_of(matter.name) else {
         // RFC 6672 §2.2 has YXDOMAIN for a DNAME that makes a name too long; nothing is said for RPZ.
-        return Given::Block(Block { answer: failed, ..block(snapshot, profile, reason) });
+        return Given::Block(Block { answer: failed, ..block(snapshot, profile, &matter.client, reason) });
     };
     let silent = Silent::Chosen(list);
     let of_target = Matter { name: &target, is_question: false, ..matter };
@@ -400,12 +423,12 @@ fn given(
             let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(target))) };
             // One rule leads elsewhere, not one after the other.
             let answer = answer.filter(|answer| !matches!(answer, RuleAnswer::Alias(_) | RuleAnswer::Records(_)));
-            Given::Block(Block { answer, ..block(snapshot, profile, reason) })
+            Given::Block(Block { answer, ..block(snapshot, profile, &matter.client, reason) })
         }
-        Judgement::Allow(_) | Judgement::Nothing => {
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None };
+        Judgement::Allow(..) | Judgement::Nothing => {
+            let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None, until: None };
             if safe_search::rewrites_type(matter.qtype)
-                && let Some(rule) = snapshot.safe_search.rule(&target, profile.safe_search, profile.youtube)
+                && let Some(rule) = safe_rule(snapshot, profile, &matter.client, &target)
             {
                 let shape = if rule.target == *matter.name { Shape::OwnName } else { Shape::Cname };
                 return Given::Rewrite(Rewrite { rule: Arc::clone(rule), shape }, permit);
@@ -429,7 +452,8 @@ pub fn ede_code(snapshot: &Snapshot, profile: ProfileId, reason: &Reason) -> Ede
 
 enum Judgement {
     Block(Rung, Cause, Option<RuleAnswer>),
-    Allow(Rung),
+    /// With its end, if a word with one allows it.
+    Allow(Rung, Option<UnixTime>),
     Nothing,
 }
 
@@ -454,7 +478,7 @@ fn judge(
     let mut hits = Hits::default();
     snapshot.index.names.look_up(matter.name.as_wire(), &mut hits);
     let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
-    let judgement = climb(snapshot, profile, &mut view, matter.name, (above, silent), trace);
+    let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
     Judged { judgement, passed: view.passed, review: view.review() }
 }
 
@@ -462,7 +486,7 @@ fn climb(
     snapshot: &Snapshot,
     profile: &Profile,
     view: &mut View<'_>,
-    name: &Name,
+    matter: Matter<'_>,
     (above, silent): (Option<Rung>, Silent),
     trace: &mut impl Trace,
 ) -> Judgement {
@@ -476,8 +500,13 @@ fn climb(
         return j;
     }
 
+    if judged(Rung::Order)
+        && let Some(j) = view.orders(matter, trace)
+    {
+        return j;
+    }
     if judged(Rung::Operator)
-        && let Some(j) = view.own_lists(Rung::Operator, masks.operator_allow, masks.operator_deny, trace)
+        && let Some(j) = view.own_lists(Rung::Operator, matter, (masks.operator_allow, masks.operator_deny), trace)
     {
         return j;
     }
@@ -487,13 +516,15 @@ fn climb(
         return j;
     }
     if judged(Rung::Profile)
-        && let Some(j) = view.own_lists(Rung::Profile, profile.allow, profile.deny, trace)
+        && let Some(j) = view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), trace)
     {
         return j;
     }
-    if judged(Rung::Category) {
+    if judged(Rung::Category) && snapshot.overlay.pause(&matter.client).is_some() {
+        trace.step(Rung::Category, || Step::Paused);
+    } else if judged(Rung::Category) {
         if let Some(category) = profile.unsafe_search
-            && let Some(labels) = snapshot.safe_search.unsafe_labels(name)
+            && let Some(labels) = snapshot.safe_search.unsafe_labels(matter.name)
         {
             let cause = Cause::UnsafeSearch { labels, category };
             trace.step(Rung::Category, || Step::Block(cause.clone()));
@@ -511,6 +542,7 @@ fn climb(
 fn judge_address(
     snapshot: &Snapshot,
     profile: &Profile,
+    client: &Client,
     address: IpAddr,
     above: Option<Rung>,
 ) -> Option<(Rung, Cause)> {
@@ -521,6 +553,7 @@ fn judge_address(
     [(Rung::Security, &profile.security), (Rung::Category, &profile.content)]
         .into_iter()
         .filter(|(rung, _)| above.is_none_or(|limit| *rung < limit))
+        .filter(|(rung, _)| *rung != Rung::Category || snapshot.overlay.pause(client).is_none())
         .find_map(|(rung, mask)| {
             let list = listed.intersection(mask).iter().next()?;
             let category = category_of(snapshot.list(list).role);
@@ -536,7 +569,37 @@ fn rebinding_applies(snapshot: &Snapshot, permit: &Permit, question: &Question) 
         && !snapshot.rebind_allow.iter().any(|zone| question.qname.is_at_or_below(zone))
 }
 
-fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
+/// SafeSearch's rule about a name, unless it is paused.
+fn safe_rule<'s>(
+    snapshot: &'s Snapshot,
+    profile: &Profile,
+    client: &Client,
+    name: &Name,
+) -> Option<&'s Arc<safe_search::Rule>> {
+    let rule = snapshot.safe_search.rule(name, profile.safe_search, profile.youtube)?;
+    snapshot.overlay.pause(client).is_none().then_some(rule)
+}
+
+/// The earlier of two ends.
+fn sooner(a: Option<UnixTime>, b: Option<UnixTime>) -> Option<UnixTime> {
+    a.into_iter().chain(b).min()
+}
+
+/// Whole seconds until then, one at least.
+fn secs_until(then: UnixTime, now: UnixTime) -> u32 {
+    u32::try_from(then.0.saturating_sub(now.0).max(1)).unwrap_or(u32::MAX)
+}
+
+/// When what blocks has its end.
+fn end_of(snapshot: &Snapshot, client: &Client, cause: &Cause) -> Option<UnixTime> {
+    match cause {
+        Cause::Order { order, .. } => snapshot.orders.get(*order)?.acts_until(client.at),
+        Cause::Temporary { at, .. } => Some(snapshot.overlay.get(*at)?.said.until),
+        Cause::Rule { .. } | Cause::Address { .. } | Cause::Rebinding | Cause::UnsafeSearch { .. } => None,
+    }
+}
+
+fn block(snapshot: &Snapshot, profile: &Profile, client: &Client, reason: Reason) -> Block {
     let response = match reason.cause {
         // The name is good, only this address is not: nothing but NODATA says so.
         Cause::Rebinding => BlockResponse::Nodata,
@@ -544,9 +607,14 @@ fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
         Cause::Rule { category: Some(category), .. } if Some(category) == snapshot.masks.bypass => {
             BlockResponse::Nxdomain
         }
-        Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } => profile.block_response,
+        // One answer for everybody: a notice page would be the operator's word, not the authority's.
+        Cause::Order { .. } => BlockResponse::Nxdomain,
+        Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } | Cause::Temporary { .. } => {
+            profile.block_response
+        }
     };
-    Block { response, answer: None, reason }
+    let ends_in = end_of(snapshot, client, &reason.cause).map(|end| secs_until(end, client.at));
+    Block { response, answer: None, reason, ends_in }
 }
 
 /// The category that a reason is counted under and told with.
@@ -554,7 +622,7 @@ pub fn category(reason: &Reason) -> Option<CategoryId> {
     match reason.cause {
         Cause::Rule { category, .. } | Cause::Address { category, .. } => category,
         Cause::UnsafeSearch { category, .. } => Some(category),
-        Cause::Rebinding => None,
+        Cause::Rebinding | Cause::Order { .. } | Cause::Temporary { .. } => None,
     }
 }
 

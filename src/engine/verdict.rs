@@ -96,13 +96,20 @@ pub enum Cause {
     Rebinding,
     /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
     UnsafeSearch { labels: u8, category: CategoryId },
+    /// A legal order in force, by its place among the snapshot's orders.
+    Order { order: u32, labels: u8 },
+    /// A temporary allow or deny, by its place in the snapshot's overlay.
+    Temporary { at: u32, labels: u8 },
 }
 
 impl Cause {
     /// How many labels the rule's own name has, if it has one.
     pub fn labels(&self) -> Option<u8> {
         match self {
-            Cause::Rule { labels, .. } | Cause::UnsafeSearch { labels, .. } => Some(*labels),
+            Cause::Rule { labels, .. }
+            | Cause::UnsafeSearch { labels, .. }
+            | Cause::Order { labels, .. }
+            | Cause::Temporary { labels, .. } => Some(*labels),
             Cause::Address { .. } | Cause::Rebinding => None,
         }
     }
@@ -139,6 +146,8 @@ pub struct Block {
     /// What the rule itself says, which goes before; never an alias, that is a [`Redirect`].
     pub answer: Option<RuleAnswer>,
     pub reason: Reason,
+    /// Seconds until what blocks has its end, one at least; `None`: it has none. Nobody is told to remember it for longer.
+    pub ends_in: Option<u32>,
 }
 
 /// A CNAME that a list gives.

@@ -59,6 +59,16 @@ fn patterns() {
 }
 
 #[test]
+fn order_file() {
+    replay("order_file", checks::order_file);
+}
+
+#[test]
+fn annex() {
+    replay("annex", checks::annex);
+}
+
+#[test]
 fn unpack() {
     replay("unpack", checks::unpack);
 }

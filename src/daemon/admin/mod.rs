@@ -5,6 +5,8 @@
 mod host;
 mod limits;
 mod lists;
+mod orders;
+mod said;
 mod status;
 
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
@@ -20,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::explain::{self, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::said::Kind;
 use crate::daemon::sources::supply::Supply;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
 pub use host::CHANGE_HEADER;
 pub use limits::Limits;
+pub use said::{Made, Still};
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
 
 /// What the handlers share.
@@ -59,11 +63,19 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/safesearch", get(safe_search_json))
         .route("/api/v1/limits", get(limits::json))
         .nest("/api/v1/lists", lists::routes())
+        .nest("/api/v1/allows", said::routes(Kind::Allow))
+        .nest("/api/v1/denies", said::routes(Kind::Deny))
+        .nest("/api/v1/pauses", said::routes(Kind::Pause))
+        .nest("/api/v1/orders", orders::routes())
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+fn refused(code: StatusCode, why: &str) -> Response {
+    (code, Json(serde_json::json!({ "error": why }))).into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -120,7 +132,7 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
-    let who = Who { client: params.client, profile: params.profile };
+    let who = Who { client: params.client, profile: params.profile, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

@@ -93,7 +93,7 @@ pub fn block(
     out: &mut Vec<u8>,
 ) -> Option<Rcode> {
     let qname = &query.question.qname;
-    let ttl = snapshot.block_ttl_secs;
+    let ttl = block.ends_in.map_or(snapshot.block_ttl_secs, |secs| secs.min(snapshot.block_ttl_secs));
     let (text, detail) = policy::ede_text(&snapshot.categories, &block.reason);
     let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text, detail }];
     if let Some(answer) = &block.answer {

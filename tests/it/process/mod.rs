@@ -7,6 +7,7 @@ mod explained;
 mod flood;
 mod gates;
 mod lifetime;
+mod operations;
 mod supply;
 mod wildcard;
 
