@@ -21,7 +21,7 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::fetch::Limits;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::telemetry::Metrics;
-use crate::daemon::{background, clock, listener, memory, watch};
+use crate::daemon::{background, clock, hours, listener, memory, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 
 /// Open files: one for each question in flight, one for each TCP client, and some.
@@ -134,6 +134,7 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         });
     }
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
+    tokio::spawn(hours::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(supply.run(stop.clone()));
     ready(&started);
     // Errors mean that nobody supervises us.
