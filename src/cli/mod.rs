@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::daemon::listener::Claim;
 use clap::{Args, Parser, Subcommand};
 
 use out::say;
@@ -82,7 +83,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answer queries (what happens without a command)
-    Serve,
+    #[command(
+        after_help = "Examples:\n  lachan serve -c /etc/lachan/lachan.toml\n  lachan serve --take-over    a new version beside the \
+                            running one; then send that one SIGTERM"
+    )]
+    Serve(ServeArgs),
     /// Read a configuration and its lists and report every mistake with file and line
     Check,
     /// Say why a name is blocked, rewritten or allowed
@@ -250,6 +255,19 @@ struct SelfSignedArgs {
     directory: PathBuf,
 }
 
+#[derive(Debug, Args, Default)]
+struct ServeArgs {
+    /// Listen beside a running lachan, which is stopped next: no question is lost over a new version
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl ServeArgs {
+    fn claim(&self) -> Claim {
+        if self.take_over { Claim::Beside } else { Claim::Alone }
+    }
+}
+
 /// How the running resolver is reached.
 #[derive(Debug, Args, Clone)]
 struct AdminArgs {
@@ -344,8 +362,8 @@ struct ExplainArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = cli.config.clone().or_else(default_config);
-    let code = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(config),
+    let code = match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+        Command::Serve(args) => serve::run(config, args.claim()),
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command } => lists_command(config.as_deref(), &command),
