@@ -7,6 +7,7 @@ mod audit;
 mod check;
 mod client;
 mod compile;
+mod config_reference;
 mod explain;
 mod healthcheck;
 mod language;
@@ -19,13 +20,16 @@ mod progress;
 mod review;
 mod safesearch;
 mod said;
+mod schedule;
 mod serve;
+mod services;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::daemon::listener::Claim;
 use clap::{Args, Parser, Subcommand};
 
 use out::say;
@@ -61,6 +65,7 @@ Examples:
   lachan explain www.pornhub.com
   lachan explain https://zalo.me/pc --client 10.20.0.7         as this client would be answered
   lachan explain example.com --profile school --type AAAA      as this profile would be answered
+  lachan explain roblox.com --profile school --at 2026-11-27T22:00:00+07:00
   lachan explain example.com --json                            for scripts
   lachan explain example.com --offline -c lachan.toml          compile the configuration here instead of asking";
 
@@ -85,7 +90,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answer queries (what happens without a command)
-    Serve,
+    #[command(
+        after_help = "Examples:\n  lachan serve -c /etc/lachan/lachan.toml\n  lachan serve --take-over    a new version beside the \
+                            running one; then send that one SIGTERM"
+    )]
+    Serve(ServeArgs),
     /// Read a configuration and its lists and report every mistake with file and line
     Check,
     /// Say why a name is blocked, rewritten or allowed
@@ -135,6 +144,21 @@ enum Command {
     Tls {
         #[command(subcommand)]
         command: TlsCommand,
+    },
+    /// Hours: the windows of profiles
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Services that `block = ["service:NAME"]` takes
+    Services {
+        #[command(subcommand)]
+        command: ServicesCommand,
+    },
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
     /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost) or unknown
     Healthcheck(AdminArgs),
@@ -191,6 +215,55 @@ enum SafesearchCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// Show which windows are open, and what opens and closes next
+    #[command(
+        after_help = "Examples:\n  lachan schedule show -c lachan.toml\n  lachan schedule show --profile school --at \
+                      2026-11-27T22:00:00+07:00\n\nIt reads the configuration; no resolver is asked."
+    )]
+    Show(ScheduleShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ServicesCommand {
+    /// List them, by the group that each belongs to
+    List(ServicesListArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every key: its type, default, unit, what it does, and an example
+    Reference(ConfigReferenceArgs),
+}
+
+#[derive(Debug, Args)]
+struct ScheduleShowArgs {
+    /// At this moment instead of now
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
+    /// This profile alone
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ServicesListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConfigReferenceArgs {
+    /// vi or en [default: by the locale]
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
+    lang: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
 enum TlsCommand {
     /// Make a certificate that nobody vouches for, to try encrypted DNS with
     #[command(
@@ -212,6 +285,19 @@ struct SelfSignedArgs {
     /// Directory for fullchain.pem and privkey.pem
     #[arg(short, long = "output", value_name = "DIR", default_value = "tls")]
     directory: PathBuf,
+}
+
+#[derive(Debug, Args, Default)]
+struct ServeArgs {
+    /// Listen beside a running lachan, which is stopped next: no question is lost over a new version
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl ServeArgs {
+    fn claim(&self) -> Claim {
+        if self.take_over { Claim::Beside } else { Claim::Alone }
+    }
 }
 
 /// How the running resolver is reached.
@@ -291,6 +377,9 @@ struct ExplainArgs {
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// As it would be answered at this moment
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -305,8 +394,8 @@ struct ExplainArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = cli.config.clone().or_else(default_config);
-    let code = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(config),
+    let code = match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+        Command::Serve(args) => serve::run(config, args.claim()),
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command } => lists_command(config.as_deref(), &command),
@@ -318,6 +407,9 @@ pub fn main() -> ExitCode {
         Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
+        Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),
+        Command::Services { command: ServicesCommand::List(args) } => services::list(&args),
+        Command::Config { command: ConfigCommand::Reference(args) } => config_reference::run(&args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
             say!("lachan {}", env!("CARGO_PKG_VERSION"));

@@ -1,5 +1,6 @@
 //! `explain` in the running resolver: the question is judged, and if it would be forwarded, its answer too.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
 use crate::engine::list;
@@ -37,6 +38,8 @@ pub struct Who {
     pub known: Option<String>,
     /// Instead of the client's own.
     pub profile: Option<String>,
+    /// Instead of now.
+    pub at: Option<UnixTime>,
 }
 
 impl Who {
@@ -46,7 +49,8 @@ impl Who {
     /// Names a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
         let source = self.client.unwrap_or(IpAddr::V4([127, 0, 0, 1].into()));
-        let mut client = Client { at: clock::unix_time(), ..snapshot.clients.identify(source) };
+        let at = self.at.unwrap_or_else(clock::unix_time);
+        let mut client = Client { at, ..snapshot.clients.identify(source) };
         if let Some(name) = &self.known {
             let at = snapshot.clients_known.iter().position(|known| known.name == *name);
             client.configured = at.map(|at| at as u32);
@@ -58,6 +62,14 @@ impl Who {
             })?;
         }
         Ok(client)
+    }
+
+    /// The snapshot with windows that open and close around the moment that is asked about.
+    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        match self.at.filter(|_| snapshot.has_hours()) {
+            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
+            None => Cow::Borrowed(snapshot),
+        }
     }
 
     /// What a client that may not ask gets. Nobody in particular may.
@@ -75,7 +87,7 @@ pub async fn explain(
     who: &Who,
 ) -> Result<Explanation, String> {
     let generation = resolver.cell.load_full();
-    let snapshot = &generation.snapshot;
+    let snapshot = &*who.hours_of(&generation.snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
         return Ok(finish(*told, None, who));
@@ -114,6 +126,7 @@ pub fn explain_offline(
     type_text: &str,
     who: &Who,
 ) -> Result<Explanation, String> {
+    let snapshot = &*who.hours_of(snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
         return Ok(finish(*told, None, who));

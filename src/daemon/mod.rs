@@ -12,6 +12,7 @@ pub mod explain;
 mod express;
 pub mod forwarder;
 pub mod gates;
+mod hours;
 pub mod inflight;
 pub mod lane;
 pub mod learner;

@@ -51,7 +51,6 @@ impl Resolver {
                 }
             };
             let max = snapshot.cache.max_client_ttl_secs();
-            let max = target.cleared.as_ref().map_or(max, |cleared| cleared.ttl_max(max));
             (target.answer, target.ttl) = (Some(&*found.answer), found.ttl_rule(max).0);
         }
         let (bytes, rcode) = reply::redirect(snapshot, client.profile, query, origin, redirect, chain, target);

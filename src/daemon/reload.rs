@@ -118,7 +118,9 @@ impl Reloader {
         }
         reloader.orders.configure(&order_settings, &reloader.time_zone());
         reloader.orders.look(&reloader.audit);
-        reloader.mask_again();
+        if !reloader.words.is_empty() || !reloader.orders.orders().all().is_empty() {
+            reloader.mask_again();
+        }
         reloader
     }
 
@@ -171,7 +173,8 @@ impl Reloader {
         self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)))
     }
 
-    /// Takes lists out of the generation in force, or puts them in again, as decided; rules stay as they are. Does not wait
+    /// Takes lists out of the generation in force, or puts them in again, as decided, and windows by the clock of now; rules stay
+    /// as they are. Does not wait
     /// for a reload that is under way.
     pub fn mask_again(&self) {
         if let Err(why) = self.take_up() {
@@ -183,7 +186,8 @@ impl Reloader {
     fn swap(&self, next: Generation) -> Result<(), String> {
         let Generation { snapshot, forwarder, .. } = next;
         let number = self.resolver.cell.load().snapshot.generation + 1;
-        let mut snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        let mut snapshot = snapshot.with_hours_from(clock::sane_time());
         self.words.put_into(&mut snapshot);
         snapshot.set_orders(self.orders.orders()).map_err(|why| format!("orders: {why}"))?;
         self.resolver.metrics.generation.set(number as i64);

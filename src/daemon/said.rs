@@ -150,6 +150,10 @@ impl Words {
         entries
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.kept().entries.is_empty()
+    }
+
     pub fn put_into(&self, snapshot: &mut Snapshot) {
         let kept = self.kept();
         let words: Vec<Word> = kept.entries.iter().filter_map(Entry::word).collect();

@@ -25,6 +25,7 @@ pub mod query;
 pub mod rate_limit;
 pub mod reply;
 pub mod safe_search;
+pub mod schedule;
 pub mod snapshot;
 #[cfg(test)]
 mod test_support;

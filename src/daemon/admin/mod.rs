@@ -24,6 +24,7 @@ use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::said::Kind;
 use crate::daemon::sources::supply::Supply;
+use crate::engine::client::UnixTime;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
@@ -120,6 +121,14 @@ struct ExplainParams {
     qtype: Option<String>,
     client: Option<IpAddr>,
     profile: Option<String>,
+    /// RFC 3339.
+    at: Option<String>,
+}
+
+/// A moment as people write it: RFC 3339, with an offset or a Z.
+pub fn parse_moment(text: &str) -> Result<UnixTime, String> {
+    let read = text.parse::<jiff::Timestamp>().map(|at| UnixTime(at.as_second()));
+    read.map_err(|_| format!("{text:?} is no moment: write it as 2026-11-27T21:30:00+07:00"))
 }
 
 async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<ExplainParams>) -> Response {
@@ -132,7 +141,11 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
-    let who = Who { client: params.client, profile: params.profile, ..Who::default() };
+    let at = match params.at.as_deref().map(parse_moment).transpose() {
+        Ok(at) => at,
+        Err(why) => return bad(why),
+    };
+    let who = Who { client: params.client, profile: params.profile, at, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

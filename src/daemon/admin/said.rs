@@ -90,6 +90,7 @@ async fn still(admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
         client: entry.network.map(|network| network.addr()),
         known: entry.client.clone(),
         profile: entry.profile.clone(),
+        at: None,
     };
     let question = Question { qname, qtype: RecordType::A, qclass: CLASS_IN };
     let in_force = admin.reloader.status().notes.list_lines;

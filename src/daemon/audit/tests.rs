@@ -1,3 +1,5 @@
+//! The log as it is written, and every way to tamper with it.
+
 use super::*;
 
 fn change(subject: &str) -> Change<'_> {

@@ -1,3 +1,5 @@
+//! The register over files that come, go, break and are tampered with.
+
 use super::*;
 use crate::engine::client::UnixTime;
 

@@ -49,6 +49,10 @@ pub struct Metrics {
     pub rate_limited: IntCounterVec,
     pub zone_limited: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
+    /// What would have been done for clients that are observed.
+    pub observed: IntCounterVec,
+    /// What a shadow category would have blocked.
+    pub shadow_blocked: IntCounterVec,
     pub in_flight: IntGauge,
     /// Handshakes of TLS and QUIC by result.
     pub handshakes: IntCounterVec,
@@ -136,6 +140,16 @@ impl Metrics {
                 "lachan_keyword_reviews_total",
                 "Questions let by whose name has a keyword of the list",
                 &["list"],
+            ),
+            observed: counters(
+                "lachan_observed_total",
+                "Queries that would have been blocked or rewritten, had their clients not been observed only",
+                &["rung", "category", "profile"],
+            ),
+            shadow_blocked: counters(
+                "lachan_shadow_blocked_total",
+                "Queries that a shadow category of their profile would have blocked",
+                &["category", "profile"],
             ),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
             handshakes: counters("lachan_tls_handshakes_total", "Handshakes of TLS and QUIC", &["result"]),

@@ -14,6 +14,7 @@ fn block_text(snapshot: &Snapshot, qname: &str, block: &Block) -> String {
         Cause::Rule { .. } => owner,
         Cause::Address { .. } => "address".into(),
         Cause::Rebinding => "rebinding".into(),
+        Cause::NotAllowed => "not allowed".into(),
         Cause::UnsafeSearch { .. } => format!("unsafe {owner}"),
         Cause::Order { order, .. } => format!("order {order} {owner}"),
         Cause::Temporary { at, .. } => format!("word {at} {owner}"),
@@ -59,7 +60,7 @@ fn answered_type(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordT
         AnswerVerdict::Deliver(_) => "deliver".into(),
         AnswerVerdict::TooLong => "too long".into(),
         AnswerVerdict::Block(block) => block_text(snapshot, qname, &block),
-        AnswerVerdict::Rewrite(Rewrite { rule, shape }) => {
+        AnswerVerdict::Rewrite(Rewrite { rule, shape, .. }) => {
             format!("rewrite {} -> {} {shape:?}", rule.host, rule.target)
         }
         AnswerVerdict::Redirect(redirect, _) => format!("redirect {}", redirect.target),
@@ -488,7 +489,7 @@ fn a_block_is_answered_as_its_profile_says_and_rebinding_with_no_data() {
         for (records, expected) in [("CNAME cdn.example", response), ("A 10.0.0.1", Nodata)] {
             let question = question("www.example.com", RecordType::A);
             let answer = answer("www.example.com", Rcode::NOERROR, records);
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent: Silent::None, review: None, until: None };
+            let permit = Permit::plain();
             let AnswerVerdict::Block(block) = on_answer(&snapshot, client, &permit, &question, &answer) else {
                 panic!("{response:?} {records}")
             };
@@ -577,12 +578,12 @@ fn what_ends_is_told_for_no_longer() {
         let client = Client { at: UnixTime(at), ..client(&snapshot, "default") };
         let question = question(qname, RecordType::A);
         match on_query(&snapshot, client, &question, &mut ()) {
-            QueryVerdict::Block(block) => block.ends_in,
+            QueryVerdict::Block(block) => Some(block.ttl_secs),
             QueryVerdict::Allow(permit) => {
                 let answer = answer(qname, Rcode::NOERROR, "CNAME cdn.example; A 192.0.2.1");
                 let verdict = on_answer(&snapshot, client, &permit, &question, &answer);
                 let AnswerVerdict::Deliver(cleared) = verdict else { panic!("{rules}: {verdict:?}") };
-                Some(cleared.ttl_max(max))
+                Some(cleared.ttl_secs_max.min(max))
             }
             other => panic!("{rules}: {other:?}"),
         }
@@ -596,9 +597,9 @@ fn what_ends_is_told_for_no_longer() {
         // A word about a target counts as well.
         ("for-some.allow cdn.example", 50, 300, Some(10)),
         ("pause x.example", 50, 300, Some(10)),
-        ("for-some.deny a.example", 50, 300, Some(10)),
-        ("deny a.example", 50, 300, None),
-        ("order a.example", 50, 300, None),
+        ("for-some.deny a.example", 53, 300, Some(7)),
+        ("deny a.example", 53, 300, Some(10)),
+        ("order a.example", 53, 300, Some(10)),
     ] {
         assert_eq!(ttl(rules, "a.example", at, max), expected, "{rules} at {at}");
     }

@@ -6,12 +6,13 @@ use crate::engine::matcher::{Hits, ListSet};
 use crate::engine::overlay::Effect;
 use crate::engine::policy::special::{Matter, Outcome, Said, Specials};
 use crate::engine::policy::{Judgement, Step, Trace};
-use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::snapshot::{ListRole, Snapshot, Unlisted};
 use crate::engine::verdict::{Cause, ListId, Rung};
 
 /// What the index says about one name.
 pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
+    matter: Matter<'a>,
     hits: &'a Hits,
     /// `None`: no list has a special rule about the name, which is so for nearly all.
     specials: Option<Box<Specials>>,
@@ -21,6 +22,8 @@ pub(super) struct View<'a> {
     silent: Option<Box<ListSet>>,
     protected: bool,
     protected_content: bool,
+    infrastructure: bool,
+    connectivity: bool,
     /// The policy zone that let the name by, and the rung it did so on.
     pub passed: Option<(Rung, ListId)>,
 }
@@ -34,12 +37,15 @@ impl<'a> View<'a> {
     ) -> View<'a> {
         let mut view = View {
             snapshot,
+            matter,
             hits,
             specials: Specials::of(snapshot, matter, hits, silent.as_deref()),
             excepted: None,
             silent,
             protected: false,
             protected_content: false,
+            infrastructure: false,
+            connectivity: false,
             passed: None,
         };
         for hit in hits.as_slice() {
@@ -49,7 +55,9 @@ impl<'a> View<'a> {
                 view.excepted = Some(view.excepted.map_or(*excepted, |before| before.union(excepted)));
             }
             view.protected |= listed.contains(snapshot.masks.protected);
-            view.protected_content |= listed.contains(snapshot.masks.protected_content);
+            view.infrastructure |= listed.contains(snapshot.masks.infrastructure);
+            view.protected_content |= listed.contains(snapshot.masks.protected_content) || view.infrastructure;
+            view.connectivity |= listed.contains(snapshot.masks.connectivity);
         }
         view
     }
@@ -57,6 +65,37 @@ impl<'a> View<'a> {
     /// The list with a keyword in the name, which somebody should look at.
     pub(super) fn review(&self) -> Option<ListId> {
         self.specials.as_ref()?.review.filter(|_| !self.protected)
+    }
+
+    /// Whether a question that nothing allows goes on to the rungs below.
+    pub(super) fn is_let_by(&self, unlisted: Unlisted) -> bool {
+        match unlisted {
+            Unlisted::Judged => true,
+            Unlisted::Blocked => self.infrastructure || self.connectivity,
+            Unlisted::Portal => self.infrastructure,
+        }
+    }
+
+    /// Whether some list that speaks about the name is in one of two masks and not in the other.
+    pub(super) fn meets_difference(&self, a: &ListSet, b: &ListSet) -> bool {
+        let plain = self.hits.as_slice().iter().map(|hit| self.snapshot.index.names.set(hit.listed));
+        plain.chain(self.specials.iter().map(|specials| &specials.lists)).any(|lists| lists.meets_difference(a, b))
+    }
+
+    /// The category by which a list of `mask` would block the name.
+    pub(super) fn category_in(&mut self, mask: &ListSet) -> Option<CategoryId> {
+        if self.protected || self.protected_content {
+            return None;
+        }
+        match self.most_specific(Rung::Category, mask)?.0 {
+            Cause::Rule { category, .. } => category,
+            Cause::Address { .. }
+            | Cause::Rebinding
+            | Cause::UnsafeSearch { .. }
+            | Cause::NotAllowed
+            | Cause::Order { .. }
+            | Cause::Temporary { .. } => None,
+        }
     }
 
     /// Hears these lists no more.
@@ -68,8 +107,8 @@ impl<'a> View<'a> {
     }
 
     /// Rung 2: orders in force for this client that hold the name.
-    pub(super) fn orders(&self, matter: Matter<'_>, trace: &mut impl Trace) -> Option<Judgement> {
-        let mut spared = None;
+    pub(super) fn orders(&self, trace: &mut impl Trace) -> Option<Judgement> {
+        let (matter, mut spared) = (self.matter, None);
         for hit in self.hits.as_slice().iter().rev() {
             if !self.snapshot.index.names.set(hit.listed).contains(self.snapshot.masks.orders) {
                 continue;
@@ -91,8 +130,8 @@ impl<'a> View<'a> {
     pub(super) fn own_lists(
         &self,
         rung: Rung,
-        matter: Matter<'_>,
-        (allow, deny): (ListId, ListId),
+        allow: ListId,
+        deny: ListId,
         trace: &mut impl Trace,
     ) -> Option<Judgement> {
         let listed = self.hits.as_slice().iter().rev().find_map(|hit| {
@@ -106,7 +145,7 @@ impl<'a> View<'a> {
             // A list has no end, so it is told before a word that says the same.
             Some(((hit.depth, effect, true), self.cause(list, hit.depth, None), None))
         });
-        let said = self.snapshot.overlay.speaks(rung, matter.name, &matter.client).map(|spoken| {
+        let said = self.snapshot.overlay.speaks(rung, self.matter.name, &self.matter.client).map(|spoken| {
             let cause = Cause::Temporary { at: spoken.at, labels: spoken.depth };
             ((spoken.depth, spoken.word.effect, false), cause, Some(spoken.word.said.until))
         });
@@ -260,6 +299,8 @@ pub(super) fn category_of(role: ListRole) -> Option<CategoryId> {
         | ListRole::ProfileDeny(_)
         | ListRole::Orders
         | ListRole::Protected
-        | ListRole::ProtectedContent => None,
+        | ListRole::ProtectedContent
+        | ListRole::Infrastructure
+        | ListRole::Connectivity => None,
     }
 }

@@ -6,6 +6,7 @@ mod compiled;
 mod explained;
 mod flood;
 mod gates;
+mod hours;
 mod lifetime;
 mod operations;
 mod supply;

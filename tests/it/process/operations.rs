@@ -9,7 +9,7 @@ use crate::harness::resolver::{Files, write_files};
 use crate::harness::upstream::Upstream;
 
 const ZONE: &str = "bad.example. 300 IN A 192.0.2.1\nadult.example. 300 IN A 192.0.2.2\ngood.example. 300 IN A 192.0.2.3\n\
-                    one.example. 300 IN A 192.0.2.4\ntwo.example. 300 IN A 192.0.2.5\nwww.zalo.me. 300 IN A 192.0.2.6\n";
+                    one.example. 300 IN A 192.0.2.4\ntwo.example. 300 IN A 192.0.2.5\nx.blogspot.com. 300 IN A 192.0.2.6\n";
 
 /// A process with a malware and an adult list, and its state beside.
 fn serve(upstream: &Upstream) -> Served {
