@@ -147,25 +147,40 @@ impl<'a> Section<'a> {
 
     /// `[key]`; when absent or of a wrong type, a section without keys.
     pub fn section(&mut self, key: &'static str) -> Section<'a> {
-        let mut inner =
-            Section { title: format!("[{key}]"), at: self.at, table: None, known: Vec::new(), sink: self.sink };
+        let title = format!("[{}]", self.path_of(key));
+        let mut inner = Section { title, at: self.at, table: None, known: Vec::new(), sink: self.sink };
         if let Some(entry) = self.entry(key) {
             inner.at = entry.at;
             match &entry.node.value {
                 Value::Table(table) => inner.table = Some(table),
-                _ => self.wrong_type(key, &format!("a table: [{key}]"), &entry.node),
+                _ => self.wrong_type(key, &format!("a table: [{}]", self.path_of(key)), &entry.node),
             }
         }
         inner
+    }
+
+    /// A table's name with those it stands in: `subscribers.radius`.
+    fn path_of(&self, key: &str) -> String {
+        let outer = self.title.trim_matches(['[', ']']);
+        if outer.is_empty() { key.to_owned() } else { format!("{outer}.{key}") }
+    }
+
+    /// Every table that stands in this one, whatever its name.
+    pub fn all_sections(&mut self) -> Vec<(Spanned<String>, Section<'a>)> {
+        self.table.map_or_else(Vec::new, |table| self.tables_of(table, self.title.trim_matches(['[', ']'])))
     }
 
     /// `[key.NAME]`, each with its name.
     pub fn named_sections(&mut self, key: &'static str) -> Vec<(Spanned<String>, Section<'a>)> {
         let Some(entry) = self.entry(key) else { return Vec::new() };
         let Value::Table(all) = &entry.node.value else {
-            self.wrong_type(key, &format!("tables: [{key}.NAME]"), &entry.node);
+            self.wrong_type(key, &format!("tables: [{}.NAME]", self.path_of(key)), &entry.node);
             return Vec::new();
         };
+        self.tables_of(all, &self.path_of(key))
+    }
+
+    fn tables_of(&self, all: &'a Table, key: &str) -> Vec<(Spanned<String>, Section<'a>)> {
         let mut sections = Vec::with_capacity(all.entries.len());
         for inner in &all.entries {
             let Value::Table(table) = &inner.node.value else {
@@ -188,7 +203,8 @@ impl<'a> Section<'a> {
     /// `[[key]]`, in order; `None` when the key is absent.
     pub fn repeated_sections(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
         let entry = self.entry(key)?;
-        let want = format!("an array of tables: [[{key}]]");
+        let path = self.path_of(key);
+        let want = format!("an array of tables: [[{path}]]");
         let Value::Array(all) = &entry.node.value else {
             self.wrong_type(key, &want, &entry.node);
             return Some(Vec::new());
@@ -199,7 +215,7 @@ impl<'a> Section<'a> {
                 self.wrong_type(key, &want, node);
                 continue;
             };
-            let title = format!("[[{key}]]");
+            let title = format!("[[{path}]]");
             sections.push(Section { title, at: node.at, table: Some(table), known: Vec::new(), sink: self.sink });
         }
         Some(sections)

@@ -129,7 +129,7 @@ pub enum ListSource {
 }
 
 /// YouTube's restricted mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum YouTube {
     Off,
     Moderate,
@@ -349,6 +349,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         if let Some(list) = browser_canary.filter(|_| !settings.block.is_empty() || settings.safe_search) {
             content_mask.insert(list);
         }
+        let keeps_default = keeps(settings, &policy.profiles[0]);
         let security_mask = if settings.security { always.union(&security) } else { always };
         profiles.push(Profile {
             name: settings.name.clone(),
@@ -358,6 +359,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             allow,
             deny,
             unsafe_search: policy.categories.id("unsafe-search").filter(|id| settings.block.contains(id)),
+            keeps_default,
             safe_search: settings.safe_search,
             youtube: settings.youtube,
             block_response: settings.block_response,
@@ -385,6 +387,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags, lines: c.lines }).collect(),
         ),
         clients: Arc::new(ClientTable::new(nets)),
+        subscribers: None,
         access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
         cookies: match policy.cookies {
@@ -421,6 +424,17 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         note_ineffective(&snapshot, &profile.deny, &format!("[profile.{}] deny", profile.name), &mut report);
     }
     Ok((snapshot, report))
+}
+
+/// Whether a profile keeps out all that `default` does: then nobody is worse protected by having it.
+fn keeps(profile: &ProfileSettings, default: &ProfileSettings) -> bool {
+    let has_all = |these: &[(Name, Reach)], those: &[(Name, Reach)]| those.iter().all(|entry| these.contains(entry));
+    default.block.iter().all(|category| profile.block.contains(category))
+        && profile.security >= default.security
+        && profile.safe_search >= default.safe_search
+        && profile.youtube >= default.youtube
+        && has_all(&default.allow, &profile.allow)
+        && has_all(&profile.deny, &default.deny)
 }
 
 /// Lists of the configuration in their layers. They have the first numbers, in the configuration's order.

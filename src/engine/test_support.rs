@@ -20,6 +20,7 @@ use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::subscribers::Standing;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
@@ -85,7 +86,8 @@ pub fn origin() -> Origin {
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
-    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true, at: UnixTime::default() }
+    let (source, at) = (IpAddr::from([127, 0, 0, 1]), UnixTime::default());
+    Client { profile, configured: None, source, by_udp: true, at, standing: Standing::NoTable }
 }
 
 impl Setup {
