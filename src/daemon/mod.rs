@@ -30,6 +30,8 @@ pub mod sources;
 pub mod spool;
 pub mod state;
 mod stranger_limit;
+pub mod fleet;
+pub mod subscribers;
 pub mod telemetry;
 pub mod watch;
 pub mod zone_limiter;

@@ -4,9 +4,11 @@ mod admin;
 mod commands;
 mod compiled;
 mod explained;
+mod fleet;
 mod flood;
 mod gates;
 mod lifetime;
+mod subscribers;
 mod supply;
 mod wildcard;
 
