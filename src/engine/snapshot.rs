@@ -15,6 +15,7 @@ use crate::engine::query::{Origin, Transport};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
+use crate::engine::subscribers::{Identified, Live};
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     /// The `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
     pub clients_known: Arc<Vec<KnownClient>>,
     pub clients: Arc<ClientTable>,
+    /// Lines that come and go; `None`: nobody tells of them.
+    pub subscribers: Option<Live>,
     pub access: Arc<Access>,
     pub strangers: Strangers,
     /// `None`: no cookies.
@@ -123,6 +126,8 @@ pub struct Profile {
     pub timeline: Timeline,
     pub allow: ListId,
     pub deny: ListId,
+    /// It keeps out all that the default profile does.
+    pub keeps_default: bool,
     pub safe_search: bool,
     /// Engines whose hosts are left alone.
     pub safe_search_except: Vec<EngineId>,
@@ -192,7 +197,10 @@ impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
         let by_udp = origin.transport == Transport::Udp;
-        Client { by_udp, at, ..self.clients.identify(origin.source.ip()) }
+        let client = Client { by_udp, at, ..self.clients.identify(origin.source.ip()) };
+        let Some(live) = &self.subscribers else { return client };
+        let Identified { standing, profile, .. } = live.identify(origin, at);
+        Client { standing, profile: profile.unwrap_or(client.profile), ..client }
     }
 
     /// Subscribers behind a client's address.
