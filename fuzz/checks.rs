@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use lachan::cli::annex;
 use lachan::config;
 use lachan::daemon::sources::inflate::{inflate, is_packed};
 use lachan::daemon::subscribers::line::{Line, Reading};
 use lachan::engine;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::category::{Categories, CategoryId};
-use lachan::engine::client::{Realm, Token, TokenKey};
+use lachan::engine::client::{Realm, Token, TokenKey, UnixTime};
 use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
 use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::gate::GateSettings;
-use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
+use lachan::engine::limits::{ANNEX_ROWS_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::special::{From, Owner, Pattern, SpecialRule};
 use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
@@ -192,6 +193,28 @@ pub fn zone_parse(octets: &[u8]) {
             }
             assert!(found, "{rule:?}");
         }
+    }
+}
+
+/// A text that is read as an order is written so that it reads to the same order.
+pub fn order_file(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let zone = jiff::tz::TimeZone::UTC;
+    let Ok(order) = config::read_order("order.toml", text, &zone) else { return };
+    let written = config::write_order(&order);
+    let again = config::read_order("order.toml", &written, &zone);
+    assert_eq!(again.as_ref().ok(), Some(&order), "{written}\n{again:?}");
+    for at in [-1 << 40, 0, order.received.0, order.effective.0, 1 << 40] {
+        let at = UnixTime(at);
+        assert!(!order.acts(at) || order.effective <= at);
+        let _ = (order.state(at), order.alarms(at), order.acts_until(at));
+    }
+}
+
+/// An annex, taken for a table and for a workbook, is rows within the bound or refused.
+pub fn annex(octets: &[u8]) {
+    for rows in [annex::table(octets), annex::sheet(octets.to_vec())].into_iter().flatten() {
+        assert!(rows.len() <= ANNEX_ROWS_MAX);
     }
 }
 

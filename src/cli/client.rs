@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::language::{Language, count_of};
@@ -117,10 +118,25 @@ fn ask(
     query: &[(&str, &str)],
     timer: Duration,
 ) -> Result<(u16, String), Trouble> {
+    send_json(method, address, path, query, None, timer)
+}
+
+fn send_json(
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<String>,
+    timer: Duration,
+) -> Result<(u16, String), Trouble> {
     exchange(address, path, timer, |client, url| {
         let request = match method {
             Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
             _ => client.request(method, url),
+        };
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
         };
         request.query(query)
     })
@@ -179,6 +195,17 @@ pub fn post_json<T: DeserializeOwned>(
     timer: Duration,
 ) -> Result<T, Trouble> {
     read_json(address, path, ask(Method::POST, address, path, query, timer)?)
+}
+
+/// As [`post_json`], with a body.
+pub fn post_body<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    body: &impl Serialize,
+    timer: Duration,
+) -> Result<T, Trouble> {
+    let body = serde_json::to_string(body).map_err(|why| Trouble::Refused(why.to_string()))?;
+    read_json(address, path, send_json(Method::POST, address, path, &[], Some(body), timer)?)
 }
 
 fn read_json<T: DeserializeOwned>(

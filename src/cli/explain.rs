@@ -130,7 +130,7 @@ fn offline(
     for problem in &loaded.notes.problems {
         eprintln!("lachan: {}", problem.message);
     }
-    let who = Who { client: args.client, profile: args.profile.clone(), at };
+    let who = Who { client: args.client, profile: args.profile.clone(), at, ..Who::default() };
     let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
         .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))

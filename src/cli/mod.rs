@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer). `healthcheck`: 0 serve, 1 withdraw, 3 degraded.
 
+pub mod annex;
+mod audit;
 mod check;
 mod client;
 mod compile;
@@ -11,10 +13,13 @@ mod healthcheck;
 mod language;
 mod limits;
 mod lists;
+mod orders;
 mod out;
+mod person;
 mod progress;
 mod review;
 mod safesearch;
+mod said;
 mod schedule;
 mod serve;
 mod services;
@@ -29,6 +34,8 @@ use crate::daemon::listener::Claim;
 use clap::{Args, Parser, Subcommand};
 
 use out::say;
+
+use crate::daemon::said::Kind;
 
 /// Yes; done.
 pub const YES: u8 = 0;
@@ -103,6 +110,31 @@ enum Command {
     Limits {
         #[command(subcommand)]
         command: LimitsCommand,
+    },
+    /// Allow a name for a while
+    Allow {
+        #[command(subcommand)]
+        command: said::WordCommand,
+    },
+    /// Deny a name for a while
+    Deny {
+        #[command(subcommand)]
+        command: said::WordCommand,
+    },
+    /// Switch content filtering and SafeSearch off for a while
+    Pause {
+        #[command(subcommand)]
+        command: said::PauseCommand,
+    },
+    /// Legal orders
+    Orders {
+        #[command(subcommand)]
+        command: orders::OrdersCommand,
+    },
+    /// The log of changes
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
     },
     /// SafeSearch
     Safesearch {
@@ -465,6 +497,11 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command } => lists_command(config.as_deref(), &command),
         Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
+        Command::Allow { command } => said::word(config.as_deref(), Kind::Allow, &command),
+        Command::Deny { command } => said::word(config.as_deref(), Kind::Deny, &command),
+        Command::Pause { command } => said::pause(config.as_deref(), &command),
+        Command::Orders { command } => orders::run(config.as_deref(), &command),
+        Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),

@@ -25,8 +25,8 @@ use super::hours::Calendars;
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit,
-    services, subscribers, tls, values, zone_limit,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, orders, people,
+    rate_limit, services, subscribers, tls, values, zone_limit,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -107,6 +107,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
         },
         admin,
         admin_is_default,
+        orders: orders::lower(&spec.orders, sink),
         state_directory: spec.state_directory.as_ref().map(|path| absolute(path, sink)),
         bootstrap: spec.bootstrap.iter().flatten().map(|address| address.value).collect(),
         tls_roots: spec.upstream_ca_file.as_ref().map(|path| absolute(path, sink)),

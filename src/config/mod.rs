@@ -23,6 +23,7 @@ mod hints;
 mod hours;
 mod list_url;
 mod lower;
+mod orders;
 mod people;
 mod profile;
 mod rate_limit;
@@ -45,8 +46,10 @@ mod tests;
 pub use errors::ConfigError;
 pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
+pub use orders::{OrderSettings, ordered_name, ordered_text, read_order, write_order};
 pub use subscribers::{LeaseSettings, RadiusClient, RadiusSettings, Secret, StoreSettings, SubscriberSettings};
 pub use tls::TlsSettings;
+pub use values::duration;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -81,6 +84,7 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Nobody asked for this address: when it is taken, warn and serve.
     pub admin_is_default: bool,
+    pub orders: OrderSettings,
     /// `None`: the daemon chooses.
     pub state_directory: Option<PathBuf>,
     /// Servers that resolve the host names of upstream servers.

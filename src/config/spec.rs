@@ -21,6 +21,7 @@ use super::cookies::{self, CookiesSpec};
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
+use super::orders::{self, OrdersSpec};
 use super::profile::{self, MODES, ProfileSpec};
 use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
@@ -83,6 +84,7 @@ pub(super) struct Spec {
     pub rate_limit: RateLimitSpec,
     pub zone_limit: ZoneLimitSpec,
     pub subscribers: SubscribersSpec,
+    pub orders: OrdersSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -231,6 +233,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
         zone_limit: zone_limit::table(top.section("zone_limit"), TOP_LEVEL),
         subscribers: subscribers::table(top.section("subscribers"), TOP_LEVEL),
+        orders: orders::table(top.section("orders"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top

@@ -405,6 +405,7 @@ v4 = "192.0.2.80"
         doq,
         tls,
         udp,
+        orders: _,
         popular: _,
         subscribers: _,
     } = config.settings;

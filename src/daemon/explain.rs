@@ -36,6 +36,8 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 pub struct Who {
     /// Port 0: nobody says which.
     pub client: Option<SocketAddr>,
+    /// The `[client.*]` of this name, wherever it asks from.
+    pub known: Option<String>,
     /// Instead of the client's own.
     pub profile: Option<String>,
     /// Instead of now.
@@ -55,6 +57,10 @@ impl Who {
     /// Names a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
         let mut client = snapshot.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
+        if let Some(name) = &self.known {
+            let at = snapshot.clients_known.iter().position(|known| known.name == *name);
+            client.configured = at.map(|at| at as u32);
+        }
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();

@@ -148,6 +148,11 @@ impl Loader {
         Loader { state: State::Read, ..self }
     }
 
+    /// Whether state is kept.
+    pub fn keeps_state(&self) -> bool {
+        self.state == State::Kept
+    }
+
     /// Tells `progress` how far a load is.
     pub fn telling(self, progress: Arc<Progress>) -> Loader {
         Loader { progress, ..self }

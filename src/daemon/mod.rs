@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod artefacts;
+pub mod audit;
 mod background;
 pub mod cache;
 pub mod certificates;
@@ -21,11 +22,13 @@ pub mod listener;
 pub mod loader;
 mod mapped;
 mod memory;
+pub mod orders;
 pub mod progress;
 mod redirect;
 pub mod reload;
 pub mod resolver;
 mod rewrite;
+pub mod said;
 pub mod serve;
 pub mod snapshot_cell;
 pub mod sources;

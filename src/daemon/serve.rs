@@ -30,6 +30,9 @@ const FILES_WANTED: u64 = (QUERIES_IN_FLIGHT_MAX + TCP_CONNECTIONS_MAX + 1_000) 
 /// With fewer, a busy hour runs out of sockets. Chosen: systemd's default hard limit is far above.
 const FILES_NEEDED: u64 = 8_192;
 
+/// What has ended is taken out so often; it does nothing meanwhile. Chosen.
+const TEND_EVERY: Duration = Duration::from_secs(30);
+
 /// What a start needs to know.
 pub struct Options {
     /// `None`: the embedded default.
@@ -154,6 +157,7 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(hours::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(supply.run(stop.clone()));
+    tokio::spawn(tend(Arc::clone(&reloader), stop.clone()));
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -238,6 +242,16 @@ fn check_addresses(config: Option<&Path>, claim: Claim) -> Result<(), String> {
     };
     // What is wrong with the configuration is told by whoever loads it.
     config.map_or(Ok(()), |config| listener::bind(&config.settings, UdpEngine::Portable, claim).map(drop))
+}
+
+/// Looks now and then at what ends by itself.
+async fn tend(reloader: Arc<Reloader>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(TEND_EVERY)).await.is_some() {
+        let reloader = Arc::clone(&reloader);
+        if let Err(why) = background::run(move || reloader.tend()).await {
+            tracing::error!("looking after what ends broke off: {why}");
+        }
+    }
 }
 
 /// One reload at a time; however often it is asked for meanwhile, one more follows.

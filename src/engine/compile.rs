@@ -311,12 +311,12 @@ pub enum CompileError {
     Build(#[from] BuildError),
 }
 
-/// Our own lists that are always there: the operator's two, the two of protected names, the two of names that machines
-/// need, the canary, the browsers' canaries, and the one that holds nothing.
-const OWN_LISTS: usize = 9;
+/// Our own lists that are always there: that of orders, the operator's two, the two of protected names, the two of names that
+/// machines need, the canary, the browsers' canaries, and the one that holds nothing.
+const OWN_LISTS: usize = 10;
 
-/// Layers that are no compiled files': our own lists, and the lists that are read.
-const COMPILED_FILES_MAX: usize = LAYERS_MAX - 2;
+/// Layers that are no compiled files': our own lists, the names of orders, and the lists that are read.
+const COMPILED_FILES_MAX: usize = LAYERS_MAX - 3;
 
 /// Lists that a policy takes in the index, `configured` of which are `[list.*]`.
 pub fn list_count(policy: &Policy, configured: usize) -> usize {
@@ -353,6 +353,8 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         (0..configured.len()).filter(|i| is_zone(&configured[*i])).map(|i| ListId(i as u16)).collect();
     let mut plan = Plan { builder: Builder::new(seed), first: configured.len(), lists: configured };
 
+    // Its names come by themselves: an order does not wait for lists to be read.
+    let orders = plan.own("orders", ListRole::Orders, &[]);
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
     let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
     let protected = plan.own("protected", ListRole::Protected, &built_in.holes());
@@ -472,7 +474,11 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         zone_limit: policy.zone_limit,
         index: Arc::new(index),
         texts,
+        overlay: Arc::default(),
+        orders: Arc::default(),
+        order_names: None,
         masks: Masks {
+            orders,
             operator_allow,
             operator_deny,
             protected,

@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use crate::engine::answer::Answer;
 use crate::engine::category::Category;
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::list::special::{Owner, Pattern, RuleAnswer, SpecialRule};
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
+use crate::engine::order::Order;
+use crate::engine::overlay::{Said, Word};
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
@@ -68,6 +70,15 @@ pub struct Explanation {
     pub window: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_until: Option<String>,
+    /// The temporary allow or deny that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temporary: Option<Temporary>,
+    /// The pause that the client has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Temporary>,
+    /// The legal order that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderTold>,
     pub tried: Vec<Tried>,
     /// Whether the answer was looked at too; `false` when only the question could be judged.
     pub answer_checked: bool,
@@ -97,6 +108,55 @@ pub struct Subscriber {
     /// When its entry ends, or its session must have been confirmed; seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u32>,
+}
+
+/// What somebody said for a while.
+#[derive(Debug, Clone, Serialize)]
+pub struct Temporary {
+    pub id: u64,
+    pub scope: String,
+    pub author: String,
+    pub reason: String,
+    /// RFC 3339.
+    pub until: String,
+}
+
+/// A legal order; of one that may not be published, that there is one.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderTold {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    pub state: &'static str,
+    /// RFC 3339; absent while no end is stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl Temporary {
+    fn of(said: &Said) -> Temporary {
+        let Said { id, scope, until, author, reason } = said;
+        let (scope, until) = (scope.to_string(), time_text(*until));
+        Temporary { id: *id, scope, author: author.clone(), reason: reason.clone(), until }
+    }
+}
+
+impl OrderTold {
+    fn of(order: &Order, at: UnixTime) -> OrderTold {
+        let told = |text: &String| order.publishable.then(|| text.clone());
+        OrderTold {
+            reference: told(&order.reference),
+            authority: told(&order.authority),
+            state: order.state(at).as_str(),
+            until: order.acts_until(at).map(time_text),
+        }
+    }
+}
+
+/// RFC 3339, UTC.
+pub fn time_text(at: UnixTime) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(|_| at.0.to_string(), |time| time.to_string())
 }
 
 /// One rung that was asked.
@@ -134,7 +194,7 @@ impl Explanation {
     /// What was told of a rule does not decide after all.
     fn forget_rule(&mut self) {
         (self.category, self.list, self.file, self.line, self.rule, self.place) = (None, None, None, None, None, None);
-        (self.window, self.window_until) = (None, None);
+        (self.window, self.window_until, self.temporary, self.order) = (None, None, None, None);
     }
 }
 
@@ -147,6 +207,7 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
         qtype: type_text.to_owned(),
         profile: snapshot.profile(client.profile).name.clone(),
         at: Some(rfc3339(client.at, &TimeZone::UTC)),
+        pause: snapshot.overlay.pause(&client).map(Temporary::of),
         tried: steps.iter().map(|(rung, step)| tried(snapshot, &question.qname, *rung, step)).collect(),
         ..Explanation::default()
     });
@@ -275,10 +336,15 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
         Step::Excepted(cause) => ("excepted", Some(cause)),
         Step::Allow(cause) => ("allow", Some(cause)),
         Step::Block(cause) => ("block", Some(cause)),
+        Step::Paused => ("paused", None),
         Step::Answered => ("answered", None),
     };
     let list = match cause {
         Some(Cause::Rule { list, .. } | Cause::Address { list, .. }) => Some(snapshot.list(*list).name.clone()),
+        Some(Cause::Order { .. }) => Some(snapshot.list(snapshot.masks.orders).name.clone()),
+        Some(Cause::Temporary { at, .. }) => {
+            snapshot.overlay.get(*at).map(|word| format!("temporary {}", word.said.id))
+        }
         Some(Cause::UnsafeSearch { .. } | Cause::Rebinding | Cause::NotAllowed) | None => None,
     };
     let name = cause.and_then(|cause| cause.owner(qname)).map(|owner| owner.to_string());
@@ -288,6 +354,13 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
 /// Only our own lists allow; what a list says of a name that it does not block after all is told too.
 fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
+    let said = steps.iter().find_map(|(rung, step)| match step {
+        Step::Allow(Cause::Temporary { at, .. }) => Some((*rung, snapshot.overlay.get(*at)?)),
+        _ => None,
+    });
+    if let Some((rung, word)) = said {
+        return fill_said(told, rung, word);
+    }
     let allow = steps.iter().find_map(|(rung, step)| match step {
         Step::Allow(cause @ Cause::Rule { list, .. }) => Some((*rung, *list, cause.owner(qname)?)),
         _ => None,
@@ -334,6 +407,19 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
             told.change_vi = "muốn chặn, thêm tên vào [operator] deny (mọi người) hoặc deny của hồ sơ.".into();
         }
     }
+}
+
+/// A temporary allow.
+fn fill_said(told: &mut Explanation, rung: Rung, word: &Word) {
+    told.rung = rung.as_str();
+    let Temporary { id, scope, author, reason, until } = Temporary::of(&word.said);
+    let (name, rule) = (&told.name, rule_text(&word.name, word.reach));
+    told.sentence_en = format!("{name} is allowed until {until} for {scope}, by {author}: {reason}");
+    told.sentence_vi = format!("{name} được phép đến {until} cho {scope}, do {author}: {reason}");
+    told.change_en = format!("`lachan allow remove {id}` ends it; {}.", who(rung));
+    told.change_vi = format!("`lachan allow remove {id}` để kết thúc; {}.", who_vi(rung));
+    told.rule = Some(rule);
+    told.temporary = Some(Temporary::of(&word.said));
 }
 
 /// `leads_to`: the engine's host, when it was not the question itself.
@@ -386,8 +472,25 @@ fn fill_block(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Expl
     fill_cause(snapshot, told, &reason.cause, (owner.as_ref(), reason.target.as_ref()), Effect::List);
     let from = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => Some(*list),
-        Cause::UnsafeSearch { .. } | Cause::Rebinding | Cause::NotAllowed => None,
+        Cause::UnsafeSearch { .. }
+        | Cause::Rebinding
+        | Cause::NotAllowed
+        | Cause::Order { .. }
+        | Cause::Temporary { .. } => None,
     };
+    match &reason.cause {
+        Cause::Order { order, .. } => {
+            told.order = snapshot.orders.get(*order).map(|order| OrderTold::of(order, client.at));
+        }
+        Cause::Temporary { at, .. } => {
+            told.temporary = snapshot.overlay.get(*at).map(|word| Temporary::of(&word.said));
+        }
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::UnsafeSearch { .. }
+        | Cause::Rebinding
+        | Cause::NotAllowed => {}
+    }
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
     hours::tell_open(snapshot, client, reason, told);
 }
@@ -424,8 +527,12 @@ fn fill_cause(
             };
             (*list, found.map(|(_, line)| line), found.map(|(net, _)| net_text(net)))
         }
-        Cause::UnsafeSearch { .. } => {
+        Cause::UnsafeSearch { .. } | Cause::Order { .. } => {
             told.rule = owner.map(Name::to_string);
+            return;
+        }
+        Cause::Temporary { at, .. } => {
+            told.rule = snapshot.overlay.get(*at).map(|word| rule_text(&word.name, word.reach));
             return;
         }
         Cause::Rebinding | Cause::NotAllowed => return,
@@ -471,6 +578,38 @@ fn sentence(
     let name = &told.name;
     let (leads_en, leads_vi) = told.target.as_ref().map(leads).unwrap_or_default();
     let rung = block.reason.rung;
+    let said = told.temporary.as_ref().map(|said| {
+        let Temporary { id, scope, author, reason, until } = said;
+        let sentences = (
+            format!("{name} is blocked until {until} for {scope}, by {author}: {reason}{leads_en}"),
+            format!("{name} bị chặn đến {until} cho {scope}, do {author}: {reason}{leads_vi}"),
+        );
+        let changes = (
+            format!("`lachan deny remove {id}` ends it; {}.", who(rung)),
+            format!("`lachan deny remove {id}` để kết thúc; {}.", who_vi(rung)),
+        );
+        (sentences, changes)
+    });
+    if let Some((sentences, changes)) = said {
+        (told.sentence_en, told.sentence_vi) = sentences;
+        (told.change_en, told.change_vi) = changes;
+        return;
+    }
+    if let Cause::Order { .. } = block.reason.cause {
+        let (en, vi) = order_words(told.order.as_ref());
+        let sentences =
+            (format!("{name} is blocked by {en}{leads_en}."), format!("{name} bị chặn theo {vi}{leads_vi}."));
+        (told.sentence_en, told.sentence_vi) = sentences;
+        told.change_en =
+            "only the authority that ordered it can end it: `lachan orders revoke` records its word; no allow \
+                          rule reaches this rung."
+                .into();
+        told.change_vi =
+            "chỉ cơ quan ra yêu cầu mới chấm dứt được: ghi nhận bằng `lachan orders revoke`; luật cho phép không \
+                          có tác dụng ở bậc này."
+                .into();
+        return;
+    }
     (told.sentence_en, told.sentence_vi) = match (&block.reason.cause, titles) {
         (Cause::Rebinding, _) => (
             format!("{name} is blocked: a public name answers with the private address of a local machine."),
@@ -535,6 +674,16 @@ fn sentence(
     };
 }
 
+/// An order as a sentence calls it, in English and Vietnamese.
+fn order_words(told: Option<&OrderTold>) -> (String, String) {
+    match told.and_then(|told| told.reference.as_ref().zip(told.authority.as_ref())) {
+        Some((reference, authority)) => {
+            (format!("the legal order {reference} of {authority}"), format!("yêu cầu {reference} của {authority}"))
+        }
+        None => ("a legal order".to_owned(), "yêu cầu của cơ quan có thẩm quyền".to_owned()),
+    }
+}
+
 /// Why a name is treated as another: the end of a sentence, in English and Vietnamese.
 fn leads(target: impl std::fmt::Display) -> (String, String) {
     (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}"))
@@ -586,6 +735,7 @@ fn place(snapshot: &Snapshot, list: ListId) -> String {
         ListRole::Category(_) => format!("[list.{}]", snapshot.list(list).name),
         ListRole::Protected | ListRole::ProtectedContent => "the protected names".into(),
         ListRole::Infrastructure | ListRole::Connectivity => "the names that machines need".into(),
+        ListRole::Orders => "the orders".into(),
     }
 }
 

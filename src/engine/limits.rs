@@ -21,13 +21,39 @@ pub const EDE_TEXT_OCTETS_MAX: usize = 64;
 
 /// Lists in one index: a set of lists is a bit set of this width. Chosen; the largest installation we know has 300.
 pub const LISTS_MAX: usize = 1024;
-/// Layers of one index: our own lists, those that are read here, and one for each compiled file. Each costs every look-up a
-/// few nanoseconds. Chosen: whoever has more files compiles them into one.
-pub const LAYERS_MAX: usize = 8;
+/// Layers of one index: our own lists, the names of orders, lists that are read here, and one for each compiled file. Each
+/// costs every look-up a few nanoseconds. Chosen: whoever has more files compiles them into one.
+pub const LAYERS_MAX: usize = 9;
 /// What a compiled file tells of its lists, in octets: a thousand of them with their skipped lines take a tenth.
 pub const COMPILED_LISTS_OCTETS_MAX: usize = 64 << 20;
 /// Size of one compiled file, in octets: an index numbers its own with 32 bits, and the rest is small.
 pub const COMPILED_FILE_OCTETS_MAX: u64 = 5 << 30;
+/// Temporary allows and denies at once, and as many pauses; a further one is refused. Chosen: a person makes some dozen a day.
+pub const OVERLAY_ENTRIES_MAX: usize = 10_000;
+/// How long a temporary word may last. Chosen: what is to last longer belongs into the configuration.
+pub const OVERLAY_TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// Octets of what a person gives as a reason, a name or a reference. Chosen: a long sentence.
+pub const PERSON_TEXT_OCTETS_MAX: usize = 500;
+/// Legal orders at once; a further one is refused. Chosen: ten a day for three years.
+pub const ORDERS_MAX: usize = 10_000;
+/// Names of one order; the longest annex that we know of has some thousand.
+pub const ORDER_NAMES_MAX: usize = 50_000;
+/// Names of all orders: their texts are held in memory beside the index.
+pub const ORDERS_NAMES_MAX: usize = 500_000;
+/// Size of one order's file, in octets: fifty thousand names of 60 octets.
+pub const ORDER_FILE_OCTETS_MAX: u64 = 4 << 20;
+/// Size of an annex to an order, a sheet or a CSV file, in octets.
+pub const ANNEX_OCTETS_MAX: u64 = 16 << 20;
+/// What a sheet's packed parts may come to, in octets: real ones grow tenfold.
+pub const ANNEX_UNPACKED_OCTETS_MAX: u64 = 128 << 20;
+/// Rows of an annex that are looked at; a longer one is refused.
+pub const ANNEX_ROWS_MAX: usize = 100_000;
+/// Octets of one file of the audit log; then the next one begins.
+pub const AUDIT_FILE_OCTETS_MAX: u64 = 16 << 20;
+/// Files of the audit log; then the oldest one goes. Together 1.6 GB: at a thousand changes a day, some years.
+pub const AUDIT_FILES_MAX: usize = 100;
+/// Octets of one line of the audit log that is read; an order with all its names is told by its sum.
+pub const AUDIT_LINE_OCTETS_MAX: usize = 64 << 10;
 /// Profiles in one snapshot: their numbers are 16 bits wide.
 pub const PROFILES_MAX: usize = 1 << 16;
 /// Windows of a profile: what is open is a set in 16 bits.

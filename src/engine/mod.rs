@@ -19,6 +19,8 @@ pub mod list;
 pub mod local_data;
 pub mod matcher;
 pub mod name;
+pub mod order;
+pub mod overlay;
 pub mod policy;
 pub mod query;
 pub mod radius;

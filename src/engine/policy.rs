@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Section};
 use crate::engine::category::{Categories, CategoryId, Layer};
-use crate::engine::client::{Client, is_private};
+use crate::engine::client::{Client, UnixTime, is_private};
 use crate::engine::limits::CHAIN_MAX;
 use crate::engine::list::special::{RuleAnswer, ZoneAction};
 use crate::engine::local_data::LocalAnswer;
@@ -152,6 +152,8 @@ pub enum Step {
     Excepted(Cause),
     Allow(Cause),
     Block(Cause),
+    /// A pause holds this rung off.
+    Paused,
     /// Answered or rewritten.
     Answered,
 }
@@ -249,7 +251,7 @@ pub fn on_query_enforced(
                 }
             };
         }
-        Judgement::Allow(rung) => Some(rung),
+        Judgement::Allow(rung, _) => Some(rung),
         Judgement::Nothing => None,
     };
     let silent = passed.map_or(Silent::None, |(rung, list)| Silent::Passed(rung, list));
@@ -377,7 +379,7 @@ impl AnswerJudge<'_> {
                     let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(name.clone()))) };
                     return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, given_answer));
                 }
-                Judgement::Allow(_) | Judgement::Nothing => {}
+                Judgement::Allow(..) | Judgement::Nothing => {}
             }
             self.meet(shadow, ttl_secs_max);
             if let (Some((rung, list)), Silent::None) = (passed, silent) {
@@ -389,8 +391,11 @@ impl AnswerJudge<'_> {
                 return SectionVerdict::Given(Given::Block(block(self.snapshot, self.profile, reason)));
             }
         }
-        if section == Section::Answer && self.snapshot.index.special.has_addresses() {
-            return self.policy_zones(answer, silent);
+        if section == Section::Answer
+            && self.snapshot.index.special.has_addresses()
+            && let Some(given) = self.policy_zones(answer, silent)
+        {
+            return SectionVerdict::Given(given);
         }
         SectionVerdict::Clean
     }
@@ -439,7 +444,8 @@ impl AnswerJudge<'_> {
         let listed = snapshot.index.addresses.listed(address);
         let first_of = |mask: &ListSet| listed.intersection(mask).iter().next();
         let category_of = |list: ListId| category_of(snapshot.list(list).role);
-        let judged = |rung: Rung| self.above.is_none_or(|limit| rung < limit);
+        let is_paused = |rung: Rung| rung == Rung::Category && profile.paused_until.is_some();
+        let judged = |rung: Rung| !is_paused(rung) && self.above.is_none_or(|limit| rung < limit);
         let found = [(Rung::Security, profile.security), (Rung::Category, &profile.masks.content)]
             .into_iter()
             .filter(|(rung, _)| judged(*rung))
@@ -457,11 +463,12 @@ impl AnswerJudge<'_> {
     }
 
     /// What policy zones say about the addresses; they answer for the question's name.
-    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> SectionVerdict {
+    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> Option<Given> {
         let matter =
             Matter { name: &self.question.qname, qtype: self.question.qtype, client: self.client, is_question: true };
         for (rung, mask) in [(Rung::Security, self.profile.security), (Rung::Category, &self.profile.masks.content)] {
-            if self.above.is_some_and(|limit| rung >= limit) {
+            let is_paused = rung == Rung::Category && self.profile.paused_until.is_some();
+            if is_paused || self.above.is_some_and(|limit| rung >= limit) {
                 continue;
             }
             let Some(zones) = self.snapshot.masks.zones else { continue };
@@ -486,9 +493,9 @@ impl AnswerJudge<'_> {
             let category = category_of(self.snapshot.list(list).role);
             let cause = Cause::Address { list, category, line: Some(line) };
             let reason = Reason { rung, cause, target: Some(Target::Address(address)) };
-            return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, answer));
+            return Some(given(self.snapshot, self.profile, matter, reason, answer));
         }
-        SectionVerdict::Clean
+        None
     }
 }
 
@@ -516,7 +523,11 @@ fn given(
     let failed = Some(RuleAnswer::Rcode(Rcode::SERVFAIL));
     let list = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => *list,
-        Cause::Rebinding | Cause::UnsafeSearch { .. } | Cause::NotAllowed => {
+        Cause::Rebinding
+        | Cause::UnsafeSearch { .. }
+        | Cause::NotAllowed
+        | Cause::Order { .. }
+        | Cause::Temporary { .. } => {
             return Given::Block(block(snapshot, profile, reason));
         }
     };
@@ -533,7 +544,7 @@ fn given(
             let answer = answer.filter(|answer| !matches!(answer, RuleAnswer::Alias(_) | RuleAnswer::Records(_)));
             Given::Block(Block { answer, ..block(snapshot, profile, reason) })
         }
-        Judgement::Allow(_) | Judgement::Nothing => {
+        Judgement::Allow(..) | Judgement::Nothing => {
             let ttl_secs_max = profile.block_ttl_secs(snapshot);
             let permit = Permit { silent, ..Permit::plain() };
             if safe_search::rewrites_type(matter.qtype)
@@ -564,7 +575,8 @@ pub fn ede_code(snapshot: &Snapshot, profile: ProfileId, reason: &Reason) -> Ede
 
 enum Judgement {
     Block(Rung, Cause, Option<RuleAnswer>),
-    Allow(Rung),
+    /// With its end, if a word with one allows it.
+    Allow(Rung, Option<UnixTime>),
     Nothing,
 }
 
@@ -595,8 +607,13 @@ fn judge(
     let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
     let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
     let (mut shadow, mut ttl_secs_max) = (None, u32::MAX);
+    if let Judgement::Allow(_, Some(until)) = &judgement {
+        ttl_secs_max = profile.secs_to(*until);
+    }
     if matches!(judgement, Judgement::Nothing) && above.is_none_or(|limit| Rung::Category < limit) {
-        if !profile.masks.shadow.is_empty() {
+        if let Some(until) = profile.paused_until {
+            ttl_secs_max = profile.secs_to(until);
+        } else if !profile.masks.shadow.is_empty() {
             shadow = view.category_in(&profile.masks.shadow);
         }
         let differs = |before: &ProfileMasks, after: &ProfileMasks| {
@@ -605,7 +622,8 @@ fn judge(
                 || before.unsafe_search != after.unsafe_search
                     && snapshot.safe_search.unsafe_labels(matter.name).is_some()
         };
-        ttl_secs_max = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs).unwrap_or(u32::MAX);
+        let border = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
+        ttl_secs_max = border.map_or(ttl_secs_max, |secs| secs.min(ttl_secs_max));
     }
     Judged { judgement, passed: view.passed, review: view.review(), shadow, ttl_secs_max }
 }
@@ -628,8 +646,13 @@ fn climb(
         return j;
     }
 
+    if judged(Rung::Order)
+        && let Some(j) = view.orders(matter, trace)
+    {
+        return j;
+    }
     if judged(Rung::Operator)
-        && let Some(j) = view.own_lists(Rung::Operator, masks.operator_allow, masks.operator_deny, trace)
+        && let Some(j) = view.own_lists(Rung::Operator, matter, (masks.operator_allow, masks.operator_deny), trace)
     {
         return j;
     }
@@ -642,16 +665,18 @@ fn climb(
         // An answer's names are what the question that was allowed leads to.
         let is_unlisted = matter.is_question
             && !view.is_let_by(profile.masks.unlisted)
-            && view.own_lists(Rung::Profile, profile.allow, profile.deny, &mut ()).is_none();
+            && view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), &mut ()).is_none();
         if is_unlisted {
             trace.step(Rung::Profile, || Step::Block(Cause::NotAllowed));
             return Judgement::Block(Rung::Profile, Cause::NotAllowed, None);
         }
-        if let Some(j) = view.own_lists(Rung::Profile, profile.allow, profile.deny, trace) {
+        if let Some(j) = view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), trace) {
             return j;
         }
     }
-    if judged(Rung::Category) {
+    if judged(Rung::Category) && profile.paused_until.is_some() {
+        trace.step(Rung::Category, || Step::Paused);
+    } else if judged(Rung::Category) {
         if let Some(category) = profile.masks.unsafe_search
             && let Some(labels) = snapshot.safe_search.unsafe_labels(matter.name)
         {
@@ -675,6 +700,19 @@ fn rebinding_applies(snapshot: &Snapshot, permit: &Permit, question: &Question) 
         && !snapshot.rebind_allow.iter().any(|zone| question.qname.is_at_or_below(zone))
 }
 
+/// When what blocks has its end.
+fn end_of(snapshot: &Snapshot, at: UnixTime, cause: &Cause) -> Option<UnixTime> {
+    match cause {
+        Cause::Order { order, .. } => snapshot.orders.get(*order)?.acts_until(at),
+        Cause::Temporary { at, .. } => Some(snapshot.overlay.get(*at)?.said.until),
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::Rebinding
+        | Cause::UnsafeSearch { .. }
+        | Cause::NotAllowed => None,
+    }
+}
+
 fn block(snapshot: &Snapshot, profile: InForce<'_>, reason: Reason) -> Block {
     let response = match reason.cause {
         // The name is good, only this address is not: nothing but NODATA says so.
@@ -683,13 +721,19 @@ fn block(snapshot: &Snapshot, profile: InForce<'_>, reason: Reason) -> Block {
         Cause::Rule { category: Some(category), .. } if Some(category) == snapshot.masks.bypass => {
             BlockResponse::Nxdomain
         }
-        Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } | Cause::NotAllowed => {
-            profile.response_for(category(&reason))
-        }
+        // One answer for everybody: a notice page would be the operator's word, not the authority's.
+        Cause::Order { .. } => BlockResponse::Nxdomain,
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::UnsafeSearch { .. }
+        | Cause::NotAllowed
+        | Cause::Temporary { .. } => profile.response_for(category(&reason)),
     };
     let max = snapshot.cache.max_client_ttl_secs();
-    let ttl_secs_max = profile.secs_until(max, |before, after| before != after).unwrap_or(max);
-    Block { response, answer: None, reason, ttl_secs: profile.block_ttl_secs(snapshot), ttl_secs_max }
+    let end = end_of(snapshot, profile.at(), &reason.cause).map_or(u32::MAX, |end| profile.secs_to(end));
+    let ttl_secs_max = profile.secs_until(max, |before, after| before != after).unwrap_or(max).min(end);
+    let ttl_secs = profile.block_ttl_secs(snapshot).min(end);
+    Block { response, answer: None, reason, ttl_secs, ttl_secs_max }
 }
 
 impl Would {
@@ -703,7 +747,7 @@ pub fn category(reason: &Reason) -> Option<CategoryId> {
     match reason.cause {
         Cause::Rule { category, .. } | Cause::Address { category, .. } => category,
         Cause::UnsafeSearch { category, .. } => Some(category),
-        Cause::Rebinding | Cause::NotAllowed => None,
+        Cause::Rebinding | Cause::NotAllowed | Cause::Order { .. } | Cause::Temporary { .. } => None,
     }
 }
 

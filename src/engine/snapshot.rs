@@ -9,8 +9,10 @@ use crate::engine::compile::{CacheSettings, Home, ListSettings, Mode, Observe, S
 use crate::engine::cookie::Cookies;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
+use crate::engine::matcher::{BuildError, HashSeed, Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
+use crate::engine::order::Orders;
+use crate::engine::overlay::{Overlay, Said, Word};
 use crate::engine::query::{Origin, Transport};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
@@ -47,6 +49,12 @@ pub struct Snapshot {
     /// The layer of all lists that were read as text; `None` without one.
     pub texts: Option<Arc<Layer>>,
     pub masks: Masks,
+    /// What was said for a while. A change makes a generation that shares all else.
+    pub overlay: Arc<Overlay>,
+    /// Legal orders, whether they act now or not; their names are the list [`Masks::orders`].
+    pub orders: Arc<Orders>,
+    /// Where those names lie; `None` without an order.
+    pub order_names: Option<Arc<Layer>>,
     pub safe_search: Arc<SafeSearch>,
     pub local_data: Arc<LocalData>,
     pub routes: Arc<Routes>,
@@ -88,6 +96,8 @@ pub struct ConfiguredList {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListRole {
     Category(CategoryId),
+    /// Names of legal orders.
+    Orders,
     OperatorAllow,
     OperatorDeny,
     ProfileAllow(ProfileId),
@@ -176,6 +186,7 @@ pub struct Hours {
 /// Lists that mean the same for every profile.
 #[derive(Debug, Clone)]
 pub struct Masks {
+    pub orders: ListId,
     pub operator_allow: ListId,
     pub operator_deny: ListId,
     pub protected: ListId,
@@ -262,6 +273,34 @@ impl Snapshot {
         for profile in &mut self.profiles {
             profile.masks = profile.timeline.open().iter().map(|open| profile.masks_of(*open, &out)).collect();
         }
+    }
+
+    /// Takes up what was said for a while.
+    pub fn set_overlay(&mut self, words: &[Word], pauses: &[Said]) {
+        self.overlay = Arc::new(Overlay::new(words, pauses, self));
+    }
+
+    /// Takes up a register of orders in place of the one before. The other layers of the index stay as they are.
+    ///
+    /// # Errors
+    /// Its names are more than an index holds; then nothing has changed.
+    pub fn set_orders(&mut self, orders: Arc<Orders>) -> Result<(), BuildError> {
+        if Arc::ptr_eq(&self.orders, &orders) {
+            return Ok(());
+        }
+        // Hashed as a layer that is asked beside it, so that both are asked with one hash.
+        let is_before = |placed: &&Placed| self.order_names.as_ref().is_some_and(|own| Arc::ptr_eq(own, &placed.layer));
+        let others: Vec<Placed> = self.index.names.layers().filter(|placed| !is_before(placed)).cloned().collect();
+        let seed = others.first().map_or(HashSeed(0, 0), |placed| placed.layer.names.seed());
+        let layer = orders.layer(seed)?;
+        let placed =
+            layer.as_ref().map(|layer| Placed { layer: Arc::clone(layer), lists: vec![Some(self.masks.orders)] });
+        if placed.is_some() || self.order_names.is_some() {
+            self.index = Arc::new(Index::new(others.into_iter().chain(placed).collect()));
+        }
+        self.lists[usize::from(self.masks.orders.0)].rules = orders.all().iter().map(|order| order.names.len()).sum();
+        (self.orders, self.order_names) = (orders, layer);
+        Ok(())
     }
 
     pub fn list(&self, id: ListId) -> &List {

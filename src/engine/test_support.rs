@@ -17,6 +17,9 @@ use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::matcher::{Guard, HashSeed, Part};
 use crate::engine::name::Name;
+use crate::engine::order::tests::order;
+use crate::engine::order::{Order, Orders};
+use crate::engine::overlay::{self, Said, Scope, Word};
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{Snapshot, Unlisted};
@@ -41,6 +44,10 @@ pub struct Setup {
     pub built_in: BuiltIn,
     pub upstream_zones: Vec<Name>,
     lists: Vec<LoadedList>,
+    pub orders: Vec<Order>,
+    /// Their ids count from 1.
+    pub words: Vec<Word>,
+    pub pauses: Vec<Said>,
 }
 
 /// When tests ask unless they say otherwise: 2026-11-27, a Friday, 12:00 in Hà Nội.
@@ -84,6 +91,15 @@ pub fn edns_query(qname: &str, qtype: RecordType) -> Query {
 pub fn origin() -> Origin {
     let source = "127.0.0.1:4000".parse().unwrap();
     Origin::new(source, None, Transport::Udp)
+}
+
+fn loopback() -> Scope {
+    Scope::Network("127.0.0.0/8".parse().unwrap())
+}
+
+fn said(before: usize, scope: Scope) -> Said {
+    let (author, reason) = ("Cô Lan".to_owned(), "a lesson".to_owned());
+    Said { id: before as u64 + 1, scope, until: UnixTime(60), author, reason }
 }
 
 /// The client of a profile.
@@ -165,7 +181,8 @@ impl Setup {
             connectivity: entries(&["=online.example"]),
             browser_canaries: entries(&["=use-application-dns.net"]),
         };
-        Setup { policy, built_in, upstream_zones: vec![Name::ROOT], lists: Vec::new() }
+        let (orders, words, pauses) = (Vec::new(), Vec::new(), Vec::new());
+        Setup { policy, built_in, upstream_zones: vec![Name::ROOT], lists: Vec::new(), orders, words, pauses }
     }
 
     /// Adds a list, named as its category, with these lines.
@@ -196,7 +213,9 @@ impl Setup {
     }
 
     /// Rules as `where entry`, with `;` between: `operator.allow a.example; deny =b.example; malware c.example`. `allow`
-    /// and `deny` are every profile's; anything else is the category of a list.
+    /// and `deny` are every profile's; `order` is an order that acts, for its name alone with `=`, and with `!` in front
+    /// overriding; `for-all.allow`, `for-all.deny`, `for-some.allow` and `for-some.deny` are said until 60 s after 1970, for
+    /// everyone or for 127.0.0.0/8; `pause` is for that network; anything else is the category of a list.
     pub fn rules(mut self, rules: &str) -> Setup {
         for rule in rules.split(';').map(str::trim).filter(|rule| !rule.is_empty()) {
             let (place, entry) = rule.split_once(' ').unwrap();
@@ -206,10 +225,20 @@ impl Setup {
                 "operator.deny" => self.policy.operator_deny.push(own()),
                 "allow" => self.policy.profiles.iter_mut().for_each(|profile| profile.allow.push(own())),
                 "deny" => self.policy.profiles.iter_mut().for_each(|profile| profile.deny.push(own())),
+                "order" => self.orders.push(order(&format!("{}/A05", self.orders.len() + 1), &[entry])),
+                "for-all.allow" => self.say(overlay::Effect::Allow, own(), Scope::Everyone),
+                "for-all.deny" => self.say(overlay::Effect::Deny, own(), Scope::Everyone),
+                "for-some.allow" => self.say(overlay::Effect::Allow, own(), loopback()),
+                "for-some.deny" => self.say(overlay::Effect::Deny, own(), loopback()),
+                "pause" => self.pauses.push(said(self.pauses.len(), loopback())),
                 category => self = self.list(category, &entry.replace(' ', "\n")),
             }
         }
         self
+    }
+
+    fn say(&mut self, effect: overlay::Effect, (name, reach): (Name, Reach), scope: Scope) {
+        self.words.push(Word { said: said(self.words.len(), scope), effect, name, reach });
     }
 
     pub fn compile(self) -> Snapshot {
@@ -217,7 +246,11 @@ impl Setup {
     }
 
     pub fn compile_with_report(self) -> (Snapshot, CompileReport) {
-        compile(self.inputs(), None).unwrap()
+        let (orders, words, pauses) = (self.orders.clone(), self.words.clone(), self.pauses.clone());
+        let (mut snapshot, report) = compile(self.inputs(), None).unwrap();
+        snapshot.set_overlay(&words, &pauses);
+        snapshot.set_orders(Arc::new(Orders::new(orders))).unwrap();
+        (snapshot, report)
     }
 
     pub fn inputs(self) -> Inputs {

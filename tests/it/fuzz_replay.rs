@@ -69,6 +69,16 @@ fn subscriber_lines() {
 }
 
 #[test]
+fn order_file() {
+    replay("order_file", checks::order_file);
+}
+
+#[test]
+fn annex() {
+    replay("annex", checks::annex);
+}
+
+#[test]
 fn unpack() {
     replay("unpack", checks::unpack);
 }

@@ -5,6 +5,8 @@
 mod host;
 mod limits;
 mod lists;
+mod orders;
+mod said;
 mod status;
 mod subscribers;
 
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::explain::{self, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::said::Kind;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::subscribers::Subscribers;
 use crate::engine::client::UnixTime;
@@ -29,6 +32,7 @@ use crate::engine::query::{CLASS_IN, Question, RecordType};
 
 pub use host::CHANGE_HEADER;
 pub use limits::Limits;
+pub use said::{Made, Still};
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
 pub use subscribers::{Done, One};
 
@@ -70,11 +74,19 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/limits", get(limits::json))
         .nest("/api/v1/lists", lists::routes())
         .nest("/api/v1/subscribers", subscribers::routes(Arc::clone(&admin)))
+        .nest("/api/v1/allows", said::routes(Kind::Allow))
+        .nest("/api/v1/denies", said::routes(Kind::Deny))
+        .nest("/api/v1/pauses", said::routes(Kind::Pause))
+        .nest("/api/v1/orders", orders::routes())
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+fn refused(code: StatusCode, why: &str) -> Response {
+    (code, Json(serde_json::json!({ "error": why }))).into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -147,7 +159,7 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Ok(client) => client,
         Err(why) => return bad(why),
     };
-    let who = Who { client, profile: params.profile, at };
+    let who = Who { client, profile: params.profile, at, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

@@ -18,6 +18,8 @@ pub struct InForce<'a> {
     pub masks: &'a ProfileMasks,
     /// Lists of the security layer that are heard for the question's type.
     pub security: &'a ListSet,
+    /// Until then content categories and SafeSearch are held off.
+    pub paused_until: Option<UnixTime>,
     spot: Spot,
     at: UnixTime,
 }
@@ -41,12 +43,13 @@ impl<'a> InForce<'a> {
             (false, Some(canary)) => canary,
             (true, _) | (false, None) => &masks.security,
         };
-        InForce { profile, masks, security, spot, at: client.at }
+        let paused_until = snapshot.overlay.pause(&client).map(|said| said.until);
+        InForce { profile, masks, security, paused_until, spot, at: client.at }
     }
 
     /// The SafeSearch rule that this profile has for a name.
     pub(super) fn search_rule(&self, snapshot: &'a Snapshot, name: &Name) -> Option<&'a Arc<Rule>> {
-        snapshot.search_rule(self.profile, name)
+        if self.paused_until.is_some() { None } else { snapshot.search_rule(self.profile, name) }
     }
 
     /// Seconds, at most `secs_max`, until windows open or close so that what `differs` looks at is judged otherwise: asked
@@ -72,6 +75,16 @@ impl<'a> InForce<'a> {
             before = after;
         }
         None
+    }
+
+    /// When the question was asked.
+    pub(super) fn at(&self) -> UnixTime {
+        self.at
+    }
+
+    /// Whole seconds until then, one at least.
+    pub(super) fn secs_to(&self, then: UnixTime) -> u32 {
+        u32::try_from(then.0.saturating_sub(self.at.0).max(1)).unwrap_or(u32::MAX)
     }
 
     /// TTL of a block now, in seconds.

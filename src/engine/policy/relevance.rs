@@ -18,7 +18,8 @@ use crate::engine::snapshot::{ProfileMasks, Snapshot, Unlisted};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Relevance {
     lists: ListSet,
-    /// Something else than lists may have a say: a special rule, SafeSearch, a private address, a name of our own.
+    /// Something else than lists may have a say: a special rule, a temporary word, SafeSearch, a private address, a name of
+    /// our own.
     is_judged: bool,
 }
 
@@ -46,7 +47,7 @@ pub fn relevance(snapshot: &Snapshot, question: &Question, answer: &Answer) -> R
         let mut is_special = false;
         special.at_or_above(name.as_wire(), |_, _| is_special = true);
         special.looking_like(name.as_wire(), |_| is_special = true);
-        if is_special || snapshot.safe_search.knows(name) {
+        if is_special || snapshot.safe_search.knows(name) || snapshot.overlay.is_about(name) {
             return false;
         }
         snapshot.index.names.look_up(name.as_wire(), &mut hits);
@@ -87,7 +88,7 @@ pub fn clear(snapshot: &Snapshot, client: Client, relevance: &Relevance) -> Opti
     let says_nothing = profile.masks.unlisted == Unlisted::Judged
         && (lists.is_empty() || {
             let masks = &snapshot.masks;
-            let own = [masks.operator_allow, masks.operator_deny, profile.allow, profile.deny];
+            let own = [masks.orders, masks.operator_allow, masks.operator_deny, profile.allow, profile.deny];
             !lists.intersects(profile.security)
                 && !lists.intersects(&profile.masks.content)
                 && !lists.intersects(&profile.masks.shadow)
@@ -158,8 +159,9 @@ mod tests {
                 (0..3).map(|_| random.one(&RULES).replace('N', random.one(&NAMES))).chain(["x.test".into()]).collect();
             setup = setup.list(category, &lines.join("\n"));
         }
-        for place in ["operator.allow", "operator.deny", "allow", "deny"] {
-            if random.one(&[true, false, false]) {
+        let said = ["order", "for-all.allow", "for-all.deny", "for-some.allow", "for-some.deny", "pause"];
+        for place in ["operator.allow", "operator.deny", "allow", "deny"].into_iter().chain(said) {
+            if random.one(&[true, false, false, false]) {
                 setup = setup.rules(&format!("{place} {}", random.one(&NAMES)));
             }
         }

@@ -3,6 +3,7 @@
 use crate::engine::category::CategoryId;
 use crate::engine::list::special::RuleAnswer;
 use crate::engine::matcher::{Hits, ListSet};
+use crate::engine::overlay::Effect;
 use crate::engine::policy::special::{Matter, Outcome, Said, Specials};
 use crate::engine::policy::{Judgement, Step, Trace};
 use crate::engine::snapshot::{ListRole, Snapshot, Unlisted};
@@ -86,7 +87,12 @@ impl<'a> View<'a> {
         }
         match self.most_specific(Rung::Category, mask)?.0 {
             Cause::Rule { category, .. } => category,
-            Cause::Address { .. } | Cause::Rebinding | Cause::UnsafeSearch { .. } | Cause::NotAllowed => None,
+            Cause::Address { .. }
+            | Cause::Rebinding
+            | Cause::UnsafeSearch { .. }
+            | Cause::NotAllowed
+            | Cause::Order { .. }
+            | Cause::Temporary { .. } => None,
         }
     }
 
@@ -98,33 +104,69 @@ impl<'a> View<'a> {
         };
     }
 
-    /// An allow list and a deny list of ours: the more specific rule wins, allow at a tie.
+    /// Rung 2: orders in force for this client that hold the name.
+    pub(super) fn orders(&self, matter: Matter<'_>, trace: &mut impl Trace) -> Option<Judgement> {
+        let mut spared = None;
+        for hit in self.hits.as_slice().iter().rev() {
+            if !self.snapshot.index.names.set(hit.listed).contains(self.snapshot.masks.orders) {
+                continue;
+            }
+            let blocks = |is_spared| self.snapshot.orders.blocks(matter.name, hit.depth, &matter.client, is_spared);
+            let cause = |at| Cause::Order { order: at, labels: hit.depth };
+            if let Some(holding) = blocks(self.protected) {
+                trace.step(Rung::Order, || Step::Block(cause(holding.at)));
+                return Some(Judgement::Block(Rung::Order, cause(holding.at), None));
+            }
+            // Only an order with an explicit override reaches a protected name.
+            spared = spared.or(blocks(false).map(|holding| cause(holding.at)));
+        }
+        trace.step(Rung::Order, || spared.map_or(Step::Nothing, Step::Spared));
+        None
+    }
+
+    /// An allow list and a deny list of ours, and what was said for a while: the more specific rule wins, allow at a tie.
     pub(super) fn own_lists(
         &self,
         rung: Rung,
-        allow: ListId,
-        deny: ListId,
+        matter: Matter<'_>,
+        (allow, deny): (ListId, ListId),
         trace: &mut impl Trace,
     ) -> Option<Judgement> {
-        for hit in self.hits.as_slice().iter().rev() {
+        let listed = self.hits.as_slice().iter().rev().find_map(|hit| {
             let listed = self.snapshot.index.names.set(hit.listed);
-            if listed.contains(allow) {
-                trace.step(rung, || Step::Allow(self.cause(allow, hit.depth, None)));
-                return Some(Judgement::Allow(rung));
+            let effect = match (listed.contains(allow), listed.contains(deny)) {
+                (true, _) => Effect::Allow,
+                (false, true) => Effect::Deny,
+                (false, false) => return None,
+            };
+            let list = if effect == Effect::Allow { allow } else { deny };
+            // A list has no end, so it is told before a word that says the same.
+            Some(((hit.depth, effect, true), self.cause(list, hit.depth, None), None))
+        });
+        let said = self.snapshot.overlay.speaks(rung, matter.name, &matter.client).map(|spoken| {
+            let cause = Cause::Temporary { at: spoken.at, labels: spoken.depth };
+            ((spoken.depth, spoken.word.effect, false), cause, Some(spoken.word.said.until))
+        });
+        let Some(((_, effect, _), cause, until)) = listed.into_iter().chain(said).max_by_key(|(weight, ..)| *weight)
+        else {
+            trace.step(rung, || Step::Nothing);
+            return None;
+        };
+        match effect {
+            Effect::Allow => {
+                trace.step(rung, || Step::Allow(cause));
+                Some(Judgement::Allow(rung, until))
             }
-            if listed.contains(deny) {
-                let cause = self.cause(deny, hit.depth, None);
-                // Only an order with an explicit override reaches a protected name.
-                if self.protected {
-                    trace.step(rung, || Step::Spared(cause));
-                    return None;
-                }
+            // Only an order with an explicit override reaches a protected name.
+            Effect::Deny if self.protected => {
+                trace.step(rung, || Step::Spared(cause));
+                None
+            }
+            Effect::Deny => {
                 trace.step(rung, || Step::Block(cause.clone()));
-                return Some(Judgement::Block(rung, cause, None));
+                Some(Judgement::Block(rung, cause, None))
             }
         }
-        trace.step(rung, || Step::Nothing);
-        None
     }
 
     /// The lists of `mask`: the most specific rule is the one that is told.
@@ -253,6 +295,7 @@ pub(super) fn category_of(role: ListRole) -> Option<CategoryId> {
         | ListRole::OperatorDeny
         | ListRole::ProfileAllow(_)
         | ListRole::ProfileDeny(_)
+        | ListRole::Orders
         | ListRole::Protected
         | ListRole::ProtectedContent
         | ListRole::Infrastructure

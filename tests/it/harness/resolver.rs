@@ -112,6 +112,9 @@ pub fn write_files(directory: &Path, files: &Files<'_>) {
 /// A new file in the old one's place, as a careful program writes it.
 pub fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).unwrap();
+    }
     std::fs::write(&new, text).unwrap();
     std::fs::rename(&new, path).unwrap();
 }

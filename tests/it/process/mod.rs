@@ -9,6 +9,7 @@ mod flood;
 mod gates;
 mod hours;
 mod lifetime;
+mod operations;
 mod subscribers;
 mod supply;
 mod wildcard;
