@@ -65,9 +65,10 @@ fn put(n: u32, until: u32) -> Change {
 fn snapshot() -> Snapshot {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).expect("room for a file");
-    let mut config = "[listen]\nadmin = \"off\"\n[[upstream]]\nservers = [\"udp://127.0.0.1:9\"]\n[profile.default]\nblock = \
+    let mut config =
+        "[listen]\nadmin = \"off\"\n[[upstream]]\nservers = [\"udp://127.0.0.1:9\"]\n[profile.default]\nblock = \
                       [\"adult\"]\nsafe_search = false\n"
-        .to_owned();
+            .to_owned();
     for profile in 0..10 {
         config += &format!("[profile.p{profile}]\nblock = [\"adult\", \"games\"]\nallow = [\"a{profile}.example\"]\n");
     }
@@ -108,7 +109,11 @@ fn fill() -> (Arc<Table>, Writer) {
     let counts = writer.counts();
     assert_eq!((counts.v4 + counts.v6, counts.tokens), (LINES as usize, LINES as usize));
     let octets = table.octets();
-    println!("| a million prefixes and a million tokens | {:.1} MiB, {:.1} octets a subscriber |", octets as f64 / 1_048_576.0, octets as f64 / f64::from(LINES));
+    println!(
+        "| a million prefixes and a million tokens | {:.1} MiB, {:.1} octets a subscriber |",
+        octets as f64 / 1_048_576.0,
+        octets as f64 / f64::from(LINES)
+    );
     println!("| filling them | {:.0} changes a second |", 2.0 * f64::from(LINES) / began.elapsed().as_secs_f64());
     (table, writer)
 }
@@ -128,8 +133,10 @@ fn look_ups(live: &Live, snapshot: &Snapshot) {
     let v4: Vec<Origin> = origins.iter().filter(|origin| origin.source.is_ipv4()).copied().collect();
     let by_v4 = best(v4.len(), || v4.iter().for_each(|origin| look(live, origin, at)));
     println!("| who asks, by IPv4 address | {by_v4:.0} ns |");
-    let strangers: Vec<Origin> =
-        asked.iter().map(|&n| Origin::new((Ipv4Addr::from_bits(0x0a00_0000 + n), 9).into(), None, Transport::Udp)).collect();
+    let strangers: Vec<Origin> = asked
+        .iter()
+        .map(|&n| Origin::new((Ipv4Addr::from_bits(0x0a00_0000 + n), 9).into(), None, Transport::Udp))
+        .collect();
     let none = strangers.iter().all(|origin| live.identify(origin, at).standing == Standing::Unknown);
     assert!(none);
     let unknown = best(LOOK_UPS, || strangers.iter().for_each(|origin| look(live, origin, at)));
@@ -249,7 +256,8 @@ fn reboot() {
     for packet in &packets {
         let told = radius::read(packet, SECRET).expect("signed with this secret");
         let token = told.line(&TokenFrom::DEFAULT).map(|line| Token::of(&TokenKey::LABELS, line));
-        let report = Report { told: &told, realm: Realm(0), token, profile: None, now: NOW + 1_500, confirmed_for: 1_200 };
+        let report =
+            Report { told: &told, realm: Realm(0), token, profile: None, now: NOW + 1_500, confirmed_for: 1_200 };
         sessions.take(&report, &table, &mut changes);
         black_box(radius::acknowledge(packet, SECRET));
         changes.drain(..).for_each(|change| writer.apply(&change).expect("they fit"));

@@ -314,6 +314,8 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         gate: GateSettings::OPEN,
     };
     let built_in = BuiltIn {
+        infrastructure: Vec::new(),
+        connectivity: Vec::new(),
         safe_search: Arc::new(SafeSearch::from_csv("").expect("an empty table is one")),
         protected: Vec::new(),
         protected_content: Vec::new(),
@@ -329,6 +331,7 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         seed: HashSeed(7, 8),
         texts: None,
         room: None,
+        now: None,
     };
     compile(inputs, None).expect("one small list fits").0
 }

@@ -107,9 +107,7 @@ pub struct Sending<'a> {
 /// Status code and body of what is answered, within `timer`.
 pub fn send(address: SocketAddr, sending: Sending<'_>, timer: Duration) -> Result<(u16, String), Trouble> {
     let Sending { method, path, query, token, body } = sending;
-    exchange(address, path, timer, |client, url| {
-        client.request(method, url).bearer_auth(token).body(body).query(query)
-    })
+    exchange(address, path, timer, |client, url| client.request(method, url).bearer_auth(token).body(body).query(query))
 }
 
 fn ask(

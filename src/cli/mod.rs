@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod compile;
+mod config_reference;
 mod explain;
 mod healthcheck;
 mod language;
@@ -14,7 +15,9 @@ mod out;
 mod progress;
 mod review;
 mod safesearch;
+mod schedule;
 mod serve;
+mod services;
 mod subscribers;
 mod tls;
 
@@ -56,6 +59,7 @@ Examples:
   lachan explain www.pornhub.com
   lachan explain https://zalo.me/pc --client 10.20.0.7         as this client would be answered
   lachan explain example.com --profile school --type AAAA      as this profile would be answered
+  lachan explain roblox.com --profile school --at 2026-11-27T22:00:00+07:00
   lachan explain example.com --json                            for scripts
   lachan explain example.com --offline -c lachan.toml          compile the configuration here instead of asking";
 
@@ -115,6 +119,21 @@ enum Command {
     Tls {
         #[command(subcommand)]
         command: TlsCommand,
+    },
+    /// Hours: the windows of profiles
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Services that `block = ["service:NAME"]` takes
+    Services {
+        #[command(subcommand)]
+        command: ServicesCommand,
+    },
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
     /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost) or unknown
     Healthcheck(AdminArgs),
@@ -222,6 +241,41 @@ struct ApiArgs {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// Show which windows are open, and what opens and closes next
+    #[command(
+        after_help = "Examples:\n  lachan schedule show -c lachan.toml\n  lachan schedule show --profile school --at \
+                      2026-11-27T22:00:00+07:00\n\nIt reads the configuration; no resolver is asked."
+    )]
+    Show(ScheduleShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ServicesCommand {
+    /// List them, by the group that each belongs to
+    List(ServicesListArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every key: its type, default, unit, what it does, and an example
+    Reference(ConfigReferenceArgs),
+}
+
+#[derive(Debug, Args)]
+struct ScheduleShowArgs {
+    /// At this moment instead of now
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
+    /// This profile alone
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Args)]
 struct SubscriberSetArgs {
     #[command(flatten)]
@@ -248,6 +302,20 @@ struct SubscribersLoadArgs {
     delta: Option<u64>,
     #[command(flatten)]
     api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+struct ServicesListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConfigReferenceArgs {
+    /// vi or en [default: by the locale]
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
+    lang: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -364,6 +432,9 @@ struct ExplainArgs {
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// As it would be answered at this moment
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -397,6 +468,9 @@ pub fn main() -> ExitCode {
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
+        Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),
+        Command::Services { command: ServicesCommand::List(args) } => services::list(&args),
+        Command::Config { command: ConfigCommand::Reference(args) } => config_reference::run(&args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
             say!("lachan {}", env!("CARGO_PKG_VERSION"));

@@ -13,18 +13,24 @@ use crate::engine::compile::{ListSource, Policy};
 use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
 use crate::engine::list::ParseOptions;
 
+mod calendar;
 mod cookies;
 pub mod default;
 mod errors;
 mod files;
 mod gate;
 mod hints;
+mod hours;
 mod list_url;
 mod lower;
 mod people;
+mod profile;
 mod rate_limit;
 mod reader;
+pub mod reference;
 mod server;
+mod services;
+mod shipped;
 mod spec;
 mod subscribers;
 mod tls;
@@ -197,12 +203,13 @@ fn examine_noting(path: &Path, seen: &mut Versions) -> Examined {
             Err(error) => unreadable.push(error),
         }
     }
-    read(&texts, files, unreadable)
+    read(&texts, files, unreadable, seen)
 }
 
 /// Reads a configuration from text. `name` is what messages call it; relative paths start from `base`.
 pub fn load_str(name: &str, text: &str, base: &Path) -> Result<Config, Vec<ConfigError>> {
-    read(&[(name.to_owned(), text.to_owned(), base.to_owned())], Vec::new(), Vec::new()).config
+    let texts = [(name.to_owned(), text.to_owned(), base.to_owned())];
+    read(&texts, Vec::new(), Vec::new(), &mut Versions::new()).config
 }
 
 fn read_text(file: &Path) -> Result<String, ConfigError> {
@@ -222,8 +229,13 @@ fn base_of(file: &Path) -> PathBuf {
 }
 
 /// Name, text and base directory of each file → the configuration they make together. `unreadable` is what could not be
-/// read of it.
-fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>, unreadable: Vec<ConfigError>) -> Examined {
+/// read of it. What else is read is noted in `seen`.
+fn read(
+    texts: &[(String, String, PathBuf)],
+    files: Vec<PathBuf>,
+    unreadable: Vec<ConfigError>,
+    seen: &mut Versions,
+) -> Examined {
     let mut sink = Sink::default();
     let numbers: Vec<usize> = texts.iter().map(|(name, _, base)| sink.add_file(name.clone(), base.clone())).collect();
     let mut all = Table::default();
@@ -242,7 +254,7 @@ fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>, unreadable: Ve
     let spec = spec::read(&all, top, &sink);
     let list_files = lower::list_files(&spec, &sink);
     // What a missing part or a syntax error hides would look undeclared, so references are checked only without one.
-    let lowered = is_whole.then(|| lower::lower(&spec, &sink));
+    let lowered = is_whole.then(|| lower::lower(&spec, &hours::Calendars::read(&spec, seen, &sink), &sink));
     let config = match (lowered, sink.into_parts()) {
         (Some((settings, policy)), (errors, hints)) if errors.is_empty() => {
             Ok(Config { settings, policy, files, hints })

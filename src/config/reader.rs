@@ -27,9 +27,29 @@ impl<'a> Section<'a> {
         if self.title.is_empty() { format!("`{key}`") } else { format!("`{key}` in {}", self.title) }
     }
 
+    /// What the titles of tables in this one begin with: `profile.school.`, nothing at the top.
+    fn prefix(&self) -> String {
+        match self.title.trim_matches(['[', ']']) {
+            "" => String::new(),
+            title => format!("{title}."),
+        }
+    }
+
     fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
+        self.note(key);
+        self.inner(key)
+    }
+
+    /// The entry of a table in this one.
+    fn inner(&mut self, key: &'static str) -> Option<&'a Entry> {
         self.known.push(key);
         self.table?.get(key)
+    }
+
+    /// For the test that holds the reference complete.
+    fn note(&self, _key: &str) {
+        #[cfg(test)]
+        self.sink.asked.borrow_mut().insert((self.title.clone(), _key.to_owned()));
     }
 
     fn wrong_type(&self, key: &str, want: &str, node: &Node) {
@@ -45,6 +65,11 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    pub fn spanned_boolean(&mut self, key: &'static str) -> Option<Spanned<bool>> {
+        let at = self.table.and_then(|table| table.get(key)).map(|entry| entry.node.at);
+        self.boolean(key).zip(at).map(|(value, at)| Spanned { at, value })
     }
 
     pub fn integer(&mut self, key: &'static str, allowed: std::ops::RangeInclusive<i64>) -> Option<i64> {
@@ -92,6 +117,21 @@ impl<'a> Section<'a> {
     /// One word of a few.
     pub fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<Spanned<T>> {
         self.string(key, |text| one_of(text, words))
+    }
+
+    /// Every key of the table, whatever it is called, with one word of a few each; nothing of it is unknown then.
+    pub fn choices<T: Copy>(&mut self, words: &[(&'static str, T)]) -> Vec<(Spanned<String>, T)> {
+        self.note("CATEGORY");
+        let Some(table) = self.table.take() else { return Vec::new() };
+        let read = |entry: &Entry| {
+            let Value::String(text) = &entry.node.value else {
+                self.wrong_type(&entry.key, "a string", &entry.node);
+                return None;
+            };
+            let word = self.read(&entry.key, entry.node.at, text, &|text| one_of(text, words))?;
+            Some((Spanned { at: entry.at, value: entry.key.clone() }, word.value))
+        };
+        table.entries.iter().filter_map(read).collect()
     }
 
     /// An array of strings. An element that does not fit is reported and left out.
@@ -147,22 +187,16 @@ impl<'a> Section<'a> {
 
     /// `[key]`; when absent or of a wrong type, a section without keys.
     pub fn section(&mut self, key: &'static str) -> Section<'a> {
-        let title = format!("[{}]", self.path_of(key));
+        let title = format!("[{}{key}]", self.prefix());
         let mut inner = Section { title, at: self.at, table: None, known: Vec::new(), sink: self.sink };
-        if let Some(entry) = self.entry(key) {
+        if let Some(entry) = self.inner(key) {
             inner.at = entry.at;
             match &entry.node.value {
                 Value::Table(table) => inner.table = Some(table),
-                _ => self.wrong_type(key, &format!("a table: [{}]", self.path_of(key)), &entry.node),
+                _ => self.wrong_type(key, &format!("a table: {}", inner.title), &entry.node),
             }
         }
         inner
-    }
-
-    /// A table's name with those it stands in: `subscribers.radius`.
-    fn path_of(&self, key: &str) -> String {
-        let outer = self.title.trim_matches(['[', ']']);
-        if outer.is_empty() { key.to_owned() } else { format!("{outer}.{key}") }
     }
 
     /// Every table that stands in this one, whatever its name.
@@ -172,12 +206,13 @@ impl<'a> Section<'a> {
 
     /// `[key.NAME]`, each with its name.
     pub fn named_sections(&mut self, key: &'static str) -> Vec<(Spanned<String>, Section<'a>)> {
-        let Some(entry) = self.entry(key) else { return Vec::new() };
+        let prefix = self.prefix();
+        let Some(entry) = self.inner(key) else { return Vec::new() };
         let Value::Table(all) = &entry.node.value else {
-            self.wrong_type(key, &format!("tables: [{}.NAME]", self.path_of(key)), &entry.node);
+            self.wrong_type(key, &format!("tables: [{prefix}{key}.NAME]"), &entry.node);
             return Vec::new();
         };
-        self.tables_of(all, &self.path_of(key))
+        self.tables_of(all, &format!("{prefix}{key}"))
     }
 
     fn tables_of(&self, all: &'a Table, key: &str) -> Vec<(Spanned<String>, Section<'a>)> {
@@ -202,8 +237,8 @@ impl<'a> Section<'a> {
 
     /// `[[key]]`, in order; `None` when the key is absent.
     pub fn repeated_sections(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
-        let entry = self.entry(key)?;
-        let path = self.path_of(key);
+        let entry = self.inner(key)?;
+        let path = format!("{}{key}", self.prefix());
         let want = format!("an array of tables: [[{path}]]");
         let Value::Array(all) = &entry.node.value else {
             self.wrong_type(key, &want, &entry.node);
@@ -219,13 +254,6 @@ impl<'a> Section<'a> {
             sections.push(Section { title, at: node.at, table: Some(table), known: Vec::new(), sink: self.sink });
         }
         Some(sections)
-    }
-
-    /// A key of the contract that this version does not honour: saying so beats ignoring it.
-    pub fn not_built(&mut self, key: &'static str, what: &str) {
-        if let Some(entry) = self.entry(key) {
-            self.sink.error(entry.at, format!("{}: {what} not built yet", self.name_of(key)));
-        }
     }
 
     /// Reports keys that mean nothing without `other`, when that is not there.

@@ -145,8 +145,7 @@ pub(super) fn table(mut section: Section<'_>, top_level: &[&str]) -> Subscribers
     let is_there = !section.is_empty();
     let nats = section.repeated_sections("nat").unwrap_or_default();
     let (has_radius, has_store) = (section.has("radius"), section.has("store"));
-    let (radius, mut leases, store) =
-        (section.section("radius"), section.section("leases"), section.section("store"));
+    let (radius, mut leases, store) = (section.section("radius"), section.section("leases"), section.section("store"));
     let lease_tables = leases.all_sections();
     let spec = SubscribersSpec {
         is_there,
@@ -229,8 +228,7 @@ fn lease(name: Spanned<String>, mut section: Section<'_>, top_level: &[&str]) ->
     if !section.has("file") {
         section.missing("file", "\"/var/lib/kea/kea-leases4.csv\"");
     }
-    let spec =
-        LeaseSpec { name, file: section.string("file", not_empty), realm: section.integer("realm", REALMS) };
+    let spec = LeaseSpec { name, file: section.string("file", not_empty), realm: section.integer("realm", REALMS) };
     section.finish(top_level);
     spec
 }
@@ -244,8 +242,14 @@ fn store_table(mut section: Section<'_>, top_level: &[&str]) -> StoreSpec {
         url: section.string("url", store_url),
         url_file: section.string("url_file", not_empty),
         prefix: section.string("prefix", |text| {
-            let fits = !text.is_empty() && text.len() <= 32 && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_:".contains(&c));
-            if fits { Ok(text.to_owned()) } else { Err(format!("{text:?} must be 1 to 32 letters, digits, `-`, `_`, `:`")) }
+            let fits = !text.is_empty()
+                && text.len() <= 32
+                && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_:".contains(&c));
+            if fits {
+                Ok(text.to_owned())
+            } else {
+                Err(format!("{text:?} must be 1 to 32 letters, digits, `-`, `_`, `:`"))
+            }
         }),
     };
     section.finish(top_level);
@@ -268,11 +272,14 @@ pub(super) fn lower(spec: &SubscribersSpec, sink: &Sink) -> Option<SubscriberSet
     let secret = |file: &Spanned<String>, key: &str, read: &dyn Fn(&[u8]) -> Result<(), String>| {
         let path = absolute(file, sink);
         let octets = read_secret(&path).and_then(|octets| read(&octets).map(|()| octets));
-        octets.inspect_err(|why| sink.error(file.at, format!("`{key}` in [subscribers]: {}: {why}", path.display()))).ok()
+        octets
+            .inspect_err(|why| sink.error(file.at, format!("`{key}` in [subscribers]: {}: {why}", path.display())))
+            .ok()
     };
-    let api_token = spec.api_token_file.as_ref().and_then(|file| {
-        secret(file, "api_token_file", &|octets| at_least(octets, API_TOKEN_OCTETS_MIN, "the token"))
-    });
+    let api_token = spec
+        .api_token_file
+        .as_ref()
+        .and_then(|file| secret(file, "api_token_file", &|octets| at_least(octets, API_TOKEN_OCTETS_MIN, "the token")));
     let state_key = spec.state_key_file.as_ref().and_then(|file| {
         let octets = secret(file, "state_key_file", &|octets| hex::<32>(octets).map(drop))?;
         hex::<32>(&octets).ok()
@@ -290,7 +297,9 @@ pub(super) fn lower(spec: &SubscribersSpec, sink: &Sink) -> Option<SubscriberSet
     }
     let radius = spec.radius.as_ref().map(|radius| lower_radius(radius, sink));
     let feeds = spec.radius.as_ref().and_then(|radius| radius.listen.first()).map(|listen| listen.at);
-    if let Some(at) = feeds.or(spec.leases.first().map(|lease| lease.name.at)).filter(|_| spec.token_key_files.is_none()) {
+    if let Some(at) =
+        feeds.or(spec.leases.first().map(|lease| lease.name.at)).filter(|_| spec.token_key_files.is_none())
+    {
         sink.error(
             at,
             "[subscribers] needs `token_key_files`, for example `token_key_files = [\"token.key\"]`: a line's identifier is \
@@ -419,7 +428,11 @@ fn at_least(octets: &[u8], least: usize, what: &str) -> Result<(), String> {
 fn hex<const N: usize>(octets: &[u8]) -> Result<[u8; N], String> {
     let digit = |octet: u8| char::from(octet).to_digit(16).map(|digit| digit as u8);
     let bad = || {
-        format!("it has {} characters, must be {} hexadecimal digits (`openssl rand -hex {N}` makes them)", octets.len(), 2 * N)
+        format!(
+            "it has {} characters, must be {} hexadecimal digits (`openssl rand -hex {N}` makes them)",
+            octets.len(),
+            2 * N
+        )
     };
     if octets.len() != 2 * N {
         return Err(bad());
@@ -435,7 +448,8 @@ impl RadiusSettings {
     /// Who sends from an address: the longest prefix.
     pub fn client(&self, address: IpAddr) -> Option<usize> {
         let address = address.to_canonical();
-        let nets = self.clients.iter().enumerate().flat_map(|(i, client)| client.networks.iter().map(move |net| (i, net)));
+        let nets =
+            self.clients.iter().enumerate().flat_map(|(i, client)| client.networks.iter().map(move |net| (i, net)));
         nets.filter(|(_, net)| net.contains(&address)).max_by_key(|(_, net)| net.prefix_len()).map(|(i, _)| i)
     }
 }

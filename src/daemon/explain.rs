@@ -1,5 +1,6 @@
 //! `explain` in the running resolver: the question is judged, and if it would be forwarded, its answer too.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance, Subscriber};
 use crate::engine::list;
@@ -37,6 +38,8 @@ pub struct Who {
     pub client: Option<SocketAddr>,
     /// Instead of the client's own.
     pub profile: Option<String>,
+    /// Instead of now.
+    pub at: Option<UnixTime>,
 }
 
 /// A client as people write it: an address, or one with the port that it asks from.
@@ -51,7 +54,7 @@ impl Who {
     /// # Errors
     /// Names a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
-        let mut client = snapshot.identify(&self.origin(), clock::unix_time());
+        let mut client = snapshot.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();
@@ -69,7 +72,8 @@ impl Who {
     fn subscriber(&self, snapshot: &Snapshot) -> Option<Subscriber> {
         self.client?;
         let live = snapshot.subscribers.as_ref()?;
-        let Identified { standing, found, .. } = live.identify(&self.origin(), clock::unix_time());
+        let Identified { standing, found, .. } =
+            live.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
         Some(Subscriber {
             standing: standing.as_str(),
             token: found.and_then(|found| found.token).map(|token| format!("{:08x}", token.0 >> 96)),
@@ -77,6 +81,14 @@ impl Who {
             session: found.is_some_and(|found| found.term.is_session),
             until: found.and_then(|found| found.term.until),
         })
+    }
+
+    /// The snapshot with windows that open and close around the moment that is asked about.
+    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        match self.at.filter(|_| snapshot.has_hours()) {
+            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
+            None => Cow::Borrowed(snapshot),
+        }
     }
 
     /// What a client that may not ask gets. Nobody in particular may.
@@ -94,7 +106,7 @@ pub async fn explain(
     who: &Who,
 ) -> Result<Explanation, String> {
     let generation = resolver.cell.load_full();
-    let snapshot = &generation.snapshot;
+    let snapshot = &*who.hours_of(&generation.snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
         return Ok(finish(*told, None, who, snapshot));
@@ -133,6 +145,7 @@ pub fn explain_offline(
     type_text: &str,
     who: &Who,
 ) -> Result<Explanation, String> {
+    let snapshot = &*who.hours_of(snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
         return Ok(finish(*told, None, who, snapshot));

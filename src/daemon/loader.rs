@@ -244,6 +244,7 @@ impl Loader {
             seed: self.seed,
             texts: texts_kept,
             room: Some(room),
+            now: clock::sane_time(),
         };
         let read = inputs.lists.iter().map(|list| list.rules.count()).sum();
         let before = previous.and_then(|generation| generation.snapshot.texts.as_ref());
@@ -416,6 +417,8 @@ pub fn built_in() -> BuiltIn {
         safe_search: Arc::new(safe_search),
         protected: entries(built_in::protected()),
         protected_content: entries(built_in::protected_content()),
+        infrastructure: entries(built_in::infrastructure()),
+        connectivity: entries(built_in::connectivity()),
         browser_canaries: entries(built_in::starter_list("canary").unwrap_or_default()),
     }
 }

@@ -91,7 +91,8 @@ impl Reloader {
         Reloader { loader, resolver, started: settings, own, status, seen, sources, subscribers, supplies, swapping }
     }
 
-    /// Takes lists out of the generation in force, or puts them in again, as decided; rules stay as they are. Does not wait
+    /// Takes lists out of the generation in force, or puts them in again, as decided, and windows by the clock of now; rules stay
+    /// as they are. Does not wait
     /// for a reload that is under way.
     pub fn mask_again(&self) {
         let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,6 +105,7 @@ impl Reloader {
         let Generation { snapshot, forwarder, .. } = next;
         let number = self.resolver.cell.load().snapshot.generation + 1;
         let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        let snapshot = snapshot.with_hours_from(clock::sane_time());
         self.resolver.metrics.generation.set(number as i64);
         self.resolver.cell.swap(Generation::new(snapshot, forwarder));
     }

@@ -5,9 +5,11 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::engine::answer::Answer;
+use crate::engine::category::Category;
 use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::list::special::{Owner, Pattern, RuleAnswer, SpecialRule};
@@ -17,11 +19,13 @@ use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
 use crate::engine::snapshot::{List, ListRole, Snapshot};
-use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, Redirect, Rung, Target};
+use crate::engine::verdict::{Block, BlockResponse, Cause, Counted, EdeCode, ListId, Redirect, Rung, Target, Would};
 
 mod access;
+mod hours;
 
 pub use access::judge_source;
+pub use hours::{moment, rfc3339};
 
 /// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
 #[derive(Debug, Clone, Serialize, Default)]
@@ -35,6 +39,12 @@ pub struct Explanation {
     /// Who the client is to us, when somebody tells of subscribers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscriber: Option<Subscriber>,
+    /// When it is asked, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// `observe`: what is told would be done, and is only counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'static str>,
     /// `allow`, `block`, `rewrite` or `drop`.
     pub verdict: &'static str,
     pub rung: &'static str,
@@ -53,6 +63,11 @@ pub struct Explanation {
     pub target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ede: Option<u16>,
+    /// The window of the profile that blocks, and when it closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_until: Option<String>,
     pub tried: Vec<Tried>,
     /// Whether the answer was looked at too; `false` when only the question could be judged.
     pub answer_checked: bool,
@@ -119,20 +134,60 @@ impl Explanation {
     /// What was told of a rule does not decide after all.
     fn forget_rule(&mut self) {
         (self.category, self.list, self.file, self.line, self.rule, self.place) = (None, None, None, None, None, None);
+        (self.window, self.window_until) = (None, None);
     }
 }
 
 /// Judges the question.
 pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, type_text: &str) -> Asked {
     let mut steps: Vec<(Rung, Step)> = Vec::new();
-    let verdict = policy::on_query(snapshot, client, question, &mut steps);
+    let verdict = policy::on_query_enforced(snapshot, client, question, &mut steps);
     let mut told = Box::new(Explanation {
         name: question.qname.to_string(),
         qtype: type_text.to_owned(),
         profile: snapshot.profile(client.profile).name.clone(),
+        at: Some(rfc3339(client.at, &TimeZone::UTC)),
         tried: steps.iter().map(|(rung, step)| tried(snapshot, &question.qname, *rung, step)).collect(),
         ..Explanation::default()
     });
+    if let QueryVerdict::Allow(permit) = policy::on_query(snapshot, client, question, &mut ())
+        && !matches!(verdict, QueryVerdict::Allow(_))
+    {
+        // The permit is the one under which it is asked; what is told is what would have been done.
+        fill_query(snapshot, client, question, &mut told, &verdict, &steps);
+        tell_observed(&mut told);
+        return Asked::Forward(told, permit);
+    }
+    fill_query(snapshot, client, question, &mut told, &verdict, &steps);
+    match verdict {
+        QueryVerdict::Allow(permit) => Asked::Forward(told, permit),
+        QueryVerdict::Local(_) | QueryVerdict::Block(_) | QueryVerdict::Rewrite(..) | QueryVerdict::Redirect(..) => {
+            Asked::Done(told)
+        }
+    }
+}
+
+/// An observed client is answered as upstream does.
+fn tell_observed(told: &mut Explanation) {
+    told.verdict = "allow";
+    told.mode = Some("observe");
+    told.ede = None;
+    told.sentence_en.push_str(
+        " But this client is observed (mode = \"observe\"): it is answered as upstream does, and what would have been done is counted.",
+    );
+    told.sentence_vi.push_str(
+        " Nhưng máy này đang ở chế độ quan sát (mode = \"observe\"): được trả lời như máy chủ cấp trên, chỉ đếm việc lẽ ra đã làm.",
+    );
+}
+
+fn fill_query(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    told: &mut Explanation,
+    verdict: &QueryVerdict,
+    steps: &[(Rung, Step)],
+) {
     match verdict {
         QueryVerdict::Local(_) => {
             told.verdict = "allow";
@@ -141,24 +196,25 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             told.sentence_vi = format!("{} là tên đặc biệt do chính máy phân giải này trả lời.", told.name);
             told.change_en = "nothing can change this, except an [[upstream]] zone of your own at or below it.".into();
             told.change_vi = "không thay đổi được, trừ khi khai báo vùng [[upstream]] riêng cho tên này.".into();
-            Asked::Done(told)
         }
-        QueryVerdict::Block(block) => {
-            fill_block(snapshot, client, &question.qname, &mut told, &block);
-            Asked::Done(told)
-        }
+        QueryVerdict::Block(block) => fill_block(snapshot, client, &question.qname, told, block),
         QueryVerdict::Rewrite(rewrite, _) => {
             let leads_to = (rewrite.rule.host != question.qname).then_some(&rewrite.rule.host);
-            fill_rewrite(snapshot, &mut told, &rewrite.rule, leads_to);
-            Asked::Done(told)
+            fill_rewrite(snapshot, told, &rewrite.rule, leads_to);
         }
-        QueryVerdict::Redirect(redirect, _) => {
-            fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
-            Asked::Done(told)
-        }
+        QueryVerdict::Redirect(redirect, _) => fill_redirect(snapshot, client, &question.qname, told, redirect),
         QueryVerdict::Allow(permit) => {
-            fill_allow(snapshot, &question.qname, &mut told, &steps);
-            Asked::Forward(told, permit)
+            fill_allow(snapshot, &question.qname, told, steps);
+            if permit.allowed().is_none() {
+                hours::tell_next(snapshot, client, &question.qname, told);
+            }
+            if let Some(category) = permit.would().and_then(|would| would.category) {
+                let Category { name, title_en, title_vi, .. } = snapshot.categories.get(category);
+                told.category = Some(name.clone());
+                told.sentence_en
+                    .push_str(&format!(" (It is counted as {title_en}, a shadow category of the profile.)"));
+                told.sentence_vi.push_str(&format!(" (Tên được đếm là {title_vi}, loại chỉ đếm của hồ sơ.)"));
+            }
         }
     }
 }
@@ -189,7 +245,25 @@ pub fn judge_answer(
         AnswerVerdict::Rewrite(rewrite) => {
             fill_rewrite(snapshot, &mut told, &rewrite.rule, Some(&rewrite.rule.host));
         }
-        AnswerVerdict::Deliver(_) => {}
+        AnswerVerdict::Deliver(cleared) => {
+            if let Some(Would { how, rung, category }) = cleared.would() {
+                told.category = category.map(|id| snapshot.categories.get(id).name.clone());
+                match how {
+                    Counted::Observed => {
+                        told.sentence_en =
+                            format!("What {} leads to would be stopped on the rung {}.", told.name, rung.as_str());
+                        told.sentence_vi =
+                            format!("Những gì {} dẫn tới lẽ ra bị chặn ở bậc {}.", told.name, rung.as_str());
+                        tell_observed(&mut told);
+                    }
+                    Counted::Shadow => {
+                        told.sentence_en
+                            .push_str(" (What it leads to is in a shadow category of the profile: it is counted.)");
+                        told.sentence_vi.push_str(" (Tên này dẫn tới loại chỉ đếm của hồ sơ: chỉ được đếm.)");
+                    }
+                }
+            }
+        }
     }
     told
 }
@@ -205,7 +279,7 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
     };
     let list = match cause {
         Some(Cause::Rule { list, .. } | Cause::Address { list, .. }) => Some(snapshot.list(*list).name.clone()),
-        Some(Cause::UnsafeSearch { .. } | Cause::Rebinding) | None => None,
+        Some(Cause::UnsafeSearch { .. } | Cause::Rebinding | Cause::NotAllowed) | None => None,
     };
     let name = cause.and_then(|cause| cause.owner(qname)).map(|owner| owner.to_string());
     Tried { rung: rung.as_str(), outcome, list, name }
@@ -282,7 +356,8 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
 /// A list's CNAME, told as the block it stands for, with where it leads.
 fn fill_redirect(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Explanation, redirect: &Redirect) {
     let response = snapshot.profile(client.profile).block_response;
-    let block = Block { response, answer: None, reason: redirect.reason.clone() };
+    let ttl_secs = redirect.ttl.unwrap_or(snapshot.block_ttl_secs);
+    let block = Block { response, answer: None, reason: redirect.reason.clone(), ttl_secs, ttl_secs_max: ttl_secs };
     fill_block(snapshot, client, qname, told, &block);
     told.verdict = "rewrite";
     told.target = Some(redirect.target.to_string());
@@ -311,9 +386,10 @@ fn fill_block(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Expl
     fill_cause(snapshot, told, &reason.cause, (owner.as_ref(), reason.target.as_ref()), Effect::List);
     let from = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => Some(*list),
-        Cause::UnsafeSearch { .. } | Cause::Rebinding => None,
+        Cause::UnsafeSearch { .. } | Cause::Rebinding | Cause::NotAllowed => None,
     };
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
+    hours::tell_open(snapshot, client, reason, told);
 }
 
 /// List, file, line and rule. The rule is told in our own grammar; whoever has the file may put its text instead. `owner` is
@@ -352,7 +428,7 @@ fn fill_cause(
             told.rule = owner.map(Name::to_string);
             return;
         }
-        Cause::Rebinding => return,
+        Cause::Rebinding | Cause::NotAllowed => return,
     };
     let at = snapshot.list(list);
     told.list = Some(at.name.clone());
@@ -400,6 +476,10 @@ fn sentence(
             format!("{name} is blocked: a public name answers with the private address of a local machine."),
             format!("{name} bị chặn: tên công cộng lại trả về địa chỉ riêng của máy trong mạng."),
         ),
+        (Cause::NotAllowed, _) => (
+            format!("{name} is blocked: only what is allowed passes here now."),
+            format!("{name} bị chặn: hiện chỉ những tên được cho phép mới được truy cập."),
+        ),
         (Cause::UnsafeSearch { .. }, _) => (
             format!("{name} is blocked: this search engine cannot be made safe."),
             format!("{name} bị chặn: công cụ tìm kiếm này không có chế độ tìm kiếm an toàn."),
@@ -435,6 +515,10 @@ fn sentence(
                 "put {what} into [operator] allow; only the operator may, a profile's allow does not reach this rung."
             ),
             format!("thêm {what} vào [operator] allow; chỉ nhà vận hành được phép."),
+        ),
+        (Rung::Profile, Cause::NotAllowed) => (
+            format!("put {what} into [profile.{profile}] allow; whoever keeps that profile may."),
+            format!("thêm {what} vào allow của [profile.{profile}]; người quản lý hồ sơ được phép."),
         ),
         (Rung::Profile, _) => (
             format!("take it out of [profile.{profile}] deny; whoever keeps that profile may."),
@@ -501,6 +585,7 @@ fn place(snapshot: &Snapshot, list: ListId) -> String {
         ListRole::ProfileDeny(p) => format!("[profile.{}] deny", snapshot.profile(p).name),
         ListRole::Category(_) => format!("[list.{}]", snapshot.list(list).name),
         ListRole::Protected | ListRole::ProtectedContent => "the protected names".into(),
+        ListRole::Infrastructure | ListRole::Connectivity => "the names that machines need".into(),
     }
 }
 

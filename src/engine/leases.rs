@@ -40,7 +40,8 @@ impl Head {
     pub fn read(line: &str) -> Result<Head, String> {
         let columns: Vec<&str> = line.trim_end().split(',').collect();
         let find = |name: &str| columns.iter().position(|column| *column == name);
-        let need = |name: &str| find(name).ok_or_else(|| format!("line 1: no column `{name}`: is it a lease file of Kea?"));
+        let need =
+            |name: &str| find(name).ok_or_else(|| format!("line 1: no column `{name}`: is it a lease file of Kea?"));
         Ok(Head {
             address: need("address")?,
             expire: need("expire")?,
@@ -136,7 +137,8 @@ mod tests {
         // Sub-option 1 is "olt-7", 2 is "cpe".
         let both = r#"{ "ISC": { "relay-agent-info": { "sub-options": "0x01056f6c742d370203637065" } } }"#;
         let remote = r#"{ "ISC": { "relay-agent-info": "0x0203637065" } }"#;
-        let relay = r#"{ "ISC": { "relay-info": [ { "hop": 0&#x2c "link": "::"&#x2c "options": "0x00120003706f6e" } ] } }"#;
+        let relay =
+            r#"{ "ISC": { "relay-info": [ { "hop": 0&#x2c "link": "::"&#x2c "options": "0x00120003706f6e" } ] } }"#;
         let head = Head::read(V4).unwrap();
         for (context, line) in [(both, Some("olt-7")), (remote, Some("cpe")), ("", None), ("{}", None), ("{", None)] {
             let text = format!("100.64.1.2,00:11:22:33:44:55,,3600,1800000000,1,0,0,an-phone,0,{context},0");

@@ -30,6 +30,12 @@ pub const COMPILED_LISTS_OCTETS_MAX: usize = 64 << 20;
 pub const COMPILED_FILE_OCTETS_MAX: u64 = 5 << 30;
 /// Profiles in one snapshot: their numbers are 16 bits wide.
 pub const PROFILES_MAX: usize = 1 << 16;
+/// Windows of a profile: what is open is a set in 16 bits.
+pub const WINDOWS_MAX: usize = 16;
+/// Days that a calendar may name, repeated ones counted each. Chosen: fifty years of a school's.
+pub const CALENDAR_DAYS_MAX: usize = 20_000;
+/// Octets of a calendar file. Chosen: a thousand times what a school's year takes.
+pub const CALENDAR_FILE_OCTETS_MAX: u64 = 4 << 20;
 /// Length of one line of a list, in octets; the longest real one found in 11.5 million is 11,782.
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.

@@ -25,6 +25,7 @@ pub mod radius;
 pub mod rate_limit;
 pub mod reply;
 pub mod safe_search;
+pub mod schedule;
 pub mod snapshot;
 pub mod subscribers;
 #[cfg(test)]

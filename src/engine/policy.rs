@@ -5,10 +5,13 @@
 //!
 //! Both functions are synchronous, do no I/O and allocate only to say why something is blocked.
 
+mod hours;
+mod observe;
 mod relevance;
 mod special;
 mod view;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,16 +22,17 @@ use crate::engine::limits::CHAIN_MAX;
 use crate::engine::list::special::{RuleAnswer, ZoneAction};
 use crate::engine::local_data::LocalAnswer;
 use crate::engine::matcher::{Hits, ListSet};
-use crate::engine::name::Name;
 use crate::engine::policy::special::Matter;
 use crate::engine::policy::view::{View, category_of, zones_from};
 use crate::engine::query::{Question, Rcode, RecordType};
 use crate::engine::safe_search;
-use crate::engine::snapshot::{Profile, Snapshot};
+use crate::engine::snapshot::{ProfileMasks, Snapshot};
 use crate::engine::verdict::{
-    Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
+    Block, BlockResponse, Cause, Counted, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
+    Would,
 };
 
+pub use hours::InForce;
 pub use relevance::{Relevance, clear, relevance};
 
 /// Leave to ask upstream about one question.
@@ -39,6 +43,9 @@ pub struct Permit {
     purpose: Purpose,
     silent: Silent,
     review: Option<ListId>,
+    would: Option<Would>,
+    /// Nothing that is said about the name is told with a longer TTL, in seconds.
+    ttl_secs_max: u32,
 }
 
 /// Lists that the answer to a permitted question is not judged by.
@@ -87,12 +94,24 @@ pub enum Purpose {
 pub struct Cleared {
     /// The additional section leads to something blocked, and goes without: nobody asked for it.
     bare: bool,
+    would: Option<Would>,
+    ttl_secs_max: u32,
 }
 
 impl Cleared {
     /// Whether records of this section may be delivered.
     pub fn delivers(&self, section: Section) -> bool {
         !(self.bare && section == Section::Additional)
+    }
+
+    /// No record is told with a longer TTL, in seconds: a window may open or close then.
+    pub fn ttl_secs_max(&self) -> u32 {
+        self.ttl_secs_max
+    }
+
+    /// What would have been done about the answer, if that is only counted and was not counted for the question.
+    pub fn would(&self) -> Option<Would> {
+        self.would
     }
 }
 
@@ -155,7 +174,24 @@ impl Trace for Vec<(Rung, Step)> {
 impl Permit {
     /// Leave for a question of our own. Its answer reaches a client only through that client's own [`on_answer`].
     pub fn internal(purpose: Purpose) -> Permit {
-        Permit { allowed: None, purpose, silent: Silent::None, review: None }
+        Permit { purpose, ..Permit::plain() }
+    }
+
+    /// Leave for a client that nothing speaks about.
+    fn plain() -> Permit {
+        Permit {
+            allowed: None,
+            purpose: Purpose::Client,
+            silent: Silent::None,
+            review: None,
+            would: None,
+            ttl_secs_max: u32::MAX,
+        }
+    }
+
+    /// What would have been done about the question, if that is only counted.
+    pub fn would(&self) -> Option<Would> {
+        self.would
     }
 
     pub fn purpose(&self) -> Purpose {
@@ -173,16 +209,34 @@ impl Permit {
     }
 }
 
-/// Judges a question: rungs 1 to 7.
+/// Judges a question: rungs 1 to 7. For a client that is only observed, what would have been done is in the permit.
 pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace: &mut impl Trace) -> QueryVerdict {
+    let verdict = on_query_enforced(snapshot, client, question, trace);
+    if matches!(verdict, QueryVerdict::Local(_) | QueryVerdict::Allow(_)) || !snapshot.observes(client) {
+        return verdict;
+    }
+    match observe::instead_of(snapshot, &verdict) {
+        Some(would) => QueryVerdict::Allow(Permit { would: Some(would), ..Permit::plain() }),
+        None => verdict,
+    }
+}
+
+/// Judges a question as if nobody were observed: for [`on_query`], and for who tells what would have been done.
+pub fn on_query_enforced(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    trace: &mut impl Trace,
+) -> QueryVerdict {
     if let Some(local) = snapshot.local_data.answer(question, client.source) {
         trace.step(Rung::LocalData, || Step::Answered);
         return QueryVerdict::Local(local);
     }
     trace.step(Rung::LocalData, || Step::Nothing);
-    let profile = snapshot.profile(client.profile);
+    let profile = InForce::of(snapshot, client, question.qtype);
     let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
-    let Judged { judgement, passed, review } = judge(snapshot, profile, matter, None, Silent::None, trace);
+    let Judged { judgement, passed, review, shadow, ttl_secs_max } =
+        judge(snapshot, profile, matter, None, Silent::None, trace);
     let allowed = match judgement {
         Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: None };
@@ -199,14 +253,16 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
         Judgement::Nothing => None,
     };
     let silent = passed.map_or(Silent::None, |(rung, list)| Silent::Passed(rung, list));
-    let permit = Permit { allowed, purpose: Purpose::Client, silent, review };
+    let would = shadow.map(Would::shadow);
+    let permit = Permit { allowed, purpose: Purpose::Client, silent, review, would, ttl_secs_max };
     // An allow rule never turns SafeSearch off: only the profile's own setting does.
     if safe_search::rewrites_type(question.qtype)
-        && let Some(rule) = snapshot.safe_search.rule(&question.qname, profile.safe_search, profile.youtube)
+        && let Some(rule) = profile.search_rule(snapshot, &question.qname)
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
         let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
-        let rewrite = Rewrite { rule: Arc::clone(rule), shape };
+        let ttl_secs_max = ttl_secs_max.min(profile.told_secs_max);
+        let rewrite = Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max };
         return QueryVerdict::Rewrite(rewrite, permit);
     }
     trace.step(Rung::SafeSearch, || Step::Nothing);
@@ -223,40 +279,82 @@ pub fn on_answer(
     question: &Question,
     answer: &Answer,
 ) -> AnswerVerdict {
-    let judge = AnswerJudge {
+    let mut judge = AnswerJudge {
         snapshot,
-        profile: snapshot.profile(client.profile),
+        profile: InForce::of(snapshot, client, question.qtype),
         client,
         question,
         above: permit.allowed,
         silent: permit.silent,
         rebinding: rebinding_applies(snapshot, permit, question),
+        shadow: Cell::new(None),
+        ttl_secs_max: Cell::new(permit.ttl_secs_max),
     };
+    let verdict = judge.verdict(question, answer);
+    let would = match &verdict {
+        AnswerVerdict::Deliver(_) | AnswerVerdict::TooLong => return with_counted(verdict, permit),
+        AnswerVerdict::Block(block) => observe::instead_of_reason(snapshot, &block.reason),
+        AnswerVerdict::Redirect(redirect, _) => observe::instead_of_reason(snapshot, &redirect.reason),
+        AnswerVerdict::Rewrite(_) => Some(observe::REWRITE),
+    };
+    let Some(would) = would.filter(|_| snapshot.observes(client)) else { return verdict };
+    // What is done for everybody all the same stands behind what is only counted.
+    (judge.above, judge.rebinding) = (Some(Rung::Operator), false);
     match judge.section(answer, Section::Answer) {
-        SectionVerdict::Clean => {
-            if let Some(rewrite) = judge.rewrite(question, answer) {
-                return AnswerVerdict::Rewrite(rewrite);
-            }
-            // Glue that leads astray is no reason to withhold what was asked for.
-            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
-            AnswerVerdict::Deliver(Cleared { bare })
-        }
         SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
-        SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
-        SectionVerdict::Given(Given::Rewrite(rewrite, _)) => AnswerVerdict::Rewrite(rewrite),
         SectionVerdict::TooLong => AnswerVerdict::TooLong,
+        SectionVerdict::Clean | SectionVerdict::Given(_) => {
+            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
+            let would = Some(would).filter(|_| permit.would.is_none());
+            AnswerVerdict::Deliver(Cleared { bare, would, ttl_secs_max: u32::MAX })
+        }
+    }
+}
+
+/// What was counted for the question is not counted for its answer again.
+fn with_counted(verdict: AnswerVerdict, permit: &Permit) -> AnswerVerdict {
+    match verdict {
+        AnswerVerdict::Deliver(cleared) => {
+            let would = cleared.would.filter(|_| permit.would.is_none());
+            AnswerVerdict::Deliver(Cleared { would, ..cleared })
+        }
+        verdict => verdict,
+    }
+}
+
+impl AnswerJudge<'_> {
+    fn verdict(&self, question: &Question, answer: &Answer) -> AnswerVerdict {
+        match self.section(answer, Section::Answer) {
+            SectionVerdict::Clean => {
+                if let Some(rewrite) = self.rewrite(question, answer) {
+                    return AnswerVerdict::Rewrite(rewrite);
+                }
+                let (shadow, ttl_secs_max) = (self.shadow.get(), self.ttl_secs_max.get());
+                // Glue that leads astray is no reason to withhold what was asked for.
+                let bare = !matches!(self.section(answer, Section::Additional), SectionVerdict::Clean);
+                AnswerVerdict::Deliver(Cleared { bare, would: shadow.map(Would::shadow), ttl_secs_max })
+            }
+            SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
+            SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
+            SectionVerdict::Given(Given::Rewrite(rewrite, _)) => AnswerVerdict::Rewrite(rewrite),
+            SectionVerdict::TooLong => AnswerVerdict::TooLong,
+        }
     }
 }
 
 /// What is the same for every name and address of one answer.
 struct AnswerJudge<'a> {
     snapshot: &'a Snapshot,
-    profile: &'a Profile,
+    profile: InForce<'a>,
     client: Client,
     question: &'a Question,
     above: Option<Rung>,
     silent: Silent,
     rebinding: bool,
+    /// The first category met that is only counted.
+    shadow: Cell<Option<CategoryId>>,
+    /// The shortest of all names and addresses.
+    ttl_secs_max: Cell<u32>,
 }
 
 enum SectionVerdict {
@@ -273,7 +371,7 @@ impl AnswerJudge<'_> {
                 return SectionVerdict::TooLong;
             }
             let matter = Matter { name: &name, qtype: self.question.qtype, client: self.client, is_question: false };
-            let Judged { judgement, passed, .. } =
+            let Judged { judgement, passed, shadow, ttl_secs_max, .. } =
                 judge(self.snapshot, self.profile, matter, self.above, silent, &mut ());
             match judgement {
                 Judgement::Block(rung, cause, given_answer) => {
@@ -282,6 +380,7 @@ impl AnswerJudge<'_> {
                 }
                 Judgement::Allow(_) | Judgement::Nothing => {}
             }
+            self.meet(shadow, ttl_secs_max);
             if let (Some((rung, list)), Silent::None) = (passed, silent) {
                 silent = Silent::Passed(rung, list);
             }
@@ -297,6 +396,11 @@ impl AnswerJudge<'_> {
         SectionVerdict::Clean
     }
 
+    fn meet(&self, shadow: Option<CategoryId>, ttl_secs_max: u32) {
+        self.shadow.set(self.shadow.get().or(shadow));
+        self.ttl_secs_max.set(self.ttl_secs_max.get().min(ttl_secs_max));
+    }
+
     /// Rung 7 for the names that the question leads to. As for the question itself, no allow rule turns it off.
     fn rewrite(&self, question: &Question, answer: &Answer) -> Option<Rewrite> {
         if !safe_search::rewrites_type(question.qtype) {
@@ -307,17 +411,18 @@ impl AnswerJudge<'_> {
             if rtype == RecordType::DNAME {
                 return None;
             }
-            let rule = self.snapshot.safe_search.rule(&name, self.profile.safe_search, self.profile.youtube)?;
+            let rule = self.profile.search_rule(self.snapshot, &name)?;
             // An alias stays one. A service may be at an apex; and a target that leads back is not made an alias of itself.
             let is_alias = rtype == RecordType::CNAME && rule.target != question.qname;
             let shape = if is_alias { Shape::Cname } else { Shape::OwnName };
-            Some(Rewrite { rule: Arc::clone(rule), shape })
+            let ttl_secs_max = self.ttl_secs_max.get().min(self.profile.told_secs_max);
+            Some(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max })
         })
     }
 
     fn address(&self, address: IpAddr) -> Option<Reason> {
         let target = Some(Target::Address(address));
-        if let Some((rung, cause)) = judge_address(self.snapshot, self.profile, address, self.above) {
+        if let Some((rung, cause)) = self.listed_address(address) {
             return Some(Reason { rung, cause, target });
         }
         (self.rebinding && is_private(address)).then_some(Reason {
@@ -327,11 +432,37 @@ impl AnswerJudge<'_> {
         })
     }
 
+    /// Rungs 4 and 6 for one address; the operator's and the profiles' own lists hold names only.
+    fn listed_address(&self, address: IpAddr) -> Option<(Rung, Cause)> {
+        let AnswerJudge { snapshot, profile, .. } = self;
+        if snapshot.index.addresses.is_empty() {
+            return None;
+        }
+        let listed = snapshot.index.addresses.listed(address);
+        let first_of = |mask: &ListSet| listed.intersection(mask).iter().next();
+        let category_of = |list: ListId| category_of(snapshot.list(list).role);
+        let judged = |rung: Rung| self.above.is_none_or(|limit| rung < limit);
+        let found = [(Rung::Security, profile.security), (Rung::Category, &profile.masks.content)]
+            .into_iter()
+            .filter(|(rung, _)| judged(*rung))
+            .find_map(|(rung, mask)| {
+                let list = first_of(mask)?;
+                Some((rung, Cause::Address { list, category: category_of(list), line: None }))
+            });
+        if found.is_none() && judged(Rung::Category) && !listed.is_empty() {
+            let differs =
+                |before: &ProfileMasks, after: &ProfileMasks| listed.meets_difference(&before.content, &after.content);
+            let secs = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
+            self.meet(first_of(&profile.masks.shadow).and_then(category_of), secs.unwrap_or(u32::MAX));
+        }
+        found
+    }
+
     /// What policy zones say about the addresses; they answer for the question's name.
     fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> SectionVerdict {
         let matter =
             Matter { name: &self.question.qname, qtype: self.question.qtype, client: self.client, is_question: true };
-        for (rung, mask) in [(Rung::Security, &self.profile.security), (Rung::Category, &self.profile.content)] {
+        for (rung, mask) in [(Rung::Security, self.profile.security), (Rung::Category, &self.profile.masks.content)] {
             if self.above.is_some_and(|limit| rung >= limit) {
                 continue;
             }
@@ -375,7 +506,7 @@ enum Given {
 /// ladder blocks, nor past SafeSearch (I14).
 fn given(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     matter: Matter<'_>,
     reason: Reason,
     answer: Option<RuleAnswer>,
@@ -387,7 +518,9 @@ fn given(
     let failed = Some(RuleAnswer::Rcode(Rcode::SERVFAIL));
     let list = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => *list,
-        Cause::Rebinding | Cause::UnsafeSearch { .. } => return Given::Block(block(snapshot, profile, reason)),
+        Cause::Rebinding | Cause::UnsafeSearch { .. } | Cause::NotAllowed => {
+            return Given::Block(block(snapshot, profile, reason));
+        }
     };
     let Some(target) = alias.target_of(matter.name) else {
         // RFC 6672 §2.2 has YXDOMAIN for a DNAME that makes a name too long; nothing is said for RPZ.
@@ -403,14 +536,18 @@ fn given(
             Given::Block(Block { answer, ..block(snapshot, profile, reason) })
         }
         Judgement::Allow(_) | Judgement::Nothing => {
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None };
+            let ttl_secs_max = profile.block_ttl_secs(snapshot);
+            let permit = Permit { silent, ..Permit::plain() };
             if safe_search::rewrites_type(matter.qtype)
-                && let Some(rule) = snapshot.safe_search.rule(&target, profile.safe_search, profile.youtube)
+                && let Some(rule) = profile.search_rule(snapshot, &target)
             {
                 let shape = if rule.target == *matter.name { Shape::OwnName } else { Shape::Cname };
-                return Given::Rewrite(Rewrite { rule: Arc::clone(rule), shape }, permit);
+                return Given::Rewrite(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max }, permit);
             }
-            Given::Redirect(Redirect { from: matter.name.clone(), target, ttl: alias.ttl, reason }, permit)
+            let ttl =
+                alias.ttl.map(|ttl| ttl.min(profile.secs_until(ttl, |before, after| before != after).unwrap_or(ttl)));
+            let ttl = Some(ttl.unwrap_or(ttl_secs_max));
+            Given::Redirect(Redirect { from: matter.name.clone(), target, ttl, reason }, permit)
         }
     }
 }
@@ -440,12 +577,16 @@ struct Judged {
     passed: Option<(Rung, ListId)>,
     /// The list with a keyword in it that only counts.
     review: Option<ListId>,
+    /// The category that only counts.
+    shadow: Option<CategoryId>,
+    /// Seconds until it is judged otherwise by the hour; as many as there are: not while any answer lives.
+    ttl_secs_max: u32,
 }
 
 /// Rungs 2 to 6 for one name; `above` leaves only the rungs above that one.
 fn judge(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     matter: Matter<'_>,
     above: Option<Rung>,
     silent: Silent,
@@ -454,15 +595,28 @@ fn judge(
     let mut hits = Hits::default();
     snapshot.index.names.look_up(matter.name.as_wire(), &mut hits);
     let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
-    let judgement = climb(snapshot, profile, &mut view, matter.name, (above, silent), trace);
-    Judged { judgement, passed: view.passed, review: view.review() }
+    let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
+    let (mut shadow, mut ttl_secs_max) = (None, u32::MAX);
+    if matches!(judgement, Judgement::Nothing) && above.is_none_or(|limit| Rung::Category < limit) {
+        if !profile.masks.shadow.is_empty() {
+            shadow = view.category_in(&profile.masks.shadow);
+        }
+        let differs = |before: &ProfileMasks, after: &ProfileMasks| {
+            matter.is_question && view.is_let_by(before.unlisted) != view.is_let_by(after.unlisted)
+                || view.meets_difference(&before.content, &after.content)
+                || before.unsafe_search != after.unsafe_search
+                    && snapshot.safe_search.unsafe_labels(matter.name).is_some()
+        };
+        ttl_secs_max = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs).unwrap_or(u32::MAX);
+    }
+    Judged { judgement, passed: view.passed, review: view.review(), shadow, ttl_secs_max }
 }
 
 fn climb(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     view: &mut View<'_>,
-    name: &Name,
+    matter: Matter<'_>,
     (above, silent): (Option<Rung>, Silent),
     trace: &mut impl Trace,
 ) -> Judgement {
@@ -482,50 +636,37 @@ fn climb(
         return j;
     }
     if judged(Rung::Security)
-        && let Some(j) = view.lists(Rung::Security, &profile.security, trace)
+        && let Some(j) = view.lists(Rung::Security, profile.security, trace)
     {
         return j;
     }
-    if judged(Rung::Profile)
-        && let Some(j) = view.own_lists(Rung::Profile, profile.allow, profile.deny, trace)
-    {
-        return j;
+    if judged(Rung::Profile) {
+        // An answer's names are what the question that was allowed leads to.
+        let is_unlisted = matter.is_question
+            && !view.is_let_by(profile.masks.unlisted)
+            && view.own_lists(Rung::Profile, profile.allow, profile.deny, &mut ()).is_none();
+        if is_unlisted {
+            trace.step(Rung::Profile, || Step::Block(Cause::NotAllowed));
+            return Judgement::Block(Rung::Profile, Cause::NotAllowed, None);
+        }
+        if let Some(j) = view.own_lists(Rung::Profile, profile.allow, profile.deny, trace) {
+            return j;
+        }
     }
     if judged(Rung::Category) {
-        if let Some(category) = profile.unsafe_search
-            && let Some(labels) = snapshot.safe_search.unsafe_labels(name)
+        if let Some(category) = profile.masks.unsafe_search
+            && let Some(labels) = snapshot.safe_search.unsafe_labels(matter.name)
         {
             let cause = Cause::UnsafeSearch { labels, category };
             trace.step(Rung::Category, || Step::Block(cause.clone()));
             return Judgement::Block(Rung::Category, cause, None);
         }
         view.hush(silent.on(snapshot, Rung::Category));
-        if let Some(j) = view.lists(Rung::Category, &profile.content, trace) {
+        if let Some(j) = view.lists(Rung::Category, &profile.masks.content, trace) {
             return j;
         }
     }
     Judgement::Nothing
-}
-
-/// Rungs 4 and 6 for one address; the operator's and the profiles' own lists hold names only.
-fn judge_address(
-    snapshot: &Snapshot,
-    profile: &Profile,
-    address: IpAddr,
-    above: Option<Rung>,
-) -> Option<(Rung, Cause)> {
-    if snapshot.index.addresses.is_empty() {
-        return None;
-    }
-    let listed = snapshot.index.addresses.listed(address);
-    [(Rung::Security, &profile.security), (Rung::Category, &profile.content)]
-        .into_iter()
-        .filter(|(rung, _)| above.is_none_or(|limit| *rung < limit))
-        .find_map(|(rung, mask)| {
-            let list = listed.intersection(mask).iter().next()?;
-            let category = category_of(snapshot.list(list).role);
-            Some((rung, Cause::Address { list, category, line: None }))
-        })
 }
 
 /// Whether private addresses are wrong in the answer to this question. It is a rule of the security rung.
@@ -536,7 +677,7 @@ fn rebinding_applies(snapshot: &Snapshot, permit: &Permit, question: &Question) 
         && !snapshot.rebind_allow.iter().any(|zone| question.qname.is_at_or_below(zone))
 }
 
-fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
+fn block(snapshot: &Snapshot, profile: InForce<'_>, reason: Reason) -> Block {
     let response = match reason.cause {
         // The name is good, only this address is not: nothing but NODATA says so.
         Cause::Rebinding => BlockResponse::Nodata,
@@ -544,9 +685,19 @@ fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
         Cause::Rule { category: Some(category), .. } if Some(category) == snapshot.masks.bypass => {
             BlockResponse::Nxdomain
         }
-        Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } => profile.block_response,
+        Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } | Cause::NotAllowed => {
+            profile.response_for(category(&reason))
+        }
     };
-    Block { response, answer: None, reason }
+    let max = snapshot.cache.max_client_ttl_secs();
+    let ttl_secs_max = profile.secs_until(max, |before, after| before != after).unwrap_or(max);
+    Block { response, answer: None, reason, ttl_secs: profile.block_ttl_secs(snapshot), ttl_secs_max }
+}
+
+impl Would {
+    fn shadow(category: CategoryId) -> Would {
+        Would { how: Counted::Shadow, rung: Rung::Category, category: Some(category) }
+    }
 }
 
 /// The category that a reason is counted under and told with.
@@ -554,7 +705,7 @@ pub fn category(reason: &Reason) -> Option<CategoryId> {
     match reason.cause {
         Cause::Rule { category, .. } | Cause::Address { category, .. } => category,
         Cause::UnsafeSearch { category, .. } => Some(category),
-        Cause::Rebinding => None,
+        Cause::Rebinding | Cause::NotAllowed => None,
     }
 }
 
@@ -563,6 +714,7 @@ pub fn ede_text<'a>(categories: &'a Categories, reason: &Reason) -> (&'static st
     let detail = category(reason).map_or("", |c| categories.get(c).title_en.as_str());
     let lead = match (reason.rung, &reason.cause) {
         (_, Cause::Rebinding) => "private address in a public name's answer",
+        (_, Cause::NotAllowed) => "only some names are allowed here now",
         (Rung::Order, _) => "blocked by a legal order",
         (Rung::Operator, _) => "blocked by the network operator",
         (Rung::Profile, _) => "blocked by this network's own list",

@@ -8,7 +8,7 @@ use crate::engine::answer::{Answer, AnswerBuilder, Section};
 use crate::engine::category::Categories;
 use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::{
-    BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy,
+    BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Observe, Policy,
     ProfileSettings, Strangers, YouTube, compile,
 };
 use crate::engine::cookie::CookieSettings;
@@ -19,7 +19,7 @@ use crate::engine::matcher::{Guard, HashSeed, Part};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::{Snapshot, Unlisted};
 use crate::engine::subscribers::Standing;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
@@ -42,6 +42,9 @@ pub struct Setup {
     pub upstream_zones: Vec<Name>,
     lists: Vec<LoadedList>,
 }
+
+/// When tests ask unless they say otherwise: 2026-11-27, a Friday, 12:00 in Hà Nội.
+pub const NOW: UnixTime = UnixTime(1_795_755_600);
 
 pub fn name(text: &str) -> Name {
     Name::zone_from_text(text).unwrap()
@@ -86,8 +89,8 @@ pub fn origin() -> Origin {
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
-    let (source, at) = (IpAddr::from([127, 0, 0, 1]), UnixTime::default());
-    Client { profile, configured: None, source, by_udp: true, at, standing: Standing::NoTable }
+    let source = IpAddr::from([127, 0, 0, 1]);
+    Client { profile, configured: None, source, by_udp: true, at: NOW, standing: Standing::NoTable }
 }
 
 impl Setup {
@@ -99,9 +102,17 @@ impl Setup {
             name: "default".into(),
             block: ids(&["adult", "gambling"]),
             security: true,
+            security_for_addresses: false,
             safe_search: true,
+            safe_search_except: Vec::new(),
             youtube: YouTube::Off,
             block_response: BlockResponse::Nxdomain,
+            block_responses: Vec::new(),
+            block_ttl_secs: None,
+            unlisted: Unlisted::Judged,
+            mode: None,
+            shadow: Vec::new(),
+            windows: Vec::new(),
             allow: Vec::new(),
             deny: Vec::new(),
         };
@@ -135,6 +146,7 @@ impl Setup {
             page_v4: None,
             page_v6: None,
             block_ttl_secs: 10,
+            observe: Observe::NOBODY,
             rebind_protection: false,
             rebind_allow: Vec::new(),
             cache: CacheSettings {
@@ -149,6 +161,8 @@ impl Setup {
             safe_search: Arc::new(SafeSearch::from_csv(SAFE_SEARCH).unwrap()),
             protected: entries(&["bank.example", "pay.wide.example", "=update.example"]),
             protected_content: entries(&["gov.vn"]),
+            infrastructure: entries(&["ntp.example"]),
+            connectivity: entries(&["=online.example"]),
             browser_canaries: entries(&["=use-application-dns.net"]),
         };
         Setup { policy, built_in, upstream_zones: vec![Name::ROOT], lists: Vec::new() }
@@ -229,6 +243,7 @@ impl Setup {
             seed: HashSeed(1, 2),
             texts: None,
             room: None,
+            now: Some(NOW),
         }
     }
 }

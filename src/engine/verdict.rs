@@ -96,6 +96,8 @@ pub enum Cause {
     Rebinding,
     /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
     UnsafeSearch { labels: u8, category: CategoryId },
+    /// Nothing allows the name, where only what is allowed passes.
+    NotAllowed,
 }
 
 impl Cause {
@@ -103,7 +105,7 @@ impl Cause {
     pub fn labels(&self) -> Option<u8> {
         match self {
             Cause::Rule { labels, .. } | Cause::UnsafeSearch { labels, .. } => Some(*labels),
-            Cause::Address { .. } | Cause::Rebinding => None,
+            Cause::Address { .. } | Cause::Rebinding | Cause::NotAllowed => None,
         }
     }
 
@@ -139,6 +141,10 @@ pub struct Block {
     /// What the rule itself says, which goes before; never an alias, that is a [`Redirect`].
     pub answer: Option<RuleAnswer>,
     pub reason: Reason,
+    /// In seconds: the profile's, less when a window opens or closes before.
+    pub ttl_secs: u32,
+    /// What the rule itself says is not told with a longer TTL, in seconds.
+    pub ttl_secs_max: u32,
 }
 
 /// A CNAME that a list gives.
@@ -157,6 +163,25 @@ pub struct Redirect {
 pub struct Rewrite {
     pub rule: Arc<crate::engine::safe_search::Rule>,
     pub shape: Shape,
+    /// No record of it is told with a longer TTL, in seconds.
+    pub ttl_secs_max: u32,
+}
+
+/// What would have been done, where it is only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Would {
+    pub how: Counted,
+    pub rung: Rung,
+    pub category: Option<CategoryId>,
+}
+
+/// Why something is only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// The client is observed.
+    Observed,
+    /// The profile counts this category.
+    Shadow,
 }
 
 /// How a rewrite is told.

@@ -23,13 +23,14 @@ use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::subscribers::Subscribers;
+use crate::engine::client::UnixTime;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
 pub use host::CHANGE_HEADER;
 pub use limits::Limits;
-pub use subscribers::{Done, One};
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
+pub use subscribers::{Done, One};
 
 /// What the handlers share.
 pub struct Admin {
@@ -118,6 +119,14 @@ struct ExplainParams {
     qtype: Option<String>,
     client: Option<String>,
     profile: Option<String>,
+    /// RFC 3339.
+    at: Option<String>,
+}
+
+/// A moment as people write it: RFC 3339, with an offset or a Z.
+pub fn parse_moment(text: &str) -> Result<UnixTime, String> {
+    let read = text.parse::<jiff::Timestamp>().map(|at| UnixTime(at.as_second()));
+    read.map_err(|_| format!("{text:?} is no moment: write it as 2026-11-27T21:30:00+07:00"))
 }
 
 async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<ExplainParams>) -> Response {
@@ -134,7 +143,11 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Ok(client) => client,
         Err(why) => return bad(why),
     };
-    let who = Who { client, profile: params.profile };
+    let at = match params.at.as_deref().map(parse_moment).transpose() {
+        Ok(at) => at,
+        Err(why) => return bad(why),
+    };
+    let who = Who { client, profile: params.profile, at };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

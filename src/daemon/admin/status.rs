@@ -20,6 +20,8 @@ pub struct Status {
     pub started_at: u64,
     pub dns: Vec<String>,
     pub canary_blocked: bool,
+    /// `false`: the clock cannot be right, and every window counts as closed.
+    pub clock_is_set: bool,
     pub degraded: bool,
     pub rules: usize,
     pub profiles: Vec<String>,
@@ -205,6 +207,7 @@ impl Status {
             started_at: admin.started_at,
             dns: admin.dns.iter().map(ToString::to_string).collect(),
             canary_blocked: admin.resolver.canary_is_blocked(),
+            clock_is_set: crate::daemon::clock::sane_time().is_some(),
             degraded: upstream_is_lost(admin),
             rules: crate::daemon::reload::rule_count(snapshot),
             profiles: snapshot.profiles.iter().map(|p| p.name.clone()).collect(),
@@ -340,7 +343,7 @@ pub fn search_hosts(admin: &Arc<Admin>) -> Vec<SearchHost> {
     let profile = snapshot.profile(snapshot.masks.default_profile);
     let mut hosts: Vec<SearchHost> = Vec::new();
     for rule in snapshot.safe_search.rules() {
-        let on = snapshot.safe_search.rule(&rule.host, profile.safe_search, profile.youtube);
+        let on = snapshot.search_rule(profile, &rule.host);
         if !on.is_some_and(|on| Arc::ptr_eq(on, rule)) {
             continue;
         }

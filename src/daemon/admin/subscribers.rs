@@ -57,7 +57,8 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
     let given = given.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim).unwrap_or_default();
     let (given, expected) = (Sha256::digest(given), Sha256::digest(&expected.0));
     if given.iter().zip(&expected).fold(0, |all, (a, b)| all | (a ^ b)) != 0 {
-        let mut response = refused(StatusCode::UNAUTHORIZED, "the token of `api_token_file` is needed: Authorization: Bearer …");
+        let mut response =
+            refused(StatusCode::UNAUTHORIZED, "the token of `api_token_file` is needed: Authorization: Bearer …");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
         return response;
     }
@@ -334,7 +335,9 @@ async fn whole(
     let mut read = Lines::new(&admin);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {
-        let Ok(piece) = piece else { return refused(StatusCode::BAD_REQUEST, "the body was cut short: nothing is changed") };
+        let Ok(piece) = piece else {
+            return refused(StatusCode::BAD_REQUEST, "the body was cut short: nothing is changed");
+        };
         read.take(&piece);
         if read.is_too_long() {
             break;
@@ -449,7 +452,8 @@ impl Lines {
     }
 
     fn done(&mut self, admin: &Admin, serial: Option<u64>) -> Done {
-        let more = (self.mistake_count > 0).then(|| format!("{} of {} lines were not taken", self.mistake_count, self.number));
+        let more =
+            (self.mistake_count > 0).then(|| format!("{} of {} lines were not taken", self.mistake_count, self.number));
         Done {
             lines: self.number,
             applied: true,

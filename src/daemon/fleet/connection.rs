@@ -37,6 +37,7 @@ impl Trouble {
 pub async fn connect(url: &[u8]) -> Result<MultiplexedConnection, Trouble> {
     let url = std::str::from_utf8(url).map_err(|_| Trouble::new("its address is no text"))?;
     let client = redis::Client::open(url)?;
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(RESPONSE));
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(RESPONSE));
     Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
 }

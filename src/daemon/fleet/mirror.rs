@@ -209,7 +209,9 @@ impl Mirror {
             if let Err(why) = followed
                 && !std::mem::replace(&mut complained, true)
             {
-                tracing::warn!("the store of the fleet is of no use: {why}; subscribers are served from memory meanwhile");
+                tracing::warn!(
+                    "the store of the fleet is of no use: {why}; subscribers are served from memory meanwhile"
+                );
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -242,7 +244,8 @@ impl Mirror {
         let mut octets = [0; 16];
         getrandom::fill(&mut octets).map_err(|why| Trouble::new(why.to_string()))?;
         let fresh = format!("{:032x}", u128::from_be_bytes(octets));
-        let _: redis::Value = redis::cmd("SET").arg(self.key("name")).arg(&fresh).arg("NX").query_async(connection).await?;
+        let _: redis::Value =
+            redis::cmd("SET").arg(self.key("name")).arg(&fresh).arg("NX").query_async(connection).await?;
         let name: String = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
         let is_same = at.name == name;
         if !is_same && !at.name.is_empty() {
@@ -258,9 +261,10 @@ impl Mirror {
         self.outbox().said.clear();
         let held = self.read_hash(subscribers, connection).await?;
         if is_same {
-            subscribers.keep_only(&mut |key| held.contains(&self.field(&Slot::Prefix(key))) || self.is_own(&Slot::Prefix(key)), &mut |token| {
-                held.contains(&self.field(&Slot::Choice(token))) || self.is_own(&Slot::Choice(token))
-            });
+            subscribers.keep_only(
+                &mut |key| held.contains(&self.field(&Slot::Prefix(key))) || self.is_own(&Slot::Prefix(key)),
+                &mut |token| held.contains(&self.field(&Slot::Choice(token))) || self.is_own(&Slot::Choice(token)),
+            );
         }
         // A stream that began anew is read from its beginning: the hash does not tell what was taken out since.
         let is_anew = !is_same && !at.last.is_empty() && last != NONE;

@@ -187,9 +187,15 @@ mod tests {
             assert_eq!(found, held, "{what}");
         };
         check("no file", &[]);
-        std::fs::write(&file, format!("{HEAD}{}{}", line("10.0.0.1", far, "olt-1"), line("10.0.0.2", 1_700_000_000, "olt-2"))).unwrap();
+        std::fs::write(
+            &file,
+            format!("{HEAD}{}{}", line("10.0.0.1", far, "olt-1"), line("10.0.0.2", 1_700_000_000, "olt-2")),
+        )
+        .unwrap();
         check("one lease, and one that is over", &["10.0.0.1/32"]);
-        let append = |text: &str| std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(text.as_bytes()).unwrap();
+        let append = |text: &str| {
+            std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(text.as_bytes()).unwrap()
+        };
         let whole = line("10.0.0.3", far, "olt-3");
         append(&whole[..20]);
         check("half a line", &["10.0.0.1/32"]);

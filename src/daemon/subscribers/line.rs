@@ -67,7 +67,8 @@ impl Line {
             serde_json::error::Category::Data => {
                 // "unknown field `x`, expected …" names a key, and nothing of a value.
                 let text = why.to_string();
-                let is_of_keys = ["unknown field", "missing field", "duplicate field"].iter().any(|lead| text.starts_with(lead));
+                let is_of_keys =
+                    ["unknown field", "missing field", "duplicate field"].iter().any(|lead| text.starts_with(lead));
                 if is_of_keys { text } else { format!("column {}: a value has the wrong type", why.column()) }
             }
             _ => format!("column {}: not JSON", why.column()),
@@ -109,7 +110,9 @@ impl Line {
             }
             (None, Some(profile)) if !keys.is_empty() => Ok(put(Holder::Profile(profile)).collect()),
             (None, Some(_)) => Err("`profile` needs a `prefix`, `token`, `line` or `label`".to_owned()),
-            (None, None) if keys.is_empty() => Err("it says nothing: no `prefix`, `token`, `line` or `label`".to_owned()),
+            (None, None) if keys.is_empty() => {
+                Err("it says nothing: no `prefix`, `token`, `line` or `label`".to_owned())
+            }
             (None, None) => Err("a prefix needs a `profile`, `token`, `line` or `label`".to_owned()),
         }
     }
@@ -153,7 +156,8 @@ impl Line {
             (Some(token), None, None) => parse_token(token).map(Some),
             (None, Some(line), None) if line.is_empty() => Err("`line` is empty".to_owned()),
             (None, Some(line), None) => {
-                let key = with.key.ok_or("`line` needs token_key_files in [subscribers]: only a keyed hash of it is kept")?;
+                let key =
+                    with.key.ok_or("`line` needs token_key_files in [subscribers]: only a keyed hash of it is kept")?;
                 Ok(Some(Token::of(&key, line.as_bytes())))
             }
             (None, None, Some(label)) if label.is_empty() => Err("`label` is empty".to_owned()),
@@ -176,10 +180,12 @@ impl Line {
             Some(Expires::Seconds(0)) => Err("`expires` is 0: the entry would be over".to_owned()),
             Some(Expires::Seconds(seconds)) => Ok(Some(*seconds)),
             Some(Expires::Text(text)) => {
-                let at: jiff::Timestamp = text
-                    .parse()
-                    .map_err(|_| "`expires` must be RFC 3339, as \"2027-01-31T22:00:00+07:00\", or seconds since 1970")?;
-                u32::try_from(at.as_second()).map(Some).map_err(|_| "`expires` is out of bounds: 1970 to 2106".to_owned())
+                let at: jiff::Timestamp = text.parse().map_err(
+                    |_| "`expires` must be RFC 3339, as \"2027-01-31T22:00:00+07:00\", or seconds since 1970",
+                )?;
+                u32::try_from(at.as_second())
+                    .map(Some)
+                    .map_err(|_| "`expires` is out of bounds: 1970 to 2106".to_owned())
             }
         }
     }
@@ -211,7 +217,10 @@ mod tests {
         for (text, expected) in [
             (r#"{"prefix":"100.64.1.2/32","profile":"family"}"#.to_owned(), Ok(1)),
             (r#"{"prefix":"100.64.1.2","profile":"family","realm":7,"expires":1900000000}"#.to_owned(), Ok(1)),
-            (r#"{"prefix":"2001:db8::/56","profile":"family","expires":"2027-01-31T22:00:00+07:00"}"#.to_owned(), Ok(1)),
+            (
+                r#"{"prefix":"2001:db8::/56","profile":"family","expires":"2027-01-31T22:00:00+07:00"}"#.to_owned(),
+                Ok(1),
+            ),
             (format!(r#"{{"prefix":"2001:db8::/56","token":"{token}","profile":"family"}}"#), Ok(2)),
             (format!(r#"{{"prefix":"2001:db8::/56","token":"{token}"}}"#), Ok(1)),
             (format!(r#"{{"token":"{token}","profile":"family"}}"#), Ok(1)),
@@ -221,7 +230,7 @@ mod tests {
             (r#"{"prefix":"198.51.100.7","ports":"1024-2047","remove":true}"#.to_owned(), Ok(1)),
             ("{}".to_owned(), Err("it says nothing")),
             ("{".to_owned(), Err("column 1: not JSON")),
-            ("[]".to_owned(), Err("it says nothing")),
+            ("[]".to_owned(), Err("column 2: a value has the wrong type")),
             (r#"{"prefix":"100.64.1.2/32"}"#.to_owned(), Err("a prefix needs a `profile`")),
             (r#"{"profile":"family"}"#.to_owned(), Err("`profile` needs a `prefix`")),
             (format!(r#"{{"token":"{token}"}}"#), Err("a token needs a `profile`")),
@@ -235,7 +244,10 @@ mod tests {
             (r#"{"line":"olt-1","profile":"family"}"#.to_owned(), Err("`line` needs token_key_files")),
             (format!(r#"{{"label":"a","token":"{token}","profile":"family"}}"#), Err("give one of")),
             (r#"{"prefix":"100.64.1.2/32","profile":""}"#.to_owned(), Err("`profile` must be")),
-            (r#"{"prefix":"100.64.1.2/32","profile":"a","expires":"soon"}"#.to_owned(), Err("`expires` must be RFC 3339")),
+            (
+                r#"{"prefix":"100.64.1.2/32","profile":"a","expires":"soon"}"#.to_owned(),
+                Err("`expires` must be RFC 3339"),
+            ),
             (r#"{"prefix":"100.64.1.2/32","profile":"a","expires":0}"#.to_owned(), Err("`expires` is 0")),
             (r#"{"prefix":"100.64.1.2/32","profile":"a","name":"An"}"#.to_owned(), Err("unknown field `name`")),
             (r#"{"prefix":7,"profile":"a"}"#.to_owned(), Err("column 11: a value has the wrong type")),

@@ -164,7 +164,14 @@ pub struct FeedSummary {
 impl Subscribers {
     pub fn new(seed: (u64, u64)) -> Subscribers {
         let (table, writer) = Table::new(seed);
-        let inner = Inner { writer, serial: 0, pending: Vec::new(), is_kept: false, fleet: String::new(), told: HashSet::new() };
+        let inner = Inner {
+            writer,
+            serial: 0,
+            pending: Vec::new(),
+            is_kept: false,
+            fleet: String::new(),
+            told: HashSet::new(),
+        };
         Subscribers {
             table,
             inner: Mutex::new(inner),
@@ -239,7 +246,9 @@ impl Subscribers {
         }
         let mut gone = Vec::new();
         self.table.each_prefix(|key, _| gone.extend((!keys.contains(&key)).then_some(key)));
-        gone.iter().for_each(|key| drop(inner.writer.remove(key)));
+        for key in &gone {
+            inner.writer.remove(key);
+        }
     }
 
     /// Whether another process kept the state, and has ended: then it is ours.
@@ -310,7 +319,11 @@ impl Subscribers {
             return Ok(false);
         }
         if serial != inner.serial + 1 {
-            return Err(format!("the last serial here is {}, so {} is next; send a snapshot", inner.serial, inner.serial + 1));
+            return Err(format!(
+                "the last serial here is {}, so {} is next; send a snapshot",
+                inner.serial,
+                inner.serial + 1
+            ));
         }
         self.apply_locked(&mut inner, Feed::Api, changes).map_err(|why| why.to_string())?;
         self.set_serial(&mut inner, serial);

@@ -281,12 +281,13 @@ fn put_aside(folder: &Path, why: &str) -> String {
     let to = folder.join(format!("damaged-{}", clock::unix_secs()));
     let moved = fs::create_dir_all(&to).and_then(|()| {
         let is_there = |name: &&str| folder.join(name).exists();
-        [MAP, LOG].iter().filter(|name| is_there(name)).try_for_each(|name| fs::rename(folder.join(name), to.join(name)))
+        [MAP, LOG]
+            .iter()
+            .filter(|name| is_there(name))
+            .try_for_each(|name| fs::rename(folder.join(name), to.join(name)))
     });
-    let moved = moved.map_or_else(
-        |why| format!("it cannot be put aside: {why}"),
-        |()| format!("put aside as {}", to.display()),
-    );
+    let moved = moved
+        .map_or_else(|why| format!("it cannot be put aside: {why}"), |()| format!("put aside as {}", to.display()));
     format!(
         "the state of subscribers in {} is not used: {why}; {moved}; until feeds tell of them, subscribers have the default \
          profile",
@@ -405,9 +406,9 @@ mod tests {
             let complaint = kept.complaint.unwrap_or_else(|| panic!("{i}: {file}"));
             assert!(complaint.contains("put aside as") && complaint.contains("default profile"), "{complaint}");
             assert_eq!((again.counts().v4, kept.serial, kept.store.is_some()), (0, 0, true), "{i}: {file}");
-            let aside = fs::read_dir(folder.path().join("subscribers")).unwrap().filter(|entry| {
-                entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-")
-            });
+            let aside = fs::read_dir(folder.path().join("subscribers"))
+                .unwrap()
+                .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("damaged-"));
             assert_eq!(aside.count(), 1);
         }
         let folder = tempfile::tempdir().unwrap();

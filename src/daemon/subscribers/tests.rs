@@ -33,7 +33,9 @@ fn deltas_and_snapshots_are_made_once_and_in_order() {
     let key = Key::of_net(Realm(0), "10.0.0.3/32".parse().unwrap());
     let term = Term { is_session: true, ..Term::default() };
     let session = Change::Put(key, Entry { holder: Holder::Token(Token(9)), term });
-    subscribers.apply(Feed::Radius, &[session, Change::Choose(Token(9), subscribers.table().intern("family"))]).unwrap();
+    subscribers
+        .apply(Feed::Radius, &[session, Change::Choose(Token(9), subscribers.table().intern("family"))])
+        .unwrap();
     assert_eq!(profile_at(&subscribers, "10.0.0.3").as_deref(), Some("family"));
     assert_eq!(subscribers.replace(2, &two), Ok(false));
     assert_eq!(subscribers.replace(9, &two), Ok(true));
@@ -120,8 +122,7 @@ fn a_line_is_found_by_either_key_and_a_full_or_strange_packet_tells_nothing() {
         secret: Secret(b"testing123".to_vec()),
         realm: Realm(4),
     };
-    let radius =
-        RadiusSettings { listen: Vec::new(), clients: vec![client], token_from: TokenFrom::DEFAULT.to_vec() };
+    let radius = RadiusSettings { listen: Vec::new(), clients: vec![client], token_from: TokenFrom::DEFAULT.to_vec() };
     let settings = SubscriberSettings {
         api_token: None,
         state_key: None,
@@ -142,7 +143,8 @@ fn a_line_is_found_by_either_key_and_a_full_or_strange_packet_tells_nothing() {
         packet(b"testing123", &attributes)
     };
     let from = "192.0.2.9:5000".parse().unwrap();
-    let told = radius::take(&subscribers, &start(b"olt-1", b"a", [10, 0, 0, 1]), from).unwrap_or_else(|why| panic!("{why}"));
+    let told =
+        radius::take(&subscribers, &start(b"olt-1", b"a", [10, 0, 0, 1]), from).unwrap_or_else(|why| panic!("{why}"));
     assert_eq!((told.response[0], told.effect.map(|effect| effect.as_str())), (5, Some("begun")));
     radius::take(&subscribers, &start(b"olt-2", b"b", [10, 0, 0, 2]), from).unwrap_or_else(|why| panic!("{why}"));
     let token = |address: &str| {

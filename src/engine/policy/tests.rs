@@ -14,6 +14,7 @@ fn block_text(snapshot: &Snapshot, qname: &str, block: &Block) -> String {
         Cause::Rule { .. } => owner,
         Cause::Address { .. } => "address".into(),
         Cause::Rebinding => "rebinding".into(),
+        Cause::NotAllowed => "not allowed".into(),
         Cause::UnsafeSearch { .. } => format!("unsafe {owner}"),
     };
     let target = match &reason.target {
@@ -57,7 +58,7 @@ fn answered_type(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordT
         AnswerVerdict::Deliver(_) => "deliver".into(),
         AnswerVerdict::TooLong => "too long".into(),
         AnswerVerdict::Block(block) => block_text(snapshot, qname, &block),
-        AnswerVerdict::Rewrite(Rewrite { rule, shape }) => {
+        AnswerVerdict::Rewrite(Rewrite { rule, shape, .. }) => {
             format!("rewrite {} -> {} {shape:?}", rule.host, rule.target)
         }
         AnswerVerdict::Redirect(redirect, _) => format!("redirect {}", redirect.target),
@@ -442,7 +443,7 @@ fn a_block_is_answered_as_its_profile_says_and_rebinding_with_no_data() {
         for (records, expected) in [("CNAME cdn.example", response), ("A 10.0.0.1", Nodata)] {
             let question = question("www.example.com", RecordType::A);
             let answer = answer("www.example.com", Rcode::NOERROR, records);
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent: Silent::None, review: None };
+            let permit = Permit::plain();
             let AnswerVerdict::Block(block) = on_answer(&snapshot, client, &permit, &question, &answer) else {
                 panic!("{response:?} {records}")
             };

@@ -5,7 +5,7 @@ use crate::engine::list::special::RuleAnswer;
 use crate::engine::matcher::{Hits, ListSet};
 use crate::engine::policy::special::{Matter, Outcome, Said, Specials};
 use crate::engine::policy::{Judgement, Step, Trace};
-use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::snapshot::{ListRole, Snapshot, Unlisted};
 use crate::engine::verdict::{Cause, ListId, Rung};
 
 /// What the index says about one name.
@@ -20,6 +20,8 @@ pub(super) struct View<'a> {
     silent: Option<Box<ListSet>>,
     protected: bool,
     protected_content: bool,
+    infrastructure: bool,
+    connectivity: bool,
     /// The policy zone that let the name by, and the rung it did so on.
     pub passed: Option<(Rung, ListId)>,
 }
@@ -39,6 +41,8 @@ impl<'a> View<'a> {
             silent,
             protected: false,
             protected_content: false,
+            infrastructure: false,
+            connectivity: false,
             passed: None,
         };
         for hit in hits.as_slice() {
@@ -48,7 +52,9 @@ impl<'a> View<'a> {
                 view.excepted = Some(view.excepted.map_or(*excepted, |before| before.union(excepted)));
             }
             view.protected |= listed.contains(snapshot.masks.protected);
-            view.protected_content |= listed.contains(snapshot.masks.protected_content);
+            view.infrastructure |= listed.contains(snapshot.masks.infrastructure);
+            view.protected_content |= listed.contains(snapshot.masks.protected_content) || view.infrastructure;
+            view.connectivity |= listed.contains(snapshot.masks.connectivity);
         }
         view
     }
@@ -56,6 +62,32 @@ impl<'a> View<'a> {
     /// The list with a keyword in the name, which somebody should look at.
     pub(super) fn review(&self) -> Option<ListId> {
         self.specials.as_ref()?.review.filter(|_| !self.protected)
+    }
+
+    /// Whether a question that nothing allows goes on to the rungs below.
+    pub(super) fn is_let_by(&self, unlisted: Unlisted) -> bool {
+        match unlisted {
+            Unlisted::Judged => true,
+            Unlisted::Blocked => self.infrastructure || self.connectivity,
+            Unlisted::Portal => self.infrastructure,
+        }
+    }
+
+    /// Whether some list that speaks about the name is in one of two masks and not in the other.
+    pub(super) fn meets_difference(&self, a: &ListSet, b: &ListSet) -> bool {
+        let plain = self.hits.as_slice().iter().map(|hit| self.snapshot.index.names.set(hit.listed));
+        plain.chain(self.specials.iter().map(|specials| &specials.lists)).any(|lists| lists.meets_difference(a, b))
+    }
+
+    /// The category by which a list of `mask` would block the name.
+    pub(super) fn category_in(&mut self, mask: &ListSet) -> Option<CategoryId> {
+        if self.protected || self.protected_content {
+            return None;
+        }
+        match self.most_specific(Rung::Category, mask)?.0 {
+            Cause::Rule { category, .. } => category,
+            Cause::Address { .. } | Cause::Rebinding | Cause::UnsafeSearch { .. } | Cause::NotAllowed => None,
+        }
     }
 
     /// Hears these lists no more.
@@ -222,6 +254,8 @@ pub(super) fn category_of(role: ListRole) -> Option<CategoryId> {
         | ListRole::ProfileAllow(_)
         | ListRole::ProfileDeny(_)
         | ListRole::Protected
-        | ListRole::ProtectedContent => None,
+        | ListRole::ProtectedContent
+        | ListRole::Infrastructure
+        | ListRole::Connectivity => None,
     }
 }

@@ -225,7 +225,10 @@ fn attributes(packet: &[u8]) -> Result<Told<'_>, Dropped> {
             // RFC 2865 §5.8: these two say that the client chooses, or the NAS will.
             8 if value != [255; 4] && value != [255, 255, 255, 254] => place(Kind::FramedAddress, host_v4(value)),
             22 => place(Kind::FramedRoute, route(value)),
-            25 => told.profile = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix(CLASS_LEAD)).or(told.profile),
+            25 => {
+                told.profile =
+                    std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix(CLASS_LEAD)).or(told.profile)
+            }
             26 => told.circuit = circuit(value).or(told.circuit),
             32 => told.nas[0] = some(value),
             40 => told.status = status(value),
@@ -434,7 +437,11 @@ mod tests {
         ];
         for (kind, value, place) in cases {
             let packet = packet(&[(kind, &value)]);
-            assert_eq!(read(&packet, SECRET).unwrap().places, place.into_iter().collect::<Vec<_>>(), "{kind} {value:?}");
+            assert_eq!(
+                read(&packet, SECRET).unwrap().places,
+                place.into_iter().collect::<Vec<_>>(),
+                "{kind} {value:?}"
+            );
         }
         // A shared address is not the session's alone.
         let both = packet(&[(8, &[198, 51, 100, 7]), (241, &range(1_024, 2_047, 1))]);
@@ -444,7 +451,8 @@ mod tests {
     #[test]
     fn the_first_identifier_that_is_there_names_the_line() {
         let circuit = [&3_561_u32.to_be_bytes()[..], &[1, 8], b"olt/1/"].concat();
-        let all: &[(u8, &[u8])] = &[(1, b"an@isp"), (87, b"ge-0/0/1"), (26, &circuit), (25, b"lachan:family"), (25, b"x")];
+        let all: &[(u8, &[u8])] =
+            &[(1, b"an@isp"), (87, b"ge-0/0/1"), (26, &circuit), (25, b"lachan:family"), (25, b"x")];
         let whole = packet(all);
         let told = read(&whole, SECRET).unwrap();
         use TokenFrom::{AgentCircuitId, NasPortId, UserName};

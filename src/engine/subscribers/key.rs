@@ -117,7 +117,8 @@ impl Key {
             low: word(12),
         };
         let fits = octets[2] <= 1 && length <= if is_v6 { V6_BITS } else { V4_BITS };
-        let (high, low) = if is_v6 { (mask(length.min(64)), mask(length.saturating_sub(64))) } else { (mask(length), 0) };
+        let (high, low) =
+            if is_v6 { (mask(length.min(64)), mask(length.saturating_sub(64))) } else { (mask(length), 0) };
         (fits && key.high & !high == 0 && key.low & !low == 0).then_some(key)
     }
 }
@@ -175,7 +176,15 @@ mod tests {
 
     #[test]
     fn a_key_is_written_and_read_back() {
-        let nets = ["0.0.0.0/0", "100.64.1.2/32", "10.0.0.0/9", "::/0", "2001:db8:20::/56", "2001:db8::1/128", "2001:db8::/65"];
+        let nets = [
+            "0.0.0.0/0",
+            "100.64.1.2/32",
+            "10.0.0.0/9",
+            "::/0",
+            "2001:db8:20::/56",
+            "2001:db8::1/128",
+            "2001:db8::/65",
+        ];
         for net in nets {
             let net: IpNet = net.parse().unwrap();
             let key = Key::of_net(Realm(7), net);

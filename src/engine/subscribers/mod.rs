@@ -232,7 +232,12 @@ mod tests {
             ("192.0.2.3:1", known(1), lapsed, lapsed),
             ("192.0.2.4:1", known(0), known(0), known(0)),
             ("192.0.2.5:1", known(2), known(2), known(2)),
-            ("192.0.2.6:1", (Standing::UnknownProfile, None), (Standing::UnknownProfile, None), (Standing::UnknownProfile, None)),
+            (
+                "192.0.2.6:1",
+                (Standing::UnknownProfile, None),
+                (Standing::UnknownProfile, None),
+                (Standing::UnknownProfile, None),
+            ),
             ("192.0.2.7:1", (Standing::Unknown, None), (Standing::Unknown, None), (Standing::Unknown, None)),
         ] {
             let told = (bench.told(source, now), bench.told(source, now + 1), bench.told(source, 100));

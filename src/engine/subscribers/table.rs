@@ -108,11 +108,8 @@ const NUMBER: u64 = IS_SESSION - 1;
 /// What a prefix's word says: whom it points to, and its term.
 fn unpack(word: u64) -> (Result<RecordId, Option<NameId>>, Term) {
     let until = (word >> 32) as u32;
-    let term = Term {
-        until: (until != 0).then_some(until),
-        is_hard: word & IS_HARD != 0,
-        is_session: word & IS_SESSION != 0,
-    };
+    let term =
+        Term { until: (until != 0).then_some(until), is_hard: word & IS_HARD != 0, is_session: word & IS_SESSION != 0 };
     let number = (word & NUMBER) as u32;
     let target = if word & IS_PROFILE == 0 { Ok(RecordId(number)) } else { Err(NameId::of_octets(number as u16)) };
     (target, term)

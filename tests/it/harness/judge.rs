@@ -60,6 +60,8 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
         rules: ListRules::Read(Part::of(&parse(text.as_bytes(), options).unwrap_or_default(), &|_| false)),
     });
     let built_in = BuiltIn {
+        infrastructure: Vec::new(),
+        connectivity: Vec::new(),
         safe_search: Arc::new(SafeSearch::from_csv("").unwrap()),
         protected: Vec::new(),
         protected_content: Vec::new(),
@@ -75,6 +77,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
         seed: HashSeed(5, 6),
         texts: None,
         room: None,
+        now: None,
     };
     let (snapshot, _) = compile(inputs, None).unwrap();
     let client = snapshot.clients.identify(who.source());

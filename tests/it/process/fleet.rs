@@ -115,7 +115,9 @@ fn three_nodes_say_the_same_whatever_becomes_of_the_store() {
     set(c, "open");
     converge(&all, true);
     // What lies on the server tells nobody's line, address or profile.
-    let dump = [redis.command("HGETALL lachan:subscribers:map"), redis.command("XRANGE lachan:subscribers:changes - +")].concat();
+    let dump =
+        [redis.command("HGETALL lachan:subscribers:map"), redis.command("XRANGE lachan:subscribers:changes - +")]
+            .concat();
     assert!(dump.len() > 100, "there is something to be looked at");
     for word in [&b"olt-7"[..], b"open", b"school", &[127, 0, 0, 1, 0]] {
         assert!(!dump.windows(word.len()).any(|window| window == word), "{word:?}");

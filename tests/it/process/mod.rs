@@ -7,6 +7,7 @@ mod explained;
 mod fleet;
 mod flood;
 mod gates;
+mod hours;
 mod lifetime;
 mod subscribers;
 mod supply;

@@ -71,7 +71,10 @@ fn place(word: &str) -> (Kind, Place) {
         let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
         let back = address.strip_prefix('-');
         let address = back.unwrap_or(address).parse().unwrap();
-        return (Kind::Ports, if back.is_some() { Place::PortsBack(address, from, to) } else { Place::Ports(address, from, to) });
+        return (
+            Kind::Ports,
+            if back.is_some() { Place::PortsBack(address, from, to) } else { Place::Ports(address, from, to) },
+        );
     }
     let net: ipnet::IpNet = word.parse().unwrap();
     (if net.addr().is_ipv4() { Kind::FramedAddress } else { Kind::DelegatedPrefix }, Place::Net(net))
@@ -128,7 +131,10 @@ fn a_place_is_the_latest_sessions() {
 
 #[test]
 fn every_family_and_every_block_of_ports_is_held_by_itself() {
-    check("start 1 n 10 10.0.0.1/32 2001:db8::/56; interim 1 n 20 2001:db8:0:100::/56", "10.0.0.1 1; 2001:db8::1 -; 2001:db8:0:100::1 1");
+    check(
+        "start 1 n 10 10.0.0.1/32 2001:db8::/56; interim 1 n 20 2001:db8:0:100::/56",
+        "10.0.0.1 1; 2001:db8::1 -; 2001:db8:0:100::1 1",
+    );
     check(
         "start 1 n 10 192.0.2.1#1024-2047; interim 1 n 20 192.0.2.1#4096-5119; start 2 n 15 192.0.2.1#2048-3071",
         "192.0.2.1:1024 1; 192.0.2.1:5000 1; 192.0.2.1:2048 2; 192.0.2.1:9999 -",
