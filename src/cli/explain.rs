@@ -163,10 +163,10 @@ fn print_told(told: &serde_json::Value, offline: bool, asks_when: bool) {
         ("type", "kiểu", text("type")),
         ("client", "máy hỏi", text("client")),
         ("profile", "hồ sơ", text("profile")),
+        ("line", "thuê bao", subscriber_text(told, language)),
         ("mode", "chế độ", text("mode")),
         ("window", "khung giờ", window),
         ("at", "lúc", if asks_when { text("at") } else { String::new() }),
-        ("line", "thuê bao", subscriber_text(told, language)),
     ] {
         if !value.is_empty() {
             // Padded by characters: Vietnamese titles have more octets than columns.

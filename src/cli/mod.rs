@@ -222,55 +222,6 @@ enum SafesearchCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum ScheduleCommand {
-    /// Show which windows are open, and what opens and closes next
-    #[command(
-        after_help = "Examples:\n  lachan schedule show -c lachan.toml\n  lachan schedule show --profile school --at \
-                      2026-11-27T22:00:00+07:00\n\nIt reads the configuration; no resolver is asked."
-    )]
-    Show(ScheduleShowArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum ServicesCommand {
-    /// List them, by the group that each belongs to
-    List(ServicesListArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Print every key: its type, default, unit, what it does, and an example
-    Reference(ConfigReferenceArgs),
-}
-
-#[derive(Debug, Args)]
-struct ScheduleShowArgs {
-    /// At this moment instead of now
-    #[arg(long, value_name = "RFC3339")]
-    at: Option<String>,
-    /// This profile alone
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-struct ServicesListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-struct ConfigReferenceArgs {
-    /// vi or en [default: by the locale]
-    #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
-    lang: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
 enum SubscribersCommand {
     /// How many there are, and when each feed last told something; exit 1 when there is no [subscribers]
     Status(ListsStatusArgs),
@@ -322,6 +273,41 @@ struct ApiArgs {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// Show which windows are open, and what opens and closes next
+    #[command(
+        after_help = "Examples:\n  lachan schedule show -c lachan.toml\n  lachan schedule show --profile school --at \
+                      2026-11-27T22:00:00+07:00\n\nIt reads the configuration; no resolver is asked."
+    )]
+    Show(ScheduleShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ServicesCommand {
+    /// List them, by the group that each belongs to
+    List(ServicesListArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every key: its type, default, unit, what it does, and an example
+    Reference(ConfigReferenceArgs),
+}
+
+#[derive(Debug, Args)]
+struct ScheduleShowArgs {
+    /// At this moment instead of now
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
+    /// This profile alone
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, Args)]
 struct SubscriberSetArgs {
     #[command(flatten)]
@@ -348,6 +334,20 @@ struct SubscribersLoadArgs {
     delta: Option<u64>,
     #[command(flatten)]
     api: ApiArgs,
+}
+
+#[derive(Debug, Args)]
+struct ServicesListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConfigReferenceArgs {
+    /// vi or en [default: by the locale]
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
+    lang: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

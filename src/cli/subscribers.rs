@@ -269,28 +269,45 @@ fn read_file(file: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn of_csv(octets: &[u8]) -> Result<Vec<u8>, String> {
-    const KNOWN: [&str; 9] = ["prefix", "ports", "realm", "token", "line", "label", "profile", "expires", "remove"];
     let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(octets);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(octets);
-    let head = reader.headers().map_err(|why| why.to_string())?.clone();
-    if let Some(unknown) = head.iter().find(|name| !KNOWN.contains(name)) {
-        return Err(format!("line 1: unknown column {unknown:?}; there are: {}", KNOWN.join(", ")));
-    }
-    let (mut out, mut at) = (Vec::new(), 1);
-    for record in reader.records() {
-        let record = record.map_err(|why| why.to_string())?;
-        let number = record.position().map_or(at, csv::Position::line);
-        let line = line_of(&head, &record).map_err(|why| format!("line {number}: {why}"))?;
+    let text = std::str::from_utf8(octets).map_err(|_| "it is not UTF-8")?;
+    let (mut head, mut out) = (None, Vec::new());
+    for (i, text) in text.lines().enumerate() {
+        let told = |why: String| format!("line {}: {why}", i + 1);
+        if !text.trim().is_empty() && !text.starts_with('#') {
+            let record = record_of(text).map_err(told)?;
+            match &head {
+                None => head = Some(checked_head(record).map_err(told)?),
+                Some(head) => {
+                    let line = line_of(head, &record).map_err(told)?;
+                    serde_json::to_writer(&mut out, &line).map_err(|why| told(why.to_string()))?;
+                }
+            }
+        }
         // What the CSV says on line n is told on line n, its head and comments included.
-        (at..number).for_each(|_| out.push(b'\n'));
-        at = number;
-        serde_json::to_writer(&mut out, &line).map_err(|why| why.to_string())?;
+        out.push(b'\n');
     }
-    out.push(b'\n');
-    Ok(out)
+    head.map(|_| out).ok_or_else(|| "it has no head, as `prefix,profile`".to_owned())
+}
+
+fn checked_head(head: csv::StringRecord) -> Result<csv::StringRecord, String> {
+    const KNOWN: [&str; 9] = ["prefix", "ports", "realm", "token", "line", "label", "profile", "expires", "remove"];
+    match head.iter().find(|name| !KNOWN.contains(name)) {
+        Some(unknown) => Err(format!("unknown column {unknown:?}; there are: {}", KNOWN.join(", "))),
+        None => Ok(head),
+    }
+}
+
+/// One line: no value here has a line's end in it.
+fn record_of(text: &str) -> Result<csv::StringRecord, String> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+    reader.records().next().transpose().map_err(|why| why.to_string()).map(Option::unwrap_or_default)
 }
 
 fn line_of(head: &csv::StringRecord, record: &csv::StringRecord) -> Result<Line, String> {
+    if record.len() != head.len() {
+        return Err(format!("it has {} values, the head has {}", record.len(), head.len()));
+    }
     let mut line = Line::default();
     for (key, value) in head.iter().zip(record).filter(|(_, value)| !value.is_empty()) {
         let text = Some(value.to_owned());

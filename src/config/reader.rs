@@ -27,6 +27,14 @@ impl<'a> Section<'a> {
         if self.title.is_empty() { format!("`{key}`") } else { format!("`{key}` in {}", self.title) }
     }
 
+    /// What the titles of tables in this one begin with: `profile.school.`, nothing at the top.
+    fn prefix(&self) -> String {
+        match self.title.trim_matches(['[', ']']) {
+            "" => String::new(),
+            title => format!("{title}."),
+        }
+    }
+
     fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
         self.note(key);
         self.inner(key)
@@ -179,22 +187,16 @@ impl<'a> Section<'a> {
 
     /// `[key]`; when absent or of a wrong type, a section without keys.
     pub fn section(&mut self, key: &'static str) -> Section<'a> {
-        let title = format!("[{}]", self.path_of(key));
+        let title = format!("[{}{key}]", self.prefix());
         let mut inner = Section { title, at: self.at, table: None, known: Vec::new(), sink: self.sink };
         if let Some(entry) = self.inner(key) {
             inner.at = entry.at;
             match &entry.node.value {
                 Value::Table(table) => inner.table = Some(table),
-                _ => self.wrong_type(key, &format!("a table: [{}]", self.path_of(key)), &entry.node),
+                _ => self.wrong_type(key, &format!("a table: {}", inner.title), &entry.node),
             }
         }
         inner
-    }
-
-    /// A table's name with those it stands in: `subscribers.radius`.
-    fn path_of(&self, key: &str) -> String {
-        let outer = self.title.trim_matches(['[', ']']);
-        if outer.is_empty() { key.to_owned() } else { format!("{outer}.{key}") }
     }
 
     /// Every table that stands in this one, whatever its name.
@@ -204,12 +206,13 @@ impl<'a> Section<'a> {
 
     /// `[key.NAME]`, each with its name.
     pub fn named_sections(&mut self, key: &'static str) -> Vec<(Spanned<String>, Section<'a>)> {
+        let prefix = self.prefix();
         let Some(entry) = self.inner(key) else { return Vec::new() };
         let Value::Table(all) = &entry.node.value else {
-            self.wrong_type(key, &format!("tables: [{}.NAME]", self.path_of(key)), &entry.node);
+            self.wrong_type(key, &format!("tables: [{prefix}{key}.NAME]"), &entry.node);
             return Vec::new();
         };
-        self.tables_of(all, &self.path_of(key))
+        self.tables_of(all, &format!("{prefix}{key}"))
     }
 
     fn tables_of(&self, all: &'a Table, key: &str) -> Vec<(Spanned<String>, Section<'a>)> {
@@ -235,7 +238,7 @@ impl<'a> Section<'a> {
     /// `[[key]]`, in order; `None` when the key is absent.
     pub fn repeated_sections(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
         let entry = self.inner(key)?;
-        let path = self.path_of(key);
+        let path = format!("{}{key}", self.prefix());
         let want = format!("an array of tables: [[{path}]]");
         let Value::Array(all) = &entry.node.value else {
             self.wrong_type(key, &want, &entry.node);

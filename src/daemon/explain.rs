@@ -70,14 +70,6 @@ impl Who {
         Ok(client)
     }
 
-    /// The snapshot with windows that open and close around the moment that is asked about.
-    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
-        match self.at.filter(|_| snapshot.has_hours()) {
-            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
-            None => Cow::Borrowed(snapshot),
-        }
-    }
-
     fn origin(&self) -> Origin {
         Origin::new(self.client.unwrap_or(([127, 0, 0, 1], 0).into()), None, Transport::Udp)
     }
@@ -95,6 +87,14 @@ impl Who {
             session: found.is_some_and(|found| found.term.is_session),
             until: found.and_then(|found| found.term.until),
         })
+    }
+
+    /// The snapshot with windows that open and close around the moment that is asked about.
+    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        match self.at.filter(|_| snapshot.has_hours()) {
+            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
+            None => Cow::Borrowed(snapshot),
+        }
     }
 
     /// What a client that may not ask gets. Nobody in particular may.

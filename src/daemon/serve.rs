@@ -125,6 +125,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         drop(taken);
         memory::give_back();
     }));
+    // Before anybody can tell of a change: a fleet is to hear of it.
+    let keeping = subscribers::start(&reloader, radius, &resolver.metrics, &stop);
     let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
@@ -153,7 +155,6 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
             }
         });
     }
-    let keeping = subscribers::start(&reloader, radius, &resolver.metrics, &stop);
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(hours::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(supply.run(stop.clone()));

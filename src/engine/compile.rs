@@ -513,17 +513,18 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
 /// Whether a profile keeps out all that `default` does: then nobody is worse protected by having it.
 fn keeps(profile: &ProfileSettings, default: &ProfileSettings) -> bool {
     let has_all = |these: &[(Name, Reach)], those: &[(Name, Reach)]| those.iter().all(|entry| these.contains(entry));
-    default.block.iter().all(|category| profile.block.contains(category))
+    let is_blocked = |category| profile.block.contains(category) && !profile.shadow.contains(category);
+    default.block.iter().all(|category| is_blocked(category) || default.shadow.contains(category))
         && profile.security >= default.security
+        && profile.security_for_addresses <= default.security_for_addresses
         && profile.safe_search >= default.safe_search
+        && profile.safe_search_except.iter().all(|engine| default.safe_search_except.contains(engine))
         && profile.youtube >= default.youtube
+        && (profile.unlisted == default.unlisted || profile.unlisted != Unlisted::Judged)
+        && (profile.mode != Some(Mode::Observe) || default.mode == Some(Mode::Observe))
+        && default.windows.iter().all(|window| profile.windows.contains(window))
         && has_all(&default.allow, &profile.allow)
         && has_all(&profile.deny, &default.deny)
-        && profile.security_for_addresses <= default.security_for_addresses
-        && profile.safe_search_except.iter().all(|engine| default.safe_search_except.contains(engine))
-        && default.windows.iter().all(|window| profile.windows.contains(window))
-        && (default.unlisted == Unlisted::Judged || profile.unlisted == default.unlisted)
-        && (profile.mode != Some(Mode::Observe) || default.mode == Some(Mode::Observe))
 }
 
 /// Lists of the configuration in their layers. They have the first numbers, in the configuration's order.

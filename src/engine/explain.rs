@@ -38,15 +38,15 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     pub profile: String,
+    /// Who the client is to us, when somebody tells of subscribers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<Subscriber>,
     /// When it is asked, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// `observe`: what is told would be done, and is only counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
-    /// Who the client is to us, when somebody tells of subscribers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscriber: Option<Subscriber>,
     /// `allow`, `block`, `rewrite` or `drop`.
     pub verdict: &'static str,
     pub rung: &'static str,

@@ -263,6 +263,7 @@ pub fn on_query_enforced(
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
         let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
+        let ttl_secs_max = ttl_secs_max.min(profile.told_secs_max);
         let rewrite = Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max };
         return QueryVerdict::Rewrite(rewrite, permit);
     }
@@ -419,7 +420,8 @@ impl AnswerJudge<'_> {
             // An alias stays one. A service may be at an apex; and a target that leads back is not made an alias of itself.
             let is_alias = rtype == RecordType::CNAME && rule.target != question.qname;
             let shape = if is_alias { Shape::Cname } else { Shape::OwnName };
-            Some(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max: self.ttl_secs_max.get() })
+            let ttl_secs_max = self.ttl_secs_max.get().min(self.profile.told_secs_max);
+            Some(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max })
         })
     }
 

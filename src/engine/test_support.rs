@@ -99,7 +99,7 @@ fn loopback() -> Scope {
 
 fn said(before: usize, scope: Scope) -> Said {
     let (author, reason) = ("Cô Lan".to_owned(), "a lesson".to_owned());
-    Said { id: before as u64 + 1, scope, until: UnixTime(60), author, reason }
+    Said { id: before as u64 + 1, scope, until: UnixTime(NOW.0 + 60), author, reason }
 }
 
 /// The client of a profile.

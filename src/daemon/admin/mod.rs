@@ -151,10 +151,6 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
-    let at = match params.at.as_deref().map(parse_moment).transpose() {
-        Ok(at) => at,
-        Err(why) => return bad(why),
-    };
     let client = match params.client.as_deref().map(explain::parse_client).transpose() {
         Ok(client) => client,
         Err(why) => return bad(why),

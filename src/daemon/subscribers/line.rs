@@ -230,7 +230,7 @@ mod tests {
             (r#"{"prefix":"198.51.100.7","ports":"1024-2047","remove":true}"#.to_owned(), Ok(1)),
             ("{}".to_owned(), Err("it says nothing")),
             ("{".to_owned(), Err("column 1: not JSON")),
-            ("[]".to_owned(), Err("it says nothing")),
+            ("[]".to_owned(), Err("column 2: a value has the wrong type")),
             (r#"{"prefix":"100.64.1.2/32"}"#.to_owned(), Err("a prefix needs a `profile`")),
             (r#"{"profile":"family"}"#.to_owned(), Err("`profile` needs a `prefix`")),
             (format!(r#"{{"token":"{token}"}}"#), Err("a token needs a `profile`")),

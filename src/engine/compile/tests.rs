@@ -252,12 +252,17 @@ fn a_list_that_is_taken_out_blocks_nothing_until_it_is_put_in_again() {
 #[test]
 fn a_profile_keeps_the_default_one_only_when_it_keeps_out_all_of_it() {
     type Change = fn(&mut ProfileSettings);
-    let cases: [(&str, Change, bool); 9] = [
+    let cases: [(&str, Change, bool); 14] = [
         ("the same", |_| {}, true),
         ("one category more", |p| p.block.push(CategoryId(900)), true),
-        ("one category less", |p| p.block.truncate(p.block.len() - 1), false),
+        ("one category less", |p| p.block.truncate(1), false),
         ("no security", |p| p.security = false, false),
         ("no safe search", |p| p.safe_search = false, false),
+        ("a category that is only counted", |p| p.shadow = p.block.clone(), false),
+        ("only looked at", |p| p.mode = Some(Mode::Observe), false),
+        ("an exam room", |p| p.unlisted = Unlisted::Blocked, true),
+        ("an engine left alone", |p| p.safe_search_except.push("bing".into()), false),
+        ("no security for mail", |p| p.security_for_addresses = true, false),
         ("a stricter YouTube", |p| p.youtube = YouTube::Strict, true),
         ("an allow of its own", |p| p.allow.push(own_entry("a.example").unwrap()), false),
         ("a deny of its own", |p| p.deny.push(own_entry("b.example").unwrap()), true),

@@ -22,6 +22,9 @@ pub struct InForce<'a> {
     pub paused_until: Option<UnixTime>,
     spot: Spot,
     at: UnixTime,
+    /// How long what is done to the client's question may be remembered, in seconds: who is not known yet may be told apart
+    /// any moment.
+    pub told_secs_max: u32,
 }
 
 impl Deref for InForce<'_> {
@@ -44,7 +47,8 @@ impl<'a> InForce<'a> {
             (true, _) | (false, None) => &masks.security,
         };
         let paused_until = snapshot.overlay.pause(&client).map(|said| said.until);
-        InForce { profile, masks, security, paused_until, spot, at: client.at }
+        let told_secs_max = client.standing.ttl_secs_max();
+        InForce { profile, masks, security, paused_until, spot, at: client.at, told_secs_max }
     }
 
     /// The SafeSearch rule that this profile has for a name.
@@ -89,7 +93,7 @@ impl<'a> InForce<'a> {
 
     /// TTL of a block now, in seconds.
     pub(super) fn block_ttl_secs(&self, snapshot: &Snapshot) -> u32 {
-        let ttl = self.profile.block_ttl_secs.unwrap_or(snapshot.block_ttl_secs);
+        let ttl = self.profile.block_ttl_secs.unwrap_or(snapshot.block_ttl_secs).min(self.told_secs_max);
         self.secs_until(ttl, |before, after| before != after).unwrap_or(ttl)
     }
 }

@@ -583,7 +583,7 @@ fn any_is_never_forwarded_and_layers_are_told_apart() {
 fn what_ends_is_told_for_no_longer() {
     let ttl = |rules: &str, qname: &str, at: i64, max: u32| {
         let snapshot = Setup::new().rules(rules).compile();
-        let client = Client { at: UnixTime(at), ..client(&snapshot, "default") };
+        let client = Client { at: UnixTime(NOW.0 + at), ..client(&snapshot, "default") };
         let question = question(qname, RecordType::A);
         match on_query(&snapshot, client, &question, &mut ()) {
             QueryVerdict::Block(block) => (block.ttl_secs < snapshot.block_ttl_secs).then_some(block.ttl_secs),

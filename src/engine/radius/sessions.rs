@@ -71,6 +71,8 @@ struct Session {
     nas: u16,
     /// The latest that was told of it.
     at: u32,
+    /// When it was told last.
+    heard: u32,
     /// When it began, once a Start told: what is older is about another session of the same identifier.
     began: Option<u32>,
     state: State,
@@ -78,14 +80,8 @@ struct Session {
 
 #[derive(Debug)]
 enum State {
-    Open {
-        token: Option<Token>,
-        places: SmallVec<[(Kind, Key); 2]>,
-    },
-    /// When it ended, and when that was told.
-    Ended {
-        told: u32,
-    },
+    Open { token: Option<Token>, places: SmallVec<[(Kind, Key); 2]> },
+    Ended,
 }
 
 /// Who named a place, and when.
@@ -142,9 +138,9 @@ impl Sessions {
         const WEEK: u32 = 7 * 86_400;
         let places = &mut self.places;
         self.sessions.retain(|id, session| match &session.state {
-            State::Ended { told } => now.saturating_sub(*told) < SESSION_ENDED_SECS,
+            State::Ended => now.saturating_sub(session.heard) < SESSION_ENDED_SECS,
             State::Open { places: held, .. } => {
-                let is_kept = now.saturating_sub(session.at) < WEEK;
+                let is_kept = now.saturating_sub(session.heard) < WEEK;
                 for (_, key) in held.iter().filter(|_| !is_kept) {
                     if places.get(key).is_some_and(|holding| holding.session == *id) {
                         places.remove(key);
@@ -178,9 +174,9 @@ impl Sessions {
                 ended += 1;
                 let mine = |key: &&Key| places.get(key).is_some_and(|holding| holding.session == *id);
                 let mine: SmallVec<[Key; 4]> = held.iter().map(|(_, key)| key).filter(mine).copied().collect();
-                for key in &mine {
+                mine.iter().for_each(|key| {
                     places.remove(key);
-                }
+                });
                 changes.extend(mine.into_iter().map(Change::Remove));
             }
             !is_over
@@ -200,17 +196,18 @@ impl Sessions {
         let (is_new, is_old) = match self.sessions.get(&id) {
             None if self.sessions.len() >= SESSIONS_MAX => return Effect::NoRoom,
             None => (true, false),
-            Some(Session { state: State::Ended { .. }, at: ended, .. }) if at <= *ended => return Effect::Late,
-            Some(Session { state: State::Ended { .. }, .. }) => (true, false),
+            Some(Session { state: State::Ended, at: ended, .. }) if at <= *ended => return Effect::Late,
+            Some(Session { state: State::Ended, .. }) => (true, false),
             Some(session) if session.began.is_some_and(|began| at < began) => return Effect::Late,
             Some(session) => (false, at < session.at),
         };
         if is_new {
             let state = State::Open { token: None, places: SmallVec::new() };
-            self.sessions.insert(id, Session { nas, at, began: None, state });
+            self.sessions.insert(id, Session { nas, at, heard: report.now, began: None, state });
         }
         let session = self.sessions.get_mut(&id).expect("it is there or was put there");
         session.at = session.at.max(at);
+        session.heard = report.now;
         if is_start {
             session.began = Some(at);
         }
@@ -268,9 +265,9 @@ impl Sessions {
         table: &Table,
         changes: &mut Vec<Change>,
     ) -> Effect {
-        let ended = Session { nas, at, began: None, state: State::Ended { told: report.now } };
+        let ended = Session { nas, at, heard: report.now, began: None, state: State::Ended };
         match self.sessions.get(&id) {
-            Some(Session { state: State::Ended { .. }, .. }) => return Effect::Late,
+            Some(Session { state: State::Ended, .. }) => return Effect::Late,
             Some(session) if session.began.is_some_and(|began| at < began) => return Effect::Late,
             Some(_) => {}
             None if self.sessions.len() >= SESSIONS_MAX => return Effect::NoRoom,
