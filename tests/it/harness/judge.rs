@@ -42,6 +42,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             tags: who.tags.clone(),
             profile: 0,
             lines: 1,
+            mode: None,
         });
     }
     let adult = policy.categories.id("adult").unwrap();
