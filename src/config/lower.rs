@@ -275,9 +275,10 @@ fn categories(given: &[CategorySpec], sink: &Sink) -> Categories {
 pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories, sink: &Sink) -> Option<CategoryId> {
     let id = all.id(&name.value);
     if id.is_none() {
-        let known = all.iter().map(|(_, category)| category.name.as_str());
-        let services: Vec<String> = services::names().collect();
-        let more = suggestion(&name.value, known.chain(services.iter().map(String::as_str)));
+        let more = match name.value.starts_with(services::PREFIX) {
+            true => suggestion(&name.value, services::names().collect::<Vec<_>>().iter().map(String::as_str)),
+            false => suggestion(&name.value, all.iter().map(|(_, category)| category.name.as_str())),
+        };
         sink.error(name.at, format!("{place}: undeclared category `{}`{more}", name.value));
     }
     id
