@@ -126,7 +126,8 @@ fn pick(rows: Rows, column: Option<&str>) -> Result<Vec<String>, String> {
             None => (0, likeliest(&rows)),
         },
     };
-    let cells = rows.into_iter().skip(from).map(|mut row| if at < row.len() { row.swap_remove(at) } else { String::new() });
+    let cells =
+        rows.into_iter().skip(from).map(|mut row| if at < row.len() { row.swap_remove(at) } else { String::new() });
     let lines: Vec<String> = cells.map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect();
     if let Some(long) = lines.iter().find(|line| line.len() > 8 * PERSON_TEXT_OCTETS_MAX) {
         return Err(format!("a cell has {} octets, at most {}", long.len(), 8 * PERSON_TEXT_OCTETS_MAX));

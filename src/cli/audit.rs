@@ -95,7 +95,9 @@ fn verify(place: &Path, key: Option<&str>) -> u8 {
         Ok(Verified { files, lines, first, last, hash }) => {
             let whole = language.pick("the audit log is whole", "nhật ký kiểm toán nguyên vẹn");
             let words = match language {
-                Language::English => format!("{lines} lines in {files} files, {first} to {last}, the last with hash {hash}"),
+                Language::English => {
+                    format!("{lines} lines in {files} files, {first} to {last}, the last with hash {hash}")
+                }
                 Language::Vietnamese => {
                     format!("{lines} dòng trong {files} tệp, từ {first} đến {last}, dòng cuối có mã băm {hash}")
                 }

@@ -302,7 +302,9 @@ fn say_order(language: Language, told: &OrderTold) {
             say!("    {count} names: {shown}{more}");
         }
         Language::Vietnamese => {
-            say!("{reference} ({authority}): {state}; từ {effective} đến {expires}; {entered_by} nhập, {approved} duyệt");
+            say!(
+                "{reference} ({authority}): {state}; từ {effective} đến {expires}; {entered_by} nhập, {approved} duyệt"
+            );
             say!("    {count} tên miền: {shown}{more}");
         }
     }

@@ -166,8 +166,8 @@ fn add(config: Option<&Path>, kind: Kind, name: Option<&str>, said: &SaidArgs) -
 }
 
 fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> u8 {
-    let asked: Result<Vec<Entry>, Trouble> = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::get_json(address, path(kind), &[]));
+    let asked: Result<Vec<Entry>, Trouble> =
+        client::admin_address(args.admin.admin, config).and_then(|address| client::get_json(address, path(kind), &[]));
     let entries = match asked {
         Ok(entries) => entries,
         Err(trouble) => return complain(&trouble),
@@ -187,9 +187,8 @@ fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> u8 {
 fn remove(config: Option<&Path>, kind: Kind, args: &RemoveSaid) -> u8 {
     let (id, by) = (args.id.to_string(), person::by(args.by.as_deref()));
     let query = [("id", id.as_str()), ("by", by.as_str())];
-    let asked: Result<Entry, Trouble> = client::admin_address(args.admin.admin, config).and_then(|address| {
-        client::post_json(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER)
-    });
+    let asked: Result<Entry, Trouble> = client::admin_address(args.admin.admin, config)
+        .and_then(|address| client::post_json(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER));
     match asked {
         Ok(entry) if args.json => print_json(&entry),
         Ok(entry) => {

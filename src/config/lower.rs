@@ -25,8 +25,8 @@ use super::hours::Calendars;
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, orders, people, rate_limit,
-    services, tls, values, zone_limit,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, orders, people,
+    rate_limit, services, subscribers, tls, values, zone_limit,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -121,6 +121,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
             learn: spec.gate.learn.as_ref().map_or(Learn::Memory, |learn| learn.value),
         },
         list_urls: spec.lists.iter().filter_map(|list| list_url(list, sink)).collect(),
+        subscribers: subscribers::lower(&spec.subscribers, sink),
         time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
     }
 }
@@ -274,9 +275,10 @@ fn categories(given: &[CategorySpec], sink: &Sink) -> Categories {
 pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories, sink: &Sink) -> Option<CategoryId> {
     let id = all.id(&name.value);
     if id.is_none() {
-        let known = all.iter().map(|(_, category)| category.name.as_str());
-        let services: Vec<String> = services::names().collect();
-        let more = suggestion(&name.value, known.chain(services.iter().map(String::as_str)));
+        let more = match name.value.starts_with(services::PREFIX) {
+            true => suggestion(&name.value, services::names().collect::<Vec<_>>().iter().map(String::as_str)),
+            false => suggestion(&name.value, all.iter().map(|(_, category)| category.name.as_str())),
+        };
         sink.error(name.at, format!("{place}: undeclared category `{}`{more}", name.value));
     }
     id

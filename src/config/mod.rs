@@ -33,6 +33,7 @@ mod server;
 mod services;
 mod shipped;
 mod spec;
+mod subscribers;
 mod tls;
 mod tree;
 mod values;
@@ -46,6 +47,7 @@ pub use errors::ConfigError;
 pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
 pub use orders::{OrderSettings, ordered_name, ordered_text, read_order, write_order};
+pub use subscribers::{LeaseSettings, RadiusClient, RadiusSettings, Secret, StoreSettings, SubscriberSettings};
 pub use tls::TlsSettings;
 pub use values::duration;
 pub use versions::{Version, Versions, look_again};
@@ -96,6 +98,8 @@ pub struct Settings {
     pub popular: PopularSettings,
     /// Lists that are fetched.
     pub list_urls: Vec<ListUrl>,
+    /// `None`: nobody tells of subscribers.
+    pub subscribers: Option<SubscriberSettings>,
 }
 
 /// How datagrams are taken from the kernel.

@@ -244,7 +244,8 @@ fn once_each(
     for Spanned { value: (name, reach), at } in overrides {
         match at_name.remove(&(name.clone(), reach)) {
             Some(i) => names[i].overrides = true,
-            None => sink.error(at, format!("`override` holds {name}, which is not among `names` in the same form, or twice")),
+            None => sink
+                .error(at, format!("`override` holds {name}, which is not among `names` in the same form, or twice")),
         }
     }
     names

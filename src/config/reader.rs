@@ -199,6 +199,11 @@ impl<'a> Section<'a> {
         inner
     }
 
+    /// Every table that stands in this one, whatever its name.
+    pub fn all_sections(&mut self) -> Vec<(Spanned<String>, Section<'a>)> {
+        self.table.map_or_else(Vec::new, |table| self.tables_of(table, self.title.trim_matches(['[', ']'])))
+    }
+
     /// `[key.NAME]`, each with its name.
     pub fn named_sections(&mut self, key: &'static str) -> Vec<(Spanned<String>, Section<'a>)> {
         let prefix = self.prefix();
@@ -207,6 +212,10 @@ impl<'a> Section<'a> {
             self.wrong_type(key, &format!("tables: [{prefix}{key}.NAME]"), &entry.node);
             return Vec::new();
         };
+        self.tables_of(all, &format!("{prefix}{key}"))
+    }
+
+    fn tables_of(&self, all: &'a Table, key: &str) -> Vec<(Spanned<String>, Section<'a>)> {
         let mut sections = Vec::with_capacity(all.entries.len());
         for inner in &all.entries {
             let Value::Table(table) = &inner.node.value else {
@@ -214,12 +223,12 @@ impl<'a> Section<'a> {
                 let name = &inner.key;
                 self.sink.error(
                     inner.at,
-                    format!("`{name}` in [{prefix}{key}] must be a table of its own, [{prefix}{key}.NAME], not {kind}"),
+                    format!("`{name}` in [{key}] must be a table of its own, [{key}.NAME], not {kind}"),
                 );
                 continue;
             };
             let name = Spanned { at: inner.at, value: inner.key.clone() };
-            let title = format!("[{prefix}{key}.{}]", inner.key);
+            let title = format!("[{key}.{}]", inner.key);
             sections
                 .push((name, Section { title, at: inner.at, table: Some(table), known: Vec::new(), sink: self.sink }));
         }
@@ -229,7 +238,8 @@ impl<'a> Section<'a> {
     /// `[[key]]`, in order; `None` when the key is absent.
     pub fn repeated_sections(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
         let entry = self.inner(key)?;
-        let want = format!("an array of tables: [[{key}]]");
+        let path = format!("{}{key}", self.prefix());
+        let want = format!("an array of tables: [[{path}]]");
         let Value::Array(all) = &entry.node.value else {
             self.wrong_type(key, &want, &entry.node);
             return Some(Vec::new());
@@ -240,7 +250,7 @@ impl<'a> Section<'a> {
                 self.wrong_type(key, &want, node);
                 continue;
             };
-            let title = format!("[[{key}]]");
+            let title = format!("[[{path}]]");
             sections.push(Section { title, at: node.at, table: Some(table), known: Vec::new(), sink: self.sink });
         }
         Some(sections)

@@ -67,7 +67,8 @@ mod tests {
     }
 
     /// Keys that say the same otherwise, so that one file cannot have both: those of the first file, and of the second.
-    const FIRST: &[(&str, &str)] = &[("[list.NAME]", "file"), ("[list.NAME]", "gate"), ("[tls]", "ddr")];
+    const FIRST: &[(&str, &str)] =
+        &[("[list.NAME]", "file"), ("[list.NAME]", "gate"), ("[tls]", "ddr"), ("[subscribers.store]", "url_file")];
 
     #[test]
     fn what_is_read_is_what_is_told() {

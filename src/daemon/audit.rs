@@ -213,10 +213,7 @@ impl Log {
         let signature = BASE64.encode(self.key.sign(&line_message(&hash)));
         text.push_str(&format!(",\"hash\":\"{hash}\",\"signature\":\"{signature}\"}}\n"));
         if text.len() > AUDIT_LINE_OCTETS_MAX {
-            return Err(io::Error::other(format!(
-                "a line of {} octets, at most {AUDIT_LINE_OCTETS_MAX}",
-                text.len()
-            )));
+            return Err(io::Error::other(format!("a line of {} octets, at most {AUDIT_LINE_OCTETS_MAX}", text.len())));
         }
         if self.octets + text.len() as u64 > AUDIT_FILE_OCTETS_MAX && self.octets > 0 {
             self.turn_over()?;
@@ -276,7 +273,10 @@ fn end_of(path: &Path, head: Option<&Head>, public: &str) -> Result<End, String>
         (None, None) => (0, NOTHING.to_owned()),
     };
     if let Some(head) = head.filter(|head| head.last > last || (head.last == last && head.hash != hash)) {
-        return Err(format!("its end was cut off: the head tells of {} lines, the last one there is {last}", head.last));
+        return Err(format!(
+            "its end was cut off: the head tells of {} lines, the last one there is {last}",
+            head.last
+        ));
     }
     if whole < octets.len() {
         tracing::warn!("{}: an unfinished line at its end goes", path.display());

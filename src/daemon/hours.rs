@@ -4,7 +4,7 @@
 //! time. A clock that cannot be right opens no window, and it is said.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Runs until `stop`.
 pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
-    let mut told: Option<std::time::Instant> = None;
+    let mut told: Option<Instant> = None;
     loop {
         let now = clock::unix_time();
         let generation = reloader.in_force();
@@ -33,7 +33,7 @@ pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
                 // Of many profiles it takes some milliseconds.
                 let _ = background::run(move || reloader.mask_again()).await;
             }
-            false if generation.snapshot.has_hours() && told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) => {
+            false if generation.snapshot.has_hours() && is_time(told) => {
                 told = Some(clock::now());
                 tracing::warn!("the clock of this machine is not set: every window of every profile counts as closed");
             }
@@ -45,4 +45,9 @@ pub async fn run(reloader: Arc<Reloader>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// Whether a clock that is not set is to be told of.
+fn is_time(told: Option<Instant>) -> bool {
+    told.is_none_or(|at| clock::now().saturating_duration_since(at) >= TELL_AGAIN)
 }

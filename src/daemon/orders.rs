@@ -137,8 +137,7 @@ impl Book {
                 return inner.tell(told, false);
             }
         };
-        let now: BTreeMap<PathBuf, Version> =
-            files.iter().map(|path| (path.clone(), Version::of_file(path))).collect();
+        let now: BTreeMap<PathBuf, Version> = files.iter().map(|path| (path.clone(), Version::of_file(path))).collect();
         if now == inner.seen && !inner.seen.is_empty() {
             return false;
         }
@@ -231,7 +230,8 @@ impl Inner {
                     changed = true;
                 }
                 Err(why) => {
-                    let kept = self.held.values().find(|held| held.file == file).map(|held| held.order.reference.clone());
+                    let kept =
+                        self.held.values().find(|held| held.file == file).map(|held| held.order.reference.clone());
                     let acts_on = match &kept {
                         Some(reference) => format!("; order {reference} acts on as it was"),
                         None => "; it does not act".to_owned(),

@@ -18,6 +18,7 @@ use crate::daemon::said::Words;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::Sources;
 use crate::daemon::sources::supply::Supplies;
+use crate::daemon::subscribers::Subscribers;
 use crate::daemon::telemetry::Metrics;
 use crate::engine::snapshot::Snapshot;
 
@@ -57,6 +58,7 @@ pub struct Reloader {
     /// changes may be the repair. Written under the loader's lock.
     seen: Mutex<Versions>,
     sources: Arc<Sources>,
+    subscribers: Arc<Subscribers>,
     /// What is to be fetched for the generation in force.
     supplies: watch::Sender<Supplies>,
     /// What was said for a while; legal orders; who changed what.
@@ -94,6 +96,8 @@ impl Reloader {
         let seen = Mutex::new(loader.seen().clone());
         let directory = loader.keeps_state().then(|| state_directory(&settings));
         let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
+        let subscribers = Arc::clone(loader.subscribers());
+        subscribers.in_force(settings.subscribers.as_ref(), resolver.cell.load().snapshot.subscribers.as_ref());
         let (loader, status) = (Mutex::new(loader), Mutex::new(status));
         let (words, orders, audit) = (Words::default(), Book::default(), Audit::default());
         let (order_settings, swapping) = (settings.orders.clone(), Mutex::default());
@@ -106,6 +110,7 @@ impl Reloader {
             status,
             seen,
             sources,
+            subscribers,
             supplies,
             words,
             orders,
@@ -127,11 +132,8 @@ impl Reloader {
     /// Takes up what was said before, and keeps it from now on.
     fn keep_in(&self, directory: &Path) {
         let audit = self.audit.keep_in(directory);
-        let kept = [
-            audit,
-            self.words.keep_in(directory),
-            self.orders.keep_in(directory, &self.audit, &self.time_zone()),
-        ];
+        let kept =
+            [audit, self.words.keep_in(directory), self.orders.keep_in(directory, &self.audit, &self.time_zone())];
         for why in kept.into_iter().filter_map(Result::err) {
             tracing::error!("{why}");
         }
@@ -186,8 +188,8 @@ impl Reloader {
     fn swap(&self, next: Generation) -> Result<(), String> {
         let Generation { snapshot, forwarder, .. } = next;
         let number = self.resolver.cell.load().snapshot.generation + 1;
-        let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
-        let mut snapshot = snapshot.with_hours_from(clock::sane_time());
+        let mut snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        snapshot = snapshot.with_hours_from(clock::sane_time());
         self.words.put_into(&mut snapshot);
         snapshot.set_orders(self.orders.orders()).map_err(|why| format!("orders: {why}"))?;
         self.resolver.metrics.generation.set(number as i64);
@@ -265,6 +267,7 @@ impl Reloader {
         self.resolver.cache.set_size(generation.snapshot.cache.size);
         self.resolver.set_limits(&generation.snapshot);
         self.resolver.set_certificate(certificate);
+        self.subscribers.in_force(settings.subscribers.as_ref(), generation.snapshot.subscribers.as_ref());
         self.orders.configure(&settings.orders, &zone_of(&settings));
         self.orders.look(&self.audit);
         *self.time_zone.lock().unwrap_or_else(PoisonError::into_inner) = zone_of(&settings);
@@ -306,6 +309,11 @@ impl Reloader {
     /// Where fetched lists go.
     pub fn sources(&self) -> &Arc<Sources> {
         &self.sources
+    }
+
+    /// The table of subscribers and its feeds.
+    pub fn subscribers(&self) -> &Arc<Subscribers> {
+        &self.subscribers
     }
 
     /// The generation in force.
@@ -350,6 +358,12 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
     compare("learn in [gate]", old.popular.learn != new.popular.learn);
+    let radius = |settings: &Settings| Some(settings.subscribers.as_ref()?.radius.as_ref()?.listen.clone());
+    compare("[subscribers.radius] listen", radius(old) != radius(new));
+    let key = |settings: &Settings| settings.subscribers.as_ref().and_then(|subscribers| subscribers.state_key);
+    compare("state_key_file in [subscribers]", key(old) != key(new));
+    let feeds = |settings: &Settings| settings.subscribers.as_ref().map(|s| (s.leases.clone(), s.store.clone()));
+    compare("[subscribers.leases] or [subscribers.store]", feeds(old) != feeds(new));
     compare("drain_timeout", old.drain_timeout != new.drain_timeout);
     needs
 }

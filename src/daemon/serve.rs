@@ -21,7 +21,7 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::fetch::Limits;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::telemetry::Metrics;
-use crate::daemon::{background, clock, hours, listener, memory, watch};
+use crate::daemon::{background, clock, hours, listener, memory, subscribers, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 
 /// Open files: one for each question in flight, one for each TCP client, and some.
@@ -91,6 +91,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     let addresses = bound.addresses();
     let dns = addresses.dns.clone();
     let admin_listener = bind_admin(&settings, claim).map_err(|why| vec![why])?;
+    let radius =
+        subscribers::radius::bind(settings.subscribers.as_ref(), claim == Claim::Beside).map_err(|why| vec![why])?;
     let admin_address = admin_listener.as_ref().and_then(|l| l.local_addr().ok());
 
     let snapshot = &generation.snapshot;
@@ -123,6 +125,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         drop(taken);
         memory::give_back();
     }));
+    // Before anybody can tell of a change: a fleet is to hear of it.
+    let keeping = subscribers::start(&reloader, radius, &resolver.metrics, &stop);
     let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
@@ -181,6 +185,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     if tokio::time::timeout(drain_timeout, tracker.wait()).await.is_err() {
         tracing::warn!("{} tasks were still at work after {drain_timeout:?}", tracker.len());
     }
+    // The last of what feeds told.
+    let _ = keeping.await;
     if let Some((learned, file)) = learned {
         learner::save(&learned, &file);
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::engine::subscribers::Standing;
 use crate::engine::verdict::ProfileId;
 use spans::Spans;
 pub use token::{Token, TokenKey};
@@ -23,6 +24,8 @@ pub struct Client {
     pub by_udp: bool,
     /// When it asked.
     pub at: UnixTime,
+    /// What the table of subscribers says of it.
+    pub standing: Standing,
 }
 
 /// Networks that use the same addresses, as 100.64.0.0/10 behind each gateway, are told apart by their realms; 0 is the one
@@ -62,6 +65,7 @@ impl ClientTable {
             source,
             by_udp: true,
             at: UnixTime::default(),
+            standing: Standing::NoTable,
         }
     }
 }

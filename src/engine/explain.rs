@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use crate::engine::answer::Answer;
 use crate::engine::category::Category;
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::list::special::{Owner, Pattern, RuleAnswer, SpecialRule};
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
+use crate::engine::order::Order;
+use crate::engine::overlay::{Said, Word};
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
@@ -22,11 +24,9 @@ use crate::engine::snapshot::{List, ListRole, Snapshot};
 use crate::engine::verdict::{Block, BlockResponse, Cause, Counted, EdeCode, ListId, Redirect, Rung, Target, Would};
 
 mod access;
-mod said;
 mod hours;
 
 pub use access::judge_source;
-pub use said::{OrderTold, Temporary, time_text};
 pub use hours::{moment, rfc3339};
 
 /// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
@@ -38,6 +38,9 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     pub profile: String,
+    /// Who the client is to us, when somebody tells of subscribers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<Subscriber>,
     /// When it is asked, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
@@ -62,6 +65,11 @@ pub struct Explanation {
     pub target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ede: Option<u16>,
+    /// The window of the profile that blocks, and when it closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_until: Option<String>,
     /// The temporary allow or deny that decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temporary: Option<Temporary>,
@@ -71,11 +79,6 @@ pub struct Explanation {
     /// The legal order that decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderTold>,
-    /// The window of the profile that blocks, and when it closes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_until: Option<String>,
     pub tried: Vec<Tried>,
     /// Whether the answer was looked at too; `false` when only the question could be judged.
     pub answer_checked: bool,
@@ -87,6 +90,73 @@ pub struct Explanation {
     /// Where the rule that is told stands.
     #[serde(skip)]
     pub place: Option<Provenance>,
+}
+
+/// What the table of subscribers says of a client.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subscriber {
+    /// As [`Standing`](crate::engine::subscribers::Standing) says it.
+    pub standing: &'static str,
+    /// The first eight digits of its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The name of its profile in the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Whether the network told of it.
+    pub session: bool,
+    /// When its entry ends, or its session must have been confirmed; seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
+}
+
+/// What somebody said for a while.
+#[derive(Debug, Clone, Serialize)]
+pub struct Temporary {
+    pub id: u64,
+    pub scope: String,
+    pub author: String,
+    pub reason: String,
+    /// RFC 3339.
+    pub until: String,
+}
+
+/// A legal order; of one that may not be published, that there is one.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderTold {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    pub state: &'static str,
+    /// RFC 3339; absent while no end is stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl Temporary {
+    fn of(said: &Said) -> Temporary {
+        let Said { id, scope, until, author, reason } = said;
+        let (scope, until) = (scope.to_string(), time_text(*until));
+        Temporary { id: *id, scope, author: author.clone(), reason: reason.clone(), until }
+    }
+}
+
+impl OrderTold {
+    fn of(order: &Order, at: UnixTime) -> OrderTold {
+        let told = |text: &String| order.publishable.then(|| text.clone());
+        OrderTold {
+            reference: told(&order.reference),
+            authority: told(&order.authority),
+            state: order.state(at).as_str(),
+            until: order.acts_until(at).map(time_text),
+        }
+    }
+}
+
+/// RFC 3339, UTC.
+pub fn time_text(at: UnixTime) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(|_| at.0.to_string(), |time| time.to_string())
 }
 
 /// One rung that was asked.
@@ -124,8 +194,7 @@ impl Explanation {
     /// What was told of a rule does not decide after all.
     fn forget_rule(&mut self) {
         (self.category, self.list, self.file, self.line, self.rule, self.place) = (None, None, None, None, None, None);
-        (self.window, self.window_until) = (None, None);
-        (self.temporary, self.order) = (None, None);
+        (self.window, self.window_until, self.temporary, self.order) = (None, None, None, None);
     }
 }
 
@@ -273,7 +342,9 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
     let list = match cause {
         Some(Cause::Rule { list, .. } | Cause::Address { list, .. }) => Some(snapshot.list(*list).name.clone()),
         Some(Cause::Order { .. }) => Some(snapshot.list(snapshot.masks.orders).name.clone()),
-        Some(Cause::Temporary { at, .. }) => snapshot.overlay.get(*at).map(|word| format!("temporary {}", word.said.id)),
+        Some(Cause::Temporary { at, .. }) => {
+            snapshot.overlay.get(*at).map(|word| format!("temporary {}", word.said.id))
+        }
         Some(Cause::UnsafeSearch { .. } | Cause::Rebinding | Cause::NotAllowed) | None => None,
     };
     let name = cause.and_then(|cause| cause.owner(qname)).map(|owner| owner.to_string());
@@ -283,8 +354,12 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
 /// Only our own lists allow; what a list says of a name that it does not block after all is told too.
 fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
-    if said::tell_allow(snapshot, told, steps) {
-        return;
+    let said = steps.iter().find_map(|(rung, step)| match step {
+        Step::Allow(Cause::Temporary { at, .. }) => Some((*rung, snapshot.overlay.get(*at)?)),
+        _ => None,
+    });
+    if let Some((rung, word)) = said {
+        return fill_said(told, rung, word);
     }
     let allow = steps.iter().find_map(|(rung, step)| match step {
         Step::Allow(cause @ Cause::Rule { list, .. }) => Some((*rung, *list, cause.owner(qname)?)),
@@ -332,6 +407,19 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
             told.change_vi = "muốn chặn, thêm tên vào [operator] deny (mọi người) hoặc deny của hồ sơ.".into();
         }
     }
+}
+
+/// A temporary allow.
+fn fill_said(told: &mut Explanation, rung: Rung, word: &Word) {
+    told.rung = rung.as_str();
+    let Temporary { id, scope, author, reason, until } = Temporary::of(&word.said);
+    let (name, rule) = (&told.name, rule_text(&word.name, word.reach));
+    told.sentence_en = format!("{name} is allowed until {until} for {scope}, by {author}: {reason}");
+    told.sentence_vi = format!("{name} được phép đến {until} cho {scope}, do {author}: {reason}");
+    told.change_en = format!("`lachan allow remove {id}` ends it; {}.", who(rung));
+    told.change_vi = format!("`lachan allow remove {id}` để kết thúc; {}.", who_vi(rung));
+    told.rule = Some(rule);
+    told.temporary = Some(Temporary::of(&word.said));
 }
 
 /// `leads_to`: the engine's host, when it was not the question itself.
@@ -390,7 +478,19 @@ fn fill_block(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Expl
         | Cause::Order { .. }
         | Cause::Temporary { .. } => None,
     };
-    said::tell(snapshot, told, &reason.cause, client.at);
+    match &reason.cause {
+        Cause::Order { order, .. } => {
+            told.order = snapshot.orders.get(*order).map(|order| OrderTold::of(order, client.at));
+        }
+        Cause::Temporary { at, .. } => {
+            told.temporary = snapshot.overlay.get(*at).map(|word| Temporary::of(&word.said));
+        }
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::UnsafeSearch { .. }
+        | Cause::Rebinding
+        | Cause::NotAllowed => {}
+    }
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
     hours::tell_open(snapshot, client, reason, told);
 }
@@ -475,12 +575,41 @@ fn sentence(
     titles: Option<(&str, &str)>,
     list: Option<ListId>,
 ) {
-    let rung = block.reason.rung;
-    if said::sentence(told, rung) {
-        return;
-    }
     let name = &told.name;
     let (leads_en, leads_vi) = told.target.as_ref().map(leads).unwrap_or_default();
+    let rung = block.reason.rung;
+    let said = told.temporary.as_ref().map(|said| {
+        let Temporary { id, scope, author, reason, until } = said;
+        let sentences = (
+            format!("{name} is blocked until {until} for {scope}, by {author}: {reason}{leads_en}"),
+            format!("{name} bị chặn đến {until} cho {scope}, do {author}: {reason}{leads_vi}"),
+        );
+        let changes = (
+            format!("`lachan deny remove {id}` ends it; {}.", who(rung)),
+            format!("`lachan deny remove {id}` để kết thúc; {}.", who_vi(rung)),
+        );
+        (sentences, changes)
+    });
+    if let Some((sentences, changes)) = said {
+        (told.sentence_en, told.sentence_vi) = sentences;
+        (told.change_en, told.change_vi) = changes;
+        return;
+    }
+    if let Cause::Order { .. } = block.reason.cause {
+        let (en, vi) = order_words(told.order.as_ref());
+        let sentences =
+            (format!("{name} is blocked by {en}{leads_en}."), format!("{name} bị chặn theo {vi}{leads_vi}."));
+        (told.sentence_en, told.sentence_vi) = sentences;
+        told.change_en =
+            "only the authority that ordered it can end it: `lachan orders revoke` records its word; no allow \
+                          rule reaches this rung."
+                .into();
+        told.change_vi =
+            "chỉ cơ quan ra yêu cầu mới chấm dứt được: ghi nhận bằng `lachan orders revoke`; luật cho phép không \
+                          có tác dụng ở bậc này."
+                .into();
+        return;
+    }
     (told.sentence_en, told.sentence_vi) = match (&block.reason.cause, titles) {
         (Cause::Rebinding, _) => (
             format!("{name} is blocked: a public name answers with the private address of a local machine."),
@@ -545,6 +674,16 @@ fn sentence(
     };
 }
 
+/// An order as a sentence calls it, in English and Vietnamese.
+fn order_words(told: Option<&OrderTold>) -> (String, String) {
+    match told.and_then(|told| told.reference.as_ref().zip(told.authority.as_ref())) {
+        Some((reference, authority)) => {
+            (format!("the legal order {reference} of {authority}"), format!("yêu cầu {reference} của {authority}"))
+        }
+        None => ("a legal order".to_owned(), "yêu cầu của cơ quan có thẩm quyền".to_owned()),
+    }
+}
+
 /// Why a name is treated as another: the end of a sentence, in English and Vietnamese.
 fn leads(target: impl std::fmt::Display) -> (String, String) {
     (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}"))
@@ -595,8 +734,8 @@ fn place(snapshot: &Snapshot, list: ListId) -> String {
         ListRole::ProfileDeny(p) => format!("[profile.{}] deny", snapshot.profile(p).name),
         ListRole::Category(_) => format!("[list.{}]", snapshot.list(list).name),
         ListRole::Protected | ListRole::ProtectedContent => "the protected names".into(),
-        ListRole::Orders => "the orders".into(),
         ListRole::Infrastructure | ListRole::Connectivity => "the names that machines need".into(),
+        ListRole::Orders => "the orders".into(),
     }
 }
 

@@ -134,14 +134,22 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alarm {
     /// It acts on one person's word, for so many more seconds.
-    Lapses { secs: i64 },
+    Lapses {
+        secs: i64,
+    },
     Lapsed,
     /// It is to act by its deadline, which is so many seconds away, or was.
-    Deadline { secs: i64 },
+    Deadline {
+        secs: i64,
+    },
     /// It ends in so many days or less: 30, 7 or 1.
-    Ends { days: i64 },
+    Ends {
+        days: i64,
+    },
     /// Somebody is to ask whether it still should act, in so many days or less; 0: that day has come.
-    Review { days: i64 },
+    Review {
+        days: i64,
+    },
 }
 
 /// Whether two names are one person's: case and spaces do not make another one.
@@ -434,7 +442,8 @@ pub(crate) mod tests {
 
     #[test]
     fn one_persons_word_lapses_unless_a_second_approves() {
-        let night = Order { approved: None, provisional_until: Some(UnixTime(24 * HOUR)), ..order("1", &["a.example"]) };
+        let night =
+            Order { approved: None, provisional_until: Some(UnixTime(24 * HOUR)), ..order("1", &["a.example"]) };
         let second = Order { approved: Some(Act { by: "bình".into(), at: UnixTime(9 * HOUR) }), ..night.clone() };
         let alone = Order { approved: Some(Act { by: "AN".into(), at: UnixTime(9 * HOUR) }), ..night.clone() };
         for (order, hour, acts, state) in [
@@ -455,7 +464,8 @@ pub(crate) mod tests {
 
     #[test]
     fn alarms_come_in_time() {
-        let night = Order { approved: None, provisional_until: Some(UnixTime(24 * HOUR)), ..order("1", &["a.example"]) };
+        let night =
+            Order { approved: None, provisional_until: Some(UnixTime(24 * HOUR)), ..order("1", &["a.example"]) };
         let ends = Order { end: End::At(UnixTime(100 * DAY)), ..order("1", &["a.example"]) };
         let open = Order { end: End::Open { review_at: UnixTime(100 * DAY) }, ..ends.clone() };
         let waits = Order { approved: None, ..open.clone() };

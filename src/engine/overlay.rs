@@ -241,13 +241,8 @@ mod tests {
     #[test]
     fn a_pause_is_for_those_it_names_until_it_ends() {
         let snapshot = Setup::new().compile();
-        let said = |id, scope, until| Said {
-            id,
-            scope,
-            until: UnixTime(until),
-            author: String::new(),
-            reason: String::new(),
-        };
+        let said =
+            |id, scope, until| Said { id, scope, until: UnixTime(until), author: String::new(), reason: String::new() };
         let pauses =
             [said(1, Scope::Profile("school".into()), 10), said(2, Scope::Network("10.0.0.0/8".parse().unwrap()), 20)];
         let overlay = Overlay::new(&[], &pauses, &snapshot);

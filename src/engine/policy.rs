@@ -263,6 +263,7 @@ pub fn on_query_enforced(
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
         let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
+        let ttl_secs_max = ttl_secs_max.min(profile.told_secs_max);
         let rewrite = Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max };
         return QueryVerdict::Rewrite(rewrite, permit);
     }
@@ -391,8 +392,11 @@ impl AnswerJudge<'_> {
                 return SectionVerdict::Given(Given::Block(block(self.snapshot, self.profile, reason)));
             }
         }
-        if section == Section::Answer && self.snapshot.index.special.has_addresses() {
-            return self.policy_zones(answer, silent);
+        if section == Section::Answer
+            && self.snapshot.index.special.has_addresses()
+            && let Some(given) = self.policy_zones(answer, silent)
+        {
+            return SectionVerdict::Given(given);
         }
         SectionVerdict::Clean
     }
@@ -416,7 +420,8 @@ impl AnswerJudge<'_> {
             // An alias stays one. A service may be at an apex; and a target that leads back is not made an alias of itself.
             let is_alias = rtype == RecordType::CNAME && rule.target != question.qname;
             let shape = if is_alias { Shape::Cname } else { Shape::OwnName };
-            Some(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max: self.ttl_secs_max.get() })
+            let ttl_secs_max = self.ttl_secs_max.get().min(self.profile.told_secs_max);
+            Some(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max })
         })
     }
 
@@ -441,10 +446,11 @@ impl AnswerJudge<'_> {
         let listed = snapshot.index.addresses.listed(address);
         let first_of = |mask: &ListSet| listed.intersection(mask).iter().next();
         let category_of = |list: ListId| category_of(snapshot.list(list).role);
-        let judged = |rung: Rung| self.above.is_none_or(|limit| rung < limit);
+        let is_paused = |rung: Rung| rung == Rung::Category && profile.paused_until.is_some();
+        let judged = |rung: Rung| !is_paused(rung) && self.above.is_none_or(|limit| rung < limit);
         let found = [(Rung::Security, profile.security), (Rung::Category, &profile.masks.content)]
             .into_iter()
-            .filter(|(rung, _)| judged(*rung) && !(*rung == Rung::Category && profile.paused_until.is_some()))
+            .filter(|(rung, _)| judged(*rung))
             .find_map(|(rung, mask)| {
                 let list = first_of(mask)?;
                 Some((rung, Cause::Address { list, category: category_of(list), line: None }))
@@ -459,7 +465,7 @@ impl AnswerJudge<'_> {
     }
 
     /// What policy zones say about the addresses; they answer for the question's name.
-    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> SectionVerdict {
+    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> Option<Given> {
         let matter =
             Matter { name: &self.question.qname, qtype: self.question.qtype, client: self.client, is_question: true };
         for (rung, mask) in [(Rung::Security, self.profile.security), (Rung::Category, &self.profile.masks.content)] {
@@ -489,9 +495,9 @@ impl AnswerJudge<'_> {
             let category = category_of(self.snapshot.list(list).role);
             let cause = Cause::Address { list, category, line: Some(line) };
             let reason = Reason { rung, cause, target: Some(Target::Address(address)) };
-            return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, answer));
+            return Some(given(self.snapshot, self.profile, matter, reason, answer));
         }
-        SectionVerdict::Clean
+        None
     }
 }
 
@@ -585,8 +591,7 @@ struct Judged {
     review: Option<ListId>,
     /// The category that only counts.
     shadow: Option<CategoryId>,
-    /// Seconds until it is judged otherwise, by the hour or since what was said has its end; as many as there are: not while
-    /// any answer lives.
+    /// Seconds until it is judged otherwise by the hour; as many as there are: not while any answer lives.
     ttl_secs_max: u32,
 }
 
@@ -604,8 +609,13 @@ fn judge(
     let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
     let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
     let (mut shadow, mut ttl_secs_max) = (None, u32::MAX);
+    if let Judgement::Allow(_, Some(until)) = &judgement {
+        ttl_secs_max = profile.secs_to(*until);
+    }
     if matches!(judgement, Judgement::Nothing) && above.is_none_or(|limit| Rung::Category < limit) {
-        if !profile.masks.shadow.is_empty() {
+        if let Some(until) = profile.paused_until {
+            ttl_secs_max = profile.secs_to(until);
+        } else if !profile.masks.shadow.is_empty() {
             shadow = view.category_in(&profile.masks.shadow);
         }
         let differs = |before: &ProfileMasks, after: &ProfileMasks| {
@@ -614,14 +624,9 @@ fn judge(
                 || before.unsafe_search != after.unsafe_search
                     && snapshot.safe_search.unsafe_labels(matter.name).is_some()
         };
-        ttl_secs_max = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs).unwrap_or(u32::MAX);
+        let border = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
+        ttl_secs_max = border.map_or(ttl_secs_max, |secs| secs.min(ttl_secs_max));
     }
-    let said_until = match judgement {
-        Judgement::Allow(_, until) => until,
-        Judgement::Block(..) | Judgement::Nothing => None,
-    };
-    let ends = said_until.into_iter().chain(profile.paused_until).map(|end| secs_until(end, profile.at));
-    let ttl_secs_max = ends.fold(ttl_secs_max, u32::min);
     Judged { judgement, passed: view.passed, review: view.review(), shadow, ttl_secs_max }
 }
 
@@ -644,12 +649,12 @@ fn climb(
     }
 
     if judged(Rung::Order)
-        && let Some(j) = view.orders(trace)
+        && let Some(j) = view.orders(matter, trace)
     {
         return j;
     }
     if judged(Rung::Operator)
-        && let Some(j) = view.own_lists(Rung::Operator, masks.operator_allow, masks.operator_deny, trace)
+        && let Some(j) = view.own_lists(Rung::Operator, matter, (masks.operator_allow, masks.operator_deny), trace)
     {
         return j;
     }
@@ -662,12 +667,12 @@ fn climb(
         // An answer's names are what the question that was allowed leads to.
         let is_unlisted = matter.is_question
             && !view.is_let_by(profile.masks.unlisted)
-            && view.own_lists(Rung::Profile, profile.allow, profile.deny, &mut ()).is_none();
+            && view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), &mut ()).is_none();
         if is_unlisted {
             trace.step(Rung::Profile, || Step::Block(Cause::NotAllowed));
             return Judgement::Block(Rung::Profile, Cause::NotAllowed, None);
         }
-        if let Some(j) = view.own_lists(Rung::Profile, profile.allow, profile.deny, trace) {
+        if let Some(j) = view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), trace) {
             return j;
         }
     }
@@ -697,13 +702,8 @@ fn rebinding_applies(snapshot: &Snapshot, permit: &Permit, question: &Question) 
         && !snapshot.rebind_allow.iter().any(|zone| question.qname.is_at_or_below(zone))
 }
 
-/// Whole seconds until then, one at least.
-fn secs_until(then: UnixTime, now: UnixTime) -> u32 {
-    u32::try_from(then.0.saturating_sub(now.0).max(1)).unwrap_or(u32::MAX)
-}
-
 /// When what blocks has its end.
-fn end_of(snapshot: &Snapshot, cause: &Cause, at: UnixTime) -> Option<UnixTime> {
+fn end_of(snapshot: &Snapshot, at: UnixTime, cause: &Cause) -> Option<UnixTime> {
     match cause {
         Cause::Order { order, .. } => snapshot.orders.get(*order)?.acts_until(at),
         Cause::Temporary { at, .. } => Some(snapshot.overlay.get(*at)?.said.until),
@@ -732,10 +732,10 @@ fn block(snapshot: &Snapshot, profile: InForce<'_>, reason: Reason) -> Block {
         | Cause::Temporary { .. } => profile.response_for(category(&reason)),
     };
     let max = snapshot.cache.max_client_ttl_secs();
-    let ttl_secs_max = profile.secs_until(max, |before, after| before != after).unwrap_or(max);
-    let ends_in = end_of(snapshot, &reason.cause, profile.at).map_or(u32::MAX, |end| secs_until(end, profile.at));
-    let ttl_secs = profile.block_ttl_secs(snapshot).min(ends_in);
-    Block { response, answer: None, reason, ttl_secs, ttl_secs_max: ttl_secs_max.min(ends_in) }
+    let end = end_of(snapshot, profile.at(), &reason.cause).map_or(u32::MAX, |end| profile.secs_to(end));
+    let ttl_secs_max = profile.secs_until(max, |before, after| before != after).unwrap_or(max).min(end);
+    let ttl_secs = profile.block_ttl_secs(snapshot).min(end);
+    Block { response, answer: None, reason, ttl_secs, ttl_secs_max }
 }
 
 impl Would {

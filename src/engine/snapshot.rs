@@ -17,6 +17,7 @@ use crate::engine::query::{Origin, Transport};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
+use crate::engine::subscribers::{Identified, Live};
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     /// The `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
     pub clients_known: Arc<Vec<KnownClient>>,
     pub clients: Arc<ClientTable>,
+    /// Lines that come and go; `None`: nobody tells of them.
+    pub subscribers: Option<Live>,
     pub access: Arc<Access>,
     pub strangers: Strangers,
     /// `None`: no cookies.
@@ -133,6 +136,8 @@ pub struct Profile {
     pub timeline: Timeline,
     pub allow: ListId,
     pub deny: ListId,
+    /// It keeps out all that the default profile does.
+    pub keeps_default: bool,
     pub safe_search: bool,
     /// Engines whose hosts are left alone.
     pub safe_search_except: Vec<EngineId>,
@@ -203,7 +208,10 @@ impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
         let by_udp = origin.transport == Transport::Udp;
-        Client { by_udp, at, ..self.clients.identify(origin.source.ip()) }
+        let client = Client { by_udp, at, ..self.clients.identify(origin.source.ip()) };
+        let Some(live) = &self.subscribers else { return client };
+        let Identified { standing, profile, .. } = live.identify(origin, at);
+        Client { standing, profile: profile.unwrap_or(client.profile), ..client }
     }
 
     /// Subscribers behind a client's address.
@@ -240,33 +248,6 @@ impl Snapshot {
         snapshot
     }
 
-    /// Takes up what was said for a while.
-    pub fn set_overlay(&mut self, words: &[Word], pauses: &[Said]) {
-        self.overlay = Arc::new(Overlay::new(words, pauses, self));
-    }
-
-    /// Takes up a register of orders in place of the one before. The other layers of the index stay as they are.
-    ///
-    /// # Errors
-    /// Its names are more than an index holds; then nothing has changed.
-    pub fn set_orders(&mut self, orders: Arc<Orders>) -> Result<(), BuildError> {
-        if Arc::ptr_eq(&self.orders, &orders) {
-            return Ok(());
-        }
-        // Hashed as a layer that is asked beside it, so that both are asked with one hash.
-        let is_before = |placed: &&Placed| self.order_names.as_ref().is_some_and(|own| Arc::ptr_eq(own, &placed.layer));
-        let others: Vec<Placed> = self.index.names.layers().filter(|placed| !is_before(placed)).cloned().collect();
-        let seed = others.first().map_or(HashSeed(0, 0), |placed| placed.layer.names.seed());
-        let layer = orders.layer(seed)?;
-        let placed = layer.as_ref().map(|layer| Placed { layer: Arc::clone(layer), lists: vec![Some(self.masks.orders)] });
-        if placed.is_some() || self.order_names.is_some() {
-            self.index = Arc::new(Index::new(others.into_iter().chain(placed).collect()));
-        }
-        self.lists[usize::from(self.masks.orders.0)].rules = orders.all().iter().map(|order| order.names.len()).sum();
-        (self.orders, self.order_names) = (orders, layer);
-        Ok(())
-    }
-
     /// The same rules with windows that open and close by this clock; without a clock they stay closed.
     pub fn with_hours_from(mut self, now: Option<UnixTime>) -> Snapshot {
         for profile in self.profiles.iter_mut().filter(|profile| !profile.hours.is_empty()) {
@@ -292,6 +273,34 @@ impl Snapshot {
         for profile in &mut self.profiles {
             profile.masks = profile.timeline.open().iter().map(|open| profile.masks_of(*open, &out)).collect();
         }
+    }
+
+    /// Takes up what was said for a while.
+    pub fn set_overlay(&mut self, words: &[Word], pauses: &[Said]) {
+        self.overlay = Arc::new(Overlay::new(words, pauses, self));
+    }
+
+    /// Takes up a register of orders in place of the one before. The other layers of the index stay as they are.
+    ///
+    /// # Errors
+    /// Its names are more than an index holds; then nothing has changed.
+    pub fn set_orders(&mut self, orders: Arc<Orders>) -> Result<(), BuildError> {
+        if Arc::ptr_eq(&self.orders, &orders) {
+            return Ok(());
+        }
+        // Hashed as a layer that is asked beside it, so that both are asked with one hash.
+        let is_before = |placed: &&Placed| self.order_names.as_ref().is_some_and(|own| Arc::ptr_eq(own, &placed.layer));
+        let others: Vec<Placed> = self.index.names.layers().filter(|placed| !is_before(placed)).cloned().collect();
+        let seed = others.first().map_or(HashSeed(0, 0), |placed| placed.layer.names.seed());
+        let layer = orders.layer(seed)?;
+        let placed =
+            layer.as_ref().map(|layer| Placed { layer: Arc::clone(layer), lists: vec![Some(self.masks.orders)] });
+        if placed.is_some() || self.order_names.is_some() {
+            self.index = Arc::new(Index::new(others.into_iter().chain(placed).collect()));
+        }
+        self.lists[usize::from(self.masks.orders.0)].rules = orders.all().iter().map(|order| order.names.len()).sum();
+        (self.orders, self.order_names) = (orders, layer);
+        Ok(())
     }
 
     pub fn list(&self, id: ListId) -> &List {

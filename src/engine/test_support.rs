@@ -23,6 +23,7 @@ use crate::engine::overlay::{self, Said, Scope, Word};
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{Snapshot, Unlisted};
+use crate::engine::subscribers::Standing;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
@@ -98,13 +99,14 @@ fn loopback() -> Scope {
 
 fn said(before: usize, scope: Scope) -> Said {
     let (author, reason) = ("Cô Lan".to_owned(), "a lesson".to_owned());
-    Said { id: before as u64 + 1, scope, until: UnixTime(60), author, reason }
+    Said { id: before as u64 + 1, scope, until: UnixTime(NOW.0 + 60), author, reason }
 }
 
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
-    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true, at: NOW }
+    let source = IpAddr::from([127, 0, 0, 1]);
+    Client { profile, configured: None, source, by_udp: true, at: NOW, standing: Standing::NoTable }
 }
 
 impl Setup {

@@ -148,7 +148,7 @@ pub struct Block {
     /// What the rule itself says, which goes before; never an alias, that is a [`Redirect`].
     pub answer: Option<RuleAnswer>,
     pub reason: Reason,
-    /// In seconds: the profile's, less when a window opens or closes before, or what blocks has its end.
+    /// In seconds: the profile's, less when a window opens or closes, or what blocks has its end, before.
     pub ttl_secs: u32,
     /// What the rule itself says is not told with a longer TTL, in seconds.
     pub ttl_secs_max: u32,

@@ -30,6 +30,7 @@ mod safe_search_suite;
 mod scenarios;
 mod schedules_suite;
 mod shared;
+mod subscribers;
 mod tidy;
 mod upstream_faults;
 mod zone_limits;

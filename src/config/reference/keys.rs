@@ -563,6 +563,196 @@ pub const TABLES: &[TableOfKeys] = &[
         ],
     },
     TableOfKeys {
+        title: "[subscribers]",
+        what: text(
+            "Lines that come and go, told while it runs; without this table there are none.",
+            "Thuê bao thay đổi liên tục, được báo trong lúc chạy; không có bảng này thì không có thuê bao nào.",
+        ),
+        keys: &[
+            key(
+                "api_token_file",
+                "path",
+                "none: the API changes nothing",
+                "\"api.token\"",
+                text(
+                    "File with what whoever uses /api/v1/subscribers shows; 16 characters at least.",
+                    "Tệp chứa mã mà bên gọi /api/v1/subscribers phải trình; ít nhất 16 ký tự.",
+                ),
+            ),
+            key(
+                "state_key_file",
+                "path",
+                "none: nothing is kept over a restart",
+                "\"state.key\"",
+                text(
+                    "File with 64 hexadecimal digits that the state on disk, and in a store, is encrypted with.",
+                    "Tệp chứa 64 chữ số thập lục phân dùng để mã hóa trạng thái trên đĩa và trong kho chung.",
+                ),
+            ),
+            key(
+                "token_key_files",
+                "paths, at most 2",
+                "none",
+                "[\"token.key\"]",
+                text(
+                    "Files with 32 hexadecimal digits; the first makes tokens of lines' identifiers, the other is still understood.",
+                    "Các tệp chứa 32 chữ số thập lục phân; khóa đầu tạo mã thuê bao, khóa kia vẫn được hiểu.",
+                ),
+            ),
+            key(
+                "interim_interval",
+                "duration, 1 minute to 1 day",
+                "\"10 min\"",
+                "\"10 min\"",
+                text(
+                    "How often the network confirms a session; one weaker than the default profile lapses after twice as long.",
+                    "Bao lâu mạng xác nhận phiên một lần; phiên lỏng hơn hồ sơ mặc định hết hiệu lực sau hai lần khoảng này.",
+                ),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[[subscribers.nat]]",
+        what: text(
+            "A gateway that gives inside addresses blocks of ports in order (RFC 7422).",
+            "Cổng NAT cấp khối cổng cho địa chỉ bên trong theo thứ tự (RFC 7422).",
+        ),
+        keys: &[
+            key(
+                "inside",
+                "IPv4 network",
+                "needed",
+                "\"100.64.0.0/24\"",
+                text("Addresses of lines.", "Địa chỉ của các đường dây."),
+            ),
+            key(
+                "outside",
+                "IPv4 network",
+                "needed",
+                "\"203.0.113.0/28\"",
+                text("Addresses that are shared.", "Địa chỉ dùng chung."),
+            ),
+            key(
+                "realm",
+                "whole number, 0 to 65535",
+                "0",
+                "1",
+                text("Where inside addresses are known.", "Vùng mà địa chỉ bên trong thuộc về."),
+            ),
+            key(
+                "first_port",
+                "port",
+                "1024",
+                "1024",
+                text("Ports below are nobody's.", "Cổng nhỏ hơn không thuộc về ai."),
+            ),
+            key(
+                "ports_per_subscriber",
+                "whole number, 1 to 65535",
+                "needed",
+                "1000",
+                text("Ports of one inside address.", "Số cổng của một địa chỉ bên trong."),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[subscribers.radius]",
+        what: text("A copy of RADIUS accounting (RFC 2866).", "Bản sao luồng RADIUS accounting (RFC 2866)."),
+        keys: &[
+            key(
+                "listen",
+                "addresses",
+                "needed; port 1813",
+                "[\"192.0.2.53:1813\"]",
+                text("Where packets come in.", "Nơi nhận gói tin."),
+            ),
+            key(
+                "token_from",
+                "of Agent-Circuit-Id, NAS-Port-Id, User-Name",
+                "all, in this order",
+                "[\"Agent-Circuit-Id\"]",
+                text(
+                    "The first attribute that is there identifies the line.",
+                    "Thuộc tính đầu tiên có mặt được dùng làm định danh đường dây.",
+                ),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[subscribers.radius.client.NAME]",
+        what: text("Who sends a copy of the stream.", "Bên gửi bản sao của luồng."),
+        keys: &[
+            key("networks", "networks", "needed", "[\"192.0.2.64/28\"]", text("Where it sends from.", "Địa chỉ gửi.")),
+            key(
+                "secret_file",
+                "path",
+                "needed",
+                "\"radius.secret\"",
+                text("File with the shared secret; 8 characters at least.", "Tệp chứa bí mật chung; ít nhất 8 ký tự."),
+            ),
+            key(
+                "realm",
+                "whole number, 0 to 65535",
+                "0",
+                "1",
+                text("Where addresses of its sessions are known.", "Vùng mà địa chỉ của các phiên thuộc về."),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[subscribers.leases.NAME]",
+        what: text(
+            "A file of DHCP leases as Kea keeps it, with the relay's option 82 (store-extended-info).",
+            "Tệp cấp phát DHCP của Kea, kèm tùy chọn 82 của relay (store-extended-info).",
+        ),
+        keys: &[
+            key(
+                "file",
+                "path",
+                "needed",
+                "\"/var/lib/kea/kea-leases4.csv\"",
+                text("The file; it is looked at every second.", "Tệp cấp phát; được xem lại mỗi giây."),
+            ),
+            key(
+                "realm",
+                "whole number, 0 to 65535",
+                "0",
+                "1",
+                text("Where its addresses are known.", "Vùng mà các địa chỉ thuộc về."),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[subscribers.store]",
+        what: text(
+            "A Valkey or Redis server by which several nodes share their map; each serves from its own memory.",
+            "Máy chủ Valkey hoặc Redis để nhiều nút dùng chung bảng thuê bao; mỗi nút vẫn phục vụ từ bộ nhớ của mình.",
+        ),
+        keys: &[
+            key(
+                "url",
+                "URL",
+                "needed, or url_file",
+                "\"redis://192.0.2.9:6379\"",
+                text("Where it is.", "Địa chỉ máy chủ."),
+            ),
+            key(
+                "url_file",
+                "path",
+                "none",
+                "\"store.url\"",
+                text("File with the URL, when there is a password in it.", "Tệp chứa URL, khi trong đó có mật khẩu."),
+            ),
+            key(
+                "prefix",
+                "text",
+                "\"lachan\"",
+                "\"lachan\"",
+                text("What the names of all its keys begin with.", "Phần đầu tên mọi khóa trên máy chủ."),
+            ),
+        ],
+    },
+    TableOfKeys {
         title: "[zone_limit]",
         what: text(
             "How often questions about one zone may fail; without this table no zone is limited.",
@@ -594,6 +784,35 @@ pub const TABLES: &[TableOfKeys] = &[
                 text(
                     "Zones that are never limited, with all below.",
                     "Các vùng không bao giờ bị giới hạn, kể cả tên con.",
+                ),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[orders]",
+        what: text(
+            "Legal orders (`lachan orders`).",
+            "Yêu cầu của cơ quan có thẩm quyền (`lachan orders`).",
+        ),
+        keys: &[
+            key(
+                "directory",
+                "path",
+                "orders in the state directory",
+                "\"/var/lib/lachan/orders\"",
+                text(
+                    "Where the files of orders are, one an order. What a command wrote is changed by commands alone.",
+                    "Nơi chứa tệp yêu cầu, mỗi yêu cầu một tệp. Tệp do lệnh ghi chỉ được sửa bằng lệnh.",
+                ),
+            ),
+            key(
+                "second_approval",
+                "time, \"1 hour\" to \"7 days\"",
+                "\"24 hours\"",
+                "\"24 hours\"",
+                text(
+                    "How long an order acts on one person's word until a second person approves it.",
+                    "Một người có thể cho yêu cầu có hiệu lực trong bao lâu khi chờ người thứ hai phê duyệt.",
                 ),
             ),
         ],

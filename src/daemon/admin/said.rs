@@ -1,5 +1,6 @@
 //! `/api/v1/allows`, `/denies`, `/pauses`: what is said for a while.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -87,7 +88,7 @@ async fn blocking<T: Send + 'static>(
 async fn still(admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
     let (qname, _) = own_entry(entry.name.as_deref()?).ok()?;
     let who = Who {
-        client: entry.network.map(|network| network.addr()),
+        client: entry.network.map(|network| SocketAddr::new(network.addr(), 0)),
         known: entry.client.clone(),
         profile: entry.profile.clone(),
         at: None,

@@ -148,12 +148,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Broken> {
 }
 
 /// Checks the lines of a file. `before`: number and hash of the line that the first one follows; `None`: nobody knows.
-pub(super) fn check(
-    path: &Path,
-    octets: &[u8],
-    before: Option<&(u64, String)>,
-    key: &str,
-) -> Result<Found, Broken> {
+pub(super) fn check(path: &Path, octets: &[u8], before: Option<&(u64, String)>, key: &str) -> Result<Found, Broken> {
     let mut found = Found { lines: 0, first: None, last: None };
     let mut before = before.cloned();
     for (i, line) in octets.split_inclusive(|octet| *octet == b'\n').enumerate() {
@@ -161,10 +156,15 @@ pub(super) fn check(
         let (line, hash) = signed_line(line, key).map_err(bad)?;
         if let Some((seq, prev)) = &before {
             if line.seq != seq + 1 {
-                return Err(bad(format!("its number is {}, and it follows {seq}: lines are missing or moved", line.seq)));
+                return Err(bad(format!(
+                    "its number is {}, and it follows {seq}: lines are missing or moved",
+                    line.seq
+                )));
             }
             if line.prev != *prev {
-                return Err(bad("it does not follow the line before: that one was changed, or others were cut out".into()));
+                return Err(bad(
+                    "it does not follow the line before: that one was changed, or others were cut out".into()
+                ));
             }
         } else if line.seq == 1 && line.prev != NOTHING {
             return Err(bad("the first line of all follows another".into()));

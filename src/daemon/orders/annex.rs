@@ -31,20 +31,37 @@ pub struct Entry {
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Standing {
     /// The order holds it; `overrides`: although it is protected, or a shared platform.
-    Accepted { name: String, overrides: bool },
+    Accepted {
+        name: String,
+        overrides: bool,
+    },
     /// The order holds it, and so do these already: it is free when none of them holds it.
-    AlreadyOrdered { name: String, by: Vec<String> },
+    AlreadyOrdered {
+        name: String,
+        by: Vec<String>,
+    },
     /// A line before says the same.
-    Repeated { name: String },
+    Repeated {
+        name: String,
+    },
     /// A page. DNS knows hosts alone.
-    Url { host: String },
+    Url {
+        host: String,
+    },
     /// DNS does not block addresses.
     Address,
     /// Many who are not meant are below it.
-    SharedPlatform { name: String, such_as: String },
+    SharedPlatform {
+        name: String,
+        such_as: String,
+    },
     /// A name that no list reaches: a bank, an emergency number's site, an update server.
-    ProtectedName { name: String },
-    Unreadable { why: String },
+    ProtectedName {
+        name: String,
+    },
+    Unreadable {
+        why: String,
+    },
 }
 
 impl Standing {
@@ -128,7 +145,11 @@ fn standing(snapshot: &Snapshot, at: UnixTime, text: &str, taking: &Taking<'_>) 
             && holding.order.scope.is_empty()
     });
     let by: Vec<String> = others.map(|holding| holding.order.reference.clone()).collect();
-    if by.is_empty() || overrides { Standing::Accepted { name, overrides } } else { Standing::AlreadyOrdered { name, by } }
+    if by.is_empty() || overrides {
+        Standing::Accepted { name, overrides }
+    } else {
+        Standing::AlreadyOrdered { name, by }
+    }
 }
 
 /// `hxxp://bad[.]example` as it is meant: annexes disarm what they list.

@@ -171,7 +171,9 @@ fn alarm_text(alarm: Alarm) -> String {
     match alarm {
         Alarm::Lapses { secs } => format!("it lapses in {} unless a second person approves it", hours(secs)),
         Alarm::Lapsed => "nobody approved it in time: it does not act".into(),
-        Alarm::Deadline { secs } if secs < 0 => format!("its deadline passed {} ago, and it does not act", hours(-secs)),
+        Alarm::Deadline { secs } if secs < 0 => {
+            format!("its deadline passed {} ago, and it does not act", hours(-secs))
+        }
         Alarm::Deadline { secs } => format!("its deadline is in {}, and it does not act", hours(secs)),
         Alarm::Ends { days } => format!("it ends in {days} days or less"),
         Alarm::Review { days: 0 } => "its review is due: ask whether it still should act".into(),
@@ -429,7 +431,6 @@ impl Reloader {
         let after_secs = order.verified_at.unwrap_or(at).0 - order.received.0;
         Ok(Effect { order: told, node, at: time_text(at), after_secs, names })
     }
-
 }
 
 /// One question through the resolver, as a client that the order is for.

@@ -18,10 +18,13 @@ pub struct InForce<'a> {
     pub masks: &'a ProfileMasks,
     /// Lists of the security layer that are heard for the question's type.
     pub security: &'a ListSet,
-    spot: Spot,
-    pub at: UnixTime,
-    /// Content and SafeSearch are off until then.
+    /// Until then content categories and SafeSearch are held off.
     pub paused_until: Option<UnixTime>,
+    spot: Spot,
+    at: UnixTime,
+    /// How long what is done to the client's question may be remembered, in seconds: who is not known yet may be told apart
+    /// any moment.
+    pub told_secs_max: u32,
 }
 
 impl Deref for InForce<'_> {
@@ -44,12 +47,13 @@ impl<'a> InForce<'a> {
             (true, _) | (false, None) => &masks.security,
         };
         let paused_until = snapshot.overlay.pause(&client).map(|said| said.until);
-        InForce { profile, masks, security, spot, at: client.at, paused_until }
+        let told_secs_max = client.standing.ttl_secs_max();
+        InForce { profile, masks, security, paused_until, spot, at: client.at, told_secs_max }
     }
 
     /// The SafeSearch rule that this profile has for a name.
     pub(super) fn search_rule(&self, snapshot: &'a Snapshot, name: &Name) -> Option<&'a Arc<Rule>> {
-        snapshot.search_rule(self.profile, name).filter(|_| self.paused_until.is_none())
+        if self.paused_until.is_some() { None } else { snapshot.search_rule(self.profile, name) }
     }
 
     /// Seconds, at most `secs_max`, until windows open or close so that what `differs` looks at is judged otherwise: asked
@@ -77,9 +81,19 @@ impl<'a> InForce<'a> {
         None
     }
 
+    /// When the question was asked.
+    pub(super) fn at(&self) -> UnixTime {
+        self.at
+    }
+
+    /// Whole seconds until then, one at least.
+    pub(super) fn secs_to(&self, then: UnixTime) -> u32 {
+        u32::try_from(then.0.saturating_sub(self.at.0).max(1)).unwrap_or(u32::MAX)
+    }
+
     /// TTL of a block now, in seconds.
     pub(super) fn block_ttl_secs(&self, snapshot: &Snapshot) -> u32 {
-        let ttl = self.profile.block_ttl_secs.unwrap_or(snapshot.block_ttl_secs);
+        let ttl = self.profile.block_ttl_secs.unwrap_or(snapshot.block_ttl_secs).min(self.told_secs_max);
         self.secs_until(ttl, |before, after| before != after).unwrap_or(ttl)
     }
 }

@@ -18,7 +18,8 @@ use crate::engine::snapshot::{ProfileMasks, Snapshot, Unlisted};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Relevance {
     lists: ListSet,
-    /// Something else than lists may have a say: a special rule, SafeSearch, a private address, a name of our own.
+    /// Something else than lists may have a say: a special rule, a temporary word, SafeSearch, a private address, a name of
+    /// our own.
     is_judged: bool,
 }
 
@@ -160,7 +161,7 @@ mod tests {
         }
         let said = ["order", "for-all.allow", "for-all.deny", "for-some.allow", "for-some.deny", "pause"];
         for place in ["operator.allow", "operator.deny", "allow", "deny"].into_iter().chain(said) {
-            if random.one(&[true, false, false]) {
+            if random.one(&[true, false, false, false]) {
                 setup = setup.rules(&format!("{place} {}", random.one(&NAMES)));
             }
         }

@@ -12,7 +12,6 @@ use crate::engine::verdict::{Cause, ListId, Rung};
 /// What the index says about one name.
 pub(super) struct View<'a> {
     snapshot: &'a Snapshot,
-    matter: Matter<'a>,
     hits: &'a Hits,
     /// `None`: no list has a special rule about the name, which is so for nearly all.
     specials: Option<Box<Specials>>,
@@ -37,7 +36,6 @@ impl<'a> View<'a> {
     ) -> View<'a> {
         let mut view = View {
             snapshot,
-            matter,
             hits,
             specials: Specials::of(snapshot, matter, hits, silent.as_deref()),
             excepted: None,
@@ -107,8 +105,8 @@ impl<'a> View<'a> {
     }
 
     /// Rung 2: orders in force for this client that hold the name.
-    pub(super) fn orders(&self, trace: &mut impl Trace) -> Option<Judgement> {
-        let (matter, mut spared) = (self.matter, None);
+    pub(super) fn orders(&self, matter: Matter<'_>, trace: &mut impl Trace) -> Option<Judgement> {
+        let mut spared = None;
         for hit in self.hits.as_slice().iter().rev() {
             if !self.snapshot.index.names.set(hit.listed).contains(self.snapshot.masks.orders) {
                 continue;
@@ -130,8 +128,8 @@ impl<'a> View<'a> {
     pub(super) fn own_lists(
         &self,
         rung: Rung,
-        allow: ListId,
-        deny: ListId,
+        matter: Matter<'_>,
+        (allow, deny): (ListId, ListId),
         trace: &mut impl Trace,
     ) -> Option<Judgement> {
         let listed = self.hits.as_slice().iter().rev().find_map(|hit| {
@@ -145,7 +143,7 @@ impl<'a> View<'a> {
             // A list has no end, so it is told before a word that says the same.
             Some(((hit.depth, effect, true), self.cause(list, hit.depth, None), None))
         });
-        let said = self.snapshot.overlay.speaks(rung, self.matter.name, &self.matter.client).map(|spoken| {
+        let said = self.snapshot.overlay.speaks(rung, matter.name, &matter.client).map(|spoken| {
             let cause = Cause::Temporary { at: spoken.at, labels: spoken.depth };
             ((spoken.depth, spoken.word.effect, false), cause, Some(spoken.word.said.until))
         });

@@ -50,7 +50,8 @@ fn audit(served: &Served, arguments: &[&str]) -> Ran {
 fn a_word_acts_at_once_outlives_the_process_and_is_told() {
     let upstream = Upstream::start(ZONE);
     let served = serve(&upstream);
-    let add = |what: &[&str]| served.command(&[what, &["--reason", "lesson 5", "--by", "Cô Lan", "--for", "1 h"]].concat());
+    let add =
+        |what: &[&str]| served.command(&[what, &["--reason", "lesson 5", "--by", "Cô Lan", "--for", "1 h"]].concat());
     assert!(blocks(&served, "adult.example") && !blocks(&served, "good.example"));
     let allowed = add(&["allow", "add", "adult.example", "--profile", "default"]);
     said(&allowed, 0, "allow 1: adult.example, for profile `default`, until ");
@@ -78,7 +79,10 @@ fn a_word_acts_at_once_outlives_the_process_and_is_told() {
 
     let told = explain(&served, "adult.example");
     let temporary = &told["temporary"];
-    assert_eq!((&temporary["id"], &temporary["author"], &temporary["reason"]), (&1.into(), &"Cô Lan".into(), &"lesson 5".into()));
+    assert_eq!(
+        (&temporary["id"], &temporary["author"], &temporary["reason"]),
+        (&1.into(), &"Cô Lan".into(), &"lesson 5".into())
+    );
     assert!(told["change_en"].as_str().unwrap().contains("`lachan allow remove 1`"), "{told}");
     let told = explain(&served, "good.example");
     assert!(told["sentence_vi"].as_str().unwrap().contains("cho everyone, do Cô Lan: lesson 5"), "{told}");
@@ -128,10 +132,17 @@ fn an_order_takes_two_persons_and_ends_by_its_authoritys_word_alone() {
     let upstream = Upstream::start(ZONE);
     let served = serve(&upstream);
     let order = |reference: &str, names: &[&str], more: &[&str]| {
-        let common = ["--authority", "Bộ Công an, A05", "--legal-basis", "NĐ 147/2024/NĐ-CP", "--by", "An", "--expires"];
-        served.command(&[&["orders", "add", "--reference", reference], &common[..], &["2099-12-31"], more, names].concat())
+        let common =
+            ["--authority", "Bộ Công an, A05", "--legal-basis", "NĐ 147/2024/NĐ-CP", "--by", "An", "--expires"];
+        served.command(
+            &[&["orders", "add", "--reference", reference], &common[..], &["2099-12-31"], more, names].concat(),
+        )
     };
-    said(&order("1/A05", &["one.example", "=good.example"], &["--publishable"]), 0, "1/A05 (Bộ Công an, A05): received");
+    said(
+        &order("1/A05", &["one.example", "=good.example"], &["--publishable"]),
+        0,
+        "1/A05 (Bộ Công an, A05): received",
+    );
     assert!(!blocks(&served, "one.example"));
     said(&served.command(&["orders", "approve", "1/A05", "--by", " AN "]), 1, "a second person approves it");
     assert!(!blocks(&served, "one.example"));
@@ -141,7 +152,10 @@ fn an_order_takes_two_persons_and_ends_by_its_authoritys_word_alone() {
     said(&served.command(&["orders", "approve", "1/A05", "--by", "Cường"]), 1, "approved order 1/A05 already");
     assert!(blocks(&served, "one.example") && blocks(&served, "www.one.example") && blocks(&served, "good.example"));
     let told = explain(&served, "one.example");
-    assert_eq!((&told["rung"], &told["ede"], &told["order"]["reference"]), (&"order".into(), &16.into(), &"1/A05".into()));
+    assert_eq!(
+        (&told["rung"], &told["ede"], &told["order"]["reference"]),
+        (&"order".into(), &16.into(), &"1/A05".into())
+    );
     assert_eq!(told["sentence_vi"], "one.example bị chặn theo yêu cầu 1/A05 của Bộ Công an, A05.");
     assert!(told["change_en"].as_str().unwrap().contains("only the authority"), "{told}");
     // No allow reaches it, and who makes one hears so.
@@ -159,7 +173,9 @@ fn an_order_takes_two_persons_and_ends_by_its_authoritys_word_alone() {
     said(&served.command(&["orders", "check"]), 0, "nothing waits");
 
     let letter = served.command(&["orders", "letter", "1/A05", "--by", "An", "--sent"]);
-    for part in ["Kính gửi:** Bộ Công an, A05", "Đã ngăn chặn 2/2 tên miền", "| 1 | one.example | Đã chặn (NXDOMAIN, EDE 16)"] {
+    for part in
+        ["Kính gửi:** Bộ Công an, A05", "Đã ngăn chặn 2/2 tên miền", "| 1 | one.example | Đã chặn (NXDOMAIN, EDE 16)"]
+    {
         said(&letter, 0, part);
     }
     said(&served.command(&["orders", "list"]), 0, "1/A05 (Bộ Công an, A05): reported");
@@ -221,6 +237,7 @@ fn an_annex_is_taken_line_by_line_and_widened_by_nothing() {
 
     served.write("annex.xlsx", "no workbook");
     let broken = served.directory.path().join("annex.xlsx");
-    let broken = ["orders", "import", broken.to_str().unwrap(), "--reference", "3", "--authority", "a", "--legal-basis", "b"];
+    let broken =
+        ["orders", "import", broken.to_str().unwrap(), "--reference", "3", "--authority", "a", "--legal-basis", "b"];
     said(&served.command(&[&broken[..], &["--expires", "2099-01-01"]].concat()), 2, "it is no workbook");
 }

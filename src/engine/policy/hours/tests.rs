@@ -453,3 +453,30 @@ fn days_are_those_on_which_a_window_opens() {
         );
     }
 }
+
+/// Who is not known yet may be told apart any moment.
+#[test]
+fn blocks_and_rewrites_are_short_while_a_client_is_not_known() {
+    use crate::engine::subscribers::Standing;
+    let mut setup = Setup::new();
+    setup.policy.block_ttl_secs = 60;
+    let snapshot = setup.rules("malware a.example").compile();
+    for (standing, secs) in [
+        (Standing::NoTable, 60),
+        (Standing::Known, 60),
+        (Standing::NoChoice, 60),
+        (Standing::Unknown, 30),
+        (Standing::Lapsed, 30),
+        (Standing::UnknownProfile, 30),
+    ] {
+        let client = Client { standing, ..client(&snapshot, "default") };
+        match on_query(&snapshot, client, &question("a.example", RecordType::A), &mut ()) {
+            QueryVerdict::Block(block) => assert_eq!(block.ttl_secs, secs, "{standing:?}"),
+            _ => panic!("a.example is listed"),
+        }
+        match on_query(&snapshot, client, &question("www.search.example", RecordType::A), &mut ()) {
+            QueryVerdict::Rewrite(rewrite, _) => assert_eq!(rewrite.ttl_secs_max.min(60), secs, "{standing:?}"),
+            _ => panic!("the engine's host is rewritten"),
+        }
+    }
+}
