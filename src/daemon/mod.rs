@@ -19,6 +19,7 @@ pub mod listener;
 pub mod loader;
 mod mapped;
 mod memory;
+pub mod prefetch;
 pub mod progress;
 mod redirect;
 pub mod reload;
