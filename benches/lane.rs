@@ -19,6 +19,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use lachan::daemon::lane::{Fast, Lane};
+use lachan::daemon::prefetch::prefetch;
 use lachan::daemon::reload::Loader;
 use lachan::daemon::resolver::Resolver;
 use lachan::daemon::telemetry::Metrics;
@@ -181,7 +182,13 @@ fn measured_answers(lane: &mut Lane, packets: &Packets, count: usize) -> [usize;
         for i in first..(first + BATCH).min(count) {
             let source = IpAddr::from([127, 0, (i % usize::from(PROFILES)) as u8, 1]);
             let origin = Origin::new((source, 40_000).into(), Some(LOOPBACK), Transport::Udp);
-            if batch.answer(packets.get(i % QUESTIONS), origin, &mut out) == Fast::Answer {
+            if batch.answer_or_wait(i, packets.get(i % QUESTIONS), origin, &mut out) == Some(Fast::Answer) {
+                codes[usize::from(out[3] & 15)] += 1;
+            }
+        }
+        batch.look_up(prefetch);
+        while let Some((_, fast)) = batch.answer_next(&mut out) {
+            if fast == Fast::Answer {
                 codes[usize::from(out[3] & 15)] += 1;
             }
         }

@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use smallvec::{SmallVec, smallvec};
 
-use crate::daemon::forwarder::{Express, is_reply_to, write_question};
+use crate::daemon::forwarder::{Express, is_reply_to};
 use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
 use crate::daemon::listener::batch::{Asked, Batch, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
@@ -30,7 +30,7 @@ use crate::engine::limits::{
     UDP_IN_FLIGHT_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX,
     UPSTREAM_UDP_IN_FLIGHT_MAX,
 };
-use crate::engine::query::Rcode;
+use crate::engine::query::{Question, Rcode};
 
 /// What became of a query that needs upstream.
 pub enum Started {
@@ -144,7 +144,7 @@ impl Misses {
             JoinHere::Mine(id) => return self.follow(id, pending),
             JoinHere::Elsewhere => return Started::Slow(pending),
         };
-        write_question(&pending.ask(), true, &mut self.question);
+        pending.write_question(&mut self.question);
         self.question[..2].copy_from_slice(&id.to_be_bytes());
         // One that the kernel does not take is as good as lost on its way: the slow lane goes on when patience runs out.
         self.questions.push_connected(&self.question);
@@ -250,20 +250,20 @@ impl Misses {
     fn take_reply(&mut self, at: usize, i: usize, now: Instant, out: &mut Outbox, slow: &mut impl FnMut(Box<Pending>)) {
         let Some(datagram) = self.replies.datagram(i) else { return };
         let Some(id) = datagram.octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id)) else { return };
-        let asked = |flight: &Flight| Some(flight.waiting.first()?.question().clone());
-        let Some(question) = self.wires[at].flights.get(&id).and_then(asked) else { return };
-        if !is_reply_to(datagram.octets, &question) {
+        let asked = self.wires[at].flights.get(&id).and_then(|flight| flight.waiting.first());
+        if !asked.is_some_and(|pending| is_reply_to(datagram.octets, pending.question())) {
             return;
         }
         let Some(Flight { to, sent, ticket, mut waiting }) = end(&mut self.wires[at], &mut self.under_way, id) else {
             return;
         };
         let Room { read, kept, out: reply } = &mut self.room;
+        let Some(first) = waiting.first() else { return };
+        let question = first.question();
         let worth = match datagram.is_cut {
             true => Answer::Truncated,
-            false => read_reply(datagram.octets, &question, true, read),
+            false => read_reply(datagram.octets, question, true, read),
         };
-        let Some(first) = waiting.first() else { return };
         let rtt = now.saturating_duration_since(sent);
         first.generation().forwarder.express_answer(to, worth, &question.qname, rtt, now);
         if worth != Answer::Good {
@@ -278,22 +278,22 @@ impl Misses {
         }
         let (cache, trust_ad, stale) = (&self.resolver.cache, to.trust_ad, first.serve_stale());
         let answer = read.answer();
-        let is_plain = answer.ede.is_empty() && answer.is_straight(&question);
+        let is_plain = answer.ede.is_empty() && answer.is_straight(question);
         let came = if is_plain { read.as_it_came(datagram.octets) } else { None };
         let key = ticket.key();
         let is_kept = came.is_some_and(|came| cache.pass_on(key, (answer, came), trust_ad, now, stale, kept));
         // Written anew is what cannot be passed on as it came, and what the slow lane goes on with.
         let anew = OnceCell::new();
-        let anew = || Arc::clone(anew.get_or_init(|| Arc::new(answer.clone().answering(&question))));
+        let anew = |question: &Question| Arc::clone(anew.get_or_init(|| Arc::new(answer.clone().answering(question))));
         if !is_kept {
-            cache.put(key.clone(), anew(), trust_ad, stale);
+            cache.put(key.clone(), anew(question), trust_ad, stale);
         }
         if answer.rcode == Rcode::NXDOMAIN
             && let Some(zones) = self.resolver.zones()
         {
             zones.learn(&question.qname, Some(answer), now);
         }
-        ticket.finish(|| Fetched::Answer { answer: anew(), trust_ad });
+        ticket.finish(|| Fetched::Answer { answer: anew(question), trust_ad });
         for pending in waiting.drain(..) {
             let origin = pending.origin();
             let left = match is_kept {
@@ -305,7 +305,10 @@ impl Misses {
                     out.push(reply, origin.source, origin.local);
                     continue;
                 }
-                Err(pending) => self.resolver.deliver_pending(*pending, &Found::upstream(anew(), trust_ad)),
+                Err(pending) => {
+                    let found = Found::upstream(anew(pending.question()), trust_ad);
+                    self.resolver.deliver_pending(*pending, &found)
+                }
             };
             match begun {
                 Begun::Answer(octets) => out.push(&octets, origin.source, origin.local),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::daemon::cache::Table;
+use crate::daemon::cache::{Place, Table};
 use crate::daemon::clock;
 use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::resolver::{Pending, Resolver, meet};
@@ -20,10 +20,12 @@ use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::Strangers;
+use crate::engine::matcher::{Hits, Together};
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
 use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
+use crate::engine::upstream::GroupId;
 use crate::engine::verdict::{Block, EngineId, Rewrite};
 
 /// What one thread keeps from batch to batch.
@@ -35,6 +37,7 @@ pub struct Lane {
     zones: Option<Arc<ZoneLimiter>>,
     entry: Entry,
     room: Room,
+    waiting: Waiting,
     tally: tally::Shared,
 }
 
@@ -57,6 +60,26 @@ pub enum Fast {
     Miss,
 }
 
+/// Datagrams that the cache has no answer to, until the index was asked about all of them.
+#[derive(Default)]
+struct Waiting {
+    asked: Vec<Box<Asked>>,
+    /// Those before were judged.
+    next: usize,
+    found: Together,
+    /// Room for others.
+    free: Vec<Box<Asked>>,
+}
+
+/// A question that was read.
+struct Asked {
+    /// The caller's number of the datagram.
+    number: usize,
+    query: Query,
+    /// Who asked, and whom it would be passed on to. Holds for those that wait.
+    by: Option<(Client, Origin, GroupId)>,
+}
+
 /// What the ladder says of a question.
 enum Judged {
     Done(Fast),
@@ -72,6 +95,7 @@ pub struct Batch<'l> {
     zones: Option<&'l ZoneLimiter>,
     entry: &'l mut Entry,
     room: &'l mut Room,
+    waiting: &'l mut Waiting,
     tally: std::sync::MutexGuard<'l, Tally>,
     now: Instant,
     now_ms: u64,
@@ -80,19 +104,32 @@ pub struct Batch<'l> {
     miss: Option<Box<Pending>>,
 }
 
+impl Waiting {
+    fn room(&mut self) -> Box<Asked> {
+        self.free.pop().unwrap_or_else(|| Box::new(Asked { number: 0, query: Query::default(), by: None }))
+    }
+
+    fn clear(&mut self) {
+        self.free.append(&mut self.asked);
+        self.next = 0;
+    }
+}
+
 impl Lane {
     pub fn new(resolver: Arc<Resolver>) -> Lane {
         let generation = resolver.cell.load_full();
         let (table, tally) = (resolver.cache.table(), resolver.metrics.tally(Arc::clone(&generation)));
         let (limiter, zones) = (resolver.limiter(), resolver.zones());
         let room = Room { target: AnswerBuilder::new(Rcode::NOERROR), made: AnswerBuilder::new(Rcode::NOERROR) };
-        Lane { resolver, generation, table, limiter, zones, entry: Entry::default(), room, tally }
+        let (entry, waiting) = (Entry::default(), Waiting::default());
+        Lane { resolver, generation, table, limiter, zones, entry, room, waiting, tally }
     }
 
     /// Takes up the generation in force.
     pub fn begin(&mut self, now: Instant) -> Batch<'_> {
-        let Lane { resolver, generation, table, limiter, zones, entry, room, tally } = self;
+        let Lane { resolver, generation, table, limiter, zones, entry, room, waiting, tally } = self;
         let mut tally = tally::lock(tally);
+        waiting.clear();
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
             *generation = Arc::clone(&in_force);
@@ -111,6 +148,7 @@ impl Lane {
             zones,
             entry,
             room,
+            waiting,
             tally,
             now,
             now_ms,
@@ -124,62 +162,136 @@ impl Lane {
 impl Batch<'_> {
     /// Answers one datagram into `out`, or does not.
     pub fn answer(&mut self, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Fast {
+        let mut asked = self.waiting.room();
+        let fast = match self.read(message, origin, &mut asked, out) {
+            Some(fast) => fast,
+            None => self.settle(&asked, None, out),
+        };
+        self.waiting.free.push(asked);
+        fast
+    }
+
+    /// As [`Batch::answer`] for the datagram with this number, but what the cache has no answer to waits for
+    /// [`Batch::look_up`], and its turn comes in [`Batch::answer_next`]: `None`.
+    pub fn answer_or_wait(&mut self, number: usize, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Option<Fast> {
+        let mut asked = self.waiting.room();
+        let fast = self.read(message, origin, &mut asked, out);
+        match fast {
+            Some(_) => self.waiting.free.push(asked),
+            None => {
+                asked.number = number;
+                self.waiting.asked.push(asked);
+            }
+        }
+        fast
+    }
+
+    /// Asks the index about the questions that wait. `touch` is told what is read next; see [`Names::look_up_together`].
+    ///
+    /// [`Names::look_up_together`]: crate::engine::matcher::Names::look_up_together
+    pub fn look_up(&mut self, mut touch: impl FnMut(&[u8])) {
+        let Waiting { asked, found, .. } = &mut *self.waiting;
+        let name = |i: usize| asked[i].query.question.qname.as_wire();
+        self.generation.snapshot.index.names.look_up_together(asked.len(), name, found, &mut touch);
+    }
+
+    /// The number of a datagram that waited, and what became of it; in their order.
+    pub fn answer_next(&mut self, out: &mut Vec<u8>) -> Option<(usize, Fast)> {
+        let next = self.waiting.next;
+        if next == self.waiting.asked.len() {
+            self.waiting.clear();
+            return None;
+        }
+        self.waiting.next += 1;
+        // Taken apart for as long as they are asked, and put together again: what moves is a pointer each.
+        let asked = std::mem::take(&mut self.waiting.asked);
+        let found = std::mem::take(&mut self.waiting.found);
+        let fast = self.settle(&asked[next], Some(found.hits(next)), out);
+        (self.waiting.asked, self.waiting.found) = (asked, found);
+        Some((self.waiting.asked[next].number, fast))
+    }
+
+    /// Reads a datagram and answers it from the cache; `None`: that has nothing.
+    fn read(&mut self, message: &[u8], origin: Origin, asked: &mut Asked, out: &mut Vec<u8>) -> Option<Fast> {
         let Some(header) = Header::peek(message) else {
             self.tally.ignore(origin.transport);
-            return Fast::Silence;
+            return Some(Fast::Silence);
         };
         let snapshot = &self.generation.snapshot;
         if !snapshot.access.allows(origin.source.ip()) {
-            return self.stranger(message, header, origin, out);
+            return Some(self.stranger(message, header, origin, out));
         }
-        let Ok(mut query) = query::read(message, header) else { return Fast::Slow };
-        meet(snapshot, &mut query.edns, origin);
+        let Ok(()) = query::read_into(message, header, &mut asked.query) else { return Some(Fast::Slow) };
+        meet(snapshot, &mut asked.query.edns, origin);
+        let query = &asked.query;
         if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
-            return Fast::Slow;
+            return Some(Fast::Slow);
         }
         let client = snapshot.identify(&origin, self.at);
-        let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Fast::Slow };
+        let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Some(Fast::Slow) };
         let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
         let group_key = snapshot.routes.key(group);
         let key = KeyRef::new(&query.question, dnssec_ok, query.checking_disabled, group_key);
         let stale = snapshot.cache.serve_stale;
-        if let Some((place, freshness)) = self.table.look_up(key, self.now_ms, stale, self.entry) {
-            let relevance = match self.noted() {
-                Some(relevance) => relevance,
-                None => {
-                    let Some(answer) = self.entry.decode() else { return Fast::Slow };
-                    let relevance = policy::relevance(snapshot, &query.question, &answer);
-                    let number = self.generation.relevances.number(&relevance);
-                    self.table.note(self.entry, place, Note::new(snapshot.generation, number));
-                    let Some(relevance) = self.generation.relevances.get(number) else { return Fast::Slow };
-                    relevance
-                }
-            };
-            let Some(cleared) = policy::clear(snapshot, client, relevance) else {
-                return match self.judge(client, &query, origin, out) {
-                    Judged::Done(fast) => fast,
-                    Judged::Allow(_) => Fast::Slow,
-                };
-            };
-            let (told, outcome) = match freshness {
-                Freshness::Fresh => {
-                    let max = snapshot.cache.max_client_ttl_secs();
-                    let secs = self.entry.head.age_secs(self.now_ms);
-                    (Told { ttl: TtlRule::Age { secs, max }, ede: None }, Outcome::Hit)
-                }
-                Freshness::StaleHeld => {
-                    let ede = Some(reply::stale_text(self.entry.head.rcode));
-                    (Told { ttl: STALE_TTL, ede }, Outcome::Stale)
-                }
-                // Upstream is to be asked.
-                Freshness::Prefetch | Freshness::Stale => return Fast::Slow,
-            };
-            if !self.entry.tell(cleared, &query, origin.transport, &told, out) {
-                return Fast::Slow;
+        let Some((place, freshness)) = self.table.look_up(key, self.now_ms, stale, self.entry) else {
+            asked.by = Some((client, origin, group));
+            return None;
+        };
+        Some(self.hit(client, query, origin, (place, freshness), out))
+    }
+
+    /// Answers with the entry at hand.
+    fn hit(
+        &mut self,
+        client: Client,
+        query: &Query,
+        origin: Origin,
+        (place, freshness): (Place, Freshness),
+        out: &mut Vec<u8>,
+    ) -> Fast {
+        let snapshot = &self.generation.snapshot;
+        let relevance = match self.noted() {
+            Some(relevance) => relevance,
+            None => {
+                let Some(answer) = self.entry.decode() else { return Fast::Slow };
+                let relevance = policy::relevance(snapshot, &query.question, &answer);
+                let number = self.generation.relevances.number(&relevance);
+                self.table.note(self.entry, place, Note::new(snapshot.generation, number));
+                let Some(relevance) = self.generation.relevances.get(number) else { return Fast::Slow };
+                relevance
             }
-            return self.done(client, &query, origin, outcome, self.entry.head.rcode, None, out);
+        };
+        let Some(cleared) = policy::clear(snapshot, client, relevance) else {
+            return match self.judge(client, query, origin, None, out) {
+                Judged::Done(fast) => fast,
+                Judged::Allow(_) => Fast::Slow,
+            };
+        };
+        let (told, outcome) = match freshness {
+            Freshness::Fresh => {
+                let max = snapshot.cache.max_client_ttl_secs();
+                let secs = self.entry.head.age_secs(self.now_ms);
+                (Told { ttl: TtlRule::Age { secs, max }, ede: None }, Outcome::Hit)
+            }
+            Freshness::StaleHeld => {
+                let ede = Some(reply::stale_text(self.entry.head.rcode));
+                (Told { ttl: STALE_TTL, ede }, Outcome::Stale)
+            }
+            // Upstream is to be asked.
+            Freshness::Prefetch | Freshness::Stale => return Fast::Slow,
+        };
+        if !self.entry.tell(cleared, query, origin.transport, &told, out) {
+            return Fast::Slow;
         }
-        match self.judge(client, &query, origin, out) {
+        self.done(client, query, origin, outcome, self.entry.head.rcode, None, out)
+    }
+
+    /// Judges a question that the cache has no answer to. `hits`: what the index's names say, if they were asked before.
+    fn settle(&mut self, asked: &Asked, hits: Option<&Hits>, out: &mut Vec<u8>) -> Fast {
+        let snapshot = &self.generation.snapshot;
+        let query = &asked.query;
+        let Some((client, origin, group)) = asked.by else { return Fast::Slow };
+        match self.judge(client, query, origin, hits, out) {
             Judged::Done(fast) => fast,
             // One of our servers may be asking us what we would ask it.
             Judged::Allow(_) if self.generation.forwarder.is_server(origin.source.ip()) => Fast::Slow,
@@ -190,15 +302,15 @@ impl Batch<'_> {
                 }
                 self.resolver.count_would(snapshot, client, permit.would());
                 self.resolver.metrics.cache_misses.inc();
-                if self.refuses(client, &query, origin, |limiter, metrics, asker, now| {
+                if self.refuses(client, query, origin, |limiter, metrics, asker, now| {
                     limiter.refuses_miss(metrics, asker, now)
                 }) {
-                    return self.cut_short(&query, origin, out);
+                    return self.cut_short(query, origin, out);
                 }
                 let metrics = &self.resolver.metrics;
                 if self.zones.is_some_and(|zones| zones.refuses(metrics, &query.question.qname, self.now)) {
-                    *out = reply::failure(snapshot, &query, origin, NotFound::ZoneLimited);
-                    return self.done(client, &query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
+                    *out = reply::failure(snapshot, query, origin, NotFound::ZoneLimited);
+                    return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
                 }
                 self.miss = Some(Pending::plain(self.generation, client, query, origin, permit, group, metrics));
                 Fast::Miss
@@ -219,8 +331,15 @@ impl Batch<'_> {
     }
 
     /// Climbs the ladder for a question; what needs more than that is for the slow lane.
-    fn judge(&mut self, client: Client, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Judged {
-        match policy::on_query(&self.generation.snapshot, client, &query.question, &mut ()) {
+    fn judge(
+        &mut self,
+        client: Client,
+        query: &Query,
+        origin: Origin,
+        hits: Option<&Hits>,
+        out: &mut Vec<u8>,
+    ) -> Judged {
+        match policy::on_query_found(&self.generation.snapshot, client, &query.question, hits, &mut ()) {
             QueryVerdict::Block(block) => Judged::Done(self.block(client, query, origin, &block, out)),
             QueryVerdict::Rewrite(rewrite, permit) => {
                 Judged::Done(self.rewrite(client, &permit, query, origin, &rewrite, out))

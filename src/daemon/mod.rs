@@ -23,6 +23,7 @@ pub mod loader;
 mod mapped;
 mod memory;
 pub mod orders;
+pub mod prefetch;
 pub mod progress;
 mod redirect;
 pub mod reload;

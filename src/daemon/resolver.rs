@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::daemon::cache::{Cache, Hit};
 use crate::daemon::certificates::{Certificate, Certificates};
 use crate::daemon::clock;
-use crate::daemon::forwarder::{Ask, Failure, Reply};
+use crate::daemon::forwarder::{Ask, Failure, Reply, write_question};
 use crate::daemon::inflight::{self, Fetched, Flight, InFlight, Join, JoinHere};
 use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
@@ -740,14 +740,15 @@ impl Pending {
     pub(super) fn plain(
         generation: &Arc<Generation>,
         client: Client,
-        query: Query,
+        query: &Query,
         origin: Origin,
         permit: Permit,
         group: GroupId,
         metrics: &Arc<Metrics>,
     ) -> Box<Pending> {
         let recorder = Recorder::new(metrics, origin, generation.snapshot.generation);
-        let (key, generation) = (answer_key(generation, &query, group), Arc::clone(generation));
+        let (key, generation) = (answer_key(generation, query, group), Arc::clone(generation));
+        let query = query.clone();
         let deadline = Instant::now() + QUERY_DEADLINE;
         let need = Need::Answer { permit, key, group, stale: None, truncated_by: None };
         Box::new(Pending { generation, client, query, origin, recorder, deadline, need })
@@ -761,9 +762,10 @@ impl Pending {
         }
     }
 
-    /// What is asked upstream.
-    pub(super) fn ask(&self) -> Ask {
-        ask_of(&self.query)
+    /// Writes what is asked upstream.
+    pub(super) fn write_question(&self, out: &mut Vec<u8>) {
+        let Query { question, edns, checking_disabled, .. } = &self.query;
+        write_question(question, edns.is_some_and(|e| e.dnssec_ok), *checking_disabled, true, out);
     }
 
     pub(super) fn generation(&self) -> &Generation {

@@ -79,14 +79,12 @@ impl Name {
         Ok((name, end))
     }
 
-    /// Takes a name from octets that [`plain_wire`] found.
-    pub(in crate::engine) fn from_plain(octets: &[u8]) -> Name {
-        let mut name = Name::ROOT;
-        let wire = &mut name.wire[..octets.len()];
+    /// Becomes the name of octets that [`plain_wire`] found.
+    pub(in crate::engine) fn set_plain(&mut self, octets: &[u8]) {
+        let wire = &mut self.wire[..octets.len()];
         wire.copy_from_slice(octets);
         wire.make_ascii_lowercase();
-        name.len = octets.len() as u8;
-        name
+        self.len = octets.len() as u8;
     }
 
     /// Takes a name from text as a person or a list writes it: any case, an optional final dot, U-labels (UTS #46).

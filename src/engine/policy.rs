@@ -213,7 +213,18 @@ impl Permit {
 
 /// Judges a question: rungs 1 to 7. For a client that is only observed, what would have been done is in the permit.
 pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace: &mut impl Trace) -> QueryVerdict {
-    let verdict = on_query_enforced(snapshot, client, question, trace);
+    on_query_found(snapshot, client, question, None, trace)
+}
+
+/// As [`on_query`], with what the index's names say about the question's name, if that was looked up before.
+pub fn on_query_found(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    hits: Option<&Hits>,
+    trace: &mut impl Trace,
+) -> QueryVerdict {
+    let verdict = enforced(snapshot, client, question, hits, trace);
     if matches!(verdict, QueryVerdict::Local(_) | QueryVerdict::Allow(_)) || !snapshot.observes(client) {
         return verdict;
     }
@@ -223,11 +234,21 @@ pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace:
     }
 }
 
-/// Judges a question as if nobody were observed: for [`on_query`], and for who tells what would have been done.
+/// Judges a question as if nobody were observed: for who tells what would have been done.
 pub fn on_query_enforced(
     snapshot: &Snapshot,
     client: Client,
     question: &Question,
+    trace: &mut impl Trace,
+) -> QueryVerdict {
+    enforced(snapshot, client, question, None, trace)
+}
+
+fn enforced(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    hits: Option<&Hits>,
     trace: &mut impl Trace,
 ) -> QueryVerdict {
     if let Some(local) = snapshot.local_data.answer(question, client.source) {
@@ -237,8 +258,11 @@ pub fn on_query_enforced(
     trace.step(Rung::LocalData, || Step::Nothing);
     let profile = InForce::of(snapshot, client, question.qtype);
     let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
-    let Judged { judgement, passed, review, shadow, ttl_secs_max } =
-        judge(snapshot, profile, matter, None, Silent::None, trace);
+    let limits = (None, Silent::None);
+    let Judged { judgement, passed, review, shadow, ttl_secs_max } = match hits {
+        Some(hits) => judge_found(snapshot, profile, matter, hits, limits, trace),
+        None => judge(snapshot, profile, matter, limits, trace),
+    };
     let allowed = match judgement {
         Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: None };
@@ -374,7 +398,7 @@ impl AnswerJudge<'_> {
             }
             let matter = Matter { name: &name, qtype: self.question.qtype, client: self.client, is_question: false };
             let Judged { judgement, passed, shadow, ttl_secs_max, .. } =
-                judge(self.snapshot, self.profile, matter, self.above, silent, &mut ());
+                judge(self.snapshot, self.profile, matter, (self.above, silent), &mut ());
             match judgement {
                 Judgement::Block(rung, cause, given_answer) => {
                     let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(name.clone()))) };
@@ -539,7 +563,7 @@ fn given(
     };
     let silent = Silent::Chosen(list);
     let of_target = Matter { name: &target, is_question: false, ..matter };
-    match judge(snapshot, profile, of_target, None, silent, &mut ()).judgement {
+    match judge(snapshot, profile, of_target, (None, silent), &mut ()).judgement {
         Judgement::Block(rung, cause, answer) => {
             let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(target))) };
             // One rule leads elsewhere, not one after the other.
@@ -595,18 +619,28 @@ struct Judged {
     ttl_secs_max: u32,
 }
 
-/// Rungs 2 to 6 for one name; `above` leaves only the rungs above that one.
+/// Rungs 2 to 6 for one name. Of the limits, the rung leaves only those above it.
 fn judge(
     snapshot: &Snapshot,
     profile: InForce<'_>,
     matter: Matter<'_>,
-    above: Option<Rung>,
-    silent: Silent,
+    limits: (Option<Rung>, Silent),
     trace: &mut impl Trace,
 ) -> Judged {
     let mut hits = Hits::default();
     snapshot.index.names.look_up(matter.name.as_wire(), &mut hits);
-    let mut view = View::of(snapshot, matter, &hits, silent.on(snapshot, Rung::Security));
+    judge_found(snapshot, profile, matter, &hits, limits, trace)
+}
+
+fn judge_found(
+    snapshot: &Snapshot,
+    profile: InForce<'_>,
+    matter: Matter<'_>,
+    hits: &Hits,
+    (above, silent): (Option<Rung>, Silent),
+    trace: &mut impl Trace,
+) -> Judged {
+    let mut view = View::of(snapshot, matter, hits, silent.on(snapshot, Rung::Security));
     let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
     let (mut shadow, mut ttl_secs_max) = (None, u32::MAX);
     if let Judgement::Allow(_, Some(until)) = &judgement {

@@ -134,6 +134,22 @@ pub struct Query {
     pub octets: u16,
 }
 
+/// A question about the root: room for one that is read.
+impl Default for Query {
+    fn default() -> Query {
+        Query {
+            id: 0,
+            recursion_desired: false,
+            checking_disabled: false,
+            authentic_data: false,
+            question: Question { qname: Name::ROOT, qtype: RecordType(0), qclass: 0 },
+            spelling: Spelling::ROOT,
+            edns: None,
+            octets: 0,
+        }
+    }
+}
+
 /// The wire octets of a name with the case a client used; as long as the canonical name.
 #[derive(Clone, Copy)]
 pub struct Spelling {
@@ -271,19 +287,21 @@ impl Rcode {
 /// or does not hold exactly one question (RFC 9619), BADVERS for EDNS above 0 (RFC 6891 §6.1.3). NOERROR for one that
 /// asks for a cookie alone.
 pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
-    // Filled where it lies: it is large, and most messages are good.
-    let mut query = Query {
-        id: header.id,
-        recursion_desired: header.flags & Header::RD != 0,
-        checking_disabled: header.flags & Header::CD != 0,
-        authentic_data: header.flags & Header::AD != 0,
-        question: Question { qname: Name::ROOT, qtype: RecordType(0), qclass: 0 },
-        spelling: Spelling::ROOT,
-        edns: None,
-        octets: u16::try_from(message.len()).unwrap_or(u16::MAX),
-    };
+    let mut query = Query::default();
+    read_into(message, header, &mut query)?;
+    Ok(query)
+}
+
+/// As [`read`], into a query that was another's: it is large, and most messages are good.
+pub fn read_into(message: &[u8], header: Header, query: &mut Query) -> Result<(), Box<Refusal>> {
+    query.id = header.id;
+    query.recursion_desired = header.flags & Header::RD != 0;
+    query.checking_disabled = header.flags & Header::CD != 0;
+    query.authentic_data = header.flags & Header::AD != 0;
+    query.edns = None;
+    query.octets = u16::try_from(message.len()).unwrap_or(u16::MAX);
     let mut has_question = false;
-    let whole = read_sections(&mut Reader { message, at: Header::LEN }, &mut query, &mut has_question);
+    let whole = read_sections(&mut Reader { message, at: Header::LEN }, query, &mut has_question);
     let asks_for_cookie = whole == Some(0) && query.edns.is_some_and(|edns| edns.cookie.is_some());
     let rcode = if header.opcode() != 0 {
         // What stands there is another opcode's; only its OPT is everybody's.
@@ -299,7 +317,7 @@ pub fn read(message: &[u8], header: Header) -> Result<Query, Box<Refusal>> {
     } else if let Some(rcode) = meta_type_refusal(query.question.qtype) {
         rcode
     } else {
-        return Ok(query);
+        return Ok(());
     };
     let question = has_question.then(|| (query.question.clone(), query.spelling));
     Err(Box::new(Refusal { header, rcode, question, edns: query.edns }))
@@ -404,7 +422,7 @@ impl<'a> Reader<'a> {
         self.at += wire.len();
         out.question.qtype = RecordType(u16::from_be_bytes(self.take()?));
         out.question.qclass = u16::from_be_bytes(self.take()?);
-        out.question.qname = Name::from_plain(wire);
+        out.question.qname.set_plain(wire);
         out.spelling.octets[..wire.len()].copy_from_slice(wire);
         out.spelling.len = wire.len() as u8;
         Some(())

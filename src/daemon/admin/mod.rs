@@ -155,6 +155,10 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Ok(client) => client,
         Err(why) => return bad(why),
     };
+    let at = match params.at.as_deref().map(parse_moment).transpose() {
+        Ok(at) => at,
+        Err(why) => return bad(why),
+    };
     let who = Who { client, profile: params.profile, at, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {

@@ -15,7 +15,9 @@ use crate::engine::answer::{Answer, AsItCame};
 use crate::engine::cache::{Entry, Freshness, Keeping, Key, KeyHasher, KeyRef, Note, Put, decide};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::{Name, wire_is_at_or_below};
-use shard::{Place, Shard};
+use shard::Shard;
+
+pub(in crate::daemon) use shard::Place;
 
 /// A shard has at least so many octets, so that the part of it which is being written is small beside it.
 const SHARD_OCTETS_MIN: u64 = 16 << 20;

@@ -1,6 +1,5 @@
 //! A question to an upstream server in octets, and whether a datagram is the reply to it.
 
-use super::Ask;
 use crate::engine::answer;
 use crate::engine::limits::UDP_PAYLOAD_MAX;
 use crate::engine::name::Name;
@@ -11,20 +10,20 @@ const RD_AD: u16 = 0x0120;
 const CD: u16 = 0x0010;
 
 /// Writes our question: RD, EDNS with our payload, DO and CD as asked, nothing of the client. The id is left zero.
-pub fn write_question(ask: &Ask, edns: bool, out: &mut Vec<u8>) {
+pub fn write_question(question: &Question, dnssec_ok: bool, checking_disabled: bool, edns: bool, out: &mut Vec<u8>) {
     out.clear();
-    let flags = RD_AD | if ask.checking_disabled { CD } else { 0 };
+    let flags = RD_AD | if checking_disabled { CD } else { 0 };
     out.extend_from_slice(&[0, 0]);
     out.extend_from_slice(&flags.to_be_bytes());
     out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(edns)]);
-    out.extend_from_slice(ask.question.qname.as_wire());
-    out.extend_from_slice(&ask.question.qtype.0.to_be_bytes());
-    out.extend_from_slice(&ask.question.qclass.to_be_bytes());
+    out.extend_from_slice(question.qname.as_wire());
+    out.extend_from_slice(&question.qtype.0.to_be_bytes());
+    out.extend_from_slice(&question.qclass.to_be_bytes());
     if edns {
         out.push(0);
         out.extend_from_slice(&RecordType::OPT.0.to_be_bytes());
         out.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
-        out.extend_from_slice(&[0, 0, u8::from(ask.dnssec_ok) << 7, 0, 0, 0]);
+        out.extend_from_slice(&[0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
     }
 }
 
@@ -69,11 +68,7 @@ mod tests {
             let qname = Name::from_text("www.example").unwrap();
             let question = Question { qname, qtype: RecordType::AAAA, qclass: CLASS_IN };
             let mut out = vec![7; 3];
-            write_question(
-                &Ask { question: question.clone(), dnssec_ok, checking_disabled, truncated_by: None },
-                edns,
-                &mut out,
-            );
+            write_question(&question, dnssec_ok, checking_disabled, edns, &mut out);
             let read = query::read(&out, Header::peek(&out).unwrap()).unwrap();
             assert_eq!(read.question, question);
             assert_eq!((read.recursion_desired, read.authentic_data), (true, true));

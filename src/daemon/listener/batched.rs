@@ -19,6 +19,7 @@ use crate::daemon::express::{Misses, Started};
 use crate::daemon::lane::{Fast, Lane};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, send_one};
 use crate::daemon::listener::leave_group;
+use crate::daemon::prefetch::prefetch;
 use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
 use crate::engine::limits::{SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT, UDP_IN_FLIGHT_MAX};
@@ -141,31 +142,49 @@ impl Worker {
 
     fn take(&mut self, count: usize) {
         let now = clock::now();
-        let mut work = self.lane.begin(now);
+        let Worker { socket, resolver, queue, lane, misses, batch, out, .. } = self;
+        let mut work = lane.begin(now);
         for i in 0..count {
-            let Some(datagram) = self.batch.datagram(i) else { continue };
-            let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
-            let origin = Origin::new(source, datagram.local, Transport::Udp);
-            // Of one that is cut nothing but the header is sure; as the portable engine does.
-            let octets = if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets };
-            let slow = match work.answer(octets, origin, &mut self.out) {
-                Fast::Answer => {
-                    self.batch.answer(i, &self.out);
-                    continue;
+            let Some((octets, origin)) = read(batch, i) else { continue };
+            match work.answer_or_wait(i, octets, origin, out) {
+                Some(Fast::Answer) => batch.answer(i, out),
+                Some(Fast::Slow) => {
+                    leave(queue, resolver, Slow::Datagram { message: octets.into(), origin, came: now });
                 }
-                Fast::Silence => continue,
-                Fast::Slow => Slow::Datagram { message: octets.into(), origin, came: now },
-                Fast::Miss => match work.take_miss().map(|pending| self.misses.start(pending, now)) {
-                    Some(Started::Slow(pending)) => Slow::Query(pending),
-                    Some(Started::Here) | None => continue,
-                },
-            };
-            leave(&self.queue, &self.resolver, slow);
+                Some(Fast::Silence | Fast::Miss) | None => {}
+            }
+        }
+        work.look_up(prefetch);
+        while let Some((i, fast)) = work.answer_next(out) {
+            match fast {
+                Fast::Answer => batch.answer(i, out),
+                Fast::Silence => {}
+                Fast::Slow => {
+                    let Some((octets, origin)) = read(batch, i) else { continue };
+                    leave(queue, resolver, Slow::Datagram { message: octets.into(), origin, came: now });
+                }
+                Fast::Miss => {
+                    let Some(Started::Slow(pending)) = work.take_miss().map(|pending| misses.start(pending, now))
+                    else {
+                        continue;
+                    };
+                    leave(queue, resolver, Slow::Query(pending));
+                }
+            }
         }
         work.end(clock::now());
-        self.misses.send();
-        self.batch.send(&self.socket);
+        misses.send();
+        batch.send(socket);
     }
+}
+
+/// The datagram number `i` of a batch, and where it came from.
+fn read(batch: &Batch, i: usize) -> Option<(&[u8], Origin)> {
+    let datagram = batch.datagram(i)?;
+    let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
+    let origin = Origin::new(source, datagram.local, Transport::Udp);
+    // Of one that is cut nothing but the header is sure; as the portable engine does.
+    Some((if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets }, origin))
 }
 
 /// Leaves work to the slow lane; the newest is shed when there is too much.

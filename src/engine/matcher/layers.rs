@@ -4,10 +4,14 @@
 //! A layer numbers its lists for itself and never changes. Where it is put into an index, its sets of lists are made anew
 //! in the index's numbers — a few hundred sets, never the names.
 
+mod together;
+
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::engine::limits::{LABELS_MAX, LAYERS_MAX, LISTS_MAX};
 use crate::engine::list::special::SpecialRule;
@@ -16,7 +20,7 @@ use crate::engine::matcher::set::{Interner, ListSet, SetId, Sets};
 use crate::engine::matcher::special::{RuleNumber, SpecialTable};
 use crate::engine::matcher::suffix::key::Key;
 use crate::engine::matcher::suffix::standing::{Sides, Standing};
-use crate::engine::matcher::suffix::{Hit, Hits, RuleAt, SuffixTable};
+use crate::engine::matcher::suffix::{AtHand, Hit, Hits, RuleAt, SuffixTable};
 use crate::engine::name::Labels;
 use crate::engine::verdict::ListId;
 
@@ -35,6 +39,8 @@ pub struct Placed {
     /// By the layer's own number of a list, the index's; `None`: the list is not in the index any more.
     pub lists: Vec<Option<ListId>>,
 }
+
+pub use together::Together;
 
 /// Every list's rules, ready to be asked.
 #[derive(Debug)]
@@ -103,30 +109,32 @@ impl Names {
     pub fn look_up(&self, name: &[u8], hits: &mut Hits) {
         hits.clear();
         let labels = Labels::of(name);
-        let mut maybe = [0_u128; LAYERS_MAX];
-        let mut first = 0;
-        for alike in self.layers.chunk_by(|a, b| a.table().seed() == b.table().seed()) {
-            SuffixTable::may_hold(alike.iter().map(NameLayer::table), &labels, &mut maybe[first..]);
-            first += alike.len();
+        let tables = self.at_hand();
+        let mut maybe = [0; LAYERS_MAX];
+        for alike in Names::alike(&tables) {
+            let hashes = alike.clone().next().into_iter().flat_map(|at| tables[at].table.hashes(&labels));
+            AtHand::may_hold(&tables[alike.clone()], hashes, &mut maybe[alike]);
         }
-        let mut depths = maybe.iter().fold(0, |all, of_layer| all | of_layer);
-        if depths == 0 {
-            return;
-        }
-        let key = Key::of(&labels);
-        while depths != 0 {
-            let depth = depths.trailing_zeros() as usize;
-            depths &= depths - 1;
-            for (layer, _) in self.layers.iter().zip(&maybe).filter(|(_, maybe)| *maybe >> depth & 1 == 1) {
-                let Some(standing) = layer.table().standing_of(key.upto(depth)) else { continue };
-                let standing = layer.standings.get(standing).copied().unwrap_or_default();
-                let sides = if depth == labels.count() { standing.itself } else { standing.below };
-                if !sides.is_empty() {
-                    let Sides { listed, excepted } = sides;
-                    hits.push(Hit { depth: depth as u8, listed, excepted });
-                }
-            }
-        }
+        let mut key = None;
+        for_each_maybe(&maybe, |number, depth| {
+            let key = key.get_or_insert_with(|| Key::of(&labels));
+            let standing = tables[number].table.standing_of(key.upto(depth));
+            hits.extend(self.layers[number].hit(depth, labels.count(), standing));
+        });
+    }
+
+    fn at_hand(&self) -> SmallVec<[AtHand<'_>; LAYERS_MAX]> {
+        self.tables().map(SuffixTable::at_hand).collect()
+    }
+
+    /// The places of tables that hash alike.
+    fn alike<'a>(tables: &'a [AtHand<'_>]) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let mut end = 0;
+        tables.chunk_by(|a, b| a.table.seed() == b.table.seed()).map(move |alike| {
+            let start = end;
+            end += alike.len();
+            start..end
+        })
     }
 
     /// The lists that hold the name that was looked up: an exception undoes its own list at every depth.
@@ -186,9 +194,30 @@ impl Names {
     }
 }
 
+/// Gives `each` what the filters let through: a layer's number and a depth, the shallowest first.
+#[inline]
+fn for_each_maybe(maybe: &[u128; LAYERS_MAX], mut each: impl FnMut(usize, usize)) {
+    let mut depths = maybe.iter().fold(0, |all, of_layer| all | of_layer);
+    while depths != 0 {
+        let depth = depths.trailing_zeros() as usize;
+        depths &= depths - 1;
+        for (number, _) in maybe.iter().enumerate().filter(|(_, maybe)| *maybe >> depth & 1 == 1) {
+            each(number, depth);
+        }
+    }
+}
+
 impl NameLayer {
     fn table(&self) -> &SuffixTable {
         &self.placed.layer.names
+    }
+
+    /// What stands at a depth of a name that has so many labels.
+    fn hit(&self, depth: usize, labels: usize, standing: Option<usize>) -> Option<Hit> {
+        let standing = self.standings.get(standing?).copied().unwrap_or_default();
+        let sides = if depth == labels { standing.itself } else { standing.below };
+        let Sides { listed, excepted } = sides;
+        (!sides.is_empty()).then_some(Hit { depth: depth as u8, listed, excepted })
     }
 }
 

@@ -23,7 +23,7 @@ use crate::engine::matcher::special::SpecialBuilder;
 use crate::engine::matcher::suffix::Runs;
 use crate::engine::verdict::ListId;
 
-pub use layers::{Addresses, Index, Layer, Names, Placed, Specials};
+pub use layers::{Addresses, Index, Layer, Names, Placed, Specials, Together};
 pub use part::{Guard, Part, PartReader, Spared, SparedRule};
 pub use set::{ListSet, SetId};
 pub use suffix::{Hit, Hits, Octets, OpenError};

@@ -25,7 +25,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::engine::limits::{LAYERS_MAX, NAME_OCTETS_MAX};
+use crate::engine::limits::NAME_OCTETS_MAX;
 use crate::engine::list::{Effect, NameRule, Reach};
 use crate::engine::matcher::HashSeed;
 use crate::engine::matcher::set::{ListSet, SetId, Sets};
@@ -38,6 +38,7 @@ use leaf::Leaf;
 use places::Places;
 use standing::{Kind, Standing, read_standings};
 use symbols::Symbols;
+pub(super) use tree::Block;
 
 pub(super) use build::build;
 pub use layout::OpenError;
@@ -99,8 +100,8 @@ impl Hits {
         self.hits.clear();
     }
 
-    pub(super) fn push(&mut self, hit: Hit) {
-        self.hits.push(hit);
+    pub(super) fn extend(&mut self, hit: Option<Hit>) {
+        self.hits.extend(hit);
     }
 }
 
@@ -140,28 +141,18 @@ impl SuffixTable {
         self.as_octets().get(self.header.range(section)).unwrap_or(&[])
     }
 
-    /// For tables of one seed, each told where its turn comes in `maybe`: the depths at which it may hold `labels`, as
-    /// bits. First the filter at every depth: the lines that this waits for are read side by side.
-    pub(super) fn may_hold<'a>(tables: impl Iterator<Item = &'a SuffixTable>, labels: &Labels<'_>, maybe: &mut [u128]) {
-        let mut filters = [(0, &[][..]); LAYERS_MAX];
-        let mut hasher = None;
-        let mut count = 0;
-        for (table, maybe) in tables.zip(maybe.iter_mut()) {
-            *maybe = table.header.depths & 1;
-            filters[count] = (table.header.depths, table.section(Section::Filter));
-            hasher.get_or_insert(table.hasher);
-            count += 1;
-        }
-        let Some(hasher) = hasher else { return };
-        let mut hash = hasher.root();
-        for (depth, suffix) in labels.from_root() {
-            hash = hasher.below(hash, &suffix[..1 + usize::from(suffix[0])]);
-            for ((depths, filter), maybe) in filters[..count].iter().zip(maybe.iter_mut()) {
-                if depths & (1 << depth) != 0 && filter::may_hold(filter, hash) {
-                    *maybe |= 1 << depth;
-                }
-            }
-        }
+    /// What queries read.
+    pub(super) fn at_hand(&self) -> AtHand<'_> {
+        AtHand { table: self, filter: self.section(Section::Filter), blocks: self.section(Section::Blocks) }
+    }
+
+    /// The hash of each suffix of a name, with its labels, the shortest first.
+    pub(super) fn hashes<'a>(&self, labels: &'a Labels<'_>) -> impl Iterator<Item = (u8, u64)> + use<'a> {
+        let hasher = self.hasher;
+        labels.from_root().scan(hasher.root(), move |hash, (depth, suffix)| {
+            *hash = hasher.below(*hash, &suffix[..1 + usize::from(suffix[0])]);
+            Some((depth, *hash))
+        })
     }
 
     /// The number of the standing of exactly this key's name.
@@ -252,6 +243,57 @@ impl SuffixTable {
     /// Octets of list and line of every rule, which queries do not read.
     pub fn cold_octets(&self) -> usize {
         self.header.range(Section::Starts).len() + self.header.range(Section::Places).len()
+    }
+}
+
+/// The parts of a table that queries read, looked up in its octets once for many of them.
+#[derive(Clone, Copy)]
+pub(super) struct AtHand<'a> {
+    pub table: &'a SuffixTable,
+    filter: &'a [u8],
+    blocks: &'a [u8],
+}
+
+impl<'a> AtHand<'a> {
+    /// For tables of one seed, each told where its turn comes in `maybe`: the depths at which it may hold a name, as bits.
+    /// The filter is asked at every depth before anything else: the lines that this waits for are read side by side.
+    pub(super) fn may_hold(tables: &[AtHand<'_>], hashes: impl Iterator<Item = (u8, u64)>, maybe: &mut [u128]) {
+        for (AtHand { table, .. }, maybe) in tables.iter().zip(maybe.iter_mut()) {
+            *maybe = table.header.depths & 1;
+        }
+        for (depth, hash) in hashes {
+            for (AtHand { table, filter, .. }, maybe) in tables.iter().zip(maybe.iter_mut()) {
+                if table.header.depths & (1 << depth) != 0 && filter::may_hold(filter, hash) {
+                    *maybe |= 1 << depth;
+                }
+            }
+        }
+    }
+
+    /// The line of the filter that [`AtHand::may_hold`] reads, if it reads one.
+    pub(super) fn filter_line(&self, depth: u8, hash: u64) -> Option<&'a [u8]> {
+        let has_depth = self.table.header.depths & (1 << depth) != 0;
+        filter::line(self.filter, hash).filter(|_| has_depth).map(|line| &line[..])
+    }
+
+    /// Where the way to every leaf begins.
+    pub(super) fn root(&self) -> Block {
+        Block::root(self.table.header.root)
+    }
+
+    /// One step on the way to the leaf of a key.
+    pub(super) fn below(&self, block: Block, asked: Asked<'_>) -> Option<Block> {
+        block.below(self.blocks, asked.as_slice())
+    }
+
+    pub(super) fn block(&self, block: Block) -> &'a [u8] {
+        block.octets(self.blocks).unwrap_or(&[])
+    }
+
+    /// The number of the standing of exactly this key's name, whose leaf this is.
+    pub(super) fn standing_in(&self, leaf: Block, asked: Asked<'_>) -> Option<usize> {
+        let leaf = Leaf::of(self.block(leaf))?;
+        Some(leaf.standing(leaf.find(&self.table.symbols, asked)?)? as usize)
     }
 }
 

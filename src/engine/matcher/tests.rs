@@ -314,8 +314,13 @@ proptest! {
         };
         let table = Index::new(vec![placed(first, 0..split), placed(second, split..5)]).names;
         let mut hits = Hits::new();
-        for asked in &asked {
+        let mut room = Together::default();
+        // The second time in room that other names left.
+        table.look_up_together(asked.len(), |i| asked[asked.len() - 1 - i].as_wire(), &mut room, &mut |_| {});
+        table.look_up_together(asked.len(), |i| asked[i].as_wire(), &mut room, &mut |_| {});
+        for (i, asked) in asked.iter().enumerate() {
             table.look_up(asked.as_wire(), &mut hits);
+            prop_assert_eq!(hits.as_slice(), room.hits(i).as_slice());
             for depth in 0..=asked.label_count() {
                 let at = |side: fn(&Hit) -> SetId| {
                     let hits = hits.as_slice().iter().filter(|hit| usize::from(hit.depth) == depth);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::answer::Section;
 use crate::engine::query::{Rcode, RecordType};
-use crate::engine::test_support::{Setup, answer, client, entries, name, question};
+use crate::engine::test_support::{NOW, Setup, answer, client, entries, name, question};
 
 /// `block RUNG CATEGORY RULE`, and the target when it was not the question.
 fn block_text(snapshot: &Snapshot, qname: &str, block: &Block) -> String {

@@ -22,14 +22,16 @@ pub(super) fn insert(filter: &mut [u8], hash: u64) {
     }
 }
 
+/// The line that tells of a name. A filter that is cut (a hostile file) has none.
+#[inline]
+pub(super) fn line(filter: &[u8], hash: u64) -> Option<&[u8; LINE]> {
+    filter.get(line_of(filter.len(), hash)..)?.first_chunk()
+}
+
 /// False for a name that was never inserted, and for hardly any other.
 #[inline]
 pub(super) fn may_hold(filter: &[u8], hash: u64) -> bool {
-    let line = line_of(filter.len(), hash);
-    // A filter that is cut (a hostile file) passes nothing.
-    let Some(line) = filter.get(line..line + LINE).and_then(|line| <&[u8; LINE]>::try_from(line).ok()) else {
-        return false;
-    };
+    let Some(line) = line(filter, hash) else { return false };
     bits(hash).fold(1, |all, bit| all & line[usize::from(bit >> 3) % LINE] >> (bit & 7)) & 1 == 1
 }
 

@@ -23,12 +23,24 @@ pub(in crate::engine::matcher) struct Key {
 }
 
 impl Key {
+    /// The key of the root.
+    pub(in crate::engine::matcher) const ROOT: Key =
+        Key { octets: [0; KEY_OCTETS_MAX + PAD], ends: [0; LABELS_MAX + 1], depth: 0 };
+
     pub(in crate::engine::matcher) fn of(labels: &Labels<'_>) -> Key {
-        let mut key = Key { octets: [0; KEY_OCTETS_MAX + PAD], ends: [0; LABELS_MAX + 1], depth: labels.count() };
+        let mut key = Key::ROOT;
+        key.set(labels);
+        key
+    }
+
+    /// Makes it the key of another name; what it was before stays behind the end.
+    pub(in crate::engine::matcher) fn set(&mut self, labels: &Labels<'_>) {
+        let key = self;
+        key.depth = labels.count();
         let mut to = 0;
         for (depth, suffix) in labels.from_root() {
             if depth > 1 {
-                // The separator is there already: it is zero.
+                key.octets[to] = SEPARATOR;
                 to += 1;
             }
             let label = &suffix[1..=usize::from(suffix[0])];
@@ -47,7 +59,6 @@ impl Key {
             }
             key.ends[usize::from(depth)] = to as u16;
         }
-        key
     }
 
     /// The key of the suffix with so many labels.

@@ -97,6 +97,32 @@ fn write_node(level: &Heads, children: std::ops::Range<usize>, child_at: u32, ou
     }
 }
 
+/// A block on the way to a leaf.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::engine::matcher) struct Block {
+    at: u32,
+    len: u32,
+    /// Levels down to the leaf; zero: it is one.
+    pub levels: u32,
+}
+
+impl Block {
+    pub(super) fn root(root: Root) -> Block {
+        Block { at: root.at, len: root.len, levels: root.levels }
+    }
+
+    pub(super) fn octets(self, blocks: &[u8]) -> Option<&[u8]> {
+        let at = self.at as usize;
+        blocks.get(at..at.checked_add(self.len as usize)?)
+    }
+
+    /// One level down, to where `asked` is if it is anywhere.
+    pub(super) fn below(self, blocks: &[u8], asked: &[u8]) -> Option<Block> {
+        let (_, at, len) = descend(self.octets(blocks)?, asked)?;
+        Some(Block { at: u32::try_from(at).ok()?, len: len as u32, levels: self.levels.checked_sub(1)? })
+    }
+}
+
 /// A leaf's number and its octets.
 pub(super) fn leaf_of<'a>(blocks: &'a [u8], root: Root, asked: &[u8]) -> Option<(usize, &'a [u8])> {
     let block = |at: usize, len: usize| blocks.get(at..at.checked_add(len)?);
