@@ -3,8 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Uri};
 use lachan::cli::annex;
 use lachan::config;
+use lachan::daemon::listener::{Asked, read_head};
 use lachan::daemon::sources::inflate::{inflate, is_packed};
 use lachan::daemon::subscribers::line::{Line, Reading};
 use lachan::engine;
@@ -13,8 +18,9 @@ use lachan::engine::category::{Categories, CategoryId};
 use lachan::engine::client::{Realm, Token, TokenKey, UnixTime};
 use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
 use lachan::engine::compiled::{CompiledList, Sum};
+use lachan::engine::framing;
 use lachan::engine::gate::GateSettings;
-use lachan::engine::limits::{ANNEX_ROWS_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
+use lachan::engine::limits::{ANNEX_ROWS_MAX, DOH_QUERY_OCTETS_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::special::{From, Owner, Pattern, SpecialRule};
 use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
@@ -416,6 +422,66 @@ pub fn packet(octets: &[u8]) {
         if transport == Transport::Tcp {
             assert_same(&made, &read);
         }
+    }
+}
+
+/// What stands on a stream is the same messages however it is cut, and nothing of it is lost. The first octet says where it
+/// is cut.
+pub fn framing(octets: &[u8]) {
+    let Some((step, stream)) = octets.split_first() else { return };
+    let mut whole = Vec::new();
+    let mut rest = stream;
+    while let Some((message, after)) = framing::first(rest) {
+        framing::put(&mut whole, message);
+        rest = after;
+    }
+    assert_eq!([&whole, rest].concat(), stream);
+    let (mut cut, mut unread) = (Vec::new(), Vec::new());
+    for part in stream.chunks(usize::from(*step) + 1) {
+        unread.extend_from_slice(part);
+        let mut rest = unread.as_slice();
+        while let Some((message, after)) = framing::first(rest) {
+            framing::put(&mut cut, message);
+            rest = after;
+        }
+        unread = rest.to_vec();
+        assert!(unread.len() < framing::FRAME_OCTETS_MAX);
+    }
+    assert_eq!((cut, unread.as_slice()), (whole, rest));
+}
+
+/// A stream of DoQ holds one message with id 0, or nothing that is answered.
+pub fn doq_stream(octets: &[u8]) {
+    let Some(message) = framing::only(octets) else { return };
+    assert!(message.len() >= Header::LEN && message[..2] == [0, 0]);
+    let mut framed = Vec::new();
+    framing::put(&mut framed, message);
+    assert_eq!(framed, octets);
+    packet(message);
+}
+
+/// Lines of a request — method, path with its parameters, headers — give a message, a body to be read, or a status of an error.
+pub fn doh_request(octets: &[u8]) {
+    let mut lines = octets.split(|&octet| octet == b'\n');
+    let (Some(method), Some(target)) = (lines.next(), lines.next()) else { return };
+    let (Ok(method), Ok(target)) = (Method::from_bytes(method), Uri::try_from(target)) else { return };
+    let mut headers = HeaderMap::new();
+    for line in lines.take(16) {
+        let mut parts = line.splitn(2, |&octet| octet == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { continue };
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value.trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    match read_head(&method, target.path(), target.query(), &headers) {
+        Ok(Asked::Message(message)) => {
+            assert!(method != Method::POST && message.len() <= DOH_QUERY_OCTETS_MAX + 4);
+            let encoded = URL_SAFE_NO_PAD.encode(&message);
+            assert!(target.query().is_some_and(|query| query.contains(&encoded)), "what was asked is in the URL");
+            packet(&message);
+        }
+        Ok(Asked::InBody) => assert_eq!(method, Method::POST),
+        Err(refused) => assert!(refused.status.is_client_error() && !refused.why.is_empty()),
     }
 }
 

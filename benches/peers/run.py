@@ -23,15 +23,19 @@ from statistics import median
 import lab
 import servers
 
-MIXES = ("hit", "block", "mix", "miss", "tcp")
+MIXES = ("hit", "block", "mix", "miss", "tcp", "dot", "doh", "doq", "new")
+# Hits over connections that stay, by transport; and each over a new one of TLS.
+STREAMS = ("tcp", "dot", "doh", "doq", "new")
 # More than a server answers in a second, so that a row does not run out of names that nobody has asked for.
 MISSES_A_SECOND = 150_000
-# Connections that questions by TCP share.
-TCP_CLIENTS = 20
+# Connections that questions share.
+CONNECTIONS = 50
+# Connections being made at once.
+NEW_AT_ONCE = 20
 LOST_SHARE_MAX = 0.001
 # What we hold ourselves to: the most that we may cost beside the echo, and beside the best peer.
 ECHO_RATIO_MAX = {"hit": 1.25, "block": 1.25, "mix": 1.25}
-PEER_RATIO_MAX = {"hit": 0.8, "block": 0.7, "mix": 0.8, "miss": 1.0}
+PEER_RATIO_MAX = {"hit": 0.8, "block": 0.7, "mix": 0.8, "miss": 1.0, "tcp": 0.85, "dot": 0.85, "doh": 0.85, "new": 1.0}
 
 
 def main():
@@ -45,6 +49,7 @@ def main():
         lab.write_questions(listed, work)
         wanted = [name for name in args.servers.split(",") if name]
         servers.write_lists(wanted, listed, work)
+        servers.make_certificate(args, work)
         places = {"address": lab.ADDRESS, "dir": work, "upstream": lab.free_port()}
         upstream = lab.start_upstream(work, places)
         print(f"# {lab.machine()}\n# {len(listed)} listed names; {args.rounds} rounds of {args.seconds} s, {args.clients} clients; "
@@ -72,7 +77,8 @@ def arguments():
     parser.add_argument("--rounds", default=7, type=int, help="[7]")
     parser.add_argument("--seconds", default=3, type=int, help="of load for each server in each round [3]")
     parser.add_argument("--clients", default=50, type=int, help="sockets that dnsperf asks from [50]")
-    parser.add_argument("--mixes", default=",".join(MIXES), help="hit, block, mix (one in ten is blocked), miss (each name once), tcp (hits)")
+    parser.add_argument("--mixes", default=",".join(MIXES), help="hit, block, mix (one in ten is blocked), miss (each name once); hits by tcp, dot, doh, doq; new (each over a connection of TLS)")
+    parser.add_argument("--secure-load", type=Path, help="the load for doq and new [the newest target/release/deps/secure_load-*]")
     parser.add_argument("--servers", default=",".join(servers.SERVERS), help="[all that are installed]")
     args = parser.parse_args()
     unknown = [word for word in args.mixes.split(",") if word not in MIXES]
@@ -81,13 +87,18 @@ def arguments():
         parser.error(f"unknown: {', '.join(unknown)}; mixes are {', '.join(MIXES)}, servers {', '.join(servers.SERVERS)}")
     args.root = args.root and args.root.resolve()
     args.lachan = args.lachan.resolve()
+    if {"doq", "new"} & set(args.mixes.split(",")) and not args.secure_load:
+        args.secure_load = servers.newest_secure_load() or parser.error("cargo build --release --bench secure_load")
     return args
 
 
 def measure(mix, args, work, running):
     """For each server, the load and the CPU µs an answer of each round."""
     # The echo has no upstream to ask and no TCP.
+    transport = {"new": "dot"}.get(mix, mix)
     asked = [server for server in running if server.name != "echo" or mix in ECHO_RATIO_MAX]
+    if transport in ("dot", "doh", "doq"):
+        asked = [server for server in asked if transport in server.ports]
     if mix != "miss":
         for server in asked:
             row(mix, 2, args, work, server)
@@ -102,9 +113,16 @@ def measure(mix, args, work, running):
 
 
 def row(mix, seconds, args, work, server):
-    questions = work / f"{'hit' if mix == 'tcp' else mix}.questions"
+    questions = work / f"{'hit' if mix in STREAMS else mix}.questions"
     before = lab.cpu_seconds(server.process.pid)
-    load = lab.load(server.port, questions, seconds, TCP_CLIENTS if mix == "tcp" else args.clients, tcp=mix == "tcp", once=mix == "miss")
+    if mix == "doq":
+        load = lab.secure_load(args.secure_load, "doq", server.ports["doq"], questions, seconds, CONNECTIONS)
+    elif mix == "new":
+        load = lab.secure_load(args.secure_load, "new", server.ports["dot"], questions, seconds, NEW_AT_ONCE)
+    elif mix in STREAMS:
+        load = lab.load(server.ports.get(mix, server.port), questions, seconds, CONNECTIONS, mode=mix)
+    else:
+        load = lab.load(server.port, questions, seconds, args.clients, once=mix == "miss")
     return load, (lab.cpu_seconds(server.process.pid) - before) * 1e6 / max(load.answers, 1)
 
 

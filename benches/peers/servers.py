@@ -4,6 +4,7 @@ Each has the list in the form that blocks a name and all below it fastest, a cac
 own documentation advises on performance; a line that is there for that alone says so.
 """
 
+import os
 import shutil
 import string
 import subprocess
@@ -32,6 +33,8 @@ class Running(NamedTuple):
     port: int
     process: subprocess.Popen
     ready: float
+    # By transport; those that it can.
+    ports: dict = {}
 
 
 # {text, a line of each name, what stands above them}
@@ -46,8 +49,14 @@ LACHAN = """
 state_directory = "$own"
 [listen]
 dns = ["$address:$port"]
+dot = ["$address:$dot"]
+doh = ["$address:$doh"]
+doq = ["$address:$doq"]
 udp_workers = 1
 admin = "off"
+[tls]
+certificate_file = "$dir/tls/fullchain.pem"
+private_key_file = "$dir/tls/privkey.pem"
 [[upstream]]
 servers = ["udp://$address:$upstream"]
 [list.big]
@@ -61,6 +70,12 @@ block = ["adult"]
 UNBOUND = """
 server:
     interface: $address@$port
+    interface: $address@$dot
+    interface: $address@$doh
+    tls-port: $dot
+    https-port: $doh
+    tls-service-pem: "$dir/tls/fullchain.pem"
+    tls-service-key: "$dir/tls/privkey.pem"
     do-not-query-localhost: no
     username: ""
     chroot: ""
@@ -93,6 +108,10 @@ UNBOUND_RPZ = {"modules": "respip iterator", "local": "", "rpz": "rpz:\n    name
 DNSDIST = """
 setLocal('$address:$port')
 setACL('127.0.0.0/8')
+-- One thread for connections too, on the core that it has.
+setMaxTCPClientThreads(1)
+addTLSLocal('$address:$dot', '$dir/tls/fullchain.pem', '$dir/tls/privkey.pem')
+addDOHLocal('$address:$doh', '$dir/tls/fullchain.pem', '$dir/tls/privkey.pem', '/dns-query')
 newServer({address='$address:$upstream', healthCheckInterval=5})
 $more
 -- "Performance tuning": one bind for each core that it may use, and here that is one; a cache for all that is asked.
@@ -139,6 +158,9 @@ logging:
 
 KRESD = """
 net.listen('$address', $port, { kind = 'dns' })
+net.listen('$address', $dot, { kind = 'tls' })
+net.listen('$address', $doh, { kind = 'doh2' })
+net.tls('$dir/tls/fullchain.pem', '$dir/tls/privkey.pem')
 modules = { 'policy' }
 cache.open(1024 * MB, 'lmdb://$own')
 trust_anchors.remove('.')
@@ -148,9 +170,11 @@ log_level('crit')
 """
 
 BIND = """
+tls own { cert-file "$dir/tls/fullchain.pem"; key-file "$dir/tls/privkey.pem"; };
 options {
     directory "$own"; pid-file none; session-keyfile none;
-    listen-on port $port { $address; }; listen-on-v6 { none; };
+    listen-on port $port { $address; }; listen-on port $dot tls own { $address; };
+    listen-on port $doh tls own http default { $address; }; listen-on-v6 { none; };
     forwarders { $address port $upstream; }; forward only;
     recursion yes; dnssec-validation no; querylog no; notify no;
     max-cache-size 1g; recursive-clients 20000; tcp-clients 1000; minimal-responses yes;
@@ -188,6 +212,8 @@ SERVERS = {
     "bind": Server("named", "-f -n 1 -c $own/config", (BIND, {}), "-V", ("rpz.zone",)),
     "dnsmasq": Server("dnsmasq", "-k -C $own/config", (DNSMASQ, {}), "--version", ("dnsmasq.list",)),
 }
+# The transports that a server has a port for, beside UDP and TCP.
+ENCRYPTED = {"lachan": ("dot", "doh", "doq")} | {name: ("dot", "doh") for name in ("unbound", "unbound-rpz", "dnsdist", "dnsdist-batched", "kresd", "bind")}
 PEERS = [name for name in SERVERS if name != "lachan"]
 # Not as its own guide has it, so shown beside the others and no bound for us.
 BEYOND_THE_GUIDE = {"dnsdist-batched"}
@@ -204,6 +230,20 @@ def write_lists(wanted, listed, work):
             file.writelines(line.format(name) for name in listed)
 
 
+def newest_secure_load():
+    """The load that dnsperf cannot make, as cargo built it last."""
+    built = [path for path in (lab.ROOT / "target/release/deps").glob("secure_load-*") if os.access(path, os.X_OK) and not path.suffix]
+    return max(built, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def make_certificate(args, work):
+    """One for all, of the kind that most have today (ECDSA, P-256)."""
+    subprocess.run([args.lachan, "tls", "self-signed", "-o", work / "tls"], check=True, capture_output=True)
+    # Peers of another root, and those that give up root, read it too.
+    (work / "tls/privkey.pem").chmod(0o644)
+    work.chmod(0o755)
+
+
 def launch(name, args, work, places):
     """Starts a server on a port of its own; `None` when it is not installed. It does not answer yet."""
     server = SERVERS[name]
@@ -216,7 +256,8 @@ def launch(name, args, work, places):
     outer.mkdir()
     # The servers of a root see the same folder, by a shorter path.
     seen = lambda path: path if root is None else Path("/") / path.relative_to(root)
-    values = {**places, "dir": seen(work), "own": seen(outer), "port": lab.free_port()}
+    ports = {transport: lab.free_port() for transport in ("port", "dot", "doh", "doq")}
+    values = {**places, "dir": seen(work), "own": seen(outer), **ports}
     template, more = server.config
     fill = lambda text: string.Template(text).substitute(values)
     values |= {key: fill(text) for key, text in more.items()}
@@ -225,7 +266,7 @@ def launch(name, args, work, places):
     told = subprocess.run([*inside, found, server.version], capture_output=True, text=True)
     version = version_number(told.stdout + told.stderr)
     process = lab.start(lab.on_core(lab.SERVER_CORE, *inside, found, *fill(server.words).split()), work / f"{name}.log")
-    return Running(name, version, values["port"], process, 0.0)
+    return Running(name, version, values["port"], process, 0.0, {transport: ports[transport] for transport in ENCRYPTED.get(name, ())})
 
 
 def version_number(told):

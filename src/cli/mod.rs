@@ -370,7 +370,7 @@ struct SelfSignedArgs {
     #[arg(long = "address", value_name = "ADDR")]
     addresses: Vec<IpAddr>,
     /// Directory for fullchain.pem and privkey.pem
-    #[arg(short, long = "output", value_name = "DIR", default_value = "tls")]
+    #[arg(short = 'o', long = "output", value_name = "DIR", default_value = "tls")]
     directory: PathBuf,
 }
 

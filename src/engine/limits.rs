@@ -213,14 +213,19 @@ pub const TCP_PIPELINE_MAX: usize = 100;
 pub const TCP_IDLE: Duration = Duration::from_secs(10);
 /// As [`TCP_IDLE`] where a connection cost a handshake of TLS: clients that keep theirs save themselves and us another.
 pub const TLS_IDLE: Duration = Duration::from_secs(30);
-/// A TCP peer that does not take an answer for this long is cut.
+/// A TCP peer that takes neither [`TCP_WRITE_OCTETS_MIN`] of its answers nor all of them for this long is cut.
 pub const TCP_WRITE: Duration = Duration::from_secs(5);
+/// Taking an octet now and then is not taking answers. Chosen: less than the slowest modem carries in [`TCP_WRITE`].
+pub const TCP_WRITE_OCTETS_MIN: usize = 4_096;
 /// Octets of a question by HTTP; as by UDP.
 pub const DOH_QUERY_OCTETS_MAX: usize = UDP_QUERY_OCTETS_MAX;
 /// Octets of a request's head: a question of [`DOH_QUERY_OCTETS_MAX`] in a URL, and what browsers add.
 pub const DOH_HEADER_OCTETS_MAX: usize = 16 << 10;
 /// QUIC handshakes under way at once; beyond that a client first shows that its address is its own (RFC 9000 §8.1).
 pub const QUIC_HANDSHAKES_UNPROVEN_MAX: usize = 100;
+/// Sessions of DoQ that may be taken up with a question in the first flight, each good once; the oldest goes first. Chosen:
+/// some 300 octets each, and a handshake more for whoever comes too late.
+pub const QUIC_SESSIONS_MAX: usize = 8_192;
 /// Size of a file with a certificate or a key, in octets. Chosen: a chain of four takes eight thousand.
 pub const CERTIFICATE_FILE_OCTETS_MAX: u64 = 1 << 20;
 /// REFUSED answers a second to strangers, over all of them; the rest are dropped, so that we amplify nothing.

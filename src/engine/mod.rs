@@ -12,6 +12,7 @@ pub mod cookie;
 pub mod discovery;
 pub mod exchange;
 pub mod explain;
+pub mod framing;
 pub mod gate;
 pub mod leases;
 pub mod limits;

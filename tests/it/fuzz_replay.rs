@@ -82,3 +82,18 @@ fn annex() {
 fn unpack() {
     replay("unpack", checks::unpack);
 }
+
+#[test]
+fn framing() {
+    replay("framing", checks::framing);
+}
+
+#[test]
+fn doq_stream() {
+    replay("doq_stream", checks::doq_stream);
+}
+
+#[test]
+fn doh_request() {
+    replay("doh_request", checks::doh_request);
+}

@@ -6,6 +6,7 @@ mod allocations;
 mod built_in;
 mod codec;
 mod differences;
+mod encrypted;
 mod examples;
 mod forwarding;
 mod fuzz_replay;

@@ -3,7 +3,8 @@
 use hickory_proto::rr::RecordType as T;
 
 use crate::harness::client::{Ask, Told};
-use crate::harness::resolver::{Files, InProcess, with_upstream};
+use crate::harness::resolver::{Files, InProcess};
+use crate::harness::secure::{Certificate, Line, WAYS, encrypted};
 use crate::harness::upstream::Upstream;
 
 const TYPES: [T; 13] =
@@ -47,31 +48,35 @@ forcesafesearch.google.com. 300 IN AAAA 2001:db8::2
 fn no_detour_weakens_a_verdict() {
     let upstream = Upstream::start(ZONE);
     let config = "[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n";
-    let files = Files { config: with_upstream(config, upstream.v4), files: &[("mine.txt", "bad.example\n")] };
-    let resolver = InProcess::start(&files);
+    let certificate = Certificate::new();
+    let [chain, key] = certificate.files();
+    let mine = ("mine.txt", "bad.example\n");
+    let resolver = InProcess::start(&Files { config: encrypted(config, upstream.v4), files: &[mine, chain, key] });
     let mut wrong = Vec::new();
     let mut asked = 0_u64;
-    for name in [BLOCKED, BLOCKED_TARGET, REWRITTEN, LOCAL, ALLOWED] {
-        for qtype in TYPES {
-            for flags in FLAGS {
-                for (tcp, v6) in [(false, false), (false, true), (true, false), (true, true)] {
-                    let ask = Ask {
-                        tcp,
-                        dnssec_ok: flags == Flags::DnssecOk,
-                        checking_disabled: flags == Flags::CheckingDisabled,
-                        recursion_desired: flags != Flags::NoRecursion,
-                        ..Ask::new(name, qtype)
-                    };
-                    let told = ask.send(resolver.at(v6));
-                    asked += 1;
-                    if let Err(why) = judge(name, qtype, flags, &told) {
-                        wrong.push(format!("{name} {qtype} {flags:?} tcp={tcp} v6={v6}: {why}"));
+    for way in WAYS {
+        for v6 in [false, true] {
+            let mut line = Line::open(way, &resolver.addresses, v6, &certificate);
+            for name in [BLOCKED, BLOCKED_TARGET, REWRITTEN, LOCAL, ALLOWED] {
+                for qtype in TYPES {
+                    for flags in FLAGS {
+                        let ask = Ask {
+                            dnssec_ok: flags == Flags::DnssecOk,
+                            checking_disabled: flags == Flags::CheckingDisabled,
+                            recursion_desired: flags != Flags::NoRecursion,
+                            ..Ask::new(name, qtype)
+                        };
+                        let told = line.ask(&ask);
+                        asked += 1;
+                        if let Err(why) = judge(name, qtype, flags, &told) {
+                            wrong.push(format!("{name} {qtype} {flags:?} {way:?} v6={v6}: {why}"));
+                        }
                     }
                 }
             }
         }
     }
-    assert_eq!(asked, 5 * 13 * 4 * 4);
+    assert_eq!(asked, 5 * 13 * 4 * 7 * 2);
     assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
     // I5: each ends in exactly one outcome, and each is counted once.
     assert_eq!(resolver.metric_sum("lachan_queries_total"), asked);

@@ -75,7 +75,7 @@ impl Drop for Knot {
     }
 }
 
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     for _ in 0..50 {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = udp.local_addr().unwrap();
@@ -87,7 +87,7 @@ fn free_port() -> SocketAddr {
 }
 
 /// Where a program is, looked for in PATH and where system programs are.
-fn installed(name: &str, places: &[&str]) -> Option<String> {
+pub fn installed(name: &str, places: &[&str]) -> Option<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let in_path = path.split(':').map(|folder| format!("{folder}/{name}"));
     in_path.chain(places.iter().map(|place| (*place).to_owned())).find(|file| Path::new(file).is_file())

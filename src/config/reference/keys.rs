@@ -790,10 +790,7 @@ pub const TABLES: &[TableOfKeys] = &[
     },
     TableOfKeys {
         title: "[orders]",
-        what: text(
-            "Legal orders (`lachan orders`).",
-            "Yêu cầu của cơ quan có thẩm quyền (`lachan orders`).",
-        ),
+        what: text("Legal orders (`lachan orders`).", "Yêu cầu của cơ quan có thẩm quyền (`lachan orders`)."),
         keys: &[
             key(
                 "directory",

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::daemon::clock;
 use crate::daemon::lane::Lane;
 use crate::daemon::resolver::Resolver;
-
-/// Octets of the largest message with its length.
-const FRAME_OCTETS_MAX: usize = 2 + u16::MAX as usize;
+use crate::engine::framing::FRAME_OCTETS_MAX;
 
 /// A lane, and room to read and write in.
 pub(in crate::daemon) struct Desk {

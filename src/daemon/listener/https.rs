@@ -2,32 +2,33 @@
 //!
 //! GET and POST at `/dns-query`. Whoever asks for something else hears which status that is, and why in a line of text.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use crate::daemon::clock;
-use crate::daemon::listener::seats::Place;
+use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
 use crate::engine::limits::{
     CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, TCP_PIPELINE_MAX, TLS_IDLE,
 };
-use crate::engine::query::Origin;
+use crate::engine::query::{Header, Origin};
 use crate::engine::reply;
 
 /// RFC 8484 §6.
@@ -37,10 +38,12 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub(super) const PATH: &str = "/dns-query";
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a peer may take to hear that we close, and to take its last answer.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A request that has no answer of DNS.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub struct Refused {
     pub status: StatusCode,
     pub why: &'static str,
 }
@@ -51,7 +54,7 @@ const fn refused(status: StatusCode, why: &'static str) -> Refused {
 
 /// Where a request's message is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub enum Asked {
     /// Here: it was in the URL.
     Message(Vec<u8>),
     /// In the body, which is to be read.
@@ -59,12 +62,7 @@ pub(super) enum Asked {
 }
 
 /// What a request's head asks for.
-pub(super) fn read_head(
-    method: &Method,
-    path: &str,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Asked, Refused> {
+pub fn read_head(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Refused> {
     if path != PATH {
         return Err(refused(StatusCode::NOT_FOUND, "DNS is at /dns-query"));
     }
@@ -108,6 +106,8 @@ pub(super) fn read_head(
 }
 
 pub(super) const TOO_LARGE: Refused = refused(StatusCode::PAYLOAD_TOO_LARGE, "the question is too long");
+pub(super) const TOO_SLOW: Refused = refused(StatusCode::REQUEST_TIMEOUT, "the body took too long");
+const BUSY: Refused = refused(StatusCode::SERVICE_UNAVAILABLE, "too many answers wait to be taken");
 const NO_QUESTION: Refused = refused(StatusCode::BAD_REQUEST, "this is no DNS question");
 
 /// `application/dns-message`, whatever stands behind it.
@@ -116,8 +116,18 @@ fn is_message_type(value: &[u8]) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(MESSAGE.as_bytes())
 }
 
+/// A request that policy meets with silence.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing is said to this question")]
+pub(super) struct Silence;
+
 /// The answer to a message, as HTTP says it.
-pub(super) async fn answer(service: &Service, message: &[u8], origin: Origin) -> Response<Bytes> {
+pub(super) async fn answer(
+    service: &Service,
+    place: &Place,
+    message: &[u8],
+    origin: Origin,
+) -> Result<Response<Bytes>, Silence> {
     match service.answer(message, origin).await {
         Some(answer) => {
             // RFC 8484 §5.1. One client's verdict is not another's, so that no shared cache may keep it.
@@ -126,13 +136,18 @@ pub(super) async fn answer(service: &Service, message: &[u8], origin: Origin) ->
                 0 => HeaderValue::from_static("private, max-age=0"),
                 age => HeaderValue::from_str(&format!("private, max-age={age}")).expect("a number is a header's value"),
             };
-            let mut response = Response::new(Bytes::from(answer));
+            let Some(answer) = place.hold(answer) else {
+                service.resolver.metrics.limit_hit("tcp_queued_octets_max");
+                return Ok(refusal(&BUSY));
+            };
+            let mut response = Response::new(answer);
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, MESSAGE);
             headers.insert(CACHE_CONTROL, control);
-            response
+            Ok(response)
         }
-        None => refusal(&NO_QUESTION),
+        None if Header::peek(message).is_none() => Ok(refusal(&NO_QUESTION)),
+        None => Err(Silence),
     }
 }
 
@@ -148,7 +163,12 @@ pub(super) fn refusal(refused: &Refused) -> Response<Bytes> {
 }
 
 /// Answers one request.
-async fn respond<B>(request: Request<B>, service: &Service, origin: Origin) -> Response<Bytes>
+async fn respond<B>(
+    request: Request<B>,
+    service: &Service,
+    place: &Place,
+    origin: Origin,
+) -> Result<Response<Bytes>, Silence>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
@@ -157,13 +177,33 @@ where
         Ok(Asked::Message(message)) => message.into(),
         Ok(Asked::InBody) => match timeout(HANDSHAKE, Limited::new(body, DOH_QUERY_OCTETS_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(why)) if why.is::<LengthLimitError>() => return refusal(&TOO_LARGE),
-            Ok(Err(_)) => return refusal(&refused(StatusCode::BAD_REQUEST, "the body broke off")),
-            Err(_) => return refusal(&refused(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+            Ok(Err(why)) if why.is::<LengthLimitError>() => return Ok(refusal(&TOO_LARGE)),
+            Ok(Err(_)) => return Ok(refusal(&refused(StatusCode::BAD_REQUEST, "the body broke off"))),
+            Err(_) => return Ok(refusal(&TOO_SLOW)),
         },
-        Err(refused) => return refusal(&refused),
+        // Such as to a HEAD that asks for nothing.
+        Err(refused) if method == Method::HEAD => return Ok(without_body(refusal(&refused))),
+        Err(refused) => return Ok(refusal(&refused)),
     };
-    answer(service, &message, origin).await
+    let response = answer(service, place, &message, origin).await?;
+    Ok(if method == Method::HEAD { without_body(response) } else { response })
+}
+
+/// Does at once what needs nobody else, which most requests do not; what has to wait becomes a task.
+#[derive(Debug, Clone, Copy)]
+struct AtOnce;
+
+impl<F> Executor<F> for AtOnce
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        let mut work = Box::pin(work);
+        // Nobody has to be told to go on: the task that follows asks again.
+        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(work);
+        }
+    }
 }
 
 /// How many requests are being answered on a connection.
@@ -189,13 +229,13 @@ where
                 place.touch(clock::now());
                 busy.fetch_add(1, Ordering::Relaxed);
                 let _busy = Busy(&busy);
-                Ok::<_, Infallible>(respond(request, &service, origin).await.map(Full::new))
+                respond(request, &service, &place, origin).await.map(|response| response.map(Full::new))
             }
         })
     };
     let stream = TokioIo::new(stream);
     if speaks_h2 {
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let mut builder = hyper::server::conn::http2::Builder::new(AtOnce);
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(TCP_PIPELINE_MAX as u32)
@@ -228,56 +268,57 @@ async fn watch<T, E>(
     T: Future<Output = Result<(), E>>,
     E: std::error::Error,
 {
-    let began = Instant::now();
-    let mut closing_since = None;
+    let ended = |done: Result<(), E>| {
+        if let Err(why) = done {
+            tracing::debug!(error = %why, "a connection of HTTP ended badly");
+        }
+    };
+    let is_busy = || busy.load(Ordering::Relaxed) > 0;
+    let until = Instant::now() + CONNECTION_TIME_MAX;
     loop {
-        let noticed = async {
-            match closing_since {
-                None => Some(place.noticed().await),
-                Some(_) => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            done = talk.as_mut() => {
-                if let Err(why) = done {
-                    tracing::debug!(error = %why, "a connection of HTTP ended badly");
-                }
-                return;
-            }
-            notice = noticed => {
-                if notice == Some(crate::daemon::listener::seats::Notice::Evicted) {
-                    return;
-                }
-                close(talk.as_mut());
-                closing_since = Some(Instant::now());
-            }
+            done = talk.as_mut() => return ended(done),
+            notice = place.noticed() => match notice {
+                Notice::Evicted => return,
+                Notice::Closing => break,
+            },
             () = tokio::time::sleep(LOOK) => {
-                let is_idle = busy.load(Ordering::Relaxed) == 0 && place.idle_for(clock::now()) >= TLS_IDLE;
-                match closing_since {
-                    // It had its time to say goodbye.
-                    Some(since) if since.elapsed() >= HANDSHAKE => return,
-                    Some(_) => {}
-                    None if is_idle || began.elapsed() >= CONNECTION_TIME_MAX => {
-                        close(talk.as_mut());
-                        closing_since = Some(Instant::now());
-                    }
-                    None => {}
+                let is_idle = !is_busy() && place.idle_for(clock::now()) >= TLS_IDLE;
+                if is_idle || Instant::now() >= until {
+                    break;
                 }
             }
         }
     }
+    // Politely: what was asked is answered, and the peer is told to ask nothing more (GOAWAY, `connection: close`).
+    close(talk.as_mut());
+    loop {
+        tokio::select! {
+            biased;
+            done = talk.as_mut() => return ended(done),
+            // Questions have an end of their own.
+            () = tokio::time::sleep(GOODBYE) => if !is_busy() { return },
+        }
+    }
 }
 
-/// Headers of an answer that HTTP/3 sends itself.
-pub(super) fn with_length(response: Response<Bytes>) -> (Response<()>, Bytes) {
-    let (mut parts, body) = response.into_parts();
-    parts.headers.insert(HeaderName::from_static("content-length"), HeaderValue::from(body.len()));
-    (Response::from_parts(parts, ()), body)
+/// Says how long the body is, which HTTP/1.1 and HTTP/2 do by themselves where there is one.
+pub(super) fn with_length(mut response: Response<Bytes>) -> Response<Bytes> {
+    let length = HeaderValue::from(response.body().len());
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// RFC 9110 §9.3.2: an answer to HEAD says everything but its body.
+pub(super) fn without_body(response: Response<Bytes>) -> Response<Bytes> {
+    with_length(response).map(|_| Bytes::new())
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Asked, u16> {

@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use https::{Asked, Refused, read_head};
+
 use crate::config::{Engine, Settings, UdpSettings};
 use crate::daemon::resolver::Resolver;
 use desk::Desks;

@@ -4,14 +4,19 @@
 //! because many handshakes are open first shows that the address is its own.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::body::{Buf, Bytes};
-use hyper::{Request, Response};
+use bytes::BufMut;
+use hyper::body::Bytes;
+use hyper::{Method, Request, Response};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, Incoming, ReadToEndError, RecvStream, SendStream, TransportConfig, VarInt,
+};
 use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -24,23 +29,26 @@ use crate::daemon::listener::seats::{Notice, Place, Seats};
 use crate::daemon::listener::stream::Service;
 use crate::engine::client::unmap;
 use crate::engine::compile::Strangers;
+use crate::engine::framing::{self, FRAME_OCTETS_MAX};
 use crate::engine::limits::{
-    CONNECTION_TIME_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, QUIC_HANDSHAKES_UNPROVEN_MAX, TCP_PIPELINE_MAX, TLS_IDLE,
+    CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, QUIC_HANDSHAKES_UNPROVEN_MAX,
+    TCP_PIPELINE_MAX, TCP_WRITE, TLS_IDLE,
 };
-use crate::engine::query::{Header, Origin, Transport};
+use crate::engine::query::{Origin, Transport};
 
 /// RFC 9250 §8.4: error codes of DoQ.
 const DOQ_NO_ERROR: VarInt = VarInt::from_u32(0x0);
 const DOQ_INTERNAL_ERROR: VarInt = VarInt::from_u32(0x1);
 const DOQ_PROTOCOL_ERROR: VarInt = VarInt::from_u32(0x2);
+const DOQ_REQUEST_CANCELLED: VarInt = VarInt::from_u32(0x3);
+const DOQ_EXCESSIVE_LOAD: VarInt = VarInt::from_u32(0x4);
+const DOQ_UNSPECIFIED_ERROR: VarInt = VarInt::from_u32(0x5);
 /// RFC 9114 §8.1.
 const H3_NO_ERROR: VarInt = VarInt::from_u32(0x100);
 
-/// Octets of the largest question with its length.
-const FRAME_OCTETS_MAX: usize = 2 + u16::MAX as usize;
-/// What a connection may send before we took it up. A question is small.
-const STREAM_WINDOW: u32 = 1 << 17;
-const CONNECTION_WINDOW: u32 = 1 << 18;
+/// Octets that a peer may send before we took them up, and that wait to be taken by it. A question is small.
+const STREAM_WINDOW: u32 = 16 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 10;
 /// How long peers may take to hear that we close.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -66,7 +74,40 @@ struct Peer {
     connection: Connection,
     service: Service,
     place: Arc<Place>,
-    origin: Origin,
+    local: Option<IpAddr>,
+    transport: Transport,
+}
+
+impl Peer {
+    fn new(connection: Connection, transport: Transport, service: Service, place: Arc<Place>) -> Peer {
+        let local = connection.local_ip();
+        Peer { connection, service, place, local, transport }
+    }
+
+    /// Where a question comes from. A connection wanders with its client, and whose profile holds is said by where it is now.
+    fn origin(&self) -> Origin {
+        Origin::new(canonical(self.connection.remote_address()), self.local, self.transport)
+    }
+}
+
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(unmap(peer.ip()), peer.port())
+}
+
+/// One of the handshakes under way.
+struct Handshake(Arc<AtomicUsize>);
+
+impl Handshake {
+    fn of(all: &Arc<AtomicUsize>) -> Handshake {
+        all.fetch_add(1, Ordering::Relaxed);
+        Handshake(Arc::clone(all))
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 pub(super) fn spawn(socket: StdUdpSocket, tls: &Arc<ServerConfig>, door: Door) -> io::Result<JoinHandle<()>> {
@@ -96,6 +137,7 @@ fn transport(speech: Speech) -> TransportConfig {
 }
 
 async fn accept(endpoint: Endpoint, door: Door) {
+    let handshakes = Arc::default();
     loop {
         let incoming = tokio::select! {
             biased;
@@ -103,7 +145,7 @@ async fn accept(endpoint: Endpoint, door: Door) {
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        door.enter(&endpoint, incoming);
+        door.enter(incoming, &handshakes);
     }
     // No new connections; those that are there answer what they were asked, and close.
     endpoint.set_server_config(None);
@@ -111,23 +153,26 @@ async fn accept(endpoint: Endpoint, door: Door) {
 }
 
 impl Door {
-    fn enter(&self, endpoint: &Endpoint, incoming: Incoming) {
+    fn enter(&self, incoming: Incoming, handshakes: &Arc<AtomicUsize>) {
         let resolver = &self.service.resolver;
-        let peer = incoming.remote_address();
-        let source = SocketAddr::new(unmap(peer.ip()), peer.port());
+        let source = canonical(incoming.remote_address());
         let (is_client, strangers) = resolver.standing(source.ip());
         if !is_client && strangers == Strangers::Drop {
             return incoming.ignore();
         }
         // A seat is for an address that was seen to answer, once many are being asked for.
-        if !incoming.remote_address_validated() && endpoint.open_connections() >= QUIC_HANDSHAKES_UNPROVEN_MAX {
+        let are_many = handshakes.load(Ordering::Relaxed) >= QUIC_HANDSHAKES_UNPROVEN_MAX;
+        if are_many && !incoming.remote_address_validated() {
+            resolver.metrics.limit_hit("quic_handshakes_unproven_max");
+            // It cannot fail: the address is not validated.
             let _ = incoming.retry();
             return;
         }
         match self.seats.enter(source.ip(), is_client, clock::now()) {
             Ok(place) => {
                 let (service, speech) = (self.service.clone(), self.speech);
-                self.tracker.spawn(greet(incoming, source, speech, service, Arc::new(place)));
+                let handshake = Handshake::of(handshakes);
+                self.tracker.spawn(greet(incoming, handshake, speech, service, Arc::new(place)));
             }
             Err(limit) => {
                 resolver.metrics.limit_hit(limit);
@@ -138,150 +183,163 @@ impl Door {
 }
 
 /// A handshake, and what follows it.
-async fn greet(incoming: Incoming, source: SocketAddr, speech: Speech, service: Service, place: Arc<Place>) {
-    let metrics = Arc::clone(&service.resolver.metrics);
+async fn greet(incoming: Incoming, handshake: Handshake, speech: Speech, service: Service, place: Arc<Place>) {
     let Ok(connecting) = incoming.accept() else { return };
-    // RFC 9250 §4.5: questions may come with the first flight, since asking twice does no harm. Of HTTP/3 they may not.
-    let connection = if speech == Speech::Doq {
-        match connecting.into_0rtt() {
-            Ok((connection, _)) => Ok(Ok(connection)),
-            Err(connecting) => timeout(HANDSHAKE, connecting).await,
-        }
-    } else {
-        timeout(HANDSHAKE, connecting).await
-    };
-    let connection = match connection {
-        Ok(Ok(connection)) => {
-            metrics.handshakes.with_label_values(&["ok"]).inc();
-            connection
-        }
-        Ok(Err(why)) => {
-            tracing::debug!(error = %why, "a QUIC handshake failed");
-            metrics.handshakes.with_label_values(&["failed"]).inc();
-            return;
-        }
-        Err(_) => {
-            metrics.handshakes.with_label_values(&["timed_out"]).inc();
-            return;
-        }
-    };
-    let transport = if speech == Speech::Doq { Transport::Quic } else { Transport::Https };
-    let origin = Origin::new(source, connection.local_ip(), transport);
-    let peer = Peer { connection, service, place, origin };
+    let metrics = Arc::clone(&service.resolver.metrics);
+    let count = |result| metrics.handshakes.with_label_values(&[result]).inc();
     match speech {
-        Speech::Doq => serve_doq(peer).await,
-        Speech::H3 => serve_h3(peer).await,
+        // RFC 9250 §4.5: questions may come with the first flight, since asking twice does no harm.
+        Speech::Doq => {
+            // Of a connection that comes in it never fails.
+            let Ok((connection, established)) = connecting.into_0rtt() else { return };
+            let peer = Peer::new(connection.clone(), Transport::Quic, service, place);
+            let shaken = async move {
+                let is_in_time = timeout(HANDSHAKE, established).await.is_ok();
+                drop(handshake);
+                match connection.close_reason() {
+                    Some(_) => count("failed"),
+                    None if is_in_time => count("ok"),
+                    None => {
+                        count("timed_out");
+                        connection.close(DOQ_NO_ERROR, b"");
+                    }
+                }
+            };
+            tokio::join!(shaken, serve_doq(peer));
+        }
+        // Of HTTP/3 they may not.
+        Speech::H3 => {
+            let shaken = timeout(HANDSHAKE, connecting).await;
+            drop(handshake);
+            match shaken {
+                Ok(Ok(connection)) => {
+                    count("ok");
+                    serve_h3(Peer::new(connection, Transport::Https, service, place)).await;
+                }
+                Ok(Err(why)) => {
+                    tracing::debug!(error = %why, "a QUIC handshake failed");
+                    count("failed");
+                }
+                Err(_) => count("timed_out"),
+            }
+        }
     }
 }
 
 /// One question a stream, each answered when it can be.
 async fn serve_doq(peer: Peer) {
     let streams = TaskTracker::new();
-    let until = tokio::time::Instant::now() + CONNECTION_TIME_MAX;
-    let code = loop {
+    let mut until = pin!(tokio::time::sleep(CONNECTION_TIME_MAX));
+    loop {
         tokio::select! {
             biased;
-            notice = peer.place.noticed() => break (notice == Notice::Closing).then_some(DOQ_NO_ERROR),
+            notice = peer.place.noticed() => match notice {
+                Notice::Evicted => return peer.connection.close(DOQ_NO_ERROR, b""),
+                Notice::Closing => break,
+            },
             accepted = peer.connection.accept_bi() => match accepted {
                 Ok((send, receive)) => {
                     streams.spawn(answer_stream(peer.clone(), send, receive));
                 }
                 Err(_) => return,
             },
-            () = tokio::time::sleep_until(until) => break Some(DOQ_NO_ERROR),
+            () = until.as_mut() => break,
         }
-    };
-    if code.is_some() {
-        // Questions have an end of their own.
-        streams.close();
-        streams.wait().await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    peer.connection.close(code.unwrap_or(DOQ_NO_ERROR), b"");
+    // Questions have an end of their own.
+    streams.close();
+    streams.wait().await;
+    peer.connection.close(DOQ_NO_ERROR, b"");
 }
 
 async fn answer_stream(peer: Peer, mut send: SendStream, mut receive: RecvStream) {
     peer.place.touch(clock::now());
-    let read = timeout(HANDSHAKE, receive.read_to_end(FRAME_OCTETS_MAX)).await;
-    let message = match &read {
-        Ok(Ok(framed)) => message_of(framed),
-        Ok(Err(quinn::ReadToEndError::TooLong)) => None,
+    let framed = match timeout(HANDSHAKE, receive.read_to_end(FRAME_OCTETS_MAX)).await {
+        Ok(Ok(framed)) => framed,
+        Ok(Err(ReadToEndError::TooLong)) => return refuse_stream(&peer),
         // The peer took it back, or is gone, or too slow: only this stream is over.
-        Ok(Err(quinn::ReadToEndError::Read(_))) | Err(_) => {
-            let _ = send.reset(DOQ_INTERNAL_ERROR);
-            return;
-        }
+        Ok(Err(ReadToEndError::Read(_))) => return drop(send.reset(DOQ_REQUEST_CANCELLED)),
+        Err(_) => return drop(send.reset(DOQ_UNSPECIFIED_ERROR)),
     };
-    let Some(message) = message else {
-        // RFC 9250 §4.3.3.
-        peer.connection.close(DOQ_PROTOCOL_ERROR, b"a stream holds one message behind its length, with id 0");
-        return;
+    let Some(message) = framing::only(&framed) else { return refuse_stream(&peer) };
+    let Some(answer) = peer.service.answer(message, peer.origin()).await else {
+        return drop(send.reset(DOQ_INTERNAL_ERROR));
     };
-    match peer.service.answer(message, peer.origin).await {
-        Some(answer) => {
-            let len = u16::try_from(answer.len()).expect("an answer on a stream is at most 65,535 octets");
-            let framed = [&len.to_be_bytes(), answer.as_slice()].concat();
-            let sent = async {
-                send.write_all(&framed).await?;
-                let _ = send.finish();
-                send.stopped().await.map_err(|_| quinn::WriteError::ClosedStream)
-            };
-            let _ = timeout(GOODBYE, sent).await;
-        }
-        None => {
-            let _ = send.reset(DOQ_INTERNAL_ERROR);
-        }
+    let mut framed = Vec::new();
+    framing::put(&mut framed, &answer);
+    let Some(framed) = peer.place.hold(framed) else {
+        peer.service.resolver.metrics.limit_hit("tcp_queued_octets_max");
+        return drop(send.reset(DOQ_EXCESSIVE_LOAD));
+    };
+    let sent = async {
+        send.write_chunk(framed).await?;
+        let _ = send.finish();
+        // Until the peer has it: whoever closes the connection then takes nothing back.
+        send.stopped().await.map_err(|_| quinn::WriteError::ClosedStream)
+    };
+    if !matches!(timeout(TCP_WRITE, sent).await, Ok(Ok(_))) {
+        // What is cut off is not to look like all there is.
+        let _ = send.reset(DOQ_UNSPECIFIED_ERROR);
     }
 }
 
-/// The one message of a stream. RFC 9250 §4.2 and §4.2.1: with an id of 0; and §5.5.2: without edns-tcp-keepalive.
-fn message_of(framed: &[u8]) -> Option<&[u8]> {
-    let (len, message) = framed.split_first_chunk::<2>()?;
-    let is_whole = usize::from(u16::from_be_bytes(*len)) == message.len();
-    let is_good = is_whole && message.len() >= Header::LEN && message[..2] == [0, 0];
-    is_good.then_some(message)
+/// RFC 9250 §4.3.3: a peer that does not keep to the protocol is told so, and left.
+fn refuse_stream(peer: &Peer) {
+    peer.connection.close(DOQ_PROTOCOL_ERROR, b"a stream holds one question behind its length, with id 0");
 }
 
 async fn serve_h3(peer: Peer) {
     let quic = h3_quinn::Connection::new(peer.connection.clone());
-    let built = timeout(HANDSHAKE, h3::server::builder().max_field_section_size(16 << 10).build(quic)).await;
+    let head_max = DOH_HEADER_OCTETS_MAX as u64;
+    let built = timeout(HANDSHAKE, h3::server::builder().max_field_section_size(head_max).build(quic)).await;
     let Ok(Ok(mut talk)) = built else { return };
     let requests = TaskTracker::new();
-    let until = tokio::time::Instant::now() + CONNECTION_TIME_MAX;
+    let begin = |request| {
+        let peer = peer.clone();
+        requests.spawn(async move {
+            peer.place.touch(clock::now());
+            if let Err(why) = answer_request(&peer, request).await {
+                tracing::debug!(error = %why, "a request of HTTP/3 ended badly");
+            }
+        });
+    };
+    let mut until = pin!(tokio::time::sleep(CONNECTION_TIME_MAX));
     loop {
         tokio::select! {
             biased;
-            notice = peer.place.noticed() => {
-                if notice == Notice::Evicted {
-                    break;
-                }
-                let _ = talk.shutdown(0).await;
-                requests.close();
-                requests.wait().await;
-                break;
-            }
+            notice = peer.place.noticed() => match notice {
+                Notice::Evicted => return peer.connection.close(H3_NO_ERROR, b""),
+                Notice::Closing => break,
+            },
             accepted = talk.accept() => match accepted {
-                Ok(Some(request)) => {
-                    let peer = peer.clone();
-                    requests.spawn(async move {
-                        peer.place.touch(clock::now());
-                        if let Err(why) = answer_request(&peer, request).await {
-                            tracing::debug!(error = %why, "a request of HTTP/3 ended badly");
-                        }
-                    });
-                }
+                Ok(Some(request)) => begin(request),
                 Ok(None) | Err(_) => return,
             },
-            () = tokio::time::sleep_until(until) => {
-                let _ = talk.shutdown(0).await;
-                break;
-            }
+            () = until.as_mut() => break,
         }
+    }
+    // RFC 9114 §5.2: a GOAWAY names the first request that will not be answered; those before it are.
+    let _ = timeout(GOODBYE, talk.shutdown(1)).await;
+    let mut left = pin!(async {
+        while let Ok(Some(request)) = talk.accept().await {
+            begin(request);
+        }
+    });
+    let answered = async {
+        requests.close();
+        requests.wait().await;
+        // The last answer is on its way.
+        tokio::time::sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        () = left.as_mut() => {}
+        () = answered => {}
     }
     peer.connection.close(H3_NO_ERROR, b"");
 }
 
 type H3Error = h3::error::StreamError;
+type H3Stream = h3::server::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 
 async fn answer_request(
     peer: &Peer,
@@ -289,62 +347,50 @@ async fn answer_request(
 ) -> Result<(), H3Error> {
     let resolved = timeout(HANDSHAKE, request.resolve_request()).await;
     let Ok(resolved) = resolved else { return Ok(()) };
-    let (request, mut stream): (Request<()>, _) = resolved?;
+    let (request, mut stream): (Request<()>, H3Stream) = resolved?;
     let read = https::read_head(request.method(), request.uri().path(), request.uri().query(), request.headers());
-    let response: Response<Bytes> = match read {
-        Ok(Asked::Message(message)) => https::answer(&peer.service, &message, peer.origin).await,
-        Ok(Asked::InBody) => {
-            let mut body = Vec::new();
-            let whole = async {
-                while let Some(mut part) = stream.recv_data().await? {
-                    while part.has_remaining() {
-                        let chunk = part.chunk();
-                        body.extend_from_slice(chunk);
-                        let len = chunk.len();
-                        part.advance(len);
-                    }
-                    if body.len() > DOH_QUERY_OCTETS_MAX {
-                        return Ok(false);
-                    }
-                }
-                Ok::<bool, H3Error>(true)
-            };
-            match timeout(HANDSHAKE, whole).await {
-                Ok(Ok(true)) => https::answer(&peer.service, &body, peer.origin).await,
-                Ok(Ok(false)) => https::refusal(&https::TOO_LARGE),
-                Ok(Err(why)) => return Err(why),
-                Err(_) => return Ok(()),
-            }
-        }
-        Err(refused) => https::refusal(&refused),
+    let message = match read {
+        Ok(Asked::Message(message)) => Ok(message),
+        Ok(Asked::InBody) => match timeout(HANDSHAKE, read_body(&mut stream)).await {
+            Ok(Ok(Some(body))) => Ok(body),
+            Ok(Ok(None)) => Err(https::TOO_LARGE),
+            Ok(Err(why)) => return Err(why),
+            Err(_) => Err(https::TOO_SLOW),
+        },
+        Err(refused) => Err(refused),
     };
-    let (head, body) = https::with_length(response);
-    stream.send_response(head).await?;
-    stream.send_data(body).await?;
-    stream.finish().await
+    let response = match message {
+        Ok(message) => https::answer(&peer.service, &peer.place, &message, peer.origin()).await,
+        Err(refused) => Ok(https::refusal(&refused)),
+    };
+    let Ok(response) = response else {
+        stream.stop_stream(h3::error::Code::H3_REQUEST_CANCELLED);
+        return Ok(());
+    };
+    let response =
+        if request.method() == Method::HEAD { https::without_body(response) } else { https::with_length(response) };
+    let (head, body) = response.into_parts();
+    let sent = async {
+        stream.send_response(Response::from_parts(head, ())).await?;
+        if !body.is_empty() {
+            stream.send_data(body).await?;
+        }
+        // RFC 9114 §4.1: what was not read of the request is not missed.
+        stream.stop_sending(h3::error::Code::H3_NO_ERROR);
+        stream.finish().await
+    };
+    // A peer that takes nothing of it: dropped, the stream is reset.
+    timeout(TCP_WRITE, sent).await.unwrap_or(Ok(()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_holds_one_message_with_id_0() {
-        let message = [0; Header::LEN];
-        let framed = |message: &[u8]| [&(message.len() as u16).to_be_bytes(), message].concat();
-        assert_eq!(message_of(&framed(&message)), Some(&message[..]));
-        let mut with_id = message;
-        with_id[1] = 1;
-        for bad in [
-            Vec::new(),
-            vec![0],
-            framed(&message[1..]),
-            framed(&with_id),
-            [framed(&message), vec![0]].concat(),
-            framed(&message)[..10].to_vec(),
-            [framed(&message), framed(&message)].concat(),
-        ] {
-            assert_eq!(message_of(&bad), None, "{bad:?}");
+/// `None`: it is too large.
+async fn read_body(stream: &mut H3Stream) -> Result<Option<Vec<u8>>, H3Error> {
+    let mut body = Vec::new();
+    while let Some(part) = stream.recv_data().await? {
+        body.put(part);
+        if body.len() > DOH_QUERY_OCTETS_MAX {
+            return Ok(None);
         }
     }
+    Ok(Some(body))
 }

@@ -12,6 +12,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
+use hyper::body::Bytes;
 use smallvec::SmallVec;
 
 use crate::daemon::clock;
@@ -134,6 +135,14 @@ impl Seats {
         let mut taken = self.lock();
         taken.is_closing = true;
         taken.seats.values().for_each(|sitting| sitting.seat.tell(Notice::Closing));
+    }
+
+    /// Takes the seat of whoever was idle longest, where descriptors run out before seats do.
+    pub fn relieve(&self, now: Instant) {
+        let now_ms = self.ms(now);
+        let mut taken = self.lock();
+        let idlest = taken.idlest();
+        taken.evict(idlest, &self.limits, now_ms);
     }
 
     /// Connections open now.
@@ -278,6 +287,17 @@ impl Place {
         .await
     }
 
+    /// Octets of an answer that waits for the peer, counted until they are dropped; `None`: those of all peers together are
+    /// too many.
+    pub fn hold(&self, octets: Vec<u8>) -> Option<Bytes> {
+        let all = &self.seats.queued_octets;
+        let len = octets.len();
+        let held = Held { octets, seats: Arc::clone(&self.seats) };
+        let before = all.fetch_add(len, Ordering::Relaxed);
+        // Dropped here, it is counted no more.
+        (before + len <= self.seats.limits.queued_octets).then(|| Bytes::from_owner(held))
+    }
+
     /// Says how many octets wait for the peer. `false`: those of all peers together are too many.
     pub fn queue(&self, octets: usize) -> bool {
         let before = self.queued.swap(octets, Ordering::Relaxed);
@@ -287,6 +307,24 @@ impl Place {
             return true;
         }
         all.fetch_add(octets - before, Ordering::Relaxed) + octets - before <= self.seats.limits.queued_octets
+    }
+}
+
+/// An answer that is somebody else's to send.
+struct Held {
+    octets: Vec<u8>,
+    seats: Arc<Seats>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.seats.queued_octets.fetch_sub(self.octets.len(), Ordering::Relaxed);
     }
 }
 
@@ -397,6 +435,31 @@ mod tests {
         assert!(b.queue(40));
         drop(a);
         assert!(b.queue(100));
+    }
+
+    #[test]
+    fn an_answer_that_others_send_is_counted_until_it_is_gone() {
+        let (seats, began) = seats(9, 9);
+        let (a, b) = (seats.enter(client(1), true, began).unwrap(), seats.enter(client(2), true, began).unwrap());
+        let held = a.hold(vec![7; 60]).unwrap();
+        let part = held.slice(..1);
+        assert!(b.hold(vec![0; 60]).is_none());
+        drop(held);
+        assert!(b.hold(vec![0; 60]).is_none(), "a part of it still waits");
+        drop((a, part));
+        assert_eq!(b.hold(vec![7; 100]).unwrap()[..], [7; 100]);
+        assert_eq!(seats.queued_octets.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn where_descriptors_run_out_the_idlest_makes_room() {
+        let (seats, began) = seats(9, 9);
+        let (a, b) = (seats.enter(client(1), true, began).unwrap(), seats.enter(client(2), true, began).unwrap());
+        a.touch(began + SECOND);
+        seats.relieve(began + SECOND / 2);
+        assert_eq!([a.told(), b.told()], [None, None], "nobody was idle for long enough");
+        seats.relieve(began + SECOND);
+        assert_eq!([a.told(), b.told()], [None, Some(Notice::Evicted)]);
     }
 
     #[test]

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::daemon::clock;
 use crate::daemon::lane::Fast;
 use crate::daemon::listener::desk::{Desk, Desks};
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::resolver::{Begun, Resolver};
+use crate::engine::framing;
 use crate::engine::limits::{
-    CONNECTION_TIME_MAX, TCP_IDLE, TCP_PIPELINE_MAX, TCP_QUEUED_OCTETS_OF_PEER, TCP_WRITE, TLS_IDLE,
+    CONNECTION_TIME_MAX, TCP_IDLE, TCP_PIPELINE_MAX, TCP_QUEUED_OCTETS_OF_PEER, TCP_WRITE, TCP_WRITE_OCTETS_MIN,
+    TLS_IDLE,
 };
 use crate::engine::query::{Header, Origin};
 
@@ -91,9 +93,12 @@ struct Line<S> {
     unflushed: bool,
     waiting: FuturesUnordered<Waiting>,
     is_reading: bool,
+    /// The peer said that it asks nothing more.
+    has_ended: bool,
     heard: Instant,
-    /// When the peer last took something, while there is something to take.
+    /// When the peer last took enough, while there is something to take, and what it took since.
     took: Instant,
+    taken: usize,
     began: Instant,
 }
 
@@ -102,22 +107,7 @@ pub(in crate::daemon) async fn converse<S>(io: S, origin: Origin, service: Servi
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let now = clock::now();
-    let mut line = Line {
-        io,
-        origin,
-        service,
-        place,
-        unread: Vec::new(),
-        outbox: Vec::new(),
-        sent: 0,
-        unflushed: false,
-        waiting: FuturesUnordered::new(),
-        is_reading: true,
-        heard: now,
-        took: now,
-        began: now,
-    };
+    let mut line = Line::new(io, origin, service, place);
     let mut alarm = pin!(tokio::time::sleep_until(line.due().into()));
     let end = poll_fn(|cx| {
         loop {
@@ -138,11 +128,43 @@ where
     })
     .await;
     if end == End::Polite {
-        let _ = tokio::time::timeout(GOODBYE, line.io.shutdown()).await;
+        let _ = tokio::time::timeout(GOODBYE, line.say_goodbye()).await;
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    fn new(io: S, origin: Origin, service: Service, place: Place) -> Line<S> {
+        let now = clock::now();
+        Line {
+            io,
+            origin,
+            service,
+            place,
+            unread: Vec::new(),
+            outbox: Vec::new(),
+            sent: 0,
+            unflushed: false,
+            waiting: FuturesUnordered::new(),
+            is_reading: true,
+            has_ended: false,
+            heard: now,
+            took: now,
+            taken: 0,
+            began: now,
+        }
+    }
+
+    /// Ends our side, and waits for the peer's: closing over what it still sends would be a reset, and that may overtake our
+    /// last answers (RFC 1122 §4.2.2.13).
+    async fn say_goodbye(&mut self) -> std::io::Result<()> {
+        self.io.shutdown().await?;
+        let mut unread = [0; 512];
+        while !self.has_ended {
+            self.has_ended = self.io.read(&mut unread).await? == 0;
+        }
+        Ok(())
+    }
+
     /// When to look whether the peer is too slow.
     fn due(&self) -> Instant {
         if self.has_unsent() { self.took + TCP_WRITE } else { self.heard + self.idle() }
@@ -178,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             while let Poll::Ready(Some(answer)) = self.waiting.poll_next_unpin(cx) {
                 self.heard = clock::now();
                 if let Some(answer) = answer {
-                    put_framed(&mut self.outbox, &answer);
+                    framing::put(&mut self.outbox, &answer);
                 }
             }
             if let Poll::Ready(Err(_)) = self.write(cx) {
@@ -214,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let Desk { lane, inbox, answer } = desk;
         let before = self.unread.len();
         inbox[..before].copy_from_slice(&self.unread);
-        if whole_frame(&self.unread).is_none() {
+        if framing::first(&self.unread).is_none() {
             let mut buffer = ReadBuf::new(&mut inbox[before..]);
             let read = std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
             let len = buffer.filled().len();
@@ -223,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             }
             if len == 0 {
                 // The peer asks nothing more, and may still listen.
-                self.is_reading = false;
+                (self.is_reading, self.has_ended) = (false, true);
                 return Poll::Ready(Ok(()));
             }
             self.unread.clear();
@@ -244,26 +266,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let now = clock::now();
         let mut rest = octets;
         let mut work = lane.begin(now);
-        while let Some((message, after)) = whole_frame(rest) {
+        while let Some((message, after)) = framing::first(rest) {
             // Less than a header: the peer and we disagree about where messages begin.
             if message.len() < Header::LEN {
                 return Poll::Ready(Err(End::Cut));
             }
-            if self.waiting.len() >= TCP_PIPELINE_MAX || self.outbox.len() - self.sent >= TCP_QUEUED_OCTETS_OF_PEER {
+            if !self.has_room() {
                 break;
             }
             rest = after;
             self.heard = now;
             let pending = match work.answer(message, self.origin, answer) {
                 Fast::Answer => {
-                    put_framed(&mut self.outbox, answer);
+                    framing::put(&mut self.outbox, answer);
                     continue;
                 }
                 Fast::Silence => continue,
                 Fast::Miss => work.take_miss(),
                 Fast::Slow => match self.service.resolver.begin(message, self.origin) {
                     Begun::Answer(answer) => {
-                        put_framed(&mut self.outbox, &answer);
+                        framing::put(&mut self.outbox, &answer);
                         continue;
                     }
                     Begun::Silence => continue,
@@ -291,14 +313,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         while self.sent < self.outbox.len() {
             if !self.unflushed {
                 self.unflushed = true;
-                self.took = clock::now();
+                (self.took, self.taken) = (clock::now(), 0);
             }
             let written = std::task::ready!(Pin::new(&mut self.io).poll_write(cx, &self.outbox[self.sent..]))?;
             if written == 0 {
                 return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
-            self.took = clock::now();
+            self.taken += written;
+            if self.taken >= TCP_WRITE_OCTETS_MIN {
+                (self.took, self.taken) = (clock::now(), 0);
+            }
         }
         if self.unflushed {
             std::task::ready!(Pin::new(&mut self.io).poll_flush(cx))?;
@@ -313,15 +338,105 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     }
 }
 
-/// The first message, without its length, and what follows it; `None`: its end has not come.
-fn whole_frame(octets: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = octets.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
-}
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
 
-/// RFC 1035 §4.2.2: two octets of length before the message.
-fn put_framed(framed: &mut Vec<u8>, answer: &[u8]) {
-    let len = u16::try_from(answer.len()).expect("an answer on a stream is at most 65,535 octets");
-    framed.extend_from_slice(&len.to_be_bytes());
-    framed.extend_from_slice(answer);
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::daemon::listener::seats::{Limits, Seats};
+    use crate::daemon::reload::Loader;
+    use crate::daemon::telemetry::Metrics;
+    use crate::engine::query::Transport;
+
+    /// A conversation, and its peer's end, between which `octets` fit.
+    fn line(transport: Transport, octets: usize) -> (Line<DuplexStream>, DuplexStream) {
+        let loaded = Loader::new(None).load(None, None).expect("the embedded configuration is sound");
+        let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
+        let service = Service { desks: Arc::new(Desks::new(Arc::clone(&resolver))), resolver };
+        let (io, peer) = tokio::io::duplex(octets);
+        let seats = Arc::new(Seats::new(Limits::default()));
+        let source = ([127, 0, 0, 1], 4000).into();
+        let place = seats.enter([127, 0, 0, 1].into(), true, clock::now()).expect("there are seats");
+        (Line::new(io, Origin::new(source, None, transport), service, place), peer)
+    }
+
+    fn poll(line: &mut Line<DuplexStream>) -> Poll<End> {
+        line.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// `localhost A`, framed: rung 1 answers it.
+    fn question() -> Vec<u8> {
+        let mut framed = Vec::new();
+        framing::put(&mut framed, b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x09localhost\0\0\x01\0\x01");
+        framed
+    }
+
+    #[tokio::test]
+    async fn who_asks_nothing_is_closed_politely_and_later_where_a_handshake_was_paid_for() {
+        for (transport, idle) in [(Transport::Tcp, TCP_IDLE), (Transport::Tls, TLS_IDLE)] {
+            let (mut line, mut peer) = line(transport, 1 << 16);
+            let began = line.began;
+            assert_eq!(poll(&mut line), Poll::Pending);
+            // Half a question is none.
+            peer.write_all(&question()[..9]).await.unwrap();
+            assert_eq!(poll(&mut line), Poll::Pending);
+            assert_eq!(line.due(), began + idle);
+            assert_eq!(line.is_late(began + idle - Duration::from_millis(1)), None);
+            assert_eq!(line.is_late(began + idle), Some(End::Polite), "{transport:?}");
+            peer.write_all(&question()[9..]).await.unwrap();
+            assert_eq!(poll(&mut line), Poll::Pending);
+            assert!(line.heard > began && line.is_late(began + idle).is_none(), "a question is heard");
+            assert!(!line.has_unsent(), "and answered");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_answers_too_slowly_is_cut() {
+        let (mut line, mut peer) = line(Transport::Tcp, 4 * TCP_WRITE_OCTETS_MIN);
+        line.outbox = vec![0; 16 * TCP_WRITE_OCTETS_MIN];
+        assert_eq!(poll(&mut line), Poll::Pending);
+        let took = line.took;
+        assert_eq!(line.is_late(took + TCP_WRITE), Some(End::Cut));
+        // An octet now and then does not help.
+        let mut taken = [0; TCP_WRITE_OCTETS_MIN];
+        for _ in 0..100 {
+            peer.read_exact(&mut taken[..1]).await.unwrap();
+            assert_eq!(poll(&mut line), Poll::Pending);
+        }
+        assert_eq!((line.took, line.is_late(took + TCP_WRITE)), (took, Some(End::Cut)));
+        peer.read_exact(&mut taken).await.unwrap();
+        assert_eq!(poll(&mut line), Poll::Pending);
+        assert!(line.took > took && line.is_late(took + TCP_WRITE).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_served_for_long_takes_no_more_questions() {
+        let (mut line, mut peer) = line(Transport::Tls, 1 << 16);
+        line.began -= CONNECTION_TIME_MAX;
+        peer.write_all(&question()).await.unwrap();
+        assert_eq!(poll(&mut line), Poll::Ready(End::Polite));
+        let len = peer.read_u16().await.unwrap();
+        let mut answer = vec![0; len.into()];
+        peer.read_exact(&mut answer).await.unwrap();
+        assert_eq!((answer[1], answer[7]), (7, 1), "the one that came is answered");
+    }
+
+    #[tokio::test]
+    async fn questions_wait_in_the_kernel_while_their_peer_takes_no_answers() {
+        let (mut line, mut peer) = line(Transport::Tcp, 1 << 20);
+        line.outbox = vec![0; 2 << 20];
+        peer.write_all(&question()).await.unwrap();
+        assert_eq!(poll(&mut line), Poll::Pending);
+        assert!(!line.has_room() && line.outbox.len() == 2 << 20, "nothing was read");
+        let mut taken = vec![0; 2 << 20];
+        let (read, ()) = tokio::join!(peer.read_exact(&mut taken), async {
+            poll_fn(|cx| if line.poll(cx).is_pending() && line.has_unsent() { Poll::Pending } else { Poll::Ready(()) })
+                .await;
+        });
+        read.unwrap();
+        let _ = poll(&mut line);
+        assert!(peer.read_u16().await.unwrap() > 12, "then it is answered");
+    }
 }

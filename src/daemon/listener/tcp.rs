@@ -28,6 +28,9 @@ use crate::engine::query::{Origin, Transport};
 /// Pause when no more connections can be had: out of descriptors stays so for a while, and a loop would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often that is said.
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
+
 /// What is spoken on a listener's connections.
 #[derive(Clone)]
 pub(super) enum Speech {
@@ -52,6 +55,7 @@ pub(super) fn spawn(listener: StdTcpListener, door: Door) -> io::Result<JoinHand
 }
 
 async fn accept(listener: TcpListener, door: Door) {
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -60,14 +64,38 @@ async fn accept(listener: TcpListener, door: Door) {
         };
         match accepted {
             Ok((stream, peer)) => door.enter(stream, peer),
-            // The peer gave up while it waited: that is about one connection, not about the listener.
-            Err(why) if why.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(why) if is_of_one_peer(&why) => {}
             Err(why) => {
-                tracing::warn!(error = %why, "accepting a connection failed");
+                let now = clock::now();
+                door.service.resolver.metrics.limit_hit("open_files");
+                if told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_AGAIN) {
+                    tracing::warn!(error = %why, "accepting a connection failed");
+                    told = Some(now);
+                }
+                door.seats.relieve(now);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+/// Whether it is about one connection and not about the listener: the peer gave up while it waited, or the network did
+/// (accept(2) on Linux passes on what came for the connection).
+fn is_of_one_peer(why: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const ONE_PEER: [Errno; 10] = [
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::PROTO,
+        Errno::PERM,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+    ];
+    ONE_PEER.iter().any(|errno| why.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl Door {
@@ -143,6 +171,28 @@ async fn shake_hands(
         Err(_) => {
             metrics.handshakes.with_label_values(&["timed_out"]).inc();
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_about_one_connection_does_not_hold_up_the_others() {
+        let of = |number| is_of_one_peer(&io::Error::from_raw_os_error(number));
+        for (number, expected) in [
+            (libc::ECONNABORTED, true),
+            (libc::EHOSTUNREACH, true),
+            (libc::EPROTO, true),
+            (libc::EMFILE, false),
+            (libc::ENFILE, false),
+            (libc::ENOBUFS, false),
+            (libc::ENOMEM, false),
+            (libc::EINVAL, false),
+        ] {
+            assert_eq!(of(number), expected, "{}", io::Error::from_raw_os_error(number));
         }
     }
 }

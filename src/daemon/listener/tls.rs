@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache};
 
 use crate::daemon::certificates::Certificates;
+use crate::engine::limits::QUIC_SESSIONS_MAX;
 
 /// What a client and we agree on by ALPN.
 pub(super) const H2: &[u8] = b"h2";
@@ -20,6 +21,28 @@ pub(super) struct Tls {
     /// DoQ alone, and HTTP/3.
     pub doq: Arc<ServerConfig>,
     pub h3: Arc<ServerConfig>,
+}
+
+/// Sessions are kept here, not by the client.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 impl Tls {
@@ -43,8 +66,11 @@ impl Tls {
         let both = [&rustls::version::TLS13, &rustls::version::TLS12];
         let newest = [&rustls::version::TLS13];
         let early = |mut config: ServerConfig| {
-            // QUIC knows this value and zero (RFC 9001 §4.6.1).
+            // QUIC knows this value and zero (RFC 9001 §4.6.1). rustls takes early data only with a session of its own keeping,
+            // which is good once (RFC 8446 §8.1).
             config.max_early_data_size = u32::MAX;
+            config.ticketer = Arc::new(NoTickets);
+            config.session_storage = ServerSessionMemoryCache::new(QUIC_SESSIONS_MAX);
             config
         };
         Ok(Tls {

@@ -85,9 +85,14 @@ impl Ask {
             receive(&socket).unwrap_or_else(|| panic!("no answer to {self:?} within {PATIENCE:?}"))
         };
         assert_eq!(from, server, "answered from another address than asked: {self:?}");
+        self.told(&query, bytes, self.tcp)
+    }
+
+    /// An answer to `query`, however it came, with what holds for every answer checked (I10).
+    pub fn told(&self, query: &[u8], bytes: Vec<u8>, is_whole: bool) -> Told {
         let message = Message::from_vec(&bytes).unwrap_or_else(|why| panic!("{self:?}: {why}: {bytes:x?}"));
         let told = Told { message, bytes };
-        self.check(&query, &told);
+        self.check(query, &told, is_whole);
         told
     }
 
@@ -128,7 +133,7 @@ impl Ask {
     }
 
     /// The reply is the client's own question back: id, case, question; EDNS as asked; never larger than allowed.
-    fn check(&self, query: &[u8], told: &Told) {
+    fn check(&self, query: &[u8], told: &Told, is_whole: bool) {
         let (bytes, metadata) = (&told.bytes, &told.message.metadata);
         assert_eq!(bytes[..2], query[..2], "{self:?}: id");
         let end = query.iter().skip(12).position(|&octet| octet == 0).unwrap() + 12 + 5;
@@ -143,7 +148,7 @@ impl Ask {
             assert_eq!(edns.max_payload(), 1232, "{self:?}: payload");
             assert_eq!(edns.flags().dnssec_ok, self.dnssec_ok, "{self:?}: DO");
         }
-        let limit = if self.tcp { 65_535 } else { usize::from(self.edns.unwrap_or(512).clamp(512, 1232)) };
+        let limit = if is_whole { 65_535 } else { usize::from(self.edns.unwrap_or(512).clamp(512, 1232)) };
         assert!(bytes.len() <= limit, "{self:?}: {} octets", bytes.len());
     }
 }

@@ -8,6 +8,7 @@ pub mod judge;
 pub mod process;
 pub mod publisher;
 pub mod resolver;
+pub mod secure;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

@@ -142,6 +142,10 @@ impl Served {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args([signal, &pid]).status().unwrap();

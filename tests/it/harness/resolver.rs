@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lachan::daemon::listener::{self, Claim, UdpEngine};
+use lachan::daemon::listener::{self, Addresses, Claim, UdpEngine};
 use lachan::daemon::reload::{Loaded, Loader, ReloadStatus, Reloader};
 use lachan::daemon::resolver::{Begun, Resolver};
 use lachan::daemon::telemetry::Metrics;
@@ -15,13 +15,18 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::harness::PATIENCE;
+
 /// Answers until dropped.
 pub struct InProcess {
     pub v4: SocketAddr,
     pub v6: SocketAddr,
+    pub addresses: Addresses,
     pub resolver: Arc<Resolver>,
     pub reloader: Arc<Reloader>,
     pub directory: TempDir,
+    stop: CancellationToken,
+    tracker: TaskTracker,
     runtime: Runtime,
 }
 
@@ -48,10 +53,11 @@ impl InProcess {
         let took = Duration::ZERO;
         let reloader = Arc::new(Reloader::new(loader, Arc::clone(&resolver), settings, notes, own.clone(), took));
         reloader.sources().in_force_now(&taken);
-        bound.serve(&resolver, &CancellationToken::new(), &TaskTracker::new()).unwrap();
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        bound.serve(&resolver, &stop, &tracker).unwrap();
         let [v4, v6] = own[..] else { panic!("one address of each family: {own:?}") };
         drop(inside);
-        InProcess { v4, v6, resolver, reloader, directory, runtime }
+        InProcess { v4, v6, addresses, resolver, reloader, directory, stop, tracker, runtime }
     }
 
     /// The address of one family.
@@ -78,6 +84,18 @@ impl InProcess {
                 Begun::Pending(pending) => self.resolver.finish(*pending).await,
             }
         })
+    }
+
+    /// Begins to stop, as SIGTERM does.
+    pub fn begin_stop(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+    }
+
+    /// Waits until everything that was in hand is done.
+    pub fn wait_stopped(&self) {
+        let done = async { tokio::time::timeout(PATIENCE, self.tracker.wait()).await };
+        self.runtime.block_on(done).expect("a stop comes to its end");
     }
 
     pub fn reload(&self) -> ReloadStatus {

@@ -1,0 +1,213 @@
+//! What hickory-server's own listeners get wrong (0.26.3), and ours must not: each check holds for us and fails for them, so
+//! that it is known to see the fault.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::rr::RecordType;
+use hickory_server::Server;
+use hickory_server::net::NetError;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::doq::one_way_relay;
+use super::{BLOCKED, Lab, ZONE, question};
+use crate::harness::client::Ask;
+use crate::harness::secure::{
+    Certificate, NAME, TLS13, ask_quic, quic, quic_endpoint, receive_framed, send_framed, talk, tls,
+};
+use crate::harness::upstream::Handler;
+
+/// Where something serves.
+struct Place {
+    udp: SocketAddr,
+    tcp: SocketAddr,
+    dot: SocketAddr,
+    doq: SocketAddr,
+}
+
+/// hickory's listeners over the same zone; what we block is an ordinary name there.
+async fn stock(certificate: &Certificate) -> (Place, Server<Handler>) {
+    let any = (Ipv4Addr::LOCALHOST, 0);
+    let (udp, doq) = (UdpSocket::bind(any).await.unwrap(), UdpSocket::bind(any).await.unwrap());
+    let (tcp, dot) = (TcpListener::bind(any).await.unwrap(), TcpListener::bind(any).await.unwrap());
+    let place = Place {
+        udp: udp.local_addr().unwrap(),
+        tcp: tcp.local_addr().unwrap(),
+        dot: dot.local_addr().unwrap(),
+        doq: doq.local_addr().unwrap(),
+    };
+    let config = |alpn: &[u8]| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        Arc::new(config)
+    };
+    let zone = format!("{ZONE}{BLOCKED}. 300 IN A 192.0.2.5\n{}", large());
+    let mut server = Server::new(Handler::over(&zone));
+    let patience = Duration::from_secs(5);
+    server.register_socket(udp);
+    server.register_listener(tcp, patience, 64);
+    server.register_tls_listener_with_tls_config(dot, patience, config(b"dot")).unwrap();
+    server.register_quic_listener_and_tls_config(doq, patience, config(b"doq")).unwrap();
+    (place, server)
+}
+
+fn large() -> String {
+    let records = |name: String| (0..100).map(move |i| format!("{name}. 300 IN A 192.0.2.{i}\n"));
+    large_names().flat_map(records).collect()
+}
+
+fn ours() -> (Lab, Place) {
+    let lab = Lab::start();
+    lab.upstream.change(&format!("{ZONE}{}", large()));
+    let place = Place { udp: lab.tcp(), tcp: lab.tcp(), dot: lab.dot(), doq: lab.doq() };
+    (lab, place)
+}
+
+/// Defect 1: one client of DoQ that does not finish its handshake keeps all others waiting for five seconds.
+async fn a_handshake_that_hangs_holds_up_nobody(place: &Place, certificate: &Certificate) -> bool {
+    let (relay, _shut) = one_way_relay(place.doq).await;
+    let hanging = quic_endpoint(relay, certificate.trusted_by(TLS13, &["doq"]));
+    let connecting = hanging.connect(relay, NAME).unwrap();
+    let asked = async {
+        // The one that hangs came first.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let connection = quic(place.doq, certificate.trusted_by(TLS13, &["doq"])).await;
+        ask_quic(&connection, &question("fast.example", 0)).await.unwrap();
+    };
+    let is_answered = tokio::time::timeout(Duration::from_secs(3), asked).await.is_ok();
+    drop(connecting);
+    is_answered
+}
+
+#[test]
+fn defect_1_a_doq_handshake_that_hangs_blocks_the_others() {
+    let (lab, place) = ours();
+    assert!(talk(a_handshake_that_hangs_holds_up_nobody(&place, &lab.certificate)));
+    talk(async {
+        let (place, _server) = stock(&lab.certificate).await;
+        assert!(!a_handshake_that_hangs_holds_up_nobody(&place, &lab.certificate).await, "the check sees nothing");
+    });
+}
+
+/// Defect 2: a name that is known waits behind one that is not. For TCP, TLS and QUIC.
+async fn what_is_known_does_not_wait(place: &Place, certificate: &Certificate) -> [bool; 3] {
+    async fn is_first(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> bool {
+        send_framed(&mut stream, &question("slow.example", 1)).await;
+        send_framed(&mut stream, &question(BLOCKED, 2)).await;
+        receive_framed(&mut stream).await.unwrap()[1] == 2
+    }
+    let tcp = is_first(TcpStream::connect(place.tcp).await.unwrap()).await;
+    let dot = is_first(tls(place.dot, certificate.trusted(&["dot"])).await.unwrap()).await;
+    let connection = quic(place.doq, certificate.trusted_by(TLS13, &["doq"])).await;
+    let (slow, known) = (question("slower.example", 0), question(BLOCKED, 0));
+    let slow = std::pin::pin!(async { ask_quic(&connection, &slow).await.unwrap() });
+    let known = std::pin::pin!(async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        ask_quic(&connection, &known).await.unwrap()
+    });
+    let doq = matches!(futures_util::future::select(slow, known).await, futures_util::future::Either::Right(_));
+    [tcp, dot, doq]
+}
+
+#[test]
+fn defect_2_questions_of_a_connection_wait_for_each_other() {
+    let (lab, place) = ours();
+    assert_eq!(talk(what_is_known_does_not_wait(&place, &lab.certificate)), [true; 3]);
+    talk(async {
+        let (place, _server) = stock(&lab.certificate).await;
+        assert_eq!(what_is_known_does_not_wait(&place, &lab.certificate).await, [false; 3], "the check sees nothing");
+    });
+}
+
+/// Defect 3: a stop leaves those without an answer whose questions are in flight.
+async fn is_answered_over_a_stop(place: &Place, stop: impl Future<Output = Result<(), NetError>>) -> bool {
+    let mut stream = TcpStream::connect(place.tcp).await.unwrap();
+    send_framed(&mut stream, &question("slow.example", 1)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.await.unwrap();
+    receive_framed(&mut stream).await.is_ok()
+}
+
+#[test]
+fn defect_3_a_stop_forgets_what_is_in_flight() {
+    let (lab, place) = ours();
+    let stop = async {
+        lab.resolver.begin_stop();
+        Ok(())
+    };
+    assert!(talk(is_answered_over_a_stop(&place, stop)));
+    lab.resolver.wait_stopped();
+    talk(async {
+        let (place, mut server) = stock(&lab.certificate).await;
+        assert!(!is_answered_over_a_stop(&place, server.shutdown_gracefully()).await, "the check sees nothing");
+    });
+}
+
+/// Defect 4: what claims to be an answer is answered, and two that do so keep each other busy.
+async fn an_answer_is_met_with_silence(place: &Place) -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    socket.connect(place.udp).await.unwrap();
+    // QR, and a body that breaks off.
+    let mut answer = question("fast.example", 0x1111);
+    answer[2] |= 0x80;
+    answer.truncate(20);
+    socket.send(&answer).await.unwrap();
+    // Whatever is said to it is not far behind what is said to those that come after it.
+    for _ in 0..20 {
+        socket.send(&question("fast.example", 0x2222)).await.unwrap();
+        let mut told = [0; 512];
+        socket.recv(&mut told).await.unwrap();
+        if told[..2] == [0x11; 2] {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn defect_4_answers_are_answered() {
+    let (lab, place) = ours();
+    assert!(talk(an_answer_is_met_with_silence(&place)));
+    talk(async {
+        let (place, _server) = stock(&lab.certificate).await;
+        assert!(!an_answer_is_met_with_silence(&place).await, "the check sees nothing");
+    });
+}
+
+/// Names of every length, so that for some of them what fits leaves no room for an OPT.
+fn large_names() -> impl Iterator<Item = String> {
+    (1..=16).map(|len| format!("{}.example", "m".repeat(len)))
+}
+
+/// Defect 6: an answer that is cut short loses its OPT.
+async fn opt_survives_a_cut(place: &Place) -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    socket.connect(place.udp).await.unwrap();
+    let mut survives = true;
+    for name in large_names() {
+        socket.send(&Ask::new(&name, RecordType::A).encode()).await.unwrap();
+        let mut told = vec![0; 4096];
+        let len = socket.recv(&mut told).await.unwrap();
+        assert!(told[2] & 2 != 0, "{name} is cut short");
+        survives &= hickory_proto::op::Message::from_vec(&told[..len]).unwrap().edns.is_some();
+    }
+    survives
+}
+
+#[test]
+fn defect_6_what_is_cut_short_loses_its_opt() {
+    let (lab, place) = ours();
+    assert!(talk(opt_survives_a_cut(&place)));
+    talk(async {
+        let (place, _server) = stock(&lab.certificate).await;
+        assert!(!opt_survives_a_cut(&place).await, "the check sees nothing");
+    });
+}
