@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +16,14 @@ use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
-use crate::engine::client::{Client, UnixTime};
+use crate::engine::client::{Client, Token, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance};
+use crate::engine::identity;
 use crate::engine::list;
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
-use crate::engine::query::Question;
+use crate::engine::query::{Origin, Question, Transport};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::Rung;
 
@@ -33,22 +36,69 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 /// Who is asked about.
 #[derive(Debug, Clone, Default)]
 pub struct Who {
-    pub client: Option<IpAddr>,
+    pub client: Option<Asker>,
     /// Instead of the client's own.
     pub profile: Option<String>,
     /// Instead of now.
     pub at: Option<UnixTime>,
 }
 
+/// A client as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    Address(IpAddr),
+    /// What it says that it is.
+    Identity(String, Token),
+}
+
+impl FromStr for Asker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Asker, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Asker::Address(address));
+        }
+        match identity::configured(text) {
+            Some(token) => Ok(Asker::Identity(text.to_owned(), token)),
+            None => Err(format!("{text:?} is neither an address nor an identity, such as \"lop-6a\"")),
+        }
+    }
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asker::Address(address) => address.fmt(f),
+            Asker::Identity(text, _) => f.write_str(text),
+        }
+    }
+}
+
 impl Who {
+    /// How its questions come. Who says its name does so over TLS, from somewhere.
+    fn origin(&self) -> Origin {
+        let loopback = IpAddr::V4([127, 0, 0, 1].into());
+        match &self.client {
+            None => Origin::new((loopback, 0).into(), None, Transport::Udp),
+            Some(Asker::Address(address)) => Origin::new((*address, 0).into(), None, Transport::Udp),
+            Some(Asker::Identity(_, token)) => {
+                Origin { identity: Some(*token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
+            }
+        }
+    }
+
     /// The client that policy is asked about.
     ///
     /// # Errors
-    /// Names a profile that is not there, and those that are.
+    /// Names an identity that nobody has, or a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
-        let source = self.client.unwrap_or(IpAddr::V4([127, 0, 0, 1].into()));
+        if let Some(Asker::Identity(text, token)) = &self.client
+            && !snapshot.knows(*token)
+        {
+            return Err(format!("no client has the identity `{text}`"));
+        }
         let at = self.at.unwrap_or_else(clock::unix_time);
-        let mut client = Client { at, ..snapshot.clients.identify(source) };
+        let mut client = snapshot.identify(&self.origin(), at);
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();
@@ -68,7 +118,8 @@ impl Who {
 
     /// What a client that may not ask gets. Nobody in particular may.
     fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
-        explain::judge_source(snapshot, self.client?, question, type_text)
+        self.client.as_ref()?;
+        explain::judge_source(snapshot, &self.origin(), question, type_text)
     }
 }
 
@@ -220,7 +271,7 @@ impl Place {
 
 /// Puts in what only files and the caller know.
 fn finish(mut told: Explanation, line: Option<Line>, who: &Who) -> Explanation {
-    told.client = who.client.map(|c| c.to_string());
+    told.client = who.client.as_ref().map(ToString::to_string);
     match line {
         None => {}
         Some(Line::Text(text)) => told.rule = Some(list::shown(text.as_bytes())),

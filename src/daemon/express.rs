@@ -295,20 +295,20 @@ impl Misses {
         }
         ticket.finish(|| Fetched::Answer { answer: anew(), trust_ad });
         for pending in waiting.drain(..) {
-            let origin = pending.origin();
+            let (to, from) = pending.origin().reply_to();
             let left = match is_kept {
                 true => self.resolver.deliver_kept(pending, answer, kept, reply),
                 false => Err(pending),
             };
             let begun = match left {
                 Ok(()) => {
-                    out.push(reply, origin.source, origin.local);
+                    out.push(reply, to, from);
                     continue;
                 }
                 Err(pending) => self.resolver.deliver_pending(*pending, &Found::upstream(anew(), trust_ad)),
             };
             match begun {
-                Begun::Answer(octets) => out.push(&octets, origin.source, origin.local),
+                Begun::Answer(octets) => out.push(&octets, to, from),
                 Begun::Silence => {}
                 Begun::Pending(next) => slow(next),
             }

@@ -11,6 +11,7 @@ pub mod explain;
 mod express;
 pub mod forwarder;
 pub mod gates;
+pub mod guests;
 mod hours;
 pub mod inflight;
 pub mod lane;

@@ -4,17 +4,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::engine::category::{Categories, CategoryId};
-use crate::engine::client::{Access, Client, ClientTable, UnixTime};
+use crate::engine::client::{Access, Client, ClientTable, Token, UnixTime};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Mode, Observe, Strangers, YouTube};
 use crate::engine::cookie::Cookies;
+use crate::engine::identity;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
-use crate::engine::query::{Origin, Transport};
+use crate::engine::peers::Peers;
+use crate::engine::query::Origin;
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
+use crate::engine::structured::Texts;
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
@@ -33,6 +36,7 @@ pub struct Snapshot {
     pub clients_known: Arc<Vec<KnownClient>>,
     pub clients: Arc<ClientTable>,
     pub access: Arc<Access>,
+    pub peers: Arc<Peers>,
     pub strangers: Strangers,
     /// `None`: no cookies.
     pub cookies: Option<Cookies>,
@@ -47,6 +51,8 @@ pub struct Snapshot {
     pub safe_search: Arc<SafeSearch>,
     pub local_data: Arc<LocalData>,
     pub routes: Arc<Routes>,
+    /// Reasons for programs.
+    pub structured: Arc<Texts>,
     pub page_v4: Option<Ipv4Addr>,
     pub page_v6: Option<Ipv6Addr>,
     pub block_ttl_secs: u32,
@@ -191,8 +197,27 @@ pub struct Masks {
 impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
-        let by_udp = origin.transport == Transport::Udp;
-        Client { by_udp, at, ..self.clients.identify(origin.source.ip()) }
+        Client { at, ..self.clients.of(origin) }
+    }
+
+    /// Whether whoever asks is one of our clients, by its network or by its identity.
+    pub fn admits(&self, origin: &Origin) -> bool {
+        self.access.allows(origin.source.ip()) || origin.identity.is_some_and(|token| self.knows(token))
+    }
+
+    /// A client away from home: its identity is known, and nothing else speaks for it.
+    pub fn is_guest(&self, origin: &Origin) -> bool {
+        origin.identity.is_some_and(|token| self.knows(token)) && !self.access.allows(origin.source.ip())
+    }
+
+    /// Whether somebody has this identity.
+    pub fn knows(&self, token: Token) -> bool {
+        self.clients.knows(token)
+    }
+
+    /// The identity in a name that a client asked for in TLS.
+    pub fn identity_in(&self, server_name: &str) -> Option<Token> {
+        identity::of_server_name(self.local_data.own_name()?, server_name)
     }
 
     /// Subscribers behind a client's address.

@@ -17,9 +17,11 @@ use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::matcher::{Guard, HashSeed, Part};
 use crate::engine::name::Name;
+use crate::engine::peers::PeerSettings;
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{Snapshot, Unlisted};
+use crate::engine::structured::Contact;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
@@ -134,6 +136,7 @@ impl Setup {
             profiles: vec![default, school, open],
             clients: Vec::new(),
             access: Vec::new(),
+            peers: PeerSettings::default(),
             strangers: Strangers::Refuse,
             cookies: CookieSettings::Off,
             rate_limit: None,
@@ -141,6 +144,7 @@ impl Setup {
             operator_allow: Vec::new(),
             operator_deny: Vec::new(),
             upstreams: Vec::new(),
+            contact: Contact::default(),
             page_v4: None,
             page_v6: None,
             block_ttl_secs: 10,

@@ -7,7 +7,7 @@ mod limits;
 mod lists;
 mod status;
 
-use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Query, State};
@@ -107,7 +107,7 @@ struct ExplainParams {
     name: String,
     #[serde(rename = "type")]
     qtype: Option<String>,
-    client: Option<IpAddr>,
+    client: Option<String>,
     profile: Option<String>,
     /// RFC 3339.
     at: Option<String>,
@@ -133,7 +133,11 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Ok(at) => at,
         Err(why) => return bad(why),
     };
-    let who = Who { client: params.client, profile: params.profile, at };
+    let client = match params.client.as_deref().map(str::parse).transpose() {
+        Ok(client) => client,
+        Err(why) => return bad(why),
+    };
+    let who = Who { client, profile: params.profile, at };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

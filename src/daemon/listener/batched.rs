@@ -4,7 +4,7 @@
 //! same socket. When the queue is full the newest work is shed and counted.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -148,6 +148,7 @@ impl Worker {
             let origin = Origin::new(source, datagram.local, Transport::Udp);
             // Of one that is cut nothing but the header is sure; as the portable engine does.
             let octets = if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets };
+            let Some((octets, origin)) = work.open(octets, origin) else { continue };
             let slow = match work.answer(octets, origin, &mut self.out) {
                 Fast::Answer => {
                     self.batch.answer(i, &self.out);
@@ -203,7 +204,7 @@ async fn slow_lane(
             };
             match begun {
                 Begun::Silence => {}
-                Begun::Answer(octets) => send(&socket, &octets, origin.source, origin.local),
+                Begun::Answer(octets) => send(&socket, &octets, &origin),
                 Begun::Pending(pending) => {
                     let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
                         resolver.metrics.limit_hit("udp_in_flight_max");
@@ -213,7 +214,7 @@ async fn slow_lane(
                     let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
                     tracker.spawn(async move {
                         if let Some(octets) = resolver.finish(*pending).await {
-                            send(&socket, &octets, origin.source, origin.local);
+                            send(&socket, &octets, &origin);
                         }
                         drop(place);
                     });
@@ -225,7 +226,8 @@ async fn slow_lane(
     }
 }
 
-fn send(socket: &UdpSocket, octets: &[u8], to: SocketAddr, from: Option<IpAddr>) {
+fn send(socket: &UdpSocket, octets: &[u8], origin: &Origin) {
+    let (to, from) = origin.reply_to();
     if let Err(why) = send_one(socket, octets, to, from) {
         tracing::debug!(error = %why, "sending failed");
     }

@@ -1,9 +1,10 @@
 //! DNS over HTTPS: RFC 8484 over HTTP/1.1 and HTTP/2; what a request means is said once, for HTTP/3 too.
 //!
-//! GET and POST at `/dns-query`. Whoever asks for something else hears which status that is, and why in a line of text.
+//! GET and POST at `/dns-query`, or at `/dns-query/ID` for a client that says who it is. Whoever asks for something else hears which status that is, and why in a line of text.
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,8 @@ use tokio::time::{Instant, timeout};
 use crate::daemon::clock;
 use crate::daemon::listener::seats::Place;
 use crate::daemon::listener::stream::Service;
+use crate::engine::client::Token;
+use crate::engine::identity::{self, Path};
 use crate::engine::limits::{
     CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, TCP_PIPELINE_MAX, TLS_IDLE,
 };
@@ -33,8 +36,6 @@ use crate::engine::reply;
 /// RFC 8484 §6.
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// RFC 8484 §4.1.1 leaves the path to the server; this one is everybody's.
-pub(super) const PATH: &str = "/dns-query";
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -49,6 +50,17 @@ const fn refused(status: StatusCode, why: &'static str) -> Refused {
     Refused { status, why }
 }
 
+/// A header that proxies put client addresses into.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What a request's head says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub asked: Asked,
+    /// Who asks, by its own word.
+    pub identity: Option<Token>,
+}
+
 /// Where a request's message is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -58,16 +70,20 @@ pub(super) enum Asked {
     InBody,
 }
 
-/// What a request's head asks for.
+/// Reads a request's head.
 pub(super) fn read_head(
     method: &Method,
     path: &str,
     query: Option<&str>,
     headers: &HeaderMap,
-) -> Result<Asked, Refused> {
-    if path != PATH {
+) -> Result<Head, Refused> {
+    let Some(Path { identity }) = Path::read(path) else {
         return Err(refused(StatusCode::NOT_FOUND, "DNS is at /dns-query"));
-    }
+    };
+    Ok(Head { asked: asked(method, query, headers)?, identity })
+}
+
+fn asked(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Refused> {
     if let Some(accept) = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok())
         && accept.contains("application/dns-json")
         && !accept.contains("application/dns-message")
@@ -108,12 +124,28 @@ pub(super) fn read_head(
 }
 
 pub(super) const TOO_LARGE: Refused = refused(StatusCode::PAYLOAD_TOO_LARGE, "the question is too long");
+pub(super) const NO_SEAT: Refused = refused(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
 const NO_QUESTION: Refused = refused(StatusCode::BAD_REQUEST, "this is no DNS question");
 
 /// `application/dns-message`, whatever stands behind it.
 fn is_message_type(value: &[u8]) -> bool {
     let kind = value.split(|&octet| octet == b';').next().unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(MESSAGE.as_bytes())
+}
+
+/// Who asks by a request on a connection of `origin`'s.
+pub(super) fn origin_of(service: &Service, origin: Origin, head: &Head, headers: &HeaderMap) -> Origin {
+    let mut origin = Origin { identity: head.identity.or(origin.identity), ..origin };
+    if headers.contains_key(FORWARDED_FOR) {
+        let peers = service.resolver.peers();
+        let values = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
+        if peers.is_trusted(origin.source.ip())
+            && let Some(client) = identity::forwarded_for(values, |address| peers.is_trusted(address))
+        {
+            origin.source = SocketAddr::new(client, 0);
+        }
+    }
+    origin
 }
 
 /// The answer to a message, as HTTP says it.
@@ -148,20 +180,27 @@ pub(super) fn refusal(refused: &Refused) -> Response<Bytes> {
 }
 
 /// Answers one request.
-async fn respond<B>(request: Request<B>, service: &Service, origin: Origin) -> Response<Bytes>
+async fn respond<B>(request: Request<B>, service: &Service, origin: Origin, place: &Place) -> Response<Bytes>
 where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
     let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-    let message = match read_head(&method, uri.path(), uri.query(), &headers) {
-        Ok(Asked::Message(message)) => message.into(),
-        Ok(Asked::InBody) => match timeout(HANDSHAKE, Limited::new(body, DOH_QUERY_OCTETS_MAX).collect()).await {
+    let head = match read_head(&method, uri.path(), uri.query(), &headers) {
+        Ok(head) => head,
+        Err(refused) => return refusal(&refused),
+    };
+    let origin = origin_of(service, origin, &head, &headers);
+    if service.seat_guest(&origin, place).is_none() {
+        return refusal(&NO_SEAT);
+    }
+    let message = match head.asked {
+        Asked::Message(message) => message.into(),
+        Asked::InBody => match timeout(HANDSHAKE, Limited::new(body, DOH_QUERY_OCTETS_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(why)) if why.is::<LengthLimitError>() => return refusal(&TOO_LARGE),
             Ok(Err(_)) => return refusal(&refused(StatusCode::BAD_REQUEST, "the body broke off")),
             Err(_) => return refusal(&refused(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
         },
-        Err(refused) => return refusal(&refused),
     };
     answer(service, &message, origin).await
 }
@@ -189,7 +228,7 @@ where
                 place.touch(clock::now());
                 busy.fetch_add(1, Ordering::Relaxed);
                 let _busy = Busy(&busy);
-                Ok::<_, Infallible>(respond(request, &service, origin).await.map(Full::new))
+                Ok::<_, Infallible>(respond(request, &service, origin, &place).await.map(Full::new))
             }
         })
     };
@@ -280,7 +319,7 @@ pub(super) fn with_length(response: Response<Bytes>) -> (Response<()>, Bytes) {
 mod tests {
     use super::*;
 
-    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Asked, u16> {
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Head, u16> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -320,7 +359,16 @@ mod tests {
             ("PUT", "/dns-query", &[message], Err(405)),
             ("DELETE", "/elsewhere", &[], Err(404)),
         ] {
-            assert_eq!(head(method, url, headers), expected, "{method} {url}");
+            assert_eq!(head(method, url, headers).map(|head| head.asked), expected, "{method} {url}");
+        }
+        for (url, identity) in [
+            ("/dns-query?dns=AAAB", Ok(None)),
+            ("/dns-query/lop-6a?dns=AAAB", Ok(identity::configured("lop-6a"))),
+            ("/dns-query/lop-6a", Err(400)),
+            ("/dns-query/lop_6a?dns=AAAB", Err(404)),
+            ("/dns-query/a/b?dns=AAAB", Err(404)),
+        ] {
+            assert_eq!(head("GET", url, &[]).map(|head| head.identity), identity, "{url}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::body::{Buf, Bytes};
 use hyper::{Request, Response};
-use quinn::crypto::rustls::QuicServerConfig;
+use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, TransportConfig, VarInt};
 use rustls::ServerConfig;
 use tokio::task::JoinHandle;
@@ -23,7 +23,6 @@ use crate::daemon::listener::https::{self, Asked};
 use crate::daemon::listener::seats::{Notice, Place, Seats};
 use crate::daemon::listener::stream::Service;
 use crate::engine::client::unmap;
-use crate::engine::compile::Strangers;
 use crate::engine::limits::{
     CONNECTION_TIME_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, QUIC_HANDSHAKES_UNPROVEN_MAX, TCP_PIPELINE_MAX, TLS_IDLE,
 };
@@ -115,8 +114,8 @@ impl Door {
         let resolver = &self.service.resolver;
         let peer = incoming.remote_address();
         let source = SocketAddr::new(unmap(peer.ip()), peer.port());
-        let (is_client, strangers) = resolver.standing(source.ip());
-        if !is_client && strangers == Strangers::Drop {
+        let standing = resolver.standing(source.ip());
+        if standing.is_closed(true) {
             return incoming.ignore();
         }
         // A seat is for an address that was seen to answer, once many are being asked for.
@@ -124,7 +123,7 @@ impl Door {
             let _ = incoming.retry();
             return;
         }
-        match self.seats.enter(source.ip(), is_client, clock::now()) {
+        match self.seats.enter(source.ip(), standing.is_client, clock::now()) {
             Ok(place) => {
                 let (service, speech) = (self.service.clone(), self.speech);
                 self.tracker.spawn(greet(incoming, source, speech, service, Arc::new(place)));
@@ -174,8 +173,18 @@ async fn greet(incoming: Incoming, source: SocketAddr, speech: Speech, service: 
     }
 }
 
+impl Peer {
+    /// Notes for whom the client took us, once its handshake is read. `None`: there is no seat for it.
+    fn meet(&mut self) -> Option<()> {
+        let data = self.connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+        self.origin = self.service.resolver.named(self.origin, data.server_name.as_deref());
+        self.service.seat_guest(&self.origin, &self.place)
+    }
+}
+
 /// One question a stream, each answered when it can be.
-async fn serve_doq(peer: Peer) {
+async fn serve_doq(mut peer: Peer) {
+    let mut is_met = false;
     let streams = TaskTracker::new();
     let until = tokio::time::Instant::now() + CONNECTION_TIME_MAX;
     let code = loop {
@@ -184,6 +193,10 @@ async fn serve_doq(peer: Peer) {
             notice = peer.place.noticed() => break (notice == Notice::Closing).then_some(DOQ_NO_ERROR),
             accepted = peer.connection.accept_bi() => match accepted {
                 Ok((send, receive)) => {
+                    // With the first question the handshake is there: its keys are.
+                    if !std::mem::replace(&mut is_met, true) && peer.meet().is_none() {
+                        break None;
+                    }
                     streams.spawn(answer_stream(peer.clone(), send, receive));
                 }
                 Err(_) => return,
@@ -242,7 +255,10 @@ fn message_of(framed: &[u8]) -> Option<&[u8]> {
     is_good.then_some(message)
 }
 
-async fn serve_h3(peer: Peer) {
+async fn serve_h3(mut peer: Peer) {
+    if peer.meet().is_none() {
+        return;
+    }
     let quic = h3_quinn::Connection::new(peer.connection.clone());
     let built = timeout(HANDSHAKE, h3::server::builder().max_field_section_size(16 << 10).build(quic)).await;
     let Ok(Ok(mut talk)) = built else { return };
@@ -291,8 +307,13 @@ async fn answer_request(
     let Ok(resolved) = resolved else { return Ok(()) };
     let (request, mut stream): (Request<()>, _) = resolved?;
     let read = https::read_head(request.method(), request.uri().path(), request.uri().query(), request.headers());
-    let response: Response<Bytes> = match read {
-        Ok(Asked::Message(message)) => https::answer(&peer.service, &message, peer.origin).await,
+    let origin = match &read {
+        Ok(head) => https::origin_of(&peer.service, peer.origin, head, request.headers()),
+        Err(_) => peer.origin,
+    };
+    let response: Response<Bytes> = match read.map(|head| head.asked) {
+        _ if peer.service.seat_guest(&origin, &peer.place).is_none() => https::refusal(&https::NO_SEAT),
+        Ok(Asked::Message(message)) => https::answer(&peer.service, &message, origin).await,
         Ok(Asked::InBody) => {
             let mut body = Vec::new();
             let whole = async {
@@ -310,7 +331,7 @@ async fn answer_request(
                 Ok::<bool, H3Error>(true)
             };
             match timeout(HANDSHAKE, whole).await {
-                Ok(Ok(true)) => https::answer(&peer.service, &body, peer.origin).await,
+                Ok(Ok(true)) => https::answer(&peer.service, &body, origin).await,
                 Ok(Ok(false)) => https::refusal(&https::TOO_LARGE),
                 Ok(Err(why)) => return Err(why),
                 Err(_) => return Ok(()),

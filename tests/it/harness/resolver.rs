@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lachan::daemon::listener::{self, Claim, UdpEngine};
+use lachan::daemon::listener::{self, Addresses, Claim, UdpEngine};
 use lachan::daemon::reload::{Loaded, Loader, ReloadStatus, Reloader};
 use lachan::daemon::resolver::{Begun, Resolver};
 use lachan::daemon::telemetry::Metrics;
@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 pub struct InProcess {
     pub v4: SocketAddr,
     pub v6: SocketAddr,
+    /// Of every transport.
+    pub addresses: Addresses,
     pub resolver: Arc<Resolver>,
     pub reloader: Arc<Reloader>,
     pub directory: TempDir,
@@ -51,7 +53,7 @@ impl InProcess {
         bound.serve(&resolver, &CancellationToken::new(), &TaskTracker::new()).unwrap();
         let [v4, v6] = own[..] else { panic!("one address of each family: {own:?}") };
         drop(inside);
-        InProcess { v4, v6, resolver, reloader, directory, runtime }
+        InProcess { v4, v6, addresses, resolver, reloader, directory, runtime }
     }
 
     /// The address of one family.
