@@ -5,9 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use lachan::config;
 use lachan::daemon::sources::inflate::{inflate, is_packed};
+use lachan::daemon::subscribers::line::{Line, Reading};
 use lachan::engine;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::category::{Categories, CategoryId};
+use lachan::engine::client::{Realm, Token, TokenKey};
 use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
 use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::gate::GateSettings;
@@ -21,10 +23,13 @@ use lachan::engine::name::Name;
 use lachan::engine::policy::{self, QueryVerdict};
 use lachan::engine::proxy;
 use lachan::engine::query::{self, Edns, Header, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
+use lachan::engine::radius::sessions::{Report, Sessions};
+use lachan::engine::radius::{self as accounting, TokenFrom};
 use lachan::engine::reply;
 use lachan::engine::reply::encoder::{self, EdeText, Response, TtlRule, size_limit};
 use lachan::engine::safe_search::SafeSearch;
 use lachan::engine::snapshot::Snapshot;
+use lachan::engine::subscribers::{Change, Holder, Place, Table};
 use lachan::engine::verdict::{EdeCode, ListId};
 use sha2::{Digest, Sha256};
 
@@ -532,4 +537,79 @@ fn assert_same(written: &Answer, read: &Answer) {
             .to_vec()
     };
     assert_eq!(by_section(written), by_section(read));
+}
+
+/// Octets as a datagram; then as a sequence of packets, each behind its length, made authentic: none panics, every place that
+/// is held is a session's, and when every access server begins anew nothing is left.
+pub fn radius(octets: &[u8]) {
+    const SECRET: &[u8] = b"testing123";
+    let _ = accounting::read(octets, SECRET);
+    let (table, mut writer) = Table::new((1, 2));
+    let (mut sessions, mut changes) = (Sessions::default(), Vec::new());
+    let mut servers = Vec::new();
+    let mut take = |packet: &[u8], now: u32, servers: &mut Vec<Vec<u8>>| {
+        let Ok(told) = accounting::read(packet, SECRET) else { return };
+        if let [Some(name), None, None] = told.nas {
+            servers.push(name.to_vec());
+        }
+        let token = told.line(&TokenFrom::DEFAULT).map(|line| Token::of(&TokenKey::LABELS, line));
+        let report = Report { told: &told, realm: Realm(1), token, profile: None, now, confirmed_for: 1_200 };
+        sessions.take(&report, &table, &mut changes);
+        changes.drain(..).for_each(|change| writer.apply(&change).expect("the input is small"));
+    };
+    let mut rest = octets;
+    for now in 1_800_000_000.. {
+        let Some((&[high, low], after)) = rest.split_first_chunk::<2>() else { break };
+        let length = (usize::from(high) << 8 | usize::from(low)) % 512;
+        let (body, next) = after.split_at(length.min(after.len()));
+        take(&request(body, SECRET), now, &mut servers);
+        rest = next;
+    }
+    table.each_prefix(|key, entry| {
+        assert!(entry.term.is_session && matches!(entry.holder, Holder::Token(_)));
+        assert_eq!(key.realm(), Realm(1));
+        match key.place() {
+            Place::Ports(_, from, to) => assert!(from <= to),
+            Place::Net(net) => assert_eq!(net, net.trunc()),
+        }
+    });
+    // Only those whose name is whole told of their sessions by it alone.
+    for name in servers.clone() {
+        let mut body = vec![40, 6, 0, 0, 0, 7, 32, name.len() as u8 + 2];
+        body.extend(name);
+        take(&request(&body, SECRET), u32::MAX, &mut servers);
+    }
+}
+
+/// An Accounting-Request with these attributes, signed.
+fn request(body: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut packet = vec![4, 7, 0, 0];
+    packet.extend([0; 16]);
+    packet.extend_from_slice(body);
+    let length = packet.len() as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    accounting::sign(&mut packet, secret);
+    packet
+}
+
+/// Any line is taken or refused, and no refusal repeats a value; what is taken can be undone.
+pub fn subscriber_lines(octets: &[u8]) {
+    let (table, mut writer) = Table::new((1, 2));
+    let with = Reading { table: &table, key: Some(TokenKey::LABELS) };
+    for line in octets.split(|&octet| octet == b'\n').take(100) {
+        let Ok(changes) = Line::parse(line).and_then(|line| line.changes(&with)) else { continue };
+        assert!((1..=31).contains(&changes.len()), "{}", changes.len());
+        for change in &changes {
+            writer.apply(change).expect("the input is small");
+        }
+        for change in changes {
+            match change {
+                Change::Put(key, _) => writer.apply(&Change::Remove(key)).expect("there is room for less"),
+                Change::Choose(token, _) => writer.apply(&Change::Choose(token, None)).expect("there is room for less"),
+                Change::Remove(_) | Change::Say(..) => {}
+            }
+        }
+    }
+    let left = writer.counts();
+    assert_eq!((left.v4, left.v6, left.ports, left.tokens), (0, 0, 0, 0));
 }

@@ -95,12 +95,42 @@ pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u
     ask(Method::GET, address, path, query, ANSWER_TIMER)
 }
 
+/// What is sent to the API of subscribers.
+pub struct Sending<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    pub query: &'a [(&'a str, &'a str)],
+    pub token: &'a str,
+    pub body: Vec<u8>,
+}
+
+/// Status code and body of what is answered, within `timer`.
+pub fn send(address: SocketAddr, sending: Sending<'_>, timer: Duration) -> Result<(u16, String), Trouble> {
+    let Sending { method, path, query, token, body } = sending;
+    exchange(address, path, timer, |client, url| client.request(method, url).bearer_auth(token).body(body).query(query))
+}
+
 fn ask(
     method: Method,
     address: SocketAddr,
     path: &str,
     query: &[(&str, &str)],
     timer: Duration,
+) -> Result<(u16, String), Trouble> {
+    exchange(address, path, timer, |client, url| {
+        let request = match method {
+            Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
+            _ => client.request(method, url),
+        };
+        request.query(query)
+    })
+}
+
+fn exchange(
+    address: SocketAddr,
+    path: &str,
+    timer: Duration,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
 ) -> Result<(u16, String), Trouble> {
     let unreachable = |why: &dyn std::fmt::Display| {
         let english = format!(
@@ -119,11 +149,7 @@ fn ask(
     runtime.block_on(async {
         let client = reqwest::Client::builder().timeout(timer).no_proxy().build().map_err(|why| unreachable(&why))?;
         let url = format!("http://{address}{path}");
-        let request = match method {
-            Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
-            _ => client.request(method, url),
-        };
-        let response = request.query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
+        let response = request(&client, url).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
         let status = response.status().as_u16();
         let body = response.text().await.map_err(|why| unreachable(&root_cause(&why)))?;
         Ok((status, body))

@@ -166,6 +166,7 @@ fn print_told(told: &serde_json::Value, offline: bool, asks_when: bool) {
         ("mode", "chế độ", text("mode")),
         ("window", "khung giờ", window),
         ("at", "lúc", if asks_when { text("at") } else { String::new() }),
+        ("line", "thuê bao", subscriber_text(told, language)),
     ] {
         if !value.is_empty() {
             // Padded by characters: Vietnamese titles have more octets than columns.
@@ -195,6 +196,45 @@ fn print_told(told: &serde_json::Value, offline: bool, asks_when: bool) {
     say!("");
     let lead = language.pick("to change this:", "muốn thay đổi:");
     say!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
+}
+
+/// Who the client is to us: session and token, and what became of its profile.
+fn subscriber_text(told: &serde_json::Value, language: Language) -> String {
+    let Some(subscriber) = told.get("subscriber") else { return String::new() };
+    let text = |key: &str| subscriber.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+    let standing = match text("standing") {
+        "known" => language.pick("known", "đã biết"),
+        "no-choice" => {
+            language.pick("known, nothing chosen: the default profile", "đã biết, chưa chọn gì: hồ sơ mặc định")
+        }
+        "unknown-profile" => language.pick(
+            "its profile is not configured: the default one",
+            "hồ sơ của thuê bao chưa được cấu hình: dùng hồ sơ mặc định",
+        ),
+        "lapsed" => language.pick(
+            "not confirmed in time, or over: the default profile",
+            "không được xác nhận kịp thời hoặc đã hết hạn: hồ sơ mặc định",
+        ),
+        _ => language
+            .pick("nobody told of this address: the default profile", "chưa ai báo về địa chỉ này: hồ sơ mặc định"),
+    };
+    let mut parts = vec![standing.to_owned()];
+    if subscriber.get("session").and_then(serde_json::Value::as_bool) == Some(true) {
+        parts.push(language.pick("a session of the network", "phiên của mạng").to_owned());
+    }
+    for (lead_en, lead_vi, value) in
+        [("token", "mã", text("token")), ("profile in the table", "hồ sơ trong bảng", text("profile"))]
+    {
+        if !value.is_empty() {
+            parts.push(format!("{} {value}", language.pick(lead_en, lead_vi)));
+        }
+    }
+    if let Some(until) = subscriber.get("until").and_then(serde_json::Value::as_i64)
+        && let Ok(until) = jiff::Timestamp::from_second(until)
+    {
+        parts.push(format!("{} {until}", language.pick("until", "đến")));
+    }
+    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod safesearch;
 mod schedule;
 mod serve;
 mod services;
+mod subscribers;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -122,6 +123,12 @@ enum Command {
     /// How clients are told of this resolver's encrypted service: for DHCP servers, routers, phones and PCs
     #[command(after_help = DNR_EXAMPLES)]
     Dnr(DnrArgs),
+    /// Lines that come and go, and their profiles
+    #[command(after_help = SUBSCRIBERS_EXAMPLES)]
+    Subscribers {
+        #[command(subcommand)]
+        command: SubscribersCommand,
+    },
     /// Certificates
     Tls {
         #[command(subcommand)]
@@ -243,6 +250,86 @@ struct ConfigReferenceArgs {
     /// vi or en [default: by the locale]
     #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
     lang: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SubscribersCommand {
+    /// How many there are, and when each feed last told something; exit 1 when there is no [subscribers]
+    Status(ListsStatusArgs),
+    /// Show what is known of an address, a prefix or a token; exit 1 when it is nothing
+    Get(SubscriberArgs),
+    /// Give a prefix or a token a profile
+    Set(SubscriberSetArgs),
+    /// Take out a prefix, or what was chosen for a token
+    Remove(SubscriberArgs),
+    /// Load a CSV or NDJSON file
+    Load(SubscribersLoadArgs),
+}
+
+/// Whom a command is about.
+#[derive(Debug, Args)]
+struct SubscriberArgs {
+    /// `100.64.1.2/32`, `2001:db8:20::/56`; for `get` also an address, with the port it asks from: `198.51.100.7:2048`
+    #[arg(value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Ports of a shared address
+    #[arg(long, value_name = "FIRST-LAST", requires = "prefix")]
+    ports: Option<String>,
+    /// Which of several networks with the same addresses
+    #[arg(long, value_name = "N")]
+    realm: Option<u16>,
+    /// 32 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    token: Option<String>,
+    /// A line's identifier, as the network tells it
+    #[arg(long, value_name = "TEXT")]
+    line: Option<String>,
+    /// What a client calls itself in a host name or a path
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// How the API is reached.
+#[derive(Debug, Args)]
+struct ApiArgs {
+    /// File with the API's token [default: the configuration's api_token_file]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SubscriberSetArgs {
+    #[command(flatten)]
+    who: SubscriberArgs,
+    /// The profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// When the entry of a prefix ends: RFC 3339, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct SubscribersLoadArgs {
+    /// CSV with a head (`prefix,profile`, and any of ports, realm, token, line, label, expires, remove), or NDJSON of the
+    /// same names when it ends in .ndjson or .jsonl
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The file is all there is: whom it does not name is taken out. Numbers grow; one that was used does nothing
+    #[arg(long, value_name = "SERIAL", conflicts_with = "delta")]
+    snapshot: Option<u64>,
+    /// The file follows what is here: its number is the one after `subscribers status` tells
+    #[arg(long, value_name = "SERIAL")]
+    delta: Option<u64>,
+    #[command(flatten)]
+    api: ApiArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -394,8 +481,9 @@ struct ExplainArgs {
     /// Query type: A, AAAA, HTTPS, TYPE65, 65 …
     #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
     qtype: String,
-    /// As this client would be answered: its address, or one of its `ids`
-    #[arg(long, value_name = "ADDR|ID")]
+    /// As this client would be answered: its address, or one of its `ids`; behind a shared address, the port it asks from tells
+    /// which
+    #[arg(long, value_name = "ADDR[:PORT]|ID")]
     client: Option<Asker>,
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
@@ -413,6 +501,16 @@ struct ExplainArgs {
     admin: AdminArgs,
 }
 
+const SUBSCRIBERS_EXAMPLES: &str = "\
+Examples:
+  lachan subscribers set 100.64.1.2/32 --profile family
+  lachan subscribers set --line 'olt-7/3/12' --profile unfiltered
+  lachan subscribers get 198.51.100.7:2048                     who asks from there?
+  lachan subscribers load lines.csv --snapshot 20270131        all of the operator's books
+  lachan subscribers status
+
+Needs api_token_file in [subscribers] of the configuration.";
+
 /// Runs what the arguments ask for. Usage errors end the process with 2 inside clap.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -425,6 +523,7 @@ pub fn main() -> ExitCode {
         Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Dnr(args) => dnr::run(config.as_deref(), &args),
+        Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
         Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),
         Command::Services { command: ServicesCommand::List(args) } => services::list(&args),

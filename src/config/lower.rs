@@ -26,7 +26,7 @@ use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
     Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, contact, cookies, default, hints, peers, people,
-    rate_limit, services, tls, values, zone_limit,
+    rate_limit, services, subscribers, tls, values, zone_limit,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -126,6 +126,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
             learn: spec.gate.learn.as_ref().map_or(Learn::Memory, |learn| learn.value),
         },
         list_urls: spec.lists.iter().filter_map(|list| list_url(list, sink)).collect(),
+        subscribers: subscribers::lower(&spec.subscribers, sink),
         time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
     }
 }

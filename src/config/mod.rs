@@ -34,6 +34,7 @@ mod server;
 mod services;
 mod shipped;
 mod spec;
+mod subscribers;
 mod tls;
 mod tree;
 mod values;
@@ -46,6 +47,7 @@ mod tests;
 pub use errors::ConfigError;
 pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
+pub use subscribers::{LeaseSettings, RadiusClient, RadiusSettings, Secret, StoreSettings, SubscriberSettings};
 pub use tls::TlsSettings;
 pub use versions::{Version, Versions, look_again};
 
@@ -94,6 +96,8 @@ pub struct Settings {
     pub popular: PopularSettings,
     /// Lists that are fetched.
     pub list_urls: Vec<ListUrl>,
+    /// `None`: nobody tells of subscribers.
+    pub subscribers: Option<SubscriberSettings>,
 }
 
 /// How datagrams are taken from the kernel.

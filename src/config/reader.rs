@@ -27,14 +27,6 @@ impl<'a> Section<'a> {
         if self.title.is_empty() { format!("`{key}`") } else { format!("`{key}` in {}", self.title) }
     }
 
-    /// What the titles of tables in this one begin with: `profile.school.`, nothing at the top.
-    fn prefix(&self) -> String {
-        match self.title.trim_matches(['[', ']']) {
-            "" => String::new(),
-            title => format!("{title}."),
-        }
-    }
-
     fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
         self.note(key);
         self.inner(key)
@@ -187,26 +179,40 @@ impl<'a> Section<'a> {
 
     /// `[key]`; when absent or of a wrong type, a section without keys.
     pub fn section(&mut self, key: &'static str) -> Section<'a> {
-        let title = format!("[{}{key}]", self.prefix());
+        let title = format!("[{}]", self.path_of(key));
         let mut inner = Section { title, at: self.at, table: None, known: Vec::new(), sink: self.sink };
         if let Some(entry) = self.inner(key) {
             inner.at = entry.at;
             match &entry.node.value {
                 Value::Table(table) => inner.table = Some(table),
-                _ => self.wrong_type(key, &format!("a table: {}", inner.title), &entry.node),
+                _ => self.wrong_type(key, &format!("a table: [{}]", self.path_of(key)), &entry.node),
             }
         }
         inner
     }
 
+    /// A table's name with those it stands in: `subscribers.radius`.
+    fn path_of(&self, key: &str) -> String {
+        let outer = self.title.trim_matches(['[', ']']);
+        if outer.is_empty() { key.to_owned() } else { format!("{outer}.{key}") }
+    }
+
+    /// Every table that stands in this one, whatever its name.
+    pub fn all_sections(&mut self) -> Vec<(Spanned<String>, Section<'a>)> {
+        self.table.map_or_else(Vec::new, |table| self.tables_of(table, self.title.trim_matches(['[', ']'])))
+    }
+
     /// `[key.NAME]`, each with its name.
     pub fn named_sections(&mut self, key: &'static str) -> Vec<(Spanned<String>, Section<'a>)> {
-        let prefix = self.prefix();
         let Some(entry) = self.inner(key) else { return Vec::new() };
         let Value::Table(all) = &entry.node.value else {
-            self.wrong_type(key, &format!("tables: [{prefix}{key}.NAME]"), &entry.node);
+            self.wrong_type(key, &format!("tables: [{}.NAME]", self.path_of(key)), &entry.node);
             return Vec::new();
         };
+        self.tables_of(all, &self.path_of(key))
+    }
+
+    fn tables_of(&self, all: &'a Table, key: &str) -> Vec<(Spanned<String>, Section<'a>)> {
         let mut sections = Vec::with_capacity(all.entries.len());
         for inner in &all.entries {
             let Value::Table(table) = &inner.node.value else {
@@ -214,12 +220,12 @@ impl<'a> Section<'a> {
                 let name = &inner.key;
                 self.sink.error(
                     inner.at,
-                    format!("`{name}` in [{prefix}{key}] must be a table of its own, [{prefix}{key}.NAME], not {kind}"),
+                    format!("`{name}` in [{key}] must be a table of its own, [{key}.NAME], not {kind}"),
                 );
                 continue;
             };
             let name = Spanned { at: inner.at, value: inner.key.clone() };
-            let title = format!("[{prefix}{key}.{}]", inner.key);
+            let title = format!("[{key}.{}]", inner.key);
             sections
                 .push((name, Section { title, at: inner.at, table: Some(table), known: Vec::new(), sink: self.sink }));
         }
@@ -229,7 +235,8 @@ impl<'a> Section<'a> {
     /// `[[key]]`, in order; `None` when the key is absent.
     pub fn repeated_sections(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
         let entry = self.inner(key)?;
-        let want = format!("an array of tables: [[{key}]]");
+        let path = self.path_of(key);
+        let want = format!("an array of tables: [[{path}]]");
         let Value::Array(all) = &entry.node.value else {
             self.wrong_type(key, &want, &entry.node);
             return Some(Vec::new());
@@ -240,7 +247,7 @@ impl<'a> Section<'a> {
                 self.wrong_type(key, &want, node);
                 continue;
             };
-            let title = format!("[[{key}]]");
+            let title = format!("[[{path}]]");
             sections.push(Section { title, at: node.at, table: Some(table), known: Vec::new(), sink: self.sink });
         }
         Some(sections)

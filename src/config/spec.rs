@@ -29,6 +29,7 @@ use super::profile::{self, MODES, ProfileSpec};
 use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
 use super::server::server;
+use super::subscribers::{self, SubscribersSpec};
 use super::tls::{self, TlsSpec};
 use super::tree::Table;
 use super::values;
@@ -87,6 +88,7 @@ pub(super) struct Spec {
     pub cookies: CookiesSpec,
     pub rate_limit: RateLimitSpec,
     pub zone_limit: ZoneLimitSpec,
+    pub subscribers: SubscribersSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -247,6 +249,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         cookies: cookies::table(top.section("cookies"), TOP_LEVEL),
         rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
         zone_limit: zone_limit::table(top.section("zone_limit"), TOP_LEVEL),
+        subscribers: subscribers::table(top.section("subscribers"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
         profiles: top

@@ -463,6 +463,7 @@ v4 = "192.0.2.80"
         tls,
         udp,
         popular: _,
+        subscribers: _,
     } = config.settings;
     assert_eq!((dot, doh, doq, tls), (Vec::new(), Vec::new(), Vec::new(), None));
     assert_eq!(udp, UdpSettings { engine: Engine::Portable, workers: Some(3), pinned: true });
@@ -916,4 +917,92 @@ fn a_calendar_is_read_beside_the_file_that_names_it_and_watched() {
     let errors = load_noting(&config, &mut seen).unwrap_err();
     assert!(errors[0].to_string().contains("t.toml:2: `calendar` in [profile.a]: "), "{errors:?}");
     assert!(errors[0].message.contains("lich.ics, line 3: DTSTART") && seen.contains_key(&calendar), "{errors:?}");
+}
+
+/// Files with secrets, and a configuration that names them.
+fn subscribers(folder: &Path, text: &str) -> Result<Config, Vec<String>> {
+    for (file, secret) in [
+        ("api.token", "a-token-that-is-long-enough\n"),
+        ("short", "abc\n"),
+        ("key16", "000102030405060708090a0b0c0d0e0f\n"),
+        ("key32", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+        ("radius", "testing123\n"),
+    ] {
+        std::fs::write(folder.join(file), secret).unwrap();
+    }
+    load_str("t.toml", text, folder).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn subscribers_are_taken_with_their_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        [subscribers]
+        api_token_file = "api.token"
+        state_key_file = "key32"
+        token_key_files = ["key16", "key16"]
+        interim_interval = "5 min"
+        [[subscribers.nat]]
+        inside = "100.64.0.0/16"
+        realm = 3
+        outside = "203.0.113.0/24"
+        ports_per_subscriber = 252
+        [subscribers.radius]
+        listen = ["127.0.0.1:1813"]
+        token_from = ["User-Name"]
+        [subscribers.radius.client.bng]
+        networks = ["10.0.0.0/24", "10.0.0.9/32"]
+        secret_file = "radius"
+        realm = 3
+        [subscribers.radius.client.other]
+        networks = ["10.0.0.8/29"]
+        secret_file = "radius"
+    "#;
+    let told = subscribers(folder.path(), text).unwrap().settings.subscribers.unwrap();
+    assert_eq!(told.api_token, Some(Secret(b"a-token-that-is-long-enough".to_vec())));
+    assert_eq!(told.state_key.map(|key| (key[1], key[31])), Some((1, 31)));
+    assert_eq!((told.token_keys.len(), told.interim, told.nats.len()), (2, Duration::from_secs(300), 1));
+    let radius = told.radius.unwrap();
+    let client = |address: &str| radius.client(address.parse().unwrap());
+    assert_eq!(
+        [client("10.0.0.1"), client("10.0.0.9"), client("10.0.0.10"), client("::ffff:10.0.0.10")],
+        [Some(0), Some(0), Some(1), Some(1)]
+    );
+    assert_eq!(client("10.0.1.1"), None);
+    assert!(!format!("{radius:?}").contains("testing"), "secrets are not shown");
+    assert_eq!(good("mode = \"enforce\"").settings.subscribers, None);
+}
+
+#[test]
+fn mistakes_about_subscribers_are_told_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let radius = "[subscribers]\ntoken_key_files = [\"key16\"]\n[subscribers.radius]\nlisten = [\"127.0.0.1\"]\n";
+    let with_radius = |more: &str| format!("{radius}{more}");
+    for (text, expected) in [
+        ("[subscribers]\napi_token_file = \"short\"".to_owned(), "t.toml:2: `api_token_file` in [subscribers]: "),
+        ("[subscribers]\napi_token_file = \"nowhere\"".to_owned(), "t.toml:2: `api_token_file` in [subscribers]: "),
+        ("[subscribers]\nstate_key_file = \"key16\"".to_owned(), "must be 64 hexadecimal digits"),
+        ("[subscribers]\ntoken_key_files = [\"key32\"]".to_owned(), "must be 32 hexadecimal digits"),
+        ("[subscribers]\ntoken_key_files = [\"key16\", \"key16\", \"key16\"]".to_owned(), "t.toml:2: `token_key_files` in [subscribers] has more than 2"),
+        ("[subscribers]\ninterim_interval = \"1 s\"".to_owned(), "t.toml:2: `interim_interval` in [subscribers]: "),
+        ("[subscribers]\napi_token_fil = \"a\"".to_owned(), "t.toml:2: unknown key `api_token_fil` in [subscribers]; did you mean"),
+        ("[[subscribers.nat]]\ninside = \"100.64.0.0/16\"".to_owned(), "t.toml:1: [[subscribers.nat]] needs `outside`"),
+        (
+            "[[subscribers.nat]]\ninside = \"100.64.0.0/10\"\noutside = \"203.0.113.0/24\"\nports_per_subscriber = 252".to_owned(),
+            "t.toml:1: [[subscribers.nat]]: 100.64.0.0/10 has 4194304 addresses",
+        ),
+        ("[[subscribers.nat]]\ninside = \"::/64\"\noutside = \"203.0.113.0/24\"\nports_per_subscriber = 9".to_owned(), "t.toml:2: `inside` in [[subscribers.nat]]: \"::/64\" is IPv6"),
+        (radius.to_owned(), "t.toml:3: [subscribers.radius] needs `client.NAME`"),
+        (with_radius("[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]"), "t.toml:5: [subscribers.radius.client.a] needs `secret_file`"),
+        (with_radius("[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]\nsecret_file = \"short\""), "t.toml:7: `secret_file` in [subscribers.radius.client.a]: "),
+        (with_radius("token_from = [\"Mail\"]\n[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]\nsecret_file = \"radius\""), "t.toml:5: `token_from` in [subscribers.radius]: "),
+        (
+            "[subscribers.radius]\nlisten = [\"127.0.0.1\"]\n[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]\nsecret_file = \"radius\"".to_owned(),
+            "t.toml:2: [subscribers] needs `token_key_files`",
+        ),
+    ] {
+        let told = subscribers(folder.path(), &text).map(|_| ()).unwrap_err();
+        assert!(told.iter().any(|why| why.contains(expected)), "{text}: {told:#?}");
+        assert!(!told.iter().any(|why| why.contains("abc")), "a secret is not repeated: {told:#?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,13 +18,14 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
 use crate::engine::client::{Client, Token, UnixTime};
 use crate::engine::compile::ListSource;
-use crate::engine::explain::{self, Asked, Explanation, Provenance};
+use crate::engine::explain::{self, Asked, Explanation, Provenance, Subscriber};
 use crate::engine::identity;
 use crate::engine::list;
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::{Origin, Question, Transport};
 use crate::engine::snapshot::Snapshot;
+use crate::engine::subscribers::Identified;
 use crate::engine::verdict::Rung;
 
 /// How long `explain` waits for upstream before it tells of the question alone.
@@ -46,7 +47,8 @@ pub struct Who {
 /// A client as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asker {
-    Address(IpAddr),
+    /// Port 0: nobody says which.
+    Address(SocketAddr),
     /// What it says that it is.
     Identity(String, Token),
 }
@@ -55,12 +57,15 @@ impl FromStr for Asker {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Asker, String> {
-        if let Ok(address) = text.parse() {
+        let bare = || text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
+        if let Some(address) = text.parse().ok().or_else(bare) {
             return Ok(Asker::Address(address));
         }
         match identity::configured(text) {
             Some(token) => Ok(Asker::Identity(text.to_owned(), token)),
-            None => Err(format!("{text:?} is neither an address nor an identity, such as \"lop-6a\"")),
+            None => Err(format!(
+                "{text:?} is no address and no identity; write 10.20.0.7, 10.20.0.7:40000 or one of the `ids`, as lop-6a"
+            )),
         }
     }
 }
@@ -68,6 +73,7 @@ impl FromStr for Asker {
 impl fmt::Display for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Asker::Address(address) if address.port() == 0 => address.ip().fmt(f),
             Asker::Address(address) => address.fmt(f),
             Asker::Identity(text, _) => f.write_str(text),
         }
@@ -80,7 +86,7 @@ impl Who {
         let loopback = IpAddr::V4([127, 0, 0, 1].into());
         match &self.client {
             None => Origin::new((loopback, 0).into(), None, Transport::Udp),
-            Some(Asker::Address(address)) => Origin::new((*address, 0).into(), None, Transport::Udp),
+            Some(Asker::Address(address)) => Origin::new(*address, None, Transport::Udp),
             Some(Asker::Identity(_, token)) => {
                 Origin { identity: Some(*token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
             }
@@ -97,8 +103,7 @@ impl Who {
         {
             return Err(format!("no client has the identity `{text}`"));
         }
-        let at = self.at.unwrap_or_else(clock::unix_time);
-        let mut client = snapshot.identify(&self.origin(), at);
+        let mut client = snapshot.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();
@@ -114,6 +119,21 @@ impl Who {
             Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
             None => Cow::Borrowed(snapshot),
         }
+    }
+
+    /// What the table says of the client that is asked about.
+    fn subscriber(&self, snapshot: &Snapshot) -> Option<Subscriber> {
+        self.client.as_ref()?;
+        let live = snapshot.subscribers.as_ref()?;
+        let Identified { standing, found, .. } =
+            live.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
+        Some(Subscriber {
+            standing: standing.as_str(),
+            token: found.and_then(|found| found.token).map(|token| format!("{:08x}", token.0 >> 96)),
+            profile: found.and_then(|found| found.profile).map(|name| live.table.name(name)),
+            session: found.is_some_and(|found| found.term.is_session),
+            until: found.and_then(|found| found.term.until),
+        })
     }
 
     /// What a client that may not ask gets. Nobody in particular may.
@@ -135,7 +155,7 @@ pub async fn explain(
     let snapshot = &*who.hours_of(&generation.snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, None, who));
+        return Ok(finish(*told, None, who, snapshot));
     }
     let told = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told) => told,
@@ -160,7 +180,7 @@ pub async fn explain(
         Some(None) => Some(Line::NotHere),
         None => None,
     };
-    Ok(finish(*told, line, who))
+    Ok(finish(*told, line, who, snapshot))
 }
 
 /// Explains by the question alone, without a running resolver. `in_force` says where each list's lines are, by its name.
@@ -174,14 +194,14 @@ pub fn explain_offline(
     let snapshot = &*who.hours_of(snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, None, who));
+        return Ok(finish(*told, None, who, snapshot));
     }
     let told = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told) | Asked::Forward(told, _) => told,
     };
     let place = told.place.as_ref().map(|at| Place::of(snapshot, at, in_force));
     let line = place.map(|place| place.map_or(Line::NotHere, |place| place.read()));
-    Ok(finish(*told, line, who))
+    Ok(finish(*told, line, who, snapshot))
 }
 
 /// Says of a name that nothing speaks about which list would, had its rule not been left out.
@@ -270,8 +290,12 @@ impl Place {
 }
 
 /// Puts in what only files and the caller know.
-fn finish(mut told: Explanation, line: Option<Line>, who: &Who) -> Explanation {
-    told.client = who.client.as_ref().map(ToString::to_string);
+fn finish(told: Explanation, line: Option<Line>, who: &Who, snapshot: &Snapshot) -> Explanation {
+    let client = who.client.as_ref().map(ToString::to_string);
+    tell_line(Explanation { client, subscriber: who.subscriber(snapshot), ..told }, line)
+}
+
+fn tell_line(mut told: Explanation, line: Option<Line>) -> Explanation {
     match line {
         None => {}
         Some(Line::Text(text)) => told.rule = Some(list::shown(text.as_bytes())),
@@ -317,10 +341,10 @@ mod tests {
 
         let told =
             || Explanation { rule: Some("bad.example.com".into()), file: Some("f".into()), ..Explanation::default() };
-        let changed = finish(told(), Some(Line::Changed), &Who::default());
+        let changed = tell_line(told(), Some(Line::Changed));
         assert_eq!(changed.rule.as_deref(), Some("bad.example.com"));
         assert!(changed.sentence_en.contains("f has changed since it was read"), "{}", changed.sentence_en);
-        let same = finish(told(), Some(Line::Text("||bad.example.com^".into())), &Who::default());
+        let same = tell_line(told(), Some(Line::Text("||bad.example.com^".into())));
         assert_eq!((same.rule.as_deref(), same.sentence_en.as_str()), (Some("||bad.example.com^"), ""));
     }
 }

@@ -12,6 +12,7 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::Sources;
 use crate::daemon::sources::supply::Supplies;
+use crate::daemon::subscribers::Subscribers;
 use crate::daemon::telemetry::Metrics;
 use crate::engine::snapshot::Snapshot;
 
@@ -51,6 +52,7 @@ pub struct Reloader {
     /// changes may be the repair. Written under the loader's lock.
     seen: Mutex<Versions>,
     sources: Arc<Sources>,
+    subscribers: Arc<Subscribers>,
     /// What is to be fetched for the generation in force.
     supplies: watch::Sender<Supplies>,
     /// Held by whoever swaps: which lists are taken out must not change between the mask and the swap.
@@ -82,9 +84,11 @@ impl Reloader {
         warn_of(&status.notes.warnings);
         let seen = Mutex::new(loader.seen().clone());
         let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
+        let subscribers = Arc::clone(loader.subscribers());
+        subscribers.in_force(settings.subscribers.as_ref(), resolver.cell.load().snapshot.subscribers.as_ref());
         let (loader, status) = (Mutex::new(loader), Mutex::new(status));
         let swapping = Mutex::default();
-        Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies, swapping }
+        Reloader { loader, resolver, started: settings, own, status, seen, sources, subscribers, supplies, swapping }
     }
 
     /// Takes lists out of the generation in force, or puts them in again, as decided, and windows by the clock of now; rules stay
@@ -176,6 +180,7 @@ impl Reloader {
         self.resolver.cache.set_size(generation.snapshot.cache.size);
         self.resolver.set_limits(&generation.snapshot);
         self.resolver.set_certificate(certificate);
+        self.subscribers.in_force(settings.subscribers.as_ref(), generation.snapshot.subscribers.as_ref());
         let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
         // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.
@@ -205,6 +210,11 @@ impl Reloader {
     /// Where fetched lists go.
     pub fn sources(&self) -> &Arc<Sources> {
         &self.sources
+    }
+
+    /// The table of subscribers and its feeds.
+    pub fn subscribers(&self) -> &Arc<Subscribers> {
+        &self.subscribers
     }
 
     /// The generation in force.
@@ -244,6 +254,12 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
     compare("learn in [gate]", old.popular.learn != new.popular.learn);
+    let radius = |settings: &Settings| Some(settings.subscribers.as_ref()?.radius.as_ref()?.listen.clone());
+    compare("[subscribers.radius] listen", radius(old) != radius(new));
+    let key = |settings: &Settings| settings.subscribers.as_ref().and_then(|subscribers| subscribers.state_key);
+    compare("state_key_file in [subscribers]", key(old) != key(new));
+    let feeds = |settings: &Settings| settings.subscribers.as_ref().map(|s| (s.leases.clone(), s.store.clone()));
+    compare("[subscribers.leases] or [subscribers.store]", feeds(old) != feeds(new));
     compare("drain_timeout", old.drain_timeout != new.drain_timeout);
     needs
 }

@@ -740,7 +740,7 @@ impl Resolver {
             is_client: snapshot.access.allows(source),
             is_proxy: snapshot.peers.is_proxy(source),
             strangers: snapshot.strangers,
-            may_be_guest: snapshot.clients.has_tokens(),
+            may_be_guest: snapshot.may_have_guests(),
         }
     }
 

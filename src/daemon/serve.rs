@@ -21,7 +21,7 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::fetch::Limits;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::telemetry::Metrics;
-use crate::daemon::{background, clock, hours, listener, memory, watch};
+use crate::daemon::{background, clock, hours, listener, memory, subscribers, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 
 /// Open files: one for each question in flight, one for each TCP client, and some.
@@ -88,6 +88,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     let addresses = bound.addresses();
     let dns = addresses.dns.clone();
     let admin_listener = bind_admin(&settings, claim).map_err(|why| vec![why])?;
+    let radius =
+        subscribers::radius::bind(settings.subscribers.as_ref(), claim == Claim::Beside).map_err(|why| vec![why])?;
     let admin_address = admin_listener.as_ref().and_then(|l| l.local_addr().ok());
 
     let snapshot = &generation.snapshot;
@@ -148,6 +150,7 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
             }
         });
     }
+    let keeping = subscribers::start(&reloader, radius, &resolver.metrics, &stop);
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(hours::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(supply.run(stop.clone()));
@@ -177,6 +180,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     if tokio::time::timeout(drain_timeout, tracker.wait()).await.is_err() {
         tracing::warn!("{} tasks were still at work after {drain_timeout:?}", tracker.len());
     }
+    // The last of what feeds told.
+    let _ = keeping.await;
     if let Some((learned, file)) = learned {
         learner::save(&learned, &file);
     }

@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use crate::engine::query::{Origin, Transport};
+use crate::engine::subscribers::Standing;
 use crate::engine::verdict::ProfileId;
 use spans::Spans;
 pub use token::{Token, TokenKey};
@@ -29,6 +30,8 @@ pub struct Client {
     pub by_udp: bool,
     /// When it asked.
     pub at: UnixTime,
+    /// What the table of subscribers says of it.
+    pub standing: Standing,
 }
 
 /// Networks that use the same addresses, as 100.64.0.0/10 behind each gateway, are told apart by their realms; 0 is the one
@@ -129,6 +132,7 @@ impl ClientTable {
             source,
             by_udp: origin.transport == Transport::Udp,
             at: UnixTime::default(),
+            standing: Standing::NoTable,
         }
     }
 

@@ -157,7 +157,7 @@ pub enum ListSource {
 }
 
 /// YouTube's restricted mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum YouTube {
     Off,
     Moderate,
@@ -410,6 +410,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         if let Some(list) = browser_canary.filter(|_| !settings.block.is_empty() || settings.safe_search) {
             content_mask.insert(list);
         }
+        let keeps_default = keeps(settings, &policy.profiles[0]);
         let security_mask = if settings.security { always.union(&security) } else { always };
         profiles.push(Profile {
             name: settings.name.clone(),
@@ -433,6 +434,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             timeline: Timeline::default(),
             allow,
             deny,
+            keeps_default,
             safe_search: settings.safe_search,
             safe_search_except: engines_of(&built_in.safe_search, &settings.safe_search_except),
             youtube: settings.youtube,
@@ -472,6 +474,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
                 .collect(),
         ),
         clients: Arc::new(ClientTable::new(known)),
+        subscribers: None,
         access: Arc::new(Access::new(policy.access)),
         peers: Arc::new(Peers::new(policy.peers)),
         strangers: policy.strangers,
@@ -513,6 +516,22 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         note_ineffective(&snapshot, &profile.deny, &format!("[profile.{}] deny", profile.name), &mut report);
     }
     Ok((snapshot, report))
+}
+
+/// Whether a profile keeps out all that `default` does: then nobody is worse protected by having it.
+fn keeps(profile: &ProfileSettings, default: &ProfileSettings) -> bool {
+    let has_all = |these: &[(Name, Reach)], those: &[(Name, Reach)]| those.iter().all(|entry| these.contains(entry));
+    default.block.iter().all(|category| profile.block.contains(category))
+        && profile.security >= default.security
+        && profile.safe_search >= default.safe_search
+        && profile.youtube >= default.youtube
+        && has_all(&default.allow, &profile.allow)
+        && has_all(&profile.deny, &default.deny)
+        && profile.security_for_addresses <= default.security_for_addresses
+        && profile.safe_search_except.iter().all(|engine| default.safe_search_except.contains(engine))
+        && default.windows.iter().all(|window| profile.windows.contains(window))
+        && (default.unlisted == Unlisted::Judged || profile.unlisted == default.unlisted)
+        && (profile.mode != Some(Mode::Observe) || default.mode == Some(Mode::Observe))
 }
 
 /// Lists of the configuration in their layers. They have the first numbers, in the configuration's order.

@@ -42,6 +42,9 @@ pub struct Explanation {
     /// `observe`: what is told would be done, and is only counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
+    /// Who the client is to us, when somebody tells of subscribers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<Subscriber>,
     /// `allow`, `block`, `rewrite` or `drop`.
     pub verdict: &'static str,
     pub rung: &'static str,
@@ -76,6 +79,24 @@ pub struct Explanation {
     /// Where the rule that is told stands.
     #[serde(skip)]
     pub place: Option<Provenance>,
+}
+
+/// What the table of subscribers says of a client.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subscriber {
+    /// As [`Standing`](crate::engine::subscribers::Standing) says it.
+    pub standing: &'static str,
+    /// The first eight digits of its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The name of its profile in the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Whether the network told of it.
+    pub session: bool,
+    /// When its entry ends, or its session must have been confirmed; seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
 }
 
 /// One rung that was asked.

@@ -230,6 +230,36 @@ pub const RATE_LIMIT_LINES_MAX: i64 = 100_000;
 /// `[zone_limit]`.
 pub const ZONE_LIMIT_ZONES_MAX: usize = 1 << 12;
 
+/// Prefixes and blocks of ports in the table of subscribers: four for each line of a country's largest operator here.
+pub const SUBSCRIBER_PREFIXES_MAX: usize = 1 << 24;
+/// Tokens in the table of subscribers.
+pub const SUBSCRIBER_TOKENS_MAX: usize = 1 << 24;
+/// Different names of profiles that subscribers have, those of past configurations included. Chosen: each is told once.
+pub const SUBSCRIBER_PROFILES_MAX: usize = 4_096;
+/// `[[subscribers.nat]]`: each is tried for each question by IPv4. Chosen: a gateway has one.
+pub const NAT_RULES_MAX: usize = 64;
+/// `[subscribers.radius.client.*]`: each network is tried for each packet. Chosen.
+pub const RADIUS_CLIENTS_MAX: usize = 256;
+/// Addresses, prefixes and ranges of ports of one session. Chosen: a line has three or four.
+pub const SESSION_PLACES_MAX: usize = 32;
+/// Sessions of the network that are known, those that ended a short while ago included.
+pub const SESSIONS_MAX: usize = 1 << 23;
+/// How long it is remembered that a session ended, in seconds: packets about it may still be on their way. Chosen: a NAS
+/// gives up sending after some minutes.
+pub const SESSION_ENDED_SECS: u32 = 900;
+/// Access servers that are known, each by its name or address.
+pub const NAS_MAX: usize = 1 << 14;
+/// Size of a file of subscribers' state, in octets: some forty for each entry of a full table.
+pub const SUBSCRIBER_STATE_OCTETS_MAX: u64 = 2 << 30;
+/// One line of what feeds send, in octets: a tenth is enough.
+pub const SUBSCRIBER_LINE_OCTETS_MAX: usize = 4_096;
+/// Lines of one delta, snapshot or bulk: a table's worth.
+pub const SUBSCRIBER_LINES_MAX: usize = SUBSCRIBER_PREFIXES_MAX + SUBSCRIBER_TOKENS_MAX;
+/// Before this moment (2025-01-01) a clock is one that nobody has set: what lapses by it counts as lapsed.
+pub const CLOCK_SANE_SECS: i64 = 1_735_689_600;
+/// TTL of blocks and rewrites, in seconds, while it is not known whose address asks: its session may come any moment.
+pub const UNKNOWN_SUBSCRIBER_TTL_SECS: u32 = 30;
+
 const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
 const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);
 const _: () = assert!(STALE_CLIENT_TIMER.as_millis() < QUERY_DEADLINE.as_millis());

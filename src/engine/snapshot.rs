@@ -18,6 +18,7 @@ use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
 use crate::engine::structured::Texts;
+use crate::engine::subscribers::{Identified, Live};
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     /// The `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
     pub clients_known: Arc<Vec<KnownClient>>,
     pub clients: Arc<ClientTable>,
+    /// Lines that come and go; `None`: nobody tells of them.
+    pub subscribers: Option<Live>,
     pub access: Arc<Access>,
     pub peers: Arc<Peers>,
     pub strangers: Strangers,
@@ -129,6 +132,8 @@ pub struct Profile {
     pub timeline: Timeline,
     pub allow: ListId,
     pub deny: ListId,
+    /// It keeps out all that the default profile does.
+    pub keeps_default: bool,
     pub safe_search: bool,
     /// Engines whose hosts are left alone.
     pub safe_search_except: Vec<EngineId>,
@@ -197,7 +202,14 @@ pub struct Masks {
 impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
-        Client { at, ..self.clients.of(origin) }
+        let client = Client { at, ..self.clients.of(origin) };
+        let Some(live) = &self.subscribers else { return client };
+        // An identity of the configuration goes before the line that it asks from.
+        if origin.identity.is_some_and(|token| self.clients.knows(token)) {
+            return client;
+        }
+        let Identified { standing, profile, .. } = live.identify(origin, at);
+        Client { standing, profile: profile.unwrap_or(client.profile), ..client }
     }
 
     /// Whether whoever asks is one of our clients, by its network or by its identity.
@@ -210,9 +222,15 @@ impl Snapshot {
         origin.identity.is_some_and(|token| self.knows(token)) && !self.access.allows(origin.source.ip())
     }
 
-    /// Whether somebody has this identity.
+    /// Whether somebody has this identity, by the configuration or among subscribers.
     pub fn knows(&self, token: Token) -> bool {
-        self.clients.knows(token)
+        let is_subscriber = || self.subscribers.as_ref().is_some_and(|live| live.table.find_token(token).is_some());
+        self.clients.knows(token) || is_subscriber()
+    }
+
+    /// Whether anybody is known by what it says at all.
+    pub fn may_have_guests(&self) -> bool {
+        self.clients.has_tokens() || self.subscribers.is_some()
     }
 
     /// The identity in a name that a client asked for in TLS.

@@ -22,6 +22,7 @@ use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, Recor
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{Snapshot, Unlisted};
 use crate::engine::structured::Contact;
+use crate::engine::subscribers::Standing;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
@@ -90,7 +91,8 @@ pub fn origin() -> Origin {
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
-    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true, at: NOW }
+    let source = IpAddr::from([127, 0, 0, 1]);
+    Client { profile, configured: None, source, by_udp: true, at: NOW, standing: Standing::NoTable }
 }
 
 impl Setup {

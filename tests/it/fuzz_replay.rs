@@ -69,6 +69,16 @@ fn patterns() {
 }
 
 #[test]
+fn radius() {
+    replay("radius", checks::radius);
+}
+
+#[test]
+fn subscriber_lines() {
+    replay("subscriber_lines", checks::subscriber_lines);
+}
+
+#[test]
 fn unpack() {
     replay("unpack", checks::unpack);
 }

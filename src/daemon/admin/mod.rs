@@ -6,6 +6,7 @@ mod host;
 mod limits;
 mod lists;
 mod status;
+mod subscribers;
 
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use crate::daemon::explain::{self, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::supply::Supply;
+use crate::daemon::subscribers::Subscribers;
 use crate::engine::client::UnixTime;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
@@ -28,6 +30,7 @@ use crate::engine::query::{CLASS_IN, Question, RecordType};
 pub use host::CHANGE_HEADER;
 pub use limits::Limits;
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
+pub use subscribers::{Done, One};
 
 /// What the handlers share.
 pub struct Admin {
@@ -40,6 +43,12 @@ pub struct Admin {
     pub started_at: u64,
     /// One scrape at a time: gauges are set anew for each, and a second scraper must not find half of them.
     pub scrape: Mutex<()>,
+}
+
+impl Admin {
+    fn subscribers(&self) -> &Arc<Subscribers> {
+        self.reloader.subscribers()
+    }
 }
 
 /// Binds the address, so that a caller can say what is wrong with it.
@@ -60,6 +69,7 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/safesearch", get(safe_search_json))
         .route("/api/v1/limits", get(limits::json))
         .nest("/api/v1/lists", lists::routes())
+        .nest("/api/v1/subscribers", subscribers::routes(Arc::clone(&admin)))
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -272,6 +272,7 @@ pub fn refresh_gauges(admin: &Admin) {
         metrics.list_held.with_label_values(&[&list.name]).set(i64::from(decided.held.is_some()));
         metrics.list_disabled.with_label_values(&[&list.name]).set(i64::from(decided.disabled_since.is_some()));
     }
+    refresh_subscribers(admin);
     // Servers that left with a reload take their series along.
     metrics.upstream.reset();
     metrics.upstream_rtt.reset();
@@ -292,6 +293,34 @@ pub fn refresh_gauges(admin: &Admin) {
         if let Some(rtt) = s.rtt {
             metrics.upstream_rtt.with_label_values(&[&s.server]).set(rtt.as_micros() as i64);
         }
+    }
+}
+
+/// Nothing is shown while nobody tells of subscribers.
+fn refresh_subscribers(admin: &Admin) {
+    let subscribers = admin.reloader.subscribers();
+    if subscribers.settings().is_none() {
+        return;
+    }
+    let metrics = &admin.resolver.metrics;
+    let summary = subscribers.summary();
+    for (kind, count) in [
+        ("ipv4", summary.v4),
+        ("ports", summary.port_blocks),
+        ("ipv6", summary.v6),
+        ("token", summary.tokens),
+        ("session", summary.sessions),
+    ] {
+        metrics.subscribers.with_label_values(&[kind]).set(count as i64);
+    }
+    for (feed, told) in &summary.feeds {
+        metrics.subscriber_updates.with_label_values(&[feed.as_str()]).set(told.updates as i64);
+        if let Some(last) = told.last {
+            metrics.subscriber_last.with_label_values(&[feed.as_str()]).set(last as i64);
+        }
+    }
+    for (event, count) in subscribers.counters.events() {
+        metrics.subscriber_events.with_label_values(&[event]).set(count as i64);
     }
 }
 

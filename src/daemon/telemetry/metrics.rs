@@ -48,6 +48,11 @@ pub struct Metrics {
     pub limit_hits: IntCounterVec,
     pub rate_limited: IntCounterVec,
     pub zone_limited: IntCounterVec,
+    pub subscribers: IntGaugeVec,
+    pub subscriber_updates: IntGaugeVec,
+    pub subscriber_last: IntGaugeVec,
+    pub subscriber_events: IntGaugeVec,
+    pub radius_packets: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
     /// What would have been done for clients that are observed.
     pub observed: IntCounterVec,
@@ -132,6 +137,27 @@ impl Metrics {
                 "lachan_rate_limited_total",
                 "Queries of prefixes over a limit, by what was too much; in a dry run they were answered all the same",
                 &["cost", "mode"],
+            ),
+            subscribers: gauges(
+                "lachan_subscribers",
+                "Subscribers in the table: prefixes, tokens, sessions",
+                &["kind"],
+            ),
+            subscriber_updates: gauges("lachan_subscriber_updates_total", "Changes that feeds told", &["feed"]),
+            subscriber_last: gauges(
+                "lachan_subscriber_feed_timestamp_seconds",
+                "When a feed last told of a change; what it lags is the present less this",
+                &["feed"],
+            ),
+            subscriber_events: gauges(
+                "lachan_subscriber_events_total",
+                "Entries that lapsed, that have a profile nobody configured, and that a full table refused",
+                &["event"],
+            ),
+            radius_packets: counters(
+                "lachan_radius_packets_total",
+                "RADIUS packets by what became of them",
+                &["result"],
             ),
             zone_limited: counters(
                 "lachan_zone_limited_total",

@@ -106,7 +106,7 @@ fn reasons(setup: Setup, qname: &str, udp_payload: u16, nsid: bool) -> (Vec<u8>,
 
 #[test]
 fn reasons_for_programs_give_way_before_an_answer_is_cut() {
-    let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "example".to_owned()].join(".");
+    let long = ["a".repeat(63), "b".repeat(63), "c".repeat(58), "long.example".to_owned()].join(".");
     let mail = format!("mailto:{}@example.vn", "m".repeat(42));
     let (reason, organization) = ("Chặn theo chính sách của mạng này: nội dung người lớn", "o".repeat(64));
     let small = format!(r#"{{"c":["tel:111;phone-context=+84"],"j":"{reason}","s":5,"l":"vi"}}"#);
@@ -114,7 +114,7 @@ fn reasons_for_programs_give_way_before_an_answer_is_cut() {
         format!(r#"{{"c":["tel:111;phone-context=+84","{mail}"],"j":"{reason}","s":5,"o":"{organization}","l":"vi"}}"#);
     let short = format!(r#"{{"c":["tel:111;phone-context=+84","{mail}"],"s":5}}"#);
     let with = |is_large| {
-        let mut setup = Setup::new().rules("adult example; adult a.example");
+        let mut setup = Setup::new().rules("adult long.example; adult a.example");
         setup.policy.node_name = "n".repeat(60);
         if is_large {
             setup.policy.contact.uris.push(mail.clone());

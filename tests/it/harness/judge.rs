@@ -42,10 +42,10 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             realm: Realm::default(),
             ids: Vec::new(),
             listeners: Vec::new(),
-            mode: None,
             tags: who.tags.clone(),
             profile: 0,
             lines: 1,
+            mode: None,
         });
     }
     let adult = policy.categories.id("adult").unwrap();

@@ -4,10 +4,12 @@ mod admin;
 mod commands;
 mod compiled;
 mod explained;
+mod fleet;
 mod flood;
 mod gates;
 mod hours;
 mod lifetime;
+mod subscribers;
 mod supply;
 mod wildcard;
 
