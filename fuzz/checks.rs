@@ -20,13 +20,17 @@ use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSour
 use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::framing;
 use lachan::engine::gate::GateSettings;
-use lachan::engine::limits::{ANNEX_ROWS_MAX, DOH_QUERY_OCTETS_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
+use lachan::engine::identity;
+use lachan::engine::limits::{
+    ANNEX_ROWS_MAX, DOH_QUERY_OCTETS_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX, PROXY_HEADER_OCTETS_MAX,
+};
 use lachan::engine::list::special::{From, Owner, Pattern, SpecialRule};
 use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
 use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
 use lachan::engine::policy::{self, QueryVerdict};
+use lachan::engine::proxy;
 use lachan::engine::query::{self, Edns, Header, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use lachan::engine::radius::sessions::{Report, Sessions};
 use lachan::engine::radius::{self as accounting, TokenFrom};
@@ -57,6 +61,58 @@ pub fn list_parse(octets: &[u8]) {
             assert!(skipped <= rules.report.lines);
         }
     }
+}
+
+/// A PROXY header is read whole or not at all: what follows it is the rest, and all that is told lies before that.
+pub fn proxy(octets: &[u8]) {
+    let Ok((header, after)) = proxy::read(octets) else { return };
+    assert!(octets.starts_with(&proxy::SIGNATURE) && octets.ends_with(after));
+    let len = octets.len() - after.len();
+    assert!((proxy::HEAD_OCTETS..=PROXY_HEADER_OCTETS_MAX).contains(&len));
+    assert_eq!(proxy::rest_len(octets.first_chunk().expect("a header is longer")), Ok(len - proxy::HEAD_OCTETS));
+    assert_eq!(proxy::read(&octets[..len]), Ok((header, &[][..])), "it does not depend on what follows");
+    for kind in 0..=u8::MAX {
+        if let Some(value) = header.tlv(kind) {
+            assert!(value.len() < len);
+        }
+    }
+    if let Some(ends) = header.client {
+        for address in [ends.source.ip(), ends.destination.ip()] {
+            assert_eq!(address, address.to_canonical());
+        }
+    }
+}
+
+/// Whatever a client says of itself becomes a token or nothing: in a name, a path, an option, a header of HTTP.
+pub fn identity(octets: &[u8]) {
+    // Six octets are a hardware address as it is.
+    for code in [identity::MAC_OPTION, identity::CPE_ID_OPTION].into_iter().filter(|_| octets.len() != 6) {
+        assert_eq!(
+            identity::of_option(code, octets),
+            identity::of_option(code, &octets.to_ascii_uppercase()),
+            "{code}"
+        );
+    }
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let configured = identity::configured(text);
+    // A hardware address with hyphens is a word too, and not the same client's.
+    if octets.len() == 17 {
+        return;
+    }
+    let is_label = identity::is_label(octets);
+    let own = "dns.example.vn";
+    let by_name = identity::of_server_name(own, &format!("{text}.{own}"));
+    assert_eq!((by_name.is_some(), by_name), (is_label, configured.filter(|_| is_label)), "{text:?}");
+    let path = identity::Path::read(&format!("{}/{text}", identity::DOH_PATH));
+    assert_eq!(path.map(|path| path.identity), is_label.then_some(configured), "{text:?}");
+    identity::Path::read(text);
+    identity::of_server_name(text, own);
+    let values: Vec<&str> = text.split('\n').collect();
+    let last = identity::forwarded_for(values.iter().copied(), |_| false);
+    if let Some(address) = last {
+        assert_eq!(address, address.to_canonical());
+    }
+    identity::forwarded_for(values.iter().copied(), |address| address.is_loopback());
 }
 
 /// Octets that claim to be a compiled file are refused or answer something: no panic, no hang. So does a good file some of
@@ -380,6 +436,7 @@ pub fn name_text(octets: &[u8]) {
 pub fn packet(octets: &[u8]) {
     let Some(header) = Header::peek(octets) else { return };
     let text = EdeText {
+        structured: None,
         code: EdeCode::BLOCKED,
         text: "blocked by this network\u{2019}s policy: ",
         detail: "ways round the filter, \u{1ee9}",
@@ -473,7 +530,7 @@ pub fn doh_request(octets: &[u8]) {
             headers.append(name, value);
         }
     }
-    match read_head(&method, target.path(), target.query(), &headers) {
+    match read_head(&method, target.path(), target.query(), &headers).map(|head| head.asked) {
         Ok(Asked::Message(message)) => {
             assert!(method != Method::POST && message.len() <= DOH_QUERY_OCTETS_MAX + 4);
             let encoded = URL_SAFE_NO_PAD.encode(&message);

@@ -27,6 +27,7 @@ dns = ["127.0.0.1:0"]
 admin = "off"
 [access]
 allow = ["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"]
+trusted = ["10.12.0.0/16"]
 strangers = "STRANGERS"
 [page]
 v4 = "192.0.2.80"
@@ -117,6 +118,7 @@ networks = ["10.11.0.0/16"]
 profile = "firm"
 [client.school]
 networks = ["10.1.0.0/16", "fd00:1::/32"]
+ids = ["lop-6a", "a0:b1:c2:d3:e4:f5"]
 profile = "school"
 [client.open]
 networks = ["10.2.0.0/16"]
@@ -153,8 +155,8 @@ pass.scam.example 60 CNAME rpz-passthru.
 /// Rules about who asks: with them nothing is decided by the names alone.
 const ZONE_OF_CLIENTS: &str = "32.7.0.1.10.rpz-client-ip 60 CNAME .\n";
 
-/// Those who ask, one of each profile, one that a zone names, and a stranger.
-pub const SOURCES: [&str; 15] = [
+/// Those who ask, one of each profile, one that a zone names, a stranger, and a router whose word is believed.
+pub const SOURCES: [&str; 16] = [
     "127.0.0.1",
     "10.1.0.1",
     "10.2.0.1",
@@ -170,10 +172,11 @@ pub const SOURCES: [&str; 15] = [
     "10.9.0.1",
     "10.10.0.1",
     "10.11.0.1",
+    "10.12.0.1",
 ];
 
 /// Names with something to them: listed, spared, rewritten, local, cached — or nothing of that.
-pub const NAMES: [&str; 36] = [
+pub const NAMES: [&str; 37] = [
     "bad.example",
     "www.bad.example",
     "spared.bad.example",
@@ -210,6 +213,7 @@ pub const NAMES: [&str; 36] = [
     "listed-address.example.org",
     "gone.example.org",
     "not-cached.example.org",
+    "whoami.lachan.example",
 ];
 
 /// What is cached, as `name type; record; record`, each record owned by what the one before leads to. `+`: additional.

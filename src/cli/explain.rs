@@ -110,7 +110,7 @@ fn online(
         Trouble::NoAddress(why) | Trouble::Refused(why) => (trouble.code(), why.clone()),
     };
     let address = client::admin_address(args.admin.admin, config).map_err(cannot)?;
-    let (name, client) = (qname.to_string(), args.client.map(|c| c.to_string()));
+    let (name, client) = (qname.to_string(), args.client.as_ref().map(ToString::to_string));
     let mut query = vec![("name", name.as_str()), ("type", type_text)];
     query.extend(client.as_deref().map(|c| ("client", c)));
     query.extend(args.profile.as_deref().map(|p| ("profile", p)));
@@ -130,7 +130,7 @@ fn offline(
     for problem in &loaded.notes.problems {
         eprintln!("lachan: {}", problem.message);
     }
-    let who = Who { client: args.client, profile: args.profile.clone(), at, ..Who::default() };
+    let who = Who { client: args.client.clone(), profile: args.profile.clone(), at, ..Who::default() };
     let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
         .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))

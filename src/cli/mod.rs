@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod compile;
 mod config_reference;
+mod dnr;
 mod explain;
 mod healthcheck;
 mod language;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use crate::daemon::listener::Claim;
 use clap::{Args, Parser, Subcommand};
 
+use crate::daemon::explain::Asker;
 use out::say;
 
 use crate::daemon::said::Kind;
@@ -60,6 +62,15 @@ Examples:
   dig @127.0.0.1 -p 5354 adult.block.lachan.example   a harmless name that is blocked
 
 Exit codes: 0 yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer, no address to ask).";
+
+const DNR_EXAMPLES: &str = "\
+Examples:
+  lachan dnr -c lachan.toml                         every form
+  lachan dnr --kea -c lachan.toml                   one of them
+  lachan dnr --ios -c lachan.toml > dns.mobileconfig
+  lachan dnr --android --client lop-6a              for the client that has this among its `ids`
+
+The name is `name` in [tls], else the certificate's; the addresses are `addresses` in [tls], else those of `dns` in [listen].";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -141,6 +152,9 @@ enum Command {
         #[command(subcommand)]
         command: SafesearchCommand,
     },
+    /// How clients are told of this resolver's encrypted service: for DHCP servers, routers, phones and PCs
+    #[command(after_help = DNR_EXAMPLES)]
+    Dnr(DnrArgs),
     /// Lines that come and go, and their profiles
     #[command(after_help = SUBSCRIBERS_EXAMPLES)]
     Subscribers {
@@ -362,6 +376,47 @@ enum TlsCommand {
 }
 
 #[derive(Debug, Args)]
+struct DnrArgs {
+    /// For Kea: DHCPv4 and DHCPv6
+    #[arg(long)]
+    kea: bool,
+    /// For dnsmasq
+    #[arg(long)]
+    dnsmasq: bool,
+    /// For ISC DHCP
+    #[arg(long)]
+    isc: bool,
+    /// For MikroTik RouterOS
+    #[arg(long)]
+    mikrotik: bool,
+    /// For radvd
+    #[arg(long)]
+    radvd: bool,
+    /// A configuration profile for iPhone, iPad and Mac
+    #[arg(long)]
+    ios: bool,
+    /// What is typed into Android's Private DNS
+    #[arg(long)]
+    android: bool,
+    /// Commands for Windows 11
+    #[arg(long)]
+    windows: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// As the client with this identity
+    #[arg(long, value_name = "ID", value_parser = identity)]
+    client: Option<String>,
+}
+
+fn identity(text: &str) -> Result<String, String> {
+    match crate::engine::identity::is_label(text.as_bytes()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("an identity is 1 to 63 letters, digits and hyphens".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
 struct SelfSignedArgs {
     /// The resolver's host name
     #[arg(long, value_name = "NAME", default_value = "localhost")]
@@ -458,9 +513,10 @@ struct ExplainArgs {
     /// Query type: A, AAAA, HTTPS, TYPE65, 65 …
     #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
     qtype: String,
-    /// As this client would be answered; behind a shared address, the port it asks from tells which
-    #[arg(long, value_name = "ADDR[:PORT]", value_parser = crate::daemon::explain::parse_client)]
-    client: Option<SocketAddr>,
+    /// As this client would be answered: its address, or one of its `ids`; behind a shared address, the port it asks from tells
+    /// which
+    #[arg(long, value_name = "ADDR[:PORT]|ID")]
+    client: Option<Asker>,
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -503,6 +559,7 @@ pub fn main() -> ExitCode {
         Command::Orders { command } => orders::run(config.as_deref(), &command),
         Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
+        Command::Dnr(args) => dnr::run(config.as_deref(), &args),
         Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
         Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),

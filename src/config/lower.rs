@@ -25,8 +25,8 @@ use super::hours::Calendars;
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, orders, people,
-    rate_limit, services, subscribers, tls, values, zone_limit,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, contact, cookies, default, hints, orders, peers,
+    people, rate_limit, services, subscribers, tls, values, zone_limit,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -43,10 +43,14 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
     let services = services::declare(spec, &mut categories);
     let lists = lists(spec, &categories, sink).into_iter().chain(services).collect::<Vec<_>>();
     let profiles = people::profiles(spec, &categories, calendars, sink);
-    let clients = people::clients(&spec.clients, &profiles, sink);
+    let peers = peers::lower(&spec.peers, &spec.realms, sink);
+    let clients = people::clients(&spec.clients, &profiles, &peers.realms, sink);
     let compiled = compiled(&spec.lists, &categories, sink);
     hints::find(spec, &settings.dns, &categories, &lists, sink);
-    let access = access(spec, clients.iter().flat_map(|client| client.networks.iter().copied()), sink);
+    // Who speaks for others may ask for itself, as proxies do to see whether we are there.
+    let before_us = peers.trusted.iter().chain(&peers.proxies).copied();
+    let of_clients = clients.iter().flat_map(|client| client.networks.iter().copied());
+    let access = access(spec, of_clients.chain(before_us), sink);
     let policy = Policy {
         categories,
         lists,
@@ -54,6 +58,7 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
         profiles,
         clients,
         access,
+        peers,
         strangers: spec.strangers.map_or(Strangers::Refuse, |s| s.value),
         cookies: cookies::lower(&spec.cookies, sink),
         rate_limit: rate_limit::lower(&spec.rate_limit),
@@ -61,6 +66,7 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
         operator_allow: own_entries(&spec.operator_allow),
         operator_deny: own_entries(&spec.operator_deny),
         upstreams: upstreams(spec, &settings.dns, sink),
+        contact: contact::lower(&spec.contact, sink),
         page_v4: spec.page_v4.map(|v4| v4.value),
         page_v6: spec.page_v6.map(|v6| v6.value),
         block_ttl_secs: spec.block_ttl.map_or(default::BLOCK_TTL_SECS, |ttl| ttl.value.as_secs() as u32),

@@ -14,6 +14,7 @@ use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
 use crate::engine::list::ParseOptions;
 
 mod calendar;
+mod contact;
 mod cookies;
 pub mod default;
 mod errors;
@@ -24,6 +25,7 @@ mod hours;
 mod list_url;
 mod lower;
 mod orders;
+mod peers;
 mod people;
 mod profile;
 mod rate_limit;

@@ -4,11 +4,14 @@
 //! names, else the default.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::engine::category::{Categories, CategoryId, Layer};
+use crate::engine::client::Token;
 use crate::engine::compile::{ClientSettings, Mode, ProfileSettings};
+use crate::engine::peers::RealmSettings;
 use crate::engine::snapshot::Unlisted;
 use crate::engine::verdict::BlockResponse;
 
@@ -16,6 +19,7 @@ use super::default::{self, DEFAULT_PROFILE};
 use super::errors::{Place, Sink, Spanned, suggestion};
 use super::hours::{self, Calendars, Draft};
 use super::lower::{category_id, own_entries};
+use super::peers;
 use super::profile::{ProfileMode, ProfileSpec};
 use super::shipped;
 use super::spec::{ClientSpec, Spec};
@@ -228,9 +232,22 @@ fn apply(spec: &ProfileSpec, own: &Own, made: &mut ProfileSettings) {
     }
 }
 
-/// Every client, its profile looked up. A network belongs to one client.
-pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: &Sink) -> Vec<ClientSettings> {
-    let mut owners: HashMap<IpNet, (&str, Place)> = HashMap::new();
+/// What belongs to which client already, and where that is said.
+#[derive(Default)]
+struct Owners<'a> {
+    networks: HashMap<(Option<&'a str>, IpNet), (&'a str, Place)>,
+    ids: HashMap<Token, (&'a str, Place)>,
+    listeners: HashMap<IpAddr, (&'a str, Place)>,
+}
+
+/// Every client, its profile looked up. A network, an identity and an address that is asked belong to one client.
+pub(super) fn clients(
+    given: &[ClientSpec],
+    profiles: &[ProfileSettings],
+    realms: &[RealmSettings],
+    sink: &Sink,
+) -> Vec<ClientSettings> {
+    let mut owners = Owners::default();
     let by_name: HashMap<&str, usize> = profiles.iter().enumerate().map(|(i, p)| (p.name.as_str(), i)).collect();
     let mut clients = Vec::with_capacity(given.len());
     for spec in given {
@@ -238,8 +255,17 @@ pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: 
         if let Err(why) = values::check_thing_name(name) {
             sink.error(spec.name.at, format!("[client.{name}]: {why}"));
         }
+        let realm = spec.realm.as_ref();
         for net in &spec.networks {
-            check_network(net, name, &mut owners, sink);
+            check_network(net, name, realm.map(|realm| realm.value.as_str()), &mut owners, sink);
+        }
+        for id in &spec.ids {
+            let before = owners.ids.insert(id.value.0, (name, id.at));
+            told_twice(&format!("`{}`", id.value.1), name, id.at, before, sink);
+        }
+        for address in &spec.listeners {
+            let before = owners.listeners.insert(address.value, (name, address.at));
+            told_twice(&format!("the listener {}", address.value), name, address.at, before, sink);
         }
         let Some(wanted) = &spec.profile else { continue };
         let Some(&profile) = by_name.get(wanted.value.as_str()) else {
@@ -248,10 +274,13 @@ pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: 
             continue;
         };
         let networks = spec.networks.iter().map(|net| net.value).collect();
+        let realm = peers::realm_of(name, realm, realms, sink);
+        let ids = spec.ids.iter().map(|id| id.value.0).collect();
+        let listeners = spec.listeners.iter().map(|address| address.value).collect();
         let tags = spec.tags.iter().flatten().map(|tag| tag.value.clone()).collect();
         let lines = spec.lines.map_or(1, |lines| lines as u32);
-        let mode = spec.mode.as_ref().map(|mode| mode.value);
-        clients.push(ClientSettings { name: name.clone(), networks, tags, profile, lines, mode });
+        let (name, mode) = (name.clone(), spec.mode.as_ref().map(|mode| mode.value));
+        clients.push(ClientSettings { name, networks, realm, ids, listeners, tags, profile, lines, mode });
     }
     clients
 }
@@ -259,17 +288,24 @@ pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: 
 fn check_network<'a>(
     net: &Spanned<IpNet>,
     client: &'a str,
-    owners: &mut HashMap<IpNet, (&'a str, Place)>,
+    realm: Option<&'a str>,
+    owners: &mut Owners<'a>,
     sink: &Sink,
 ) {
     if net.value.prefix_len() == 0 {
         sink.hint(net.at, format!("[client.{client}] is {}: anyone on the internet may ask", net.value));
     }
-    let Some((owner, at)) = owners.insert(net.value, (client, net.at)) else { return };
-    let (net, at, here) = (net.value, sink.show(at), net.at);
+    let before = owners.networks.insert((realm, net.value), (client, net.at));
+    told_twice(&net.value.to_string(), client, net.at, before, sink);
+}
+
+/// Says that something had an owner before, if it had.
+fn told_twice(what: &str, client: &str, here: Place, before: Option<(&str, Place)>, sink: &Sink) {
+    let Some((owner, at)) = before else { return };
+    let at = sink.show(at);
     if owner == client {
-        sink.hint(here, format!("[client.{client}] names {net} twice: here and at {at}"));
+        sink.hint(here, format!("[client.{client}] names {what} twice: here and at {at}"));
     } else {
-        sink.error(here, format!("{net} belongs to two clients: [client.{client}] here and [client.{owner}] at {at}"));
+        sink.error(here, format!("{what} belongs to two clients: [client.{client}] here and [client.{owner}] at {at}"));
     }
 }

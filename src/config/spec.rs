@@ -2,7 +2,7 @@
 //!
 //! Dumb and strict. Nothing here knows a default or how keys depend on each other; that is [`lower`](super::lower).
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,18 +10,22 @@ use minisign_verify::PublicKey;
 use url::Url;
 
 use crate::engine::category::Layer;
+use crate::engine::client::Token;
 use crate::engine::compile::{Mode, Strangers};
+use crate::engine::identity;
 use crate::engine::limits::{POSITIVE_TTL_SECS_MAX, RATE_LIMIT_LINES_MAX, UDP_WORKERS_MAX};
 use crate::engine::list::{Format, Reach, keywords, own_entry};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Server};
 
 use super::Engine;
+use super::contact::{self, ContactSpec};
 use super::cookies::{self, CookiesSpec};
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
 use super::orders::{self, OrdersSpec};
+use super::peers::{self, PeersSpec, RealmSpec};
 use super::profile::{self, MODES, ProfileSpec};
 use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
@@ -70,6 +74,8 @@ pub(super) struct Spec {
     pub access_at: Place,
     pub access_allow: Option<Vec<Spanned<IpNet>>>,
     pub strangers: Option<Spanned<Strangers>>,
+    pub peers: PeersSpec,
+    pub realms: Vec<RealmSpec>,
     /// `None`: there is no `[[upstream]]`.
     pub upstreams: Option<Vec<UpstreamSpec>>,
     pub bootstrap: Option<Vec<Spanned<SocketAddr>>>,
@@ -89,6 +95,7 @@ pub(super) struct Spec {
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
     pub clients: Vec<ClientSpec>,
+    pub contact: ContactSpec,
     pub page_v4: Option<Spanned<Ipv4Addr>>,
     pub page_v6: Option<Spanned<Ipv6Addr>>,
     pub block_ttl: Option<Spanned<Duration>>,
@@ -148,6 +155,11 @@ pub(super) struct CategorySpec {
 pub(super) struct ClientSpec {
     pub name: Spanned<String>,
     pub networks: Vec<Spanned<IpNet>>,
+    /// The realm of its networks.
+    pub realm: Option<Spanned<String>>,
+    /// Each with its text.
+    pub ids: Vec<Spanned<(Token, String)>>,
+    pub listeners: Vec<Spanned<IpAddr>>,
     pub tags: Option<Vec<Spanned<String>>>,
     pub profile: Option<Spanned<String>>,
     pub lines: Option<i64>,
@@ -176,6 +188,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
     let mut access = top.section("access");
     let access_allow = access.strings("allow", values::network);
     let strangers = access.choice("strangers", &[("refuse", Strangers::Refuse), ("drop", Strangers::Drop)]);
+    let peers = peers::keys(&mut access);
     let access_at = access.at;
     access.finish(TOP_LEVEL);
 
@@ -220,6 +233,12 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         access_at,
         access_allow,
         strangers,
+        peers,
+        realms: top
+            .named_sections("realm")
+            .into_iter()
+            .map(|(name, section)| peers::realm(name, section, TOP_LEVEL))
+            .collect(),
         upstreams: top.repeated_sections("upstream").map(|all| all.into_iter().map(upstream).collect()),
         bootstrap: top.strings("bootstrap", values::server_address),
         upstream_ca_file: top.string("upstream_ca_file", not_empty),
@@ -242,6 +261,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
             .map(|(name, section)| profile::profile(name, section, TOP_LEVEL))
             .collect(),
         clients: top.named_sections("client").into_iter().map(|(name, section)| client(name, section)).collect(),
+        contact: contact::table(top.section("contact"), TOP_LEVEL),
         page_v4,
         page_v6,
         block_ttl: top.quantity("block_ttl", |text| {
@@ -324,15 +344,19 @@ fn category(name: Spanned<String>, mut section: Section<'_>) -> CategorySpec {
 }
 
 fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
-    if !section.has("networks") {
-        section.missing("networks", "[\"10.20.0.0/16\"]");
+    if !["networks", "ids", "listeners"].iter().any(|key| section.has(key)) {
+        section.missing("networks", "[\"10.20.0.0/16\"]` or `ids = [\"lop-6a\"]");
     }
+    section.only_with("networks", &["realm"]);
     if !section.has("profile") {
         section.missing("profile", "\"default\"");
     }
     let spec = ClientSpec {
         name,
         networks: section.some_strings("networks", values::network).unwrap_or_default(),
+        realm: section.string("realm", not_empty),
+        ids: section.some_strings("ids", client_id).unwrap_or_default(),
+        listeners: section.some_strings("listeners", peers::listener).unwrap_or_default(),
         tags: section.strings("tags", client_tag),
         profile: section.string("profile", not_empty),
         lines: section.integer("lines", 1..=RATE_LIMIT_LINES_MAX),
@@ -344,6 +368,17 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
 
 fn keyword(text: &str) -> Result<String, String> {
     keywords::normal(text).ok_or_else(|| format!("{text:?} is no keyword: one word of a name, as in \"casino\""))
+}
+
+/// What a client says that it is.
+fn client_id(text: &str) -> Result<(Token, String), String> {
+    let token = identity::configured(text).ok_or_else(|| {
+        format!(
+            "{text:?} is no identity: 1 to 63 letters, digits and hyphens, as in \"lop-6a\", or a hardware address, as in \
+             \"a0:b1:c2:d3:e4:f5\""
+        )
+    })?;
+    Ok((token, text.to_owned()))
 }
 
 /// What `$ctag` in a list calls a client by: AdGuard's are `device_phone`, `user_child` and their like.

@@ -316,6 +316,63 @@ fn one_mistake_one_message() {
             "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\n[client.b]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"",
             "t.toml:5: 10.0.0.0/8 belongs to two clients: [client.b] here and [client.a] at t.toml:2",
         ),
+        (
+            "[client.a]\nids = [\"lớp-6a\"]\nprofile = \"default\"",
+            "t.toml:2: `ids` in [client.a]: \"lớp-6a\" is no identity: 1 to 63 letters, digits and hyphens, as in \"lop-6a\"",
+        ),
+        ("[client.a]\nids = []\nprofile = \"default\"", "`ids` in [client.a] is empty"),
+        (
+            "[client.a]\nids = [\"x\"]\nprofile = \"default\"\n[client.b]\nids = [\"X\"]\nprofile = \"default\"",
+            "t.toml:5: `X` belongs to two clients: [client.b] here and [client.a] at t.toml:2",
+        ),
+        (
+            "[client.a]\nlisteners = [\"192.0.2.53\"]\nprofile = \"default\"\n[client.b]\nlisteners = [\"192.0.2.53\"]\n\
+             profile = \"default\"",
+            "t.toml:5: the listener 192.0.2.53 belongs to two clients: [client.b] here and [client.a] at t.toml:2",
+        ),
+        (
+            "[client.a]\nlisteners = [\"192.0.2.53:53\"]\nprofile = \"default\"",
+            "`listeners` in [client.a]: \"192.0.2.53:53\" is no address; write it without a port",
+        ),
+        ("[client.a]\nlisteners = [\"0.0.0.0\"]\nprofile = \"default\"", "nobody can ask at this address"),
+        (
+            "[client.a]\nids = [\"a\"]\nrealm = \"x\"\nprofile = \"default\"\n[realm.x]\nnumber = 1",
+            "t.toml:3: `realm` in [client.a] is for a table with `networks`",
+        ),
+        (
+            "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nrealm = \"bng-2\"\nprofile = \"default\"\n[realm.bng-1]\nnumber = 1",
+            "t.toml:3: [client.a] is in undeclared realm `bng-2`; did you mean `bng-1`?",
+        ),
+        ("[realm.a]\nlisteners = [\"192.0.2.1\"]", "t.toml:1: [realm.a] needs `number`"),
+        ("[realm.a]\nnumber = 65535", "`number` in [realm.a] is 65535, must be 1 to 65534"),
+        ("[realm.a]\nnumber = 1\n[realm.b]\nnumber = 1", "t.toml:3: [realm.b] has the number of [realm.a], 1"),
+        (
+            "[realm.a]\nnumber = 1\nlisteners = [\"192.0.2.1\"]\n[realm.b]\nnumber = 2\nlisteners = [\"192.0.2.1\"]",
+            "t.toml:6: `listeners` in [realm.b]: 192.0.2.1 is [realm.a]'s",
+        ),
+        (
+            "[access]\nproxies = [\"0.0.0.0/0\"]",
+            "`proxies` in [access] holds 0.0.0.0/0: then anyone may say to be anyone",
+        ),
+        ("[access]\ntrusted = [\"::/0\"]", "`trusted` in [access] holds ::/0: then anyone may say to be anyone"),
+        ("[access]\nproxy_realm_tlv = 230", "t.toml:2: `proxy_realm_tlv` in [access] is for a table with `proxies`"),
+        (
+            "[access]\nproxies = [\"192.0.2.1\"]\nproxy_realm_tlv = 200",
+            "`proxy_realm_tlv` in [access] is 200, must be 224 to 239",
+        ),
+        (
+            "[access]\nproxies = [\"192.0.2.1\"]\nproxy_realm_tlv = 224",
+            "t.toml:1: `proxy_identity_tlv` and `proxy_realm_tlv` in [access] are both 224",
+        ),
+        (
+            "[contact]\ntel = [\"111\"]",
+            "t.toml:2: `tel` in [contact]: \"111\" does not say where it is a number; write it as \"111;phone-context=+84\"",
+        ),
+        ("[contact]\ntel = [\"call me\"]", "\"call me\" is no telephone number"),
+        ("[contact]\ntel = [\"+841\", \"+842\", \"+843\"]", "`tel` in [contact] has 3 elements, at most 2"),
+        ("[contact]\nmailto = [\"help\"]", "\"help\" is no mail address"),
+        ("[contact]\norganization = \" \"", "`organization` in [contact]: is empty"),
+        ("[contact]\nlanguage = \"fr\"", "`language` in [contact]: \"fr\" is not one of vi, en"),
         ("a = ", "t.toml:1: not valid TOML"),
     ] {
         let found = mistakes(text);
@@ -509,8 +566,44 @@ fn clients_find_their_profile_and_may_ask() {
 }
 
 #[test]
+fn clients_are_known_by_what_they_say_and_by_where_they_ask() {
+    let config = good(
+        "[realm.bng-1]\nnumber = 7\nlisteners = [\"192.0.2.7\"]\n\
+         [access]\ntrusted = [\"192.0.2.0/28\"]\nproxies = [\"198.51.100.1\"]\nproxy_identity_tlv = 230\n\
+         [client.a]\nids = [\"LOP-6A\", \"a0:b1:c2:d3:e4:f5\"]\nlisteners = [\"192.0.2.53\"]\nprofile = \"default\"\n\
+         [client.b]\nnetworks = [\"100.64.0.0/10\"]\nrealm = \"bng-1\"\nprofile = \"default\"\n\
+         [client.c]\nnetworks = [\"100.64.0.0/10\"]\nprofile = \"default\"\n",
+    );
+    let [a, b, c] = &config.policy.clients[..] else { panic!("three clients") };
+    let of = |text| crate::engine::identity::configured(text).unwrap();
+    assert_eq!(a.ids, [of("lop-6a"), of("A0-B1-C2-D3-E4-F5")]);
+    assert_eq!((a.listeners.len(), a.realm.0, b.realm.0, c.realm.0), (1, 0, 7, 0));
+    let peers = &config.policy.peers;
+    assert_eq!((peers.identity_tlv, peers.realm_tlv, peers.realms.len()), (230, 0xe1, 1));
+    for net in ["192.0.2.0/28", "198.51.100.1/32"] {
+        assert!(config.policy.access.contains(&net.parse().unwrap()), "who speaks for others may ask: {net}");
+    }
+}
+
+#[test]
+fn contacts_begin_with_the_hotline_unless_others_are_given() {
+    let contact = |text| good(text).policy.contact;
+    assert_eq!(contact("time_zone = \"UTC\"").uris, ["tel:111;phone-context=+84"]);
+    assert_eq!(
+        contact("[contact]\nmailto = [\"a@example.vn\"]").uris,
+        ["tel:111;phone-context=+84", "mailto:a@example.vn"]
+    );
+    let own = contact("[contact]\ntel = [\"tel:+84-24-1\"]\norganization = \"Ví Dụ\"\nlanguage = \"en\"");
+    assert_eq!((own.uris, own.organization.as_deref()), (vec!["tel:+84-24-1".to_owned()], Some("Ví Dụ")));
+}
+
+#[test]
 fn what_is_probably_not_meant_is_a_hint() {
     for (text, want) in [
+        (
+            "[contact]\ntel = [\"+84-24-1\"]",
+            "t.toml:2: `tel` in [contact] leaves out the hotline for children, \"111;phone-context=+84\"",
+        ),
         (
             "[access]\nallow = [\"0.0.0.0/0\"]",
             "t.toml:2: `allow` in [access] holds 0.0.0.0/0: anyone on the internet may ask",

@@ -111,22 +111,22 @@ impl Certificate {
         (left < 7).then(|| format!("the certificate expires in {left} days"))
     }
 
-    /// What clients are told of the encrypted listeners, and what keeps them from believing it.
-    pub fn discovery(&self, settings: &Settings, tls: &TlsSettings) -> (Option<Discovery>, Vec<String>) {
+    /// What clients are told of the encrypted listeners, and what keeps them from believing it. `has_identities`: some clients
+    /// say who they are by a label before our name.
+    pub fn discovery(
+        &self,
+        settings: &Settings,
+        tls: &TlsSettings,
+        has_identities: bool,
+    ) -> (Option<Discovery>, Vec<String>) {
         let mut hints = Vec::new();
-        let services = [(Protocol::Dot, &settings.dot), (Protocol::Doq, &settings.doq), (Protocol::Doh, &settings.doh)]
-            .into_iter()
-            .flat_map(|(protocol, addresses)| {
-                let ports = addresses.iter().map(|address| address.port()).filter(|port| *port != 0);
-                ports.map(move |port| Service { protocol, port })
-            });
-        let services: Vec<Service> = services.collect();
+        let services = services(settings);
         if services.is_empty() {
             return (None, hints);
         }
         let name = match &tls.name {
             Some(name) => Some(name.clone()),
-            None => self.names.iter().find_map(|name| Name::from_text(name).ok()),
+            None => self.names.iter().filter(|name| !name.contains('*')).find_map(|name| Name::from_text(name).ok()),
         };
         let Some(name) = name else {
             hints.push(format!(
@@ -139,6 +139,13 @@ impl Certificate {
         if !self.is_for(&name) {
             hints.push(format!(
                 "{}: the certificate is not for {name}: clients will refuse it",
+                tls.certificate_file.display()
+            ));
+        }
+        if has_identities && !self.names.iter().any(|of| of.eq_ignore_ascii_case(&format!("*.{name}"))) {
+            hints.push(format!(
+                "{}: the certificate is not for *.{name}, so clients with `ids` can say who they are by the path of DNS over \
+                 HTTPS alone: a phone with ID.{name} as its Private DNS will refuse it",
                 tls.certificate_file.display()
             ));
         }
@@ -156,6 +163,13 @@ impl Certificate {
         (Some(discovery), hints)
     }
 
+    /// What clients are told when the name is configured and the certificate is not at hand.
+    pub fn discovery_without(settings: &Settings, tls: &TlsSettings) -> Option<Discovery> {
+        let services = services(settings);
+        let name = tls.name.clone().filter(|_| !services.is_empty())?;
+        Some(Discovery::new(name, services, tls.addresses.clone(), tls.share, tls.info_url.as_deref()))
+    }
+
     /// Whether it is for a name, itself or by a wildcard of one label. RFC 6125 §6.4.
     fn is_for(&self, name: &Name) -> bool {
         let name = name.to_string();
@@ -164,6 +178,16 @@ impl Certificate {
             of.eq_ignore_ascii_case(&name) || of.strip_prefix("*.").is_some_and(|of| of.eq_ignore_ascii_case(below))
         })
     }
+}
+
+/// The encrypted transports that are on, the best liked first. A port that the system chooses cannot be told.
+fn services(settings: &Settings) -> Vec<Service> {
+    let given = [(Protocol::Dot, &settings.dot), (Protocol::Doq, &settings.doq), (Protocol::Doh, &settings.doh)];
+    let services = given.into_iter().flat_map(|(protocol, addresses)| {
+        let ports = addresses.iter().map(|address| address.port()).filter(|port| *port != 0);
+        ports.map(move |port| Service { protocol, port })
+    });
+    services.collect()
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +16,10 @@ use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
-use crate::engine::client::{Client, UnixTime};
+use crate::engine::client::{Client, Token, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance, Subscriber};
+use crate::engine::identity;
 use crate::engine::list;
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
@@ -34,8 +37,7 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 /// Who is asked about.
 #[derive(Debug, Clone, Default)]
 pub struct Who {
-    /// Port 0: nobody says which.
-    pub client: Option<SocketAddr>,
+    pub client: Option<Asker>,
     /// The `[client.*]` of this name, wherever it asks from.
     pub known: Option<String>,
     /// Instead of the client's own.
@@ -44,18 +46,65 @@ pub struct Who {
     pub at: Option<UnixTime>,
 }
 
-/// A client as people write it: an address, or one with the port that it asks from.
-pub fn parse_client(text: &str) -> Result<SocketAddr, String> {
-    let bare = || text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
-    text.parse().ok().or_else(bare).ok_or_else(|| format!("{text:?} is no address; write 10.20.0.7 or 10.20.0.7:40000"))
+/// A client as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// Port 0: nobody says which.
+    Address(SocketAddr),
+    /// What it says that it is.
+    Identity(String, Token),
+}
+
+impl FromStr for Asker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Asker, String> {
+        let bare = || text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
+        if let Some(address) = text.parse().ok().or_else(bare) {
+            return Ok(Asker::Address(address));
+        }
+        match identity::configured(text) {
+            Some(token) => Ok(Asker::Identity(text.to_owned(), token)),
+            None => Err(format!(
+                "{text:?} is no address and no identity; write 10.20.0.7, 10.20.0.7:40000 or one of the `ids`, as lop-6a"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asker::Address(address) if address.port() == 0 => address.ip().fmt(f),
+            Asker::Address(address) => address.fmt(f),
+            Asker::Identity(text, _) => f.write_str(text),
+        }
+    }
 }
 
 impl Who {
+    /// How its questions come. Who says its name does so over TLS, from somewhere.
+    fn origin(&self) -> Origin {
+        let loopback = IpAddr::V4([127, 0, 0, 1].into());
+        match &self.client {
+            None => Origin::new((loopback, 0).into(), None, Transport::Udp),
+            Some(Asker::Address(address)) => Origin::new(*address, None, Transport::Udp),
+            Some(Asker::Identity(_, token)) => {
+                Origin { identity: Some(*token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
+            }
+        }
+    }
+
     /// The client that policy is asked about.
     ///
     /// # Errors
-    /// Names a profile that is not there, and those that are.
+    /// Names an identity that nobody has, or a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
+        if let Some(Asker::Identity(text, token)) = &self.client
+            && !snapshot.knows(*token)
+        {
+            return Err(format!("no client has the identity `{text}`"));
+        }
         let mut client = snapshot.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
         if let Some(name) = &self.known {
             let at = snapshot.clients_known.iter().position(|known| known.name == *name);
@@ -70,13 +119,17 @@ impl Who {
         Ok(client)
     }
 
-    fn origin(&self) -> Origin {
-        Origin::new(self.client.unwrap_or(([127, 0, 0, 1], 0).into()), None, Transport::Udp)
+    /// The snapshot with windows that open and close around the moment that is asked about.
+    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        match self.at.filter(|_| snapshot.has_hours()) {
+            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
+            None => Cow::Borrowed(snapshot),
+        }
     }
 
     /// What the table says of the client that is asked about.
     fn subscriber(&self, snapshot: &Snapshot) -> Option<Subscriber> {
-        self.client?;
+        self.client.as_ref()?;
         let live = snapshot.subscribers.as_ref()?;
         let Identified { standing, found, .. } =
             live.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
@@ -89,17 +142,10 @@ impl Who {
         })
     }
 
-    /// The snapshot with windows that open and close around the moment that is asked about.
-    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
-        match self.at.filter(|_| snapshot.has_hours()) {
-            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
-            None => Cow::Borrowed(snapshot),
-        }
-    }
-
     /// What a client that may not ask gets. Nobody in particular may.
     fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
-        explain::judge_source(snapshot, self.client?.ip(), question, type_text)
+        self.client.as_ref()?;
+        explain::judge_source(snapshot, &self.origin(), question, type_text)
     }
 }
 
@@ -251,10 +297,7 @@ impl Place {
 
 /// Puts in what only files and the caller know.
 fn finish(told: Explanation, line: Option<Line>, who: &Who, snapshot: &Snapshot) -> Explanation {
-    let client = who.client.map(|client| match client.port() {
-        0 => client.ip().to_string(),
-        _ => client.to_string(),
-    });
+    let client = who.client.as_ref().map(ToString::to_string);
     tell_line(Explanation { client, subscriber: who.subscriber(snapshot), ..told }, line)
 }
 

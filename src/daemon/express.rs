@@ -295,14 +295,14 @@ impl Misses {
         }
         ticket.finish(|| Fetched::Answer { answer: anew(question), trust_ad });
         for pending in waiting.drain(..) {
-            let origin = pending.origin();
+            let (to, from) = pending.origin().reply_to();
             let left = match is_kept {
                 true => self.resolver.deliver_kept(pending, answer, kept, reply),
                 false => Err(pending),
             };
             let begun = match left {
                 Ok(()) => {
-                    out.push(reply, origin.source, origin.local);
+                    out.push(reply, to, from);
                     continue;
                 }
                 Err(pending) => {
@@ -311,7 +311,7 @@ impl Misses {
                 }
             };
             match begun {
-                Begun::Answer(octets) => out.push(&octets, origin.source, origin.local),
+                Begun::Answer(octets) => out.push(&octets, to, from),
                 Begun::Silence => {}
                 Begun::Pending(next) => slow(next),
             }

@@ -160,6 +160,11 @@ impl Lane {
 }
 
 impl Batch<'_> {
+    /// A datagram without what a proxy put before it, and who asks by it. `None`: it is nobody's.
+    pub fn open<'m>(&self, datagram: &'m [u8], origin: Origin) -> Option<(&'m [u8], Origin)> {
+        self.resolver.open(&self.generation.snapshot, datagram, origin)
+    }
+
     /// Answers one datagram into `out`, or does not.
     pub fn answer(&mut self, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Fast {
         let mut asked = self.waiting.room();
@@ -218,12 +223,13 @@ impl Batch<'_> {
             return Some(Fast::Silence);
         };
         let snapshot = &self.generation.snapshot;
-        if !snapshot.access.allows(origin.source.ip()) {
+        if !snapshot.admits(&origin) {
             return Some(self.stranger(message, header, origin, out));
         }
         let Ok(()) = query::read_into(message, header, &mut asked.query) else { return Some(Fast::Slow) };
         meet(snapshot, &mut asked.query.edns, origin);
         let query = &asked.query;
+        let origin = snapshot.peers.recognise(origin, query.edns.as_ref());
         if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
             return Some(Fast::Slow);
         }
@@ -345,7 +351,8 @@ impl Batch<'_> {
                 Judged::Done(self.rewrite(client, &permit, query, origin, &rewrite, out))
             }
             QueryVerdict::Local(local) => {
-                let rcode = reply::local(&self.generation.snapshot, query, origin, &local, &mut self.room.made, out);
+                let rcode =
+                    reply::local(&self.generation.snapshot, client, query, origin, &local, &mut self.room.made, out);
                 Judged::Done(self.done(client, query, origin, Outcome::Local, rcode, None, out))
             }
             QueryVerdict::Redirect(..) => Judged::Done(Fast::Slow),

@@ -193,7 +193,8 @@ impl Loader {
         let mut of_certificate = Vec::new();
         if let Some((certificate, tls)) = certificate.as_ref().zip(settings.tls.as_ref()) {
             of_certificate.extend(certificate.complaint(clock::unix_secs()));
-            let (discovery, hints) = certificate.discovery(&settings, tls);
+            let has_identities = policy.clients.iter().any(|client| !client.ids.is_empty());
+            let (discovery, hints) = certificate.discovery(&settings, tls, has_identities);
             policy.discovery = discovery;
             of_certificate.extend(hints);
         }

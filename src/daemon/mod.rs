@@ -13,6 +13,7 @@ mod express;
 pub mod fleet;
 pub mod forwarder;
 pub mod gates;
+pub mod guests;
 mod hours;
 pub mod inflight;
 pub mod lane;

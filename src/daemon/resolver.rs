@@ -3,6 +3,7 @@
 //! [`Resolver::begin`] answers at once what can be answered without waiting — blocks, local data, cache hits, refusals —
 //! and returns a [`Pending`] for the rest, so that a listener spends a task only on questions that wait.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::daemon::cache::{Cache, Hit};
 use crate::daemon::certificates::{Certificate, Certificates};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Ask, Failure, Reply, write_question};
+use crate::daemon::guests::Guests;
 use crate::daemon::inflight::{self, Fetched, Flight, InFlight, Join, JoinHere};
 use crate::daemon::limiter::{Asker, Limiter};
 use crate::daemon::snapshot_cell::{Generation, SnapshotCell};
@@ -28,6 +30,7 @@ use crate::engine::compile::Strangers;
 use crate::engine::cookie::Standing;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
+use crate::engine::peers::Peers;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
 use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
@@ -45,10 +48,29 @@ pub struct Resolver {
     pub(super) strangers: StrangerLimit,
     limiter: ArcSwapOption<Limiter>,
     zones: ArcSwapOption<ZoneLimiter>,
+    guests: Guests,
     /// Our own, for listeners that encrypt.
     pub certificates: Arc<Certificates>,
     /// Exchanges and prefetches, which outlive the client that caused them.
     exchanges: TaskTracker,
+}
+
+/// What a connection's source may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Standings {
+    pub is_client: bool,
+    /// It begins with a PROXY header.
+    pub is_proxy: bool,
+    pub strangers: Strangers,
+    /// There are clients that are known by what they say, from wherever.
+    pub may_be_guest: bool,
+}
+
+impl Standings {
+    /// Whether nobody who could ask is at the other end. `is_encrypted`: it may still say who it is.
+    pub fn is_closed(&self, is_encrypted: bool) -> bool {
+        !self.is_client && self.strangers == Strangers::Drop && !(is_encrypted && self.may_be_guest)
+    }
 }
 
 /// What became of a message at once.
@@ -160,6 +182,7 @@ impl Resolver {
             strangers: StrangerLimit::default(),
             limiter: ArcSwapOption::empty(),
             zones: ArcSwapOption::empty(),
+            guests: Guests::default(),
             certificates: Arc::default(),
             exchanges: TaskTracker::new(),
         };
@@ -176,7 +199,7 @@ impl Resolver {
         let generation = self.cell.load();
         let snapshot = &generation.snapshot;
         let recorder = Recorder::new(&self.metrics, origin, snapshot.generation);
-        if !snapshot.access.allows(origin.source.ip()) {
+        if !snapshot.admits(&origin) {
             return self.stranger(message, header, origin, recorder, snapshot.strangers);
         }
         let query = match query::read(message, header) {
@@ -200,6 +223,7 @@ impl Resolver {
                 return Begun::Answer(reply::refusal(&refusal, origin));
             }
         };
+        let origin = snapshot.peers.recognise(origin, query.edns.as_ref());
         if query.question.qclass != CLASS_IN {
             return self.other_class(&generation, &query, header, origin, recorder);
         }
@@ -207,7 +231,7 @@ impl Resolver {
         let need = match policy::on_query(snapshot, client, &query.question, &mut ()) {
             QueryVerdict::Local(local) => {
                 let (mut made, mut bytes) = (AnswerBuilder::new(Rcode::NOERROR), Vec::with_capacity(512));
-                let rcode = reply::local(snapshot, &query, origin, &local, &mut made, &mut bytes);
+                let rcode = reply::local(snapshot, client, &query, origin, &local, &mut made, &mut bytes);
                 let asked = AskedBy { client, query: &query, origin };
                 return self.answer(snapshot, asked, recorder, bytes, Ended::new(Outcome::Local, rcode));
             }
@@ -708,10 +732,69 @@ impl Resolver {
         hit
     }
 
-    /// Whether an address is a client of ours, and what others get.
-    pub fn standing(&self, source: std::net::IpAddr) -> (bool, Strangers) {
+    /// What a connection from an address may be.
+    pub fn standing(&self, source: IpAddr) -> Standings {
         let generation = self.cell.load();
-        (generation.snapshot.access.allows(source), generation.snapshot.strangers)
+        let snapshot = &generation.snapshot;
+        Standings {
+            is_client: snapshot.access.allows(source),
+            is_proxy: snapshot.peers.is_proxy(source),
+            strangers: snapshot.strangers,
+            may_be_guest: snapshot.may_have_guests(),
+        }
+    }
+
+    /// A datagram without what a proxy put before it, and who asks by it. `None`: it is nobody's, and counted.
+    pub fn open<'m>(&self, snapshot: &Snapshot, datagram: &'m [u8], origin: Origin) -> Option<(&'m [u8], Origin)> {
+        if !snapshot.peers.is_proxy(origin.source.ip()) {
+            return Some((datagram, origin));
+        }
+        match snapshot.peers.open(datagram, origin) {
+            Ok((message, origin)) => Some((message, self.admit_guest(snapshot, origin))),
+            Err(problem) => {
+                self.metrics.proxy_headers.with_label_values(&[problem.as_str()]).inc();
+                None
+            }
+        }
+    }
+
+    /// Who asks, by an identity of its own: one that asks too much from somewhere else is nobody.
+    pub fn admit(&self, origin: Origin) -> Origin {
+        if origin.identity.is_none() {
+            return origin;
+        }
+        self.admit_guest(&self.cell.load().snapshot, origin)
+    }
+
+    fn admit_guest(&self, snapshot: &Snapshot, origin: Origin) -> Origin {
+        let Some(token) = origin.identity.filter(|_| snapshot.is_guest(&origin)) else { return origin };
+        match self.guests.admit(token, clock::now()) {
+            Ok(()) => origin,
+            Err(limit) => {
+                self.metrics.limit_hit(limit);
+                Origin { identity: None, ..origin }
+            }
+        }
+    }
+
+    /// Who asks on an encrypted connection for which a client named this server.
+    pub fn named(&self, origin: Origin, server_name: Option<&str>) -> Origin {
+        // What a proxy says of its client goes before what the client says.
+        if origin.identity.is_some() {
+            return origin;
+        }
+        let identity = server_name.and_then(|name| self.cell.load().snapshot.identity_in(name));
+        Origin { identity, ..origin }
+    }
+
+    /// Whether a connection's client may ask, as far as is known now.
+    pub fn admits(&self, origin: &Origin) -> bool {
+        self.cell.load().snapshot.admits(origin)
+    }
+
+    /// Whose word about others is believed.
+    pub fn peers(&self) -> Arc<Peers> {
+        Arc::clone(&self.cell.load().snapshot.peers)
     }
 
     /// Whether the canary of the built-in security list is blocked now: the proof that filtering works.

@@ -1,13 +1,13 @@
 //! Inputs → (Snapshot, Report): the one place where configuration and lists become what queries read.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
-use crate::engine::client::{Access, ClientTable, Configured as KnownNet, UnixTime};
+use crate::engine::client::{Access, ClientTable, Configured as KnownBy, Known, Realm, Token, UnixTime};
 use crate::engine::cookie::CookieSettings;
 use crate::engine::discovery::Discovery;
 use crate::engine::gate::GateSettings;
@@ -17,12 +17,14 @@ use crate::engine::local_data::LocalData;
 use crate::engine::matcher::room::Room;
 use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
+use crate::engine::peers::{PeerSettings, Peers};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Timeline, Window};
 use crate::engine::snapshot::{
     ConfiguredList, Hours, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot, Unlisted,
 };
+use crate::engine::structured::{Contact, Texts};
 use crate::engine::upstream::{Routes, UpstreamTable};
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
@@ -39,6 +41,7 @@ pub struct Policy {
     pub clients: Vec<ClientSettings>,
     /// Networks that may ask; loopback, private ones and every client's are in it unless the configuration says otherwise.
     pub access: Vec<IpNet>,
+    pub peers: PeerSettings,
     pub strangers: Strangers,
     /// [`CookieSettings::Random`] is the daemon's to fill in.
     pub cookies: CookieSettings,
@@ -50,6 +53,7 @@ pub struct Policy {
     pub operator_deny: Vec<(Name, Reach)>,
     /// Empty: the daemon finds servers itself.
     pub upstreams: Vec<UpstreamTable>,
+    pub contact: Contact,
     pub page_v4: Option<Ipv4Addr>,
     pub page_v6: Option<Ipv6Addr>,
     /// TTL of blocks, in seconds: 10 to 60.
@@ -193,6 +197,12 @@ pub struct ProfileSettings {
 pub struct ClientSettings {
     pub name: String,
     pub networks: Vec<IpNet>,
+    /// Of its networks; 0 for those that hold in every realm.
+    pub realm: Realm,
+    /// What it says that it is.
+    pub ids: Vec<Token>,
+    /// Addresses of ours at which it asks.
+    pub listeners: Vec<IpAddr>,
     /// What rules with `$ctag` know the client by.
     pub tags: Vec<String>,
     /// Index into [`Policy::profiles`].
@@ -444,14 +454,17 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
     let own = Placed { layer: Arc::new(plan.builder.build()?), lists: own };
     let index = Index::new(layers.into_iter().chain([own]).collect());
 
-    let mut nets = Vec::new();
+    let mut known = Known::default();
     for (i, client) in policy.clients.iter().enumerate() {
-        let entry = KnownNet { profile: ProfileId(client.profile as u16), client: i as u32 };
-        nets.extend(client.networks.iter().map(|&net| (net, entry)));
+        let entry = KnownBy { profile: ProfileId(client.profile as u16), client: i as u32 };
+        known.nets.extend(client.networks.iter().map(|&net| (client.realm, net, entry)));
+        known.tokens.extend(client.ids.iter().map(|&token| (token, entry)));
+        known.listeners.extend(client.listeners.iter().map(|&address| (address, entry)));
     }
     let zones: Vec<Name> = upstreams.iter().flat_map(|u| u.zones.iter().cloned()).collect();
     let snapshot = Snapshot {
         generation,
+        structured: Arc::new(Texts::new(&policy.contact, &policy.categories)),
         categories: policy.categories,
         lists: plan.lists,
         profiles,
@@ -462,9 +475,10 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
                 .map(|c| KnownClient { name: c.name, tags: c.tags, lines: c.lines, mode: c.mode })
                 .collect(),
         ),
-        clients: Arc::new(ClientTable::new(nets)),
+        clients: Arc::new(ClientTable::new(known)),
         subscribers: None,
         access: Arc::new(Access::new(policy.access)),
+        peers: Arc::new(Peers::new(policy.peers)),
         strangers: policy.strangers,
         cookies: match policy.cookies {
             CookieSettings::Given(cookies) => Some(cookies),

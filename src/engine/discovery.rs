@@ -15,6 +15,9 @@ pub const RESINFO: RecordType = RecordType(261);
 /// TTL of what is told here, in seconds: what is switched off is followed soon.
 pub const TTL_SECS: u32 = 300;
 
+/// Where DNS over HTTPS is asked, as a template. RFC 8484 §4.1.1; RFC 9461 §5.
+pub const DOH_TEMPLATE: &[u8] = b"/dns-query{?dns}";
+
 /// A share of all clients, in hundredths of a percent.
 pub const EVERYONE: u16 = 10_000;
 
@@ -36,7 +39,7 @@ impl Protocol {
     }
 
     /// RFC 9461 §4.1; HTTP/3 stands beside HTTP/2 on every listener of ours.
-    fn alpn(self) -> &'static [u8] {
+    pub fn alpn(self) -> &'static [u8] {
         match self {
             Protocol::Dot => b"\x03dot",
             Protocol::Doh => b"\x02h2\x02h3",
@@ -172,7 +175,7 @@ impl Discovery {
             put(4, &v4);
             put(6, &v6);
             if service.protocol == Protocol::Doh {
-                put(7, b"/dns-query{?dns}");
+                put(7, DOH_TEMPLATE);
             }
             rdata
         })

@@ -228,6 +228,22 @@ pub const QUIC_HANDSHAKES_UNPROVEN_MAX: usize = 100;
 pub const QUIC_SESSIONS_MAX: usize = 8_192;
 /// Size of a file with a certificate or a key, in octets. Chosen: a chain of four takes eight thousand.
 pub const CERTIFICATE_FILE_OCTETS_MAX: u64 = 1 << 20;
+/// Octets of a PROXY header; two addresses of IPv6 take 52, and values of our own are short. As PowerDNS has it.
+pub const PROXY_HEADER_OCTETS_MAX: usize = 512;
+/// Octets of an identity that a proxy or a router gives as a text: RADIUS attributes have no more.
+pub const IDENTITY_OCTETS_MAX: usize = 253;
+/// Addresses of `X-Forwarded-For` that are looked at, from the last on. Chosen: more proxies are a loop.
+pub const FORWARDED_ADDRESSES_MAX: usize = 16;
+/// Realms that a configuration may name. Chosen: each costs a table of the networks that all have in common.
+pub const REALMS_MAX: usize = 256;
+/// Questions a second of one identity from addresses that are none of our clients'; beyond that it is nobody's. Chosen: a
+/// household abroad.
+pub const GUEST_QUESTIONS_PER_SECOND: u32 = 50;
+/// Seconds of that rate which may come at once.
+pub const GUEST_BURST_SECS: u32 = 4;
+/// Identities that have a bucket for it; a full one is forgotten without loss. Chosen: 2 MiB at most.
+pub const GUESTS_MAX: usize = 1 << 15;
+
 /// REFUSED answers a second to strangers, over all of them; the rest are dropped, so that we amplify nothing.
 pub const STRANGER_ANSWERS_PER_SECOND: u32 = 100;
 

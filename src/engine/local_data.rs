@@ -38,7 +38,13 @@ pub enum LocalRecords {
     Soa,
     /// What [`discovery`](crate::engine::discovery) tells.
     Discovery(Arc<Discovery>, About),
+    /// Who asks, as far as we know.
+    WhoAsks,
 }
+
+/// The name at which a client hears who it is to us.
+pub const WHO_AM_I: &str = "whoami.lachan.example";
+pub(crate) const WHO_AM_I_WIRE: &[u8] = b"\x06whoami\x06lachan\x07example\0";
 
 /// Every local zone, less what upstreams took over.
 #[derive(Debug)]
@@ -48,6 +54,7 @@ pub struct LocalData {
     localhost: Name,
     /// `None`: nothing of ours is encrypted, or nobody is told.
     discovery: Option<Arc<Discovery>>,
+    own_name: Option<String>,
 }
 
 /// One name of the tree.
@@ -131,7 +138,8 @@ impl LocalData {
     /// `upstream_zones` are the zones of every `[[upstream]]`; those at or below a zone that may be taken over, take it.
     pub fn new(upstream_zones: &[Name], discovery: Option<Discovery>) -> LocalData {
         let discovery = discovery.map(Arc::new);
-        let mut data = LocalData { places: HashMap::new(), localhost: fixed_name("localhost"), discovery };
+        let own_name = discovery.as_ref().map(|discovery| discovery.name().to_string());
+        let mut data = LocalData { places: HashMap::new(), localhost: fixed_name("localhost"), discovery, own_name };
         for &(zone, kind, _) in ZONES {
             data.place(&fixed_name(zone)).cut = Some(Cut::Local(kind));
         }
@@ -150,6 +158,11 @@ impl LocalData {
         data
     }
 
+    /// The name that our certificate is for, when something of ours is encrypted.
+    pub fn own_name(&self) -> Option<&str> {
+        self.own_name.as_deref()
+    }
+
     /// The answer for `source` if the question is for a local name; `None` sends it down the ladder. Whether it is local does
     /// not depend on who asks.
     pub fn answer(&self, question: &Question, source: IpAddr) -> Option<LocalAnswer> {
@@ -162,6 +175,13 @@ impl LocalData {
         {
             let records = LocalRecords::Discovery(Arc::clone(discovery), about);
             return Some(LocalAnswer { rcode_nxdomain: false, zone: discovery.name().clone(), records });
+        }
+        if wire == WHO_AM_I_WIRE {
+            let records = match question.qtype {
+                RecordType::TXT | RecordType::ANY => LocalRecords::WhoAsks,
+                _ => LocalRecords::None,
+            };
+            return Some(LocalAnswer { rcode_nxdomain: false, zone: question.qname.clone(), records });
         }
         if !may_be_local(wire) {
             return None;
@@ -295,6 +315,7 @@ mod tests {
             (false, LocalRecords::Ns(n)) => format!("NS {n}"),
             (false, LocalRecords::Soa) => format!("SOA {}", answer.zone),
             (false, LocalRecords::Discovery(_, about)) => format!("{about:?}"),
+            (false, LocalRecords::WhoAsks) => "who asks".to_owned(),
         }
     }
 
@@ -302,6 +323,9 @@ mod tests {
     fn special_names_are_answered_here() {
         let data = LocalData::new(&[Name::ROOT, name("com"), name("school.example")], None);
         for (qname, qtype, expected) in [
+            (WHO_AM_I, T::TXT, "who asks"),
+            (WHO_AM_I, T::A, "nodata whoami.lachan.example"),
+            ("www.whoami.lachan.example", T::TXT, "pass"),
             ("localhost", T::A, "A 127.0.0.1"),
             ("localhost", T::AAAA, "AAAA ::1"),
             ("a.LocalHost", T::A, "A 127.0.0.1"),

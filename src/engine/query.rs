@@ -7,8 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::engine::client::{Realm, Token};
 use crate::engine::cookie::{Cookie, Cookies, Told};
+use crate::engine::identity;
 use crate::engine::limits::{NAME_OCTETS_MAX, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::{Name, plain_wire};
+use crate::engine::structured;
 
 /// DNS record types that the engine names; any other passes as its number (RFC 3597).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -109,12 +111,27 @@ pub struct Origin {
     pub identity: Option<Token>,
     /// Which of several networks with the same addresses it came from.
     pub realm: Realm,
+    /// Where the answer goes, when a proxy asks in the client's place.
+    pub via: Option<Via>,
+}
+
+/// The connection, or the datagram's way, between a proxy and us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Via {
+    pub proxy: SocketAddr,
+    /// Our own address there.
+    pub local: Option<IpAddr>,
 }
 
 impl Origin {
     /// Of a client that nobody says anything of.
     pub fn new(source: SocketAddr, local: Option<IpAddr>, transport: Transport) -> Origin {
-        Origin { source, local, transport, identity: None, realm: Realm::default() }
+        Origin { source, local, transport, identity: None, realm: Realm::default(), via: None }
+    }
+
+    /// Where an answer is sent to, and from which address of ours.
+    pub fn reply_to(&self) -> (SocketAddr, Option<IpAddr>) {
+        self.via.map_or((self.source, self.local), |via| (via.proxy, via.local))
     }
 }
 
@@ -190,10 +207,15 @@ pub struct Edns {
     pub nsid: bool,
     /// Option 11, RFC 7828; it means something on [streams](Transport::is_stream) alone.
     pub keepalive: bool,
+    /// Option [`structured::OPTION`]: reasons are read by a program.
+    pub structured: bool,
     /// Option 12, RFC 7830: answers on an encrypted channel are padded.
     pub padding: bool,
     /// Option 10, RFC 7873.
     pub cookie: Option<Cookie>,
+    /// What a router says of the client: [`identity::MAC_OPTION`] or [`identity::CPE_ID_OPTION`]. It is a trusted one's word or
+    /// nobody's, and goes no further than to the look-up of the client.
+    pub client_id: Option<Token>,
     /// The cookie that the answer carries, once somebody judged the client's.
     pub told: Option<Told>,
 }
@@ -378,8 +400,12 @@ fn read_opt(record: &RawRecord<'_>) -> Option<(Edns, bool)> {
         let (head, rest) = options.split_first_chunk::<4>()?;
         let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
         rest.get(..len)?;
-        // Client subnet and client-identity options end here: nothing reads them, so nothing can pass them on.
+        // Client subnet and client-identity options end here: nothing keeps them, so nothing can pass them on.
         match u16::from_be_bytes([head[0], head[1]]) {
+            // Of several the first counts.
+            code @ (identity::MAC_OPTION | identity::CPE_ID_OPTION) if edns.client_id.is_none() => {
+                edns.client_id = identity::of_option(code, &rest[..len]);
+            }
             3 => edns.nsid = true,
             // RFC 7873 §4: of several the first counts.
             10 if edns.cookie.is_none() => {
@@ -387,6 +413,8 @@ fn read_opt(record: &RawRecord<'_>) -> Option<(Edns, bool)> {
                 has_good_cookie &= edns.cookie.is_some();
             }
             11 => edns.keepalive = true,
+            // One with data is to be ignored.
+            structured::OPTION => edns.structured |= len == 0,
             12 => edns.padding = true,
             _ => {}
         }
@@ -552,6 +580,32 @@ mod tests {
         assert_eq!(edns.udp_payload, 1024);
         for (asked, limit) in [(0, 512), (511, 512), (1232, 1232), (65535, 1232)] {
             assert_eq!(Edns { udp_payload: asked, ..edns }.reply_limit(), limit);
+        }
+    }
+
+    #[test]
+    fn an_option_asks_for_reasons_that_programs_read() {
+        for (option, is_asked) in [("001a0000", true), ("001a000161", false), ("00190000", false)] {
+            let len = option.len() / 2;
+            let text = format!("123401000001000000000001{QUESTION}00002904d000000000{len:04x}{option}");
+            assert_eq!(read_hex(&text).unwrap().edns.unwrap().structured, is_asked, "{option}");
+        }
+    }
+
+    #[test]
+    fn a_routers_word_about_its_client_is_read() {
+        let opt = "0000 29 04d0 00000000";
+        for (options, identity) in [
+            ("fde9 0006 a0b1c2d3e4f5", identity::configured("a0:b1:c2:d3:e4:f5")),
+            ("fe32 0006 6c6f702d3661", identity::configured("lop-6a")),
+            ("fe32 0001 61 fde9 0006 a0b1c2d3e4f5", identity::configured("a")),
+            ("fde9 0000", None),
+            ("", None),
+        ] {
+            let options: String = options.split_whitespace().collect();
+            let text = format!("123401000001000000000001{QUESTION}{opt}{:04x}{options}", options.len() / 2);
+            let query = read_hex(&text.replace(' ', "")).unwrap();
+            assert_eq!(query.edns.unwrap().client_id, identity, "{options}");
         }
     }
 

@@ -4,19 +4,22 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::engine::category::{Categories, CategoryId};
-use crate::engine::client::{Access, Client, ClientTable, UnixTime};
+use crate::engine::client::{Access, Client, ClientTable, Token, UnixTime};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Mode, Observe, Strangers, YouTube};
 use crate::engine::cookie::Cookies;
+use crate::engine::identity;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{BuildError, HashSeed, Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::order::Orders;
 use crate::engine::overlay::{Overlay, Said, Word};
-use crate::engine::query::{Origin, Transport};
+use crate::engine::peers::Peers;
+use crate::engine::query::Origin;
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
+use crate::engine::structured::Texts;
 use crate::engine::subscribers::{Identified, Live};
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
@@ -38,6 +41,7 @@ pub struct Snapshot {
     /// Lines that come and go; `None`: nobody tells of them.
     pub subscribers: Option<Live>,
     pub access: Arc<Access>,
+    pub peers: Arc<Peers>,
     pub strangers: Strangers,
     /// `None`: no cookies.
     pub cookies: Option<Cookies>,
@@ -58,6 +62,8 @@ pub struct Snapshot {
     pub safe_search: Arc<SafeSearch>,
     pub local_data: Arc<LocalData>,
     pub routes: Arc<Routes>,
+    /// Reasons for programs.
+    pub structured: Arc<Texts>,
     pub page_v4: Option<Ipv4Addr>,
     pub page_v6: Option<Ipv6Addr>,
     pub block_ttl_secs: u32,
@@ -207,11 +213,40 @@ pub struct Masks {
 impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
-        let by_udp = origin.transport == Transport::Udp;
-        let client = Client { by_udp, at, ..self.clients.identify(origin.source.ip()) };
+        let client = Client { at, ..self.clients.of(origin) };
         let Some(live) = &self.subscribers else { return client };
+        // An identity of the configuration goes before the line that it asks from.
+        if origin.identity.is_some_and(|token| self.clients.knows(token)) {
+            return client;
+        }
         let Identified { standing, profile, .. } = live.identify(origin, at);
         Client { standing, profile: profile.unwrap_or(client.profile), ..client }
+    }
+
+    /// Whether whoever asks is one of our clients, by its network or by its identity.
+    pub fn admits(&self, origin: &Origin) -> bool {
+        self.access.allows(origin.source.ip()) || origin.identity.is_some_and(|token| self.knows(token))
+    }
+
+    /// A client away from home: its identity is known, and nothing else speaks for it.
+    pub fn is_guest(&self, origin: &Origin) -> bool {
+        origin.identity.is_some_and(|token| self.knows(token)) && !self.access.allows(origin.source.ip())
+    }
+
+    /// Whether somebody has this identity, by the configuration or among subscribers.
+    pub fn knows(&self, token: Token) -> bool {
+        let is_subscriber = || self.subscribers.as_ref().is_some_and(|live| live.table.find_token(token).is_some());
+        self.clients.knows(token) || is_subscriber()
+    }
+
+    /// Whether anybody is known by what it says at all.
+    pub fn may_have_guests(&self) -> bool {
+        self.clients.has_tokens() || self.subscribers.is_some()
+    }
+
+    /// The identity in a name that a client asked for in TLS.
+    pub fn identity_in(&self, server_name: &str) -> Option<Token> {
+        identity::of_server_name(self.local_data.own_name()?, server_name)
     }
 
     /// Subscribers behind a client's address.

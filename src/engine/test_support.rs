@@ -20,9 +20,11 @@ use crate::engine::name::Name;
 use crate::engine::order::tests::order;
 use crate::engine::order::{Order, Orders};
 use crate::engine::overlay::{self, Said, Scope, Word};
+use crate::engine::peers::PeerSettings;
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::snapshot::{Snapshot, Unlisted};
+use crate::engine::structured::Contact;
 use crate::engine::subscribers::Standing;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
@@ -152,6 +154,7 @@ impl Setup {
             profiles: vec![default, school, open],
             clients: Vec::new(),
             access: Vec::new(),
+            peers: PeerSettings::default(),
             strangers: Strangers::Refuse,
             cookies: CookieSettings::Off,
             rate_limit: None,
@@ -159,6 +162,7 @@ impl Setup {
             operator_allow: Vec::new(),
             operator_deny: Vec::new(),
             upstreams: Vec::new(),
+            contact: Contact::default(),
             page_v4: None,
             page_v6: None,
             block_ttl_secs: 10,

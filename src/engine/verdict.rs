@@ -63,6 +63,7 @@ pub struct EdeCode(pub u16);
 impl EdeCode {
     pub const OTHER: EdeCode = EdeCode(0);
     pub const STALE_ANSWER: EdeCode = EdeCode(3);
+    pub const FORGED: EdeCode = EdeCode(4);
     pub const CACHED_ERROR: EdeCode = EdeCode(13);
     pub const NOT_READY: EdeCode = EdeCode(14);
     pub const BLOCKED: EdeCode = EdeCode(15);

@@ -44,6 +44,16 @@ fn packet() {
 }
 
 #[test]
+fn proxy() {
+    replay("proxy", checks::proxy);
+}
+
+#[test]
+fn identity() {
+    replay("identity", checks::identity);
+}
+
+#[test]
 fn answer() {
     replay("answer", checks::answer);
 }

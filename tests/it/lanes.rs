@@ -67,7 +67,8 @@ fn made_up(random: &mut Random) -> Vec<u8> {
             flags ^= flag;
         }
     }
-    // NSID, cookie, client subnet, padding, keepalive, and one that ends too early.
+    // NSID, cookie, client subnet, padding, keepalive, reasons for programs, who a router's client is, and one that ends too
+    // early.
     let options: &[&[u8]] = &[
         b"",
         b"",
@@ -80,6 +81,12 @@ fn made_up(random: &mut Random) -> Vec<u8> {
         b"\0\x08\0\x04\0\x01\0\0",
         b"\0\x0c\0\x03\0\0\0",
         b"\0\x0b\0\0",
+        b"\0\x1a\0\0",
+        b"\0\x1a\0\0\0\x03\0\0",
+        b"\0\x1a\0\x01?",
+        b"\xfd\xe9\0\x06\xa0\xb1\xc2\xd3\xe4\xf5",
+        b"\xfe\x32\0\x06lop-6a",
+        b"\xfe\x32\0\x06lop-9z\0\x1a\0\0",
         b"\0\x03\0\x09",
     ];
     let options = random.one(options);
@@ -198,7 +205,7 @@ fn an_answer_of_the_fast_lane_needs_no_memory() {
         ("a block: page", "www.games.example", 1, "10.1.0.1", Fast::Answer),
         ("a block: drop", "www.games.example", 1, "10.5.0.1", Fast::Silence),
         ("a hit for who has hours", "clean.example.org", 1, "10.6.0.1", Fast::Answer),
-        ("a block by a window", "www.games.example", 1, "10.6.0.1", Fast::Answer),
+        ("a block by a window", "www.games.example", 1, "10.12.0.1", Fast::Answer),
         ("a block where only what is allowed passes", "bank.example", 1, "10.7.0.1", Fast::Answer),
         ("a way to the portal", "captive.apple.com", 1, "10.8.0.1", Fast::Answer),
         ("a hit for who is observed", "clean.example.org", 1, "10.9.0.1", Fast::Answer),
@@ -209,10 +216,16 @@ fn an_answer_of_the_fast_lane_needs_no_memory() {
         ("a local name", "localhost", 1, "127.0.0.1", Fast::Answer),
         ("a local address", "1.0.0.127.in-addr.arpa", 12, "127.0.0.1", Fast::Answer),
         ("a stranger", "clean.example.org", 1, "203.0.113.9", Fast::Silence),
+        ("who asks", "whoami.lachan.example", 16, "10.1.0.1", Fast::Answer),
+        ("a router's client", "www.games.example", 1, "10.6.0.1", Fast::Answer),
     ] {
         let (message, origin) = (query(&name(qname), qtype, PLAIN, opt), origin(source));
         let with_cookie = query(&name(qname), qtype, PLAIN, Some((1232, false, b"\0\x0a\0\x0812345678")));
-        for message in [message, query(&name(qname), qtype, PLAIN, None), with_cookie] {
+        let with = |options: &[u8]| query(&name(qname), qtype, PLAIN, Some((1232, false, options)));
+        let reasons = with(b"\0\x1a\0\0");
+        let client_id = with(b"\xfe\x32\0\x06lop-6a");
+        let plain = query(&name(qname), qtype, PLAIN, None);
+        for message in [message, plain, with_cookie, reasons, client_id] {
             // The first time makes room, and notes what policy found.
             let first = lanes.fast_at(&message, origin, now);
             assert_eq!(first, expected, "{what}");

@@ -291,6 +291,46 @@ pub const TABLES: &[TableOfKeys] = &[
                     "Người khác nhận gì: REFUSED kèm EDE 18, có giới hạn, hoặc không gì cả.",
                 ),
             ),
+            key(
+                "trusted",
+                "networks",
+                "none",
+                "[\"192.0.2.11\"]",
+                text(
+                    "Routers and web servers whose EDNS client ids (65001, 65074) and X-Forwarded-For are believed. Too wide: whoever is in it can say to be anybody.",
+                    "Bộ định tuyến và máy chủ web mà mã máy khách trong EDNS (65001, 65074) và X-Forwarded-For được tin. Quá rộng: ai trong đó cũng có thể mạo danh.",
+                ),
+            ),
+            key(
+                "proxies",
+                "networks",
+                "none",
+                "[\"192.0.2.10\"]",
+                text(
+                    "Proxies whose every datagram and TCP connection begins with a PROXY header (version 2); without one it is dropped. Not for QUIC.",
+                    "Proxy mà mỗi gói và mỗi kết nối TCP bắt đầu bằng tiêu đề PROXY (phiên bản 2); thiếu thì bị bỏ. Không dùng cho QUIC.",
+                ),
+            ),
+            key(
+                "proxy_identity_tlv",
+                "whole number, 224 to 239",
+                "224",
+                "224",
+                text(
+                    "Type of the header's value that holds who asks, as one of the `ids`.",
+                    "Loại giá trị trong tiêu đề chứa danh tính người hỏi, như trong `ids`.",
+                ),
+            ),
+            key(
+                "proxy_realm_tlv",
+                "whole number, 224 to 239",
+                "225",
+                "225",
+                text(
+                    "Type of the header's value that holds a realm's name or number.",
+                    "Loại giá trị trong tiêu đề chứa tên hoặc số của vùng.",
+                ),
+            ),
         ],
     },
     TableOfKeys {
@@ -492,6 +532,43 @@ pub const TABLES: &[TableOfKeys] = &[
                     "Whether it is learnt which names people ask for: keyed hashes with counts, no client.",
                     "Có học tên nào được hỏi nhiều không: chỉ giữ mã băm có khóa và số đếm, không giữ máy hỏi.",
                 ),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[contact]",
+        what: text(
+            "Whom people turn to, told to programs that ask for reasons (Structured DNS Error).",
+            "Nơi để liên hệ, báo cho chương trình hỏi lý do chặn (Structured DNS Error).",
+        ),
+        keys: &[
+            key(
+                "tel",
+                "telephone numbers, at most 2",
+                "[\"111;phone-context=+84\"]",
+                "[\"111;phone-context=+84\"]",
+                text("Numbers to call, the first first.", "Số điện thoại, số đầu tiên được gọi trước."),
+            ),
+            key(
+                "mailto",
+                "mail addresses, at most 2",
+                "none",
+                "[\"hotro@example.vn\"]",
+                text("Addresses to write to.", "Địa chỉ thư."),
+            ),
+            key(
+                "organization",
+                "text, at most 64 octets",
+                "none",
+                "\"Trường Ví Dụ\"",
+                text("Whose decision it is.", "Tổ chức quyết định việc chặn."),
+            ),
+            key(
+                "language",
+                "\"vi\" or \"en\"",
+                "\"vi\"",
+                "\"vi\"",
+                text("Language of the reasons.", "Ngôn ngữ của lý do."),
             ),
         ],
     },
@@ -1258,14 +1335,44 @@ pub const TABLES: &[TableOfKeys] = &[
     },
     TableOfKeys {
         title: "[client.NAME]",
-        what: text("Who is who: the longest prefix wins.", "Ai là ai: tiền tố dài nhất được chọn."),
+        what: text(
+            "Who is who: what a client says that it is goes first, then the longest prefix, then the address it asked.",
+            "Ai là ai: danh tính do máy tự xưng đứng trước, rồi tiền tố dài nhất, rồi địa chỉ được hỏi.",
+        ),
         keys: &[
             key(
                 "networks",
                 "networks",
-                "must be there",
+                "ids or listeners",
                 "[\"10.20.0.0/16\", \"2001:db8:20::/48\"]",
                 text("Its networks; a network belongs to one client.", "Các mạng; mỗi mạng chỉ thuộc một máy hỏi."),
+            ),
+            key(
+                "realm",
+                "realm",
+                "none: its networks hold in every realm",
+                "\"bng-1\"",
+                text("The [realm.*] that its networks are in.", "Vùng [realm.*] chứa các mạng này."),
+            ),
+            key(
+                "ids",
+                "labels or hardware addresses",
+                "none",
+                "[\"lop-6a\", \"a0:b1:c2:d3:e4:f5\"]",
+                text(
+                    "What it says that it is, from anywhere over encrypted DNS: ID.NAME, or /dns-query/ID; or in a trusted router's or proxy's word. Whoever knows one has its profile.",
+                    "Danh tính tự xưng, từ bất cứ đâu qua DNS mã hóa: ID.TÊN, hay /dns-query/ID; hoặc do bộ định tuyến hay proxy đáng tin báo. Ai biết danh tính thì có hồ sơ ấy.",
+                ),
+            ),
+            key(
+                "listeners",
+                "addresses without ports",
+                "none",
+                "[\"192.0.2.54\"]",
+                text(
+                    "Addresses of ours at which it asks, for those whom nothing else tells.",
+                    "Địa chỉ của ta mà máy này hỏi, khi không có gì khác để nhận ra.",
+                ),
             ),
             key("profile", "profile", "must be there", "\"default\"", text("What it gets.", "Hồ sơ được áp dụng.")),
             key(
@@ -1294,6 +1401,29 @@ pub const TABLES: &[TableOfKeys] = &[
                     "observe: answered as upstream does, and what would have been done is counted.",
                     "observe: trả lời như cấp trên, chỉ đếm việc lẽ ra đã làm.",
                 ),
+            ),
+        ],
+    },
+    TableOfKeys {
+        title: "[realm.NAME]",
+        what: text(
+            "Networks that use the same addresses, as 100.64.0.0/10 behind each gateway.",
+            "Các mạng dùng chung dải địa chỉ, như 100.64.0.0/10 sau mỗi cổng.",
+        ),
+        keys: &[
+            key(
+                "number",
+                "whole number, 1 to 65534",
+                "must be there",
+                "1",
+                text("Its number, the same on every node.", "Số của vùng, giống nhau trên mọi nút."),
+            ),
+            key(
+                "listeners",
+                "addresses without ports",
+                "none",
+                "[\"192.0.2.61\"]",
+                text("Addresses of ours that this realm asks at.", "Địa chỉ của ta mà vùng này hỏi."),
             ),
         ],
     },

@@ -151,7 +151,7 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
-    let client = match params.client.as_deref().map(explain::parse_client).transpose() {
+    let client = match params.client.as_deref().map(str::parse).transpose() {
         Ok(client) => client,
         Err(why) => return bad(why),
     };

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, host, refused};
-use crate::daemon::explain::{self, Who};
+use crate::daemon::explain::{self, Asker, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::said::{Asking, Entry, Kind};
 use crate::engine::list::own_entry;
@@ -88,7 +88,7 @@ async fn blocking<T: Send + 'static>(
 async fn still(admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
     let (qname, _) = own_entry(entry.name.as_deref()?).ok()?;
     let who = Who {
-        client: entry.network.map(|network| SocketAddr::new(network.addr(), 0)),
+        client: entry.network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
         known: entry.client.clone(),
         profile: entry.profile.clone(),
         at: None,

@@ -4,7 +4,7 @@
 //! same socket. When the queue is full the newest work is shed and counted.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,9 @@ impl Worker {
         let Worker { socket, resolver, queue, lane, misses, batch, out, .. } = self;
         let mut work = lane.begin(now);
         for i in 0..count {
-            let Some((octets, origin)) = read(batch, i) else { continue };
+            let Some((octets, origin)) = read(batch, i).and_then(|(octets, origin)| work.open(octets, origin)) else {
+                continue;
+            };
             match work.answer_or_wait(i, octets, origin, out) {
                 Some(Fast::Answer) => batch.answer(i, out),
                 Some(Fast::Slow) => {
@@ -160,7 +162,8 @@ impl Worker {
                 Fast::Answer => batch.answer(i, out),
                 Fast::Silence => {}
                 Fast::Slow => {
-                    let Some((octets, origin)) = read(batch, i) else { continue };
+                    let opened = read(batch, i).and_then(|(octets, origin)| work.open(octets, origin));
+                    let Some((octets, origin)) = opened else { continue };
                     leave(queue, resolver, Slow::Datagram { message: octets.into(), origin, came: now });
                 }
                 Fast::Miss => {
@@ -222,7 +225,7 @@ async fn slow_lane(
             };
             match begun {
                 Begun::Silence => {}
-                Begun::Answer(octets) => send(&socket, &octets, origin.source, origin.local),
+                Begun::Answer(octets) => send(&socket, &octets, &origin),
                 Begun::Pending(pending) => {
                     let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
                         resolver.metrics.limit_hit("udp_in_flight_max");
@@ -232,7 +235,7 @@ async fn slow_lane(
                     let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
                     tracker.spawn(async move {
                         if let Some(octets) = resolver.finish(*pending).await {
-                            send(&socket, &octets, origin.source, origin.local);
+                            send(&socket, &octets, &origin);
                         }
                         drop(place);
                     });
@@ -244,7 +247,8 @@ async fn slow_lane(
     }
 }
 
-fn send(socket: &UdpSocket, octets: &[u8], to: SocketAddr, from: Option<IpAddr>) {
+fn send(socket: &UdpSocket, octets: &[u8], origin: &Origin) {
+    let (to, from) = origin.reply_to();
     if let Err(why) = send_one(socket, octets, to, from) {
         tracing::debug!(error = %why, "sending failed");
     }

@@ -1,8 +1,10 @@
 //! DNS over HTTPS: RFC 8484 over HTTP/1.1 and HTTP/2; what a request means is said once, for HTTP/3 too.
 //!
-//! GET and POST at `/dns-query`. Whoever asks for something else hears which status that is, and why in a line of text.
+//! GET and POST at `/dns-query`, or at `/dns-query/ID` for a client that says who it is. Whoever asks for something else hears
+//! which status that is, and why in a line of text.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
@@ -25,6 +27,8 @@ use tokio::time::{Instant, timeout};
 use crate::daemon::clock;
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
+use crate::engine::client::Token;
+use crate::engine::identity::{self, Path};
 use crate::engine::limits::{
     CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, TCP_PIPELINE_MAX, TLS_IDLE,
 };
@@ -34,8 +38,6 @@ use crate::engine::reply;
 /// RFC 8484 §6.
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-/// RFC 8484 §4.1.1 leaves the path to the server; this one is everybody's.
-pub(super) const PATH: &str = "/dns-query";
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a peer may take to hear that we close, and to take its last answer.
@@ -52,6 +54,17 @@ const fn refused(status: StatusCode, why: &'static str) -> Refused {
     Refused { status, why }
 }
 
+/// A header that proxies put client addresses into.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What a request's head says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    pub asked: Asked,
+    /// Who asks, by its own word.
+    pub identity: Option<Token>,
+}
+
 /// Where a request's message is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -61,11 +74,15 @@ pub enum Asked {
     InBody,
 }
 
-/// What a request's head asks for.
-pub fn read_head(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Refused> {
-    if path != PATH {
+/// Reads a request's head.
+pub fn read_head(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Head, Refused> {
+    let Some(Path { identity }) = Path::read(path) else {
         return Err(refused(StatusCode::NOT_FOUND, "DNS is at /dns-query"));
-    }
+    };
+    Ok(Head { asked: asked(method, query, headers)?, identity })
+}
+
+fn asked(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Refused> {
     if let Some(accept) = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok())
         && accept.contains("application/dns-json")
         && !accept.contains("application/dns-message")
@@ -108,6 +125,7 @@ pub fn read_head(method: &Method, path: &str, query: Option<&str>, headers: &Hea
 pub(super) const TOO_LARGE: Refused = refused(StatusCode::PAYLOAD_TOO_LARGE, "the question is too long");
 pub(super) const TOO_SLOW: Refused = refused(StatusCode::REQUEST_TIMEOUT, "the body took too long");
 const BUSY: Refused = refused(StatusCode::SERVICE_UNAVAILABLE, "too many answers wait to be taken");
+pub(super) const NO_SEAT: Refused = refused(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
 const NO_QUESTION: Refused = refused(StatusCode::BAD_REQUEST, "this is no DNS question");
 
 /// `application/dns-message`, whatever stands behind it.
@@ -120,6 +138,20 @@ fn is_message_type(value: &[u8]) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[error("nothing is said to this question")]
 pub(super) struct Silence;
+/// Who asks by a request on a connection of `origin`'s.
+pub(super) fn origin_of(service: &Service, origin: Origin, head: &Head, headers: &HeaderMap) -> Origin {
+    let mut origin = Origin { identity: head.identity.or(origin.identity), ..origin };
+    if headers.contains_key(FORWARDED_FOR) {
+        let peers = service.resolver.peers();
+        let values = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
+        if peers.is_trusted(origin.source.ip())
+            && let Some(client) = identity::forwarded_for(values, |address| peers.is_trusted(address))
+        {
+            origin.source = SocketAddr::new(client, 0);
+        }
+    }
+    origin
+}
 
 /// The answer to a message, as HTTP says it.
 pub(super) async fn answer(
@@ -173,17 +205,24 @@ where
     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
 {
     let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-    let message = match read_head(&method, uri.path(), uri.query(), &headers) {
-        Ok(Asked::Message(message)) => message.into(),
-        Ok(Asked::InBody) => match timeout(HANDSHAKE, Limited::new(body, DOH_QUERY_OCTETS_MAX).collect()).await {
+    let head = match read_head(&method, uri.path(), uri.query(), &headers) {
+        Ok(head) => head,
+        // Such as to a HEAD that asks for nothing.
+        Err(refused) if method == Method::HEAD => return Ok(without_body(refusal(&refused))),
+        Err(refused) => return Ok(refusal(&refused)),
+    };
+    let origin = origin_of(service, origin, &head, &headers);
+    if service.seat_guest(&origin, place).is_none() {
+        return Ok(refusal(&NO_SEAT));
+    }
+    let message = match head.asked {
+        Asked::Message(message) => message.into(),
+        Asked::InBody => match timeout(HANDSHAKE, Limited::new(body, DOH_QUERY_OCTETS_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(why)) if why.is::<LengthLimitError>() => return Ok(refusal(&TOO_LARGE)),
             Ok(Err(_)) => return Ok(refusal(&refused(StatusCode::BAD_REQUEST, "the body broke off"))),
             Err(_) => return Ok(refusal(&TOO_SLOW)),
         },
-        // Such as to a HEAD that asks for nothing.
-        Err(refused) if method == Method::HEAD => return Ok(without_body(refusal(&refused))),
-        Err(refused) => return Ok(refusal(&refused)),
     };
     let response = answer(service, place, &message, origin).await?;
     Ok(if method == Method::HEAD { without_body(response) } else { response })
@@ -321,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Asked, u16> {
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Head, u16> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -361,7 +400,16 @@ mod tests {
             ("PUT", "/dns-query", &[message], Err(405)),
             ("DELETE", "/elsewhere", &[], Err(404)),
         ] {
-            assert_eq!(head(method, url, headers), expected, "{method} {url}");
+            assert_eq!(head(method, url, headers).map(|head| head.asked), expected, "{method} {url}");
+        }
+        for (url, identity) in [
+            ("/dns-query?dns=AAAB", Ok(None)),
+            ("/dns-query/lop-6a?dns=AAAB", Ok(identity::configured("lop-6a"))),
+            ("/dns-query/lop-6a", Err(400)),
+            ("/dns-query/lop_6a?dns=AAAB", Err(404)),
+            ("/dns-query/a/b?dns=AAAB", Err(404)),
+        ] {
+            assert_eq!(head("GET", url, &[]).map(|head| head.identity), identity, "{url}");
         }
     }
 }

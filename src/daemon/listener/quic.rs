@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use hyper::body::Bytes;
 use hyper::{Method, Request, Response};
-use quinn::crypto::rustls::QuicServerConfig;
+use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, ReadToEndError, RecvStream, SendStream, TransportConfig, VarInt,
 };
@@ -27,8 +27,7 @@ use crate::daemon::clock;
 use crate::daemon::listener::https::{self, Asked};
 use crate::daemon::listener::seats::{Notice, Place, Seats};
 use crate::daemon::listener::stream::Service;
-use crate::engine::client::unmap;
-use crate::engine::compile::Strangers;
+use crate::engine::client::{Token, unmap};
 use crate::engine::framing::{self, FRAME_OCTETS_MAX};
 use crate::engine::limits::{
     CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, QUIC_HANDSHAKES_UNPROVEN_MAX,
@@ -76,17 +75,27 @@ struct Peer {
     place: Arc<Place>,
     local: Option<IpAddr>,
     transport: Transport,
+    /// For whom the client took us.
+    identity: Option<Token>,
 }
 
 impl Peer {
     fn new(connection: Connection, transport: Transport, service: Service, place: Arc<Place>) -> Peer {
         let local = connection.local_ip();
-        Peer { connection, service, place, local, transport }
+        Peer { connection, service, place, local, transport, identity: None }
     }
 
     /// Where a question comes from. A connection wanders with its client, and whose profile holds is said by where it is now.
     fn origin(&self) -> Origin {
-        Origin::new(canonical(self.connection.remote_address()), self.local, self.transport)
+        let source = canonical(self.connection.remote_address());
+        Origin { identity: self.identity, ..Origin::new(source, self.local, self.transport) }
+    }
+
+    /// Notes for whom the client took us, once its handshake is read. `None`: there is no seat for it.
+    fn meet(&mut self) -> Option<()> {
+        let data = self.connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+        self.identity = self.service.resolver.named(self.origin(), data.server_name.as_deref()).identity;
+        self.service.seat_guest(&self.origin(), &self.place)
     }
 }
 
@@ -156,8 +165,8 @@ impl Door {
     fn enter(&self, incoming: Incoming, handshakes: &Arc<AtomicUsize>) {
         let resolver = &self.service.resolver;
         let source = canonical(incoming.remote_address());
-        let (is_client, strangers) = resolver.standing(source.ip());
-        if !is_client && strangers == Strangers::Drop {
+        let standing = resolver.standing(source.ip());
+        if standing.is_closed(true) {
             return incoming.ignore();
         }
         // A seat is for an address that was seen to answer, once many are being asked for.
@@ -168,7 +177,7 @@ impl Door {
             let _ = incoming.retry();
             return;
         }
-        match self.seats.enter(source.ip(), is_client, clock::now()) {
+        match self.seats.enter(source.ip(), standing.is_client, clock::now()) {
             Ok(place) => {
                 let (service, speech) = (self.service.clone(), self.speech);
                 let handshake = Handshake::of(handshakes);
@@ -227,7 +236,8 @@ async fn greet(incoming: Incoming, handshake: Handshake, speech: Speech, service
 }
 
 /// One question a stream, each answered when it can be.
-async fn serve_doq(peer: Peer) {
+async fn serve_doq(mut peer: Peer) {
+    let mut is_met = false;
     let streams = TaskTracker::new();
     let mut until = pin!(tokio::time::sleep(CONNECTION_TIME_MAX));
     loop {
@@ -239,6 +249,10 @@ async fn serve_doq(peer: Peer) {
             },
             accepted = peer.connection.accept_bi() => match accepted {
                 Ok((send, receive)) => {
+                    // With the first question the handshake is there: its keys are.
+                    if !std::mem::replace(&mut is_met, true) && peer.meet().is_none() {
+                        return peer.connection.close(DOQ_EXCESSIVE_LOAD, b"");
+                    }
                     streams.spawn(answer_stream(peer.clone(), send, receive));
                 }
                 Err(_) => return,
@@ -288,7 +302,10 @@ fn refuse_stream(peer: &Peer) {
     peer.connection.close(DOQ_PROTOCOL_ERROR, b"a stream holds one question behind its length, with id 0");
 }
 
-async fn serve_h3(peer: Peer) {
+async fn serve_h3(mut peer: Peer) {
+    if peer.meet().is_none() {
+        return;
+    }
     let quic = h3_quinn::Connection::new(peer.connection.clone());
     let head_max = DOH_HEADER_OCTETS_MAX as u64;
     let built = timeout(HANDSHAKE, h3::server::builder().max_field_section_size(head_max).build(quic)).await;
@@ -349,7 +366,12 @@ async fn answer_request(
     let Ok(resolved) = resolved else { return Ok(()) };
     let (request, mut stream): (Request<()>, H3Stream) = resolved?;
     let read = https::read_head(request.method(), request.uri().path(), request.uri().query(), request.headers());
-    let message = match read {
+    let (origin, asked) = match read {
+        Ok(head) => (https::origin_of(&peer.service, peer.origin(), &head, request.headers()), Ok(head.asked)),
+        Err(refused) => (peer.origin(), Err(refused)),
+    };
+    let message = match asked {
+        _ if peer.service.seat_guest(&origin, &peer.place).is_none() => Err(https::NO_SEAT),
         Ok(Asked::Message(message)) => Ok(message),
         Ok(Asked::InBody) => match timeout(HANDSHAKE, read_body(&mut stream)).await {
             Ok(Ok(Some(body))) => Ok(body),
@@ -360,7 +382,7 @@ async fn answer_request(
         Err(refused) => Err(refused),
     };
     let response = match message {
-        Ok(message) => https::answer(&peer.service, &peer.place, &message, peer.origin()).await,
+        Ok(message) => https::answer(&peer.service, &peer.place, &message, origin).await,
         Err(refused) => Ok(https::refusal(&refused)),
     };
     let Ok(response) = response else {

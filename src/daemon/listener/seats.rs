@@ -122,12 +122,28 @@ impl Seats {
             None => {}
             Some(client) => taken.make_room(client, &limits, now_ms)?,
         }
+        Ok(self.seat(&mut taken, client, now_ms))
+    }
+
+    /// Takes a seat for somebody whom a proxy brings, and of whom nothing is known yet.
+    pub fn enter_proxied(self: &Arc<Self>, proxy: IpAddr, now: Instant) -> Result<Place, &'static str> {
+        let (now_ms, limits) = (self.ms(now), Limits { of_client: usize::MAX, ..self.limits });
+        let mut taken = self.lock();
+        if taken.is_closing {
+            return Err("closing");
+        }
+        let client = household(proxy);
+        taken.make_room(client, &limits, now_ms)?;
+        Ok(self.seat(&mut taken, Some(client), now_ms))
+    }
+
+    fn seat(self: &Arc<Self>, taken: &mut Taken, client: Option<IpAddr>, now_ms: u64) -> Place {
         let id = taken.next;
         taken.next += 1;
         let (active_ms, notice, waker) = (AtomicU64::new(now_ms), AtomicU8::new(0), AtomicWaker::new());
         let seat = Arc::new(Seat { id, active_ms, notice, waker });
         taken.sit(Sitting { seat: Arc::clone(&seat), client }, now_ms);
-        Ok(Place { seats: Arc::clone(self), seat, queued: AtomicUsize::new(0) })
+        Place { seats: Arc::clone(self), seat, queued: AtomicUsize::new(0) }
     }
 
     /// Tells everybody that the resolver stops; nobody gets a seat any more.
@@ -243,12 +259,28 @@ impl Seat {
 impl Place {
     /// A stranger turned out to be a client of ours, or the bound that is reached.
     pub fn admit(&self, source: IpAddr, now: Instant) -> Result<(), &'static str> {
+        self.move_to(source, now, self.seats.limits, |sitting| sitting.client.is_none())
+    }
+
+    /// Whom a proxy brings is known now: it is this one's seat, or the bound that is reached.
+    pub fn brought(&self, source: IpAddr, now: Instant) -> Result<(), &'static str> {
+        // It is among all of them already.
+        self.move_to(source, now, Limits { all: usize::MAX, ..self.seats.limits }, |_| true)
+    }
+
+    fn move_to(
+        &self,
+        source: IpAddr,
+        now: Instant,
+        limits: Limits,
+        moves: impl Fn(&Sitting) -> bool,
+    ) -> Result<(), &'static str> {
         let (client, now_ms) = (household(source), self.seats.ms(now));
         let mut taken = self.seats.lock();
-        if taken.seats.get(&self.seat.id).is_none_or(|sitting| sitting.client.is_some()) {
+        if !taken.seats.get(&self.seat.id).is_some_and(moves) {
             return Ok(());
         }
-        taken.make_room(client, &self.seats.limits, now_ms)?;
+        taken.make_room(client, &limits, now_ms)?;
         if let Some(sitting) = taken.stand_up(self.seat.id) {
             taken.sit(Sitting { client: Some(client), ..sitting }, now_ms);
         }
@@ -415,6 +447,20 @@ mod tests {
         assert!(seats.enter(client(2), false, began).is_ok());
         drop(stranger);
         assert_eq!(seats.len(), 0);
+    }
+
+    #[test]
+    fn whom_a_proxy_brings_sits_as_itself() {
+        let (seats, began) = seats(9, 2);
+        let proxy = client(7);
+        let brought: Vec<_> = (1..=4).map(|_| seats.enter_proxied(proxy, began).unwrap()).collect();
+        let limit = Err("tcp_connections_per_client_max");
+        for (place, (last, done)) in brought.iter().zip([(1, Ok(())), (1, Ok(())), (1, limit), (2, Ok(()))]) {
+            assert_eq!(place.brought(client(last), began), done, "one client has as many as any other: {last}");
+        }
+        drop(brought);
+        assert_eq!(seats.len(), 0);
+        assert!(seats.lock().by_client.is_empty());
     }
 
     #[test]

@@ -51,8 +51,18 @@ impl Service {
         }
     }
 
+    /// Gives a client that is known by its identity alone a client's seat. `None`: there is none for it, and it is counted.
+    pub fn seat_guest(&self, origin: &Origin, place: &Place) -> Option<()> {
+        if origin.identity.is_none() || !self.resolver.admits(origin) {
+            return Some(());
+        }
+        let seated = place.admit(origin.source.ip(), clock::now());
+        seated.map_err(|limit| self.resolver.metrics.limit_hit(limit)).ok()
+    }
+
     /// Answers what needs nobody else.
     pub fn begin(&self, message: &[u8], origin: Origin) -> Begun {
+        let origin = self.resolver.admit(origin);
         let fast = self.desks.with(|desk| {
             let Desk { lane, answer, .. } = desk;
             let mut work = lane.begin(clock::now());
@@ -276,14 +286,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             }
             rest = after;
             self.heard = now;
-            let pending = match work.answer(message, self.origin, answer) {
+            let origin = self.service.resolver.admit(self.origin);
+            let pending = match work.answer(message, origin, answer) {
                 Fast::Answer => {
                     framing::put(&mut self.outbox, answer);
                     continue;
                 }
                 Fast::Silence => continue,
                 Fast::Miss => work.take_miss(),
-                Fast::Slow => match self.service.resolver.begin(message, self.origin) {
+                Fast::Slow => match self.service.resolver.begin(message, origin) {
                     Begun::Answer(answer) => {
                         framing::put(&mut self.outbox, &answer);
                         continue;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -22,7 +23,8 @@ use crate::daemon::listener::stream::{Service, converse};
 use crate::daemon::listener::tls;
 use crate::engine::client::unmap;
 use crate::engine::compile::Strangers;
-use crate::engine::limits::HANDSHAKE;
+use crate::engine::limits::{HANDSHAKE, PROXY_HEADER_OCTETS_MAX};
+use crate::engine::proxy::{self, Problem};
 use crate::engine::query::{Origin, Transport};
 
 /// Pause when no more connections can be had: out of descriptors stays so for a while, and a loop would only burn the core.
@@ -37,6 +39,20 @@ pub(super) enum Speech {
     Dns,
     Dot(Arc<ServerConfig>),
     Https(Arc<ServerConfig>),
+}
+
+impl Speech {
+    fn transport(&self) -> Transport {
+        match self {
+            Speech::Dns => Transport::Tcp,
+            Speech::Dot(_) => Transport::Tls,
+            Speech::Https(_) => Transport::Https,
+        }
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.transport().is_encrypted()
+    }
 }
 
 /// What one listener needs.
@@ -102,18 +118,24 @@ impl Door {
     fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let resolver = &self.service.resolver;
         let source = SocketAddr::new(unmap(peer.ip()), peer.port());
-        let (is_client, strangers) = resolver.standing(source.ip());
+        let standing = resolver.standing(source.ip());
         // The connection is closed by being dropped.
-        if !is_client && strangers == Strangers::Drop {
+        if standing.is_closed(self.speech.is_encrypted()) {
             return;
         }
-        match self.seats.enter(source.ip(), is_client, clock::now()) {
+        let entered = match standing.is_proxy {
+            true => self.seats.enter_proxied(source.ip(), clock::now()),
+            false => self.seats.enter(source.ip(), standing.is_client, clock::now()),
+        };
+        match entered {
             Ok(place) => {
                 let (service, speech) = (self.service.clone(), self.speech.clone());
+                let origin = origin(&stream, source, speech.transport());
+                let came = Came { stream, origin, is_proxied: standing.is_proxy };
                 match speech {
-                    Speech::Dns => self.tracker.spawn(serve_dns(stream, source, service, place)),
-                    Speech::Dot(config) => self.tracker.spawn(serve_dot(stream, source, config, service, place)),
-                    Speech::Https(config) => self.tracker.spawn(serve_https(stream, source, config, service, place)),
+                    Speech::Dns => self.tracker.spawn(serve_dns(came, service, place)),
+                    Speech::Dot(config) => self.tracker.spawn(serve_dot(came, config, service, place)),
+                    Speech::Https(config) => self.tracker.spawn(serve_https(came, config, service, place)),
                 };
             }
             Err(limit) => resolver.metrics.limit_hit(limit),
@@ -127,23 +149,91 @@ fn origin(stream: &TcpStream, source: SocketAddr, transport: Transport) -> Origi
     Origin::new(source, stream.local_addr().ok().map(|address| address.ip()), transport)
 }
 
-async fn serve_dns(stream: TcpStream, source: SocketAddr, service: Service, place: Place) {
-    let origin = origin(&stream, source, Transport::Tcp);
+/// A connection that was accepted.
+struct Came {
+    stream: TcpStream,
+    origin: Origin,
+    /// A PROXY header is to come first.
+    is_proxied: bool,
+}
+
+impl Came {
+    /// Who is at the other end. `None`: nobody is to be answered.
+    async fn open(mut self, place: &Place, service: &Service) -> Option<(TcpStream, Origin)> {
+        if self.is_proxied {
+            self.origin = Box::pin(read_header(&mut self.stream, self.origin, place, service)).await?;
+        }
+        Some((self.stream, self.origin))
+    }
+}
+
+async fn serve_dns(came: Came, service: Service, place: Place) {
+    let Some((stream, origin)) = came.open(&place, &service).await else { return };
     converse(stream, origin, service, place).await;
 }
 
-async fn serve_dot(stream: TcpStream, source: SocketAddr, config: Arc<ServerConfig>, service: Service, place: Place) {
-    let origin = origin(&stream, source, Transport::Tls);
+async fn serve_dot(came: Came, config: Arc<ServerConfig>, service: Service, place: Place) {
     // On the heap: a handshake's memory is not kept for the talk that follows.
-    let Some(stream) = Box::pin(shake_hands(stream, config, &place, &service)).await else { return };
+    let Some((stream, origin)) = Box::pin(greet(came, config, &place, &service)).await else { return };
+    if service.resolver.standing(origin.source.ip()).strangers == Strangers::Drop && !service.resolver.admits(&origin) {
+        return;
+    }
     converse(stream, origin, service, place).await;
 }
 
-async fn serve_https(stream: TcpStream, source: SocketAddr, config: Arc<ServerConfig>, service: Service, place: Place) {
-    let origin = origin(&stream, source, Transport::Https);
-    let Some(stream) = Box::pin(shake_hands(stream, config, &place, &service)).await else { return };
+async fn serve_https(came: Came, config: Arc<ServerConfig>, service: Service, place: Place) {
+    let Some((stream, origin)) = Box::pin(greet(came, config, &place, &service)).await else { return };
     let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
     https::serve(stream, speaks_h2, origin, service, place).await;
+}
+
+/// What comes before the talk on an encrypted connection, and who is at its other end. One that names an identity of ours
+/// has a client's seat, from wherever it comes.
+async fn greet(
+    came: Came,
+    config: Arc<ServerConfig>,
+    place: &Place,
+    service: &Service,
+) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Origin)> {
+    let (stream, origin) = came.open(place, service).await?;
+    let stream = shake_hands(stream, config, place, service).await?;
+    let origin = service.resolver.named(origin, stream.get_ref().1.server_name());
+    service.seat_guest(&origin, place)?;
+    Some((stream, origin))
+}
+
+/// A proxy's header, before anything else, TLS too. One that does not come whole and in time ends the connection.
+async fn read_header(stream: &mut TcpStream, origin: Origin, place: &Place, service: &Service) -> Option<Origin> {
+    let resolver = &service.resolver;
+    let mut octets = [0; PROXY_HEADER_OCTETS_MAX];
+    let whole = async {
+        let (head, rest) = octets.split_first_chunk_mut::<{ proxy::HEAD_OCTETS }>().ok_or(Problem::TooLong)?;
+        stream.read_exact(head).await.map_err(|_| Problem::Missing)?;
+        let rest = rest.get_mut(..proxy::rest_len(head)?).ok_or(Problem::TooLong)?;
+        stream.read_exact(rest).await.map_err(|_| Problem::Bad)?;
+        Ok(proxy::HEAD_OCTETS + rest.len())
+    };
+    let read = tokio::select! {
+        read = timeout(HANDSHAKE, whole) => read.unwrap_or(Err(Problem::Missing)),
+        _ = place.noticed() => return None,
+    };
+    let told = read.and_then(|len| {
+        let (header, _) = proxy::read(&octets[..len])?;
+        Ok(resolver.peers().told_by(&header, origin))
+    });
+    match told {
+        Ok(origin) => match place.brought(origin.source.ip(), clock::now()) {
+            Ok(()) => Some(origin),
+            Err(limit) => {
+                resolver.metrics.limit_hit(limit);
+                None
+            }
+        },
+        Err(problem) => {
+            resolver.metrics.proxy_headers.with_label_values(&[problem.as_str()]).inc();
+            None
+        }
+    }
 }
 
 /// A TLS handshake, which may fail, or take too long, or lose its seat.

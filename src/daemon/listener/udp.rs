@@ -100,6 +100,8 @@ async fn take(
 ) {
     let source = SocketAddr::new(unmap(meta.addr.ip()), meta.addr.port());
     let origin = Origin::new(source, meta.dst_ip, Transport::Udp);
+    let opened = resolver.open(&resolver.cell.load().snapshot, datagram, origin);
+    let Some((datagram, origin)) = opened else { return };
     match resolver.begin(datagram, origin) {
         Begun::Silence => {}
         Begun::Answer(bytes) => socket.send(&bytes, meta).await,

@@ -62,6 +62,8 @@ pub struct Metrics {
     /// Handshakes of TLS and QUIC by result.
     pub handshakes: IntCounterVec,
     pub connections: IntGauge,
+    /// What came from a proxy without a header that could be used.
+    pub proxy_headers: IntCounterVec,
     certificate_expiry: OnceLock<IntGauge>,
     /// Not there: nothing is learnt.
     pub learner: OnceLock<Learner>,
@@ -180,6 +182,11 @@ impl Metrics {
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
             handshakes: counters("lachan_tls_handshakes_total", "Handshakes of TLS and QUIC", &["result"]),
             connections: gauge("lachan_connections", "Clients' connections open now"),
+            proxy_headers: counters(
+                "lachan_proxy_dropped_total",
+                "Datagrams and connections of proxies that were dropped for what their PROXY header was",
+                &["reason"],
+            ),
             certificate_expiry: OnceLock::new(),
             learner: OnceLock::new(),
             by_query: (0..Transport::COUNT * 2 * QTYPES.len()).map(|_| OnceLock::new()).collect(),

@@ -39,6 +39,10 @@ impl<V: Copy> Spans<V> {
         Spans { v4: v4.collect(), v6: laid_out(v6) }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
     /// What the narrowest network that holds `address` says.
     pub(super) fn at(&self, address: IpAddr) -> Option<V> {
         match address {

@@ -105,6 +105,9 @@ fn clients_find_their_profile_and_others_the_first() {
     let client = |name: &str, nets: &[&str], profile| ClientSettings {
         name: name.into(),
         networks: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        realm: Realm::default(),
+        ids: Vec::new(),
+        listeners: Vec::new(),
         tags: Vec::new(),
         profile,
         lines: 1,

@@ -1,24 +1,22 @@
 //! Who may not ask at all: what stands before the ladder, said like a verdict.
 
-use std::net::IpAddr;
-
 use super::{Explanation, Tried};
 use crate::engine::compile::Strangers;
-use crate::engine::query::Question;
+use crate::engine::query::{Origin, Question};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::EdeCode;
 
 /// What a source outside `[access]` gets, whatever it asks; `None` for one that may ask.
 pub fn judge_source(
     snapshot: &Snapshot,
-    source: IpAddr,
+    origin: &Origin,
     question: &Question,
     type_text: &str,
 ) -> Option<Box<Explanation>> {
-    if snapshot.access.allows(source) {
+    if snapshot.admits(origin) {
         return None;
     }
-    let client = snapshot.clients.identify(source);
+    let (source, client) = (origin.source.ip(), snapshot.clients.of(origin));
     let (verdict, outcome, ede) = match snapshot.strangers {
         Strangers::Refuse => ("block", "refused", Some(EdeCode::PROHIBITED.0)),
         Strangers::Drop => ("drop", "dropped", None),

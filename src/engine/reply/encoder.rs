@@ -10,6 +10,7 @@ use crate::engine::cookie::COOKIE_OCTETS;
 use crate::engine::limits::{EDE_TEXT_OCTETS_MAX, LABELS_MAX, TCP_IDLE, TLS_IDLE, UDP_PAYLOAD_MAX, UDP_PAYLOAD_MIN};
 use crate::engine::name::Labels;
 use crate::engine::query::{Edns, Query, Question, Rcode, RecordType, Refusal, Transport};
+use crate::engine::structured::Structured;
 use crate::engine::verdict::EdeCode;
 
 /// How the encoder treats the TTLs of the records it is given.
@@ -47,15 +48,21 @@ pub struct EdeText<'a> {
     pub text: &'a str,
     /// Goes on where `text` ends, so that nobody needs memory to join the two.
     pub detail: &'a str,
+    /// What goes in place of both to a client that asked for it.
+    pub structured: Option<Structured<'a>>,
 }
 
 impl EdeText<'_> {
     pub fn new(code: EdeCode, text: &str) -> EdeText<'_> {
-        EdeText { code, text, detail: "" }
+        EdeText { code, text, detail: "", structured: None }
     }
 
-    /// What of both parts is told.
-    fn texts(&self) -> (&str, &str) {
+    /// What is told to a client, of both parts or of the structured forms, in `room` octets of an option.
+    fn texts(&self, edns: &Edns, room: usize) -> (&str, &str) {
+        if let Some(structured) = self.structured.filter(|_| edns.structured) {
+            let fits = |text: &&str| EDE_OCTETS + text.len() <= room;
+            return ([structured.full, structured.short].into_iter().find(fits).unwrap_or(""), "");
+        }
         let text = shorten(self.text, EDE_TEXT_OCTETS_MAX);
         (text, shorten(self.detail, EDE_TEXT_OCTETS_MAX - text.len()))
     }
@@ -108,6 +115,29 @@ pub fn write_into<'a>(
     out: &mut Vec<u8>,
 ) {
     write_flagged(query, transport, response, records, RA, out);
+}
+
+/// As [`write_into`], with one extended error: a structured text that leaves the records no room gives way before an answer is
+/// cut short.
+pub fn write_explained<'a>(
+    query: &Query,
+    transport: Transport,
+    response: &Response<'_>,
+    ede: EdeText<'_>,
+    records: impl Iterator<Item = RecordRef<'a>> + Clone,
+    out: &mut Vec<u8>,
+) {
+    let forms = ede.structured.filter(|_| query.edns.is_some_and(|edns| edns.structured)).map(Structured::shorter);
+    for structured in forms.iter().flatten().copied().map(Some) {
+        let ede = [EdeText { structured, ..ede }];
+        write_into(query, transport, &Response { ede: &ede, ..*response }, records.clone(), out);
+        if out[2] & (TC >> 8) as u8 == 0 {
+            return;
+        }
+    }
+    if forms.is_none() {
+        write_into(query, transport, &Response { ede: &[ede], ..*response }, records, out);
+    }
 }
 
 /// Writes an empty answer that says it is not whole, so that the client asks again by TCP.
@@ -184,7 +214,9 @@ pub fn put_opt(out: &mut Vec<u8>, edns: &Edns, transport: Transport, rcode: Rcod
         out.extend_from_slice(&told.octets);
     }
     if let Some(ede) = ede {
-        let (text, detail) = ede.texts();
+        let keepalive = if edns.keepalive && transport.is_stream() { KEEPALIVE_OCTETS } else { 0 };
+        let room = size_limit(transport, Some(edns)).saturating_sub(out.len() + keepalive);
+        let (text, detail) = ede.texts(edns, room);
         let len = 2 + (text.len() + detail.len()) as u16;
         out.extend_from_slice([EDE_OPTION.to_be_bytes(), len.to_be_bytes(), ede.code.0.to_be_bytes()].as_flattened());
         out.extend_from_slice(text.as_bytes());
@@ -265,8 +297,11 @@ const COOKIE_OPTION: u16 = 10;
 pub(super) const COOKIE_OPTION_OCTETS: usize = 4 + COOKIE_OCTETS;
 /// Number of the option with an extended error. RFC 8914 §2.
 const EDE_OPTION: u16 = 15;
+/// Octets of that option without its text.
+const EDE_OCTETS: usize = 6;
 /// RFC 7828 §3.1.
 const KEEPALIVE_OPTION: u16 = 11;
+const KEEPALIVE_OCTETS: usize = 6;
 /// RFC 7830 §3.
 const PADDING_OPTION: u16 = 12;
 /// RFC 8467 §4.1.
@@ -278,8 +313,8 @@ const ANSWER_OCTETS_USUAL: usize = 512;
 /// Names remembered for compression in one message; later ones are written out. Bounds the work per name.
 const COMPRESSION_NAMES_MAX: usize = 128;
 
-/// An OPT that is being written: with an extended error it needs no memory of its own.
-type Opt = SmallVec<[u8; 128]>;
+/// An OPT that is being written: with an extended error, a structured one too, it needs no memory of its own.
+type Opt = SmallVec<[u8; 512]>;
 
 struct Encoder<'o> {
     out: &'o mut Vec<u8>,
@@ -465,7 +500,7 @@ fn write_opt(opt: &mut Opt, mut room: usize, edns: &Edns, response: &Response<'_
     }
     // The reason before the node's name: it is what a person needs when not both fit.
     for ede in response.ede {
-        let (text, detail) = ede.texts();
+        let (text, detail) = ede.texts(edns, room);
         put_option(opt, &mut room, EDE_OPTION, &[&ede.code.0.to_be_bytes(), text.as_bytes(), detail.as_bytes()]);
     }
     if edns.nsid && !response.nsid.is_empty() {
@@ -498,7 +533,7 @@ fn is_proof(rtype: RecordType) -> bool {
 }
 
 /// At most `max` octets, cut between characters.
-fn shorten(text: &str, max: usize) -> &str {
+pub(super) fn shorten(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 

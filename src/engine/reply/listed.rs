@@ -3,10 +3,10 @@
 use crate::engine::answer::{Answer, AnswerBuilder, Section};
 use crate::engine::list::special::{Records, RuleAnswer};
 use crate::engine::name::Name;
-use crate::engine::policy::{self, Cleared};
+use crate::engine::policy::Cleared;
 use crate::engine::query::{Origin, Query, Rcode, RecordType};
 use crate::engine::reply::encoder::{self, EdeText, Response, TtlRule};
-use crate::engine::reply::{push_soa, soa_owner, write_made, write_made_into};
+use crate::engine::reply::{push_soa, soa_owner, told_why, write_explained};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, ProfileId, Redirect, Target};
 
@@ -18,7 +18,7 @@ pub(super) fn block(
     origin: Origin,
     (block, answer): (&Block, &RuleAnswer),
     chain: Option<&Answer>,
-    ede: &[EdeText<'_>],
+    ede: EdeText<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Rcode> {
     let owner = soa_owner(&query.question.qname, &block.reason);
@@ -54,7 +54,7 @@ pub(super) fn block(
     if made.is_empty() && matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
         push_soa(&mut made, owner, ttl);
     }
-    write_made_into(snapshot, query, origin, &made.finish(), ede, out);
+    write_explained(snapshot, query, origin, &made.finish(), ede, out);
     Some(rcode)
 }
 
@@ -83,9 +83,10 @@ pub fn redirect(
     for record in found.filter(|record| record.section != Section::Additional && delivered(record.section)) {
         made.push(record.section, record.owner, record.rtype, told.apply(record.ttl), record.rdata);
     }
-    let (text, detail) = policy::ede_text(&snapshot.categories, &redirect.reason);
-    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &redirect.reason), text, detail }];
-    (write_made(snapshot, query, origin, &made.finish(), &ede), rcode)
+    let mut out = Vec::with_capacity(512);
+    let ede = told_why(snapshot, profile, &redirect.reason);
+    write_explained(snapshot, query, origin, &made.finish(), ede, &mut out);
+    (out, rcode)
 }
 
 /// What is known of a redirect's target.

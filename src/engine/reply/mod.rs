@@ -9,15 +9,18 @@ mod short;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
+use crate::engine::client::Client;
 use crate::engine::cookie::Standing;
 use crate::engine::discovery::{self, About, Discovery};
 use crate::engine::limits::{SAFE_SEARCH_STATIC_TTL_SECS, STALE_TTL_SECS};
-use crate::engine::local_data::{LocalAnswer, LocalRecords};
+use crate::engine::local_data::{LocalAnswer, LocalRecords, WHO_AM_I_WIRE};
 use crate::engine::name::Name;
 use crate::engine::policy::{self, Cleared};
 use crate::engine::query::{Header, Origin, Query, Question, Rcode, RecordType, Refusal, Transport};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::{Block, BlockResponse, EdeCode, ProfileId, Reason, Rewrite, Shape, Target};
+
+use smallvec::SmallVec;
 
 use encoder::{EdeText, Response, TtlRule};
 pub use listed::{TargetFound, redirect};
@@ -64,7 +67,10 @@ pub fn answer(
     answer: &Answer,
     telling: Telling,
 ) -> Vec<u8> {
-    let mut ede: Vec<EdeText<'_>> = answer.ede.iter().map(|e| EdeText::new(EdeCode(e.code), &e.text)).collect();
+    // Who reads reasons gets none that hides them: "the server MUST NOT return the Forged Answer extended error code".
+    let is_told = |code: u16| code != EdeCode::FORGED.0 || !query.edns.is_some_and(|edns| edns.structured);
+    let told = answer.ede.iter().filter(|ede| is_told(ede.code));
+    let mut ede: Vec<EdeText<'_>> = told.map(|e| EdeText::new(EdeCode(e.code), &e.text)).collect();
     if telling.stale {
         ede.push(stale_text(answer.rcode));
     }
@@ -94,10 +100,9 @@ pub fn block(
 ) -> Option<Rcode> {
     let qname = &query.question.qname;
     let ttl = block.ttl_secs;
-    let (text, detail) = policy::ede_text(&snapshot.categories, &block.reason);
-    let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text, detail }];
+    let ede = told_why(snapshot, profile, &block.reason);
     if let Some(answer) = &block.answer {
-        return listed::block(snapshot, query, origin, (block, answer), chain, &ede, out);
+        return listed::block(snapshot, query, origin, (block, answer), chain, ede, out);
     }
     let (rcode, address) = match block.response {
         BlockResponse::Drop => return None,
@@ -116,14 +121,21 @@ pub fn block(
         None if rcode != Rcode::REFUSED => Some(Own::Soa { owner: soa_owner(qname, &block.reason), ttl }),
         None => None,
     };
-    if short::write(query, origin.transport, rcode, record, &ede[0], out) {
+    if short::write(query, origin.transport, rcode, record, &ede, out) {
         return Some(rcode);
     }
-    let response = Response { ede: &ede, nsid: snapshot.node_name.as_bytes(), ttl: AS_IT_IS, ..Response::code(rcode) };
+    let response = Response { nsid: snapshot.node_name.as_bytes(), ttl: AS_IT_IS, ..Response::code(rcode) };
     let mut rdata = [0; _];
     let record = record.map(|record| record.as_record(qname, &mut rdata));
-    encoder::write_into(query, origin.transport, &response, record.into_iter(), out);
+    encoder::write_explained(query, origin.transport, &response, ede, record.into_iter(), out);
     Some(rcode)
+}
+
+/// Why something is blocked, as an extended error.
+fn told_why<'a>(snapshot: &'a Snapshot, profile: ProfileId, reason: &Reason) -> EdeText<'a> {
+    let (text, detail) = policy::ede_text(&snapshot.categories, reason);
+    let code = policy::ede_code(snapshot, profile, reason);
+    EdeText { code, text, detail, structured: snapshot.structured.of(code, reason) }
 }
 
 /// Owner of a block's SOA, a suffix of the question's name: the rule's name when the question is at or below it, else the
@@ -146,6 +158,7 @@ fn soa_owner<'q>(qname: &'q Name, reason: &Reason) -> &'q [u8] {
 /// Writes an answer of rung 1 and says its code. `made` is room to put it together in.
 pub fn local(
     snapshot: &Snapshot,
+    client: Client,
     query: &Query,
     origin: Origin,
     local: &LocalAnswer,
@@ -155,7 +168,9 @@ pub fn local(
     let rcode = if local.rcode_nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
     let owner = query.question.qname.as_wire();
     made.clear(rcode);
-    let ttl = LOCAL_TTL_SECS;
+    // Who asks is different for the next one, and for the same one in another place.
+    let is_personal = local.zone.as_wire() == WHO_AM_I_WIRE;
+    let ttl = if is_personal { 0 } else { LOCAL_TTL_SECS };
     match &local.records {
         LocalRecords::None => push_soa(made, local.zone.as_wire(), ttl),
         LocalRecords::A(v4) => push_address(made, owner, (*v4).into(), ttl),
@@ -169,10 +184,30 @@ pub fn local(
         LocalRecords::Soa => {
             made.push(Section::Answer, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
         }
+        LocalRecords::WhoAsks => push_who_asks(made, snapshot, client, owner, origin),
         LocalRecords::Discovery(discovery, about) => push_discovery(made, query, origin, local, (discovery, *about)),
     }
     write_made_into(snapshot, query, origin, made.answer(), &[], out);
     rcode
+}
+
+/// Strings of `key=value`: this node, how the question came, and whose it is to us. No address, and no name but configured ones.
+fn push_who_asks(made: &mut AnswerBuilder, snapshot: &Snapshot, client: Client, owner: &[u8], origin: Origin) {
+    let known = client.configured.and_then(|at| snapshot.clients_known.get(at as usize));
+    let mut rdata: SmallVec<[u8; 256]> = SmallVec::new();
+    for (key, value) in [
+        ("node=", snapshot.node_name.as_str()),
+        ("transport=", origin.transport.as_str()),
+        ("profile=", snapshot.profile(client.profile).name.as_str()),
+        ("client=", known.map_or("", |known| known.name.as_str())),
+        ("family=", if origin.source.is_ipv4() { "v4" } else { "v6" }),
+    ] {
+        let value = encoder::shorten(value, 255 - key.len());
+        rdata.push((key.len() + value.len()) as u8);
+        rdata.extend_from_slice(key.as_bytes());
+        rdata.extend_from_slice(value.as_bytes());
+    }
+    made.push(Section::Answer, owner, RecordType::TXT, 0, &rdata);
 }
 
 /// What clients are told of our encrypted service; the addresses of its name come along (RFC 9462 §4).
@@ -252,7 +287,7 @@ pub fn rewrite(
     match target {
         TargetAnswer::Resolved { answer, ttl, stale, cleared: _ } => {
             if *stale {
-                ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: STALE_TEXT, detail: "" }];
+                ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: STALE_TEXT, detail: "", structured: None }];
             }
             for record in answer.section(Section::Answer) {
                 let ttl = ttl.apply(record.ttl).min(SAFE_SEARCH_TTL_SECS).min(rewrite.ttl_secs_max);
@@ -475,6 +510,20 @@ fn soa_rdata(minimum: u32) -> [u8; SOA_NAMES.len() + 20] {
 }
 
 const SOA_NAMES: &[u8; 32] = b"\x06lachan\x07invalid\0\x06nobody\x07invalid\0";
+
+/// As [`write_made_into`], with why it is not what was asked for.
+fn write_explained(
+    snapshot: &Snapshot,
+    query: &Query,
+    origin: Origin,
+    made: &Answer,
+    ede: EdeText<'_>,
+    out: &mut Vec<u8>,
+) {
+    let nsid = snapshot.node_name.as_bytes();
+    let response = Response { rcode: made.rcode, authentic_data: false, ttl: AS_IT_IS, ede: &[], nsid };
+    encoder::write_explained(query, origin.transport, &response, ede, made.records(), out);
+}
 
 /// TTL rule of what we make ourselves.
 const AS_IT_IS: TtlRule = TtlRule::Age { secs: 0, max: u32::MAX };

@@ -108,7 +108,8 @@ pub(super) fn write(
     if let Some(edns) = &query.edns {
         encoder::put_opt(out, edns, transport, rcode, Some(ede));
     }
-    debug_assert!(transport != Transport::Udp || out.len() <= LARGEST, "{} octets", out.len());
+    let largest = query.edns.filter(|edns| edns.structured).map_or(LARGEST, |edns| edns.reply_limit());
+    debug_assert!(transport != Transport::Udp || out.len() <= largest, "{} octets", out.len());
     true
 }
 
@@ -129,6 +130,7 @@ mod tests {
     use super::*;
     use crate::engine::query::{Edns, Question, Spelling};
     use crate::engine::reply::encoder::{Response, TtlRule};
+    use crate::engine::structured::Structured;
     use crate::engine::verdict::EdeCode;
 
     fn query(qname: &str, edns: Option<Edns>) -> Query {
@@ -150,10 +152,16 @@ mod tests {
         let label = |octet: char, len| octet.to_string().repeat(len);
         let longest = [label('a', 63), label('b', 63), label('c', 63), label('d', 61)].join(".");
         let long_text = "x".repeat(100);
+        let structured_text = format!(r#"{{"j":"{}"}}"#, "ữ".repeat(60));
         let edns =
             Edns { version: 0, udp_payload: 512, dnssec_ok: true, nsid: false, keepalive: true, ..Edns::default() };
         for qname in ["example", "www.a.example", &longest] {
-            for edns in [None, Some(edns), Some(Edns { dnssec_ok: false, udp_payload: 0, padding: true, ..edns })] {
+            let others = [
+                Edns { dnssec_ok: false, udp_payload: 0, padding: true, ..edns },
+                Edns { structured: true, ..edns },
+                Edns { structured: true, udp_payload: 1232, padding: true, ..edns },
+            ];
+            for edns in [None, Some(edns)].into_iter().chain(others.map(Some)) {
                 let query = query(qname, edns);
                 let whole = &query.question.qname;
                 let addresses = ["0.0.0.0", "2001:db8::1"].map(|text| text.parse().unwrap());
@@ -161,17 +169,29 @@ mod tests {
                 let records = records.chain(addresses.map(|address| Some(Own::Address { address, ttl: 60 })));
                 let above = Own::Soa { owner: whole.suffix_wire(2), ttl: u32::MAX };
                 for record in records.chain([Some(above)]) {
-                    for (rcode, text) in [(Rcode::NXDOMAIN, ""), (Rcode::BADVERS, "blocked: "), (Rcode(0), &long_text)]
-                    {
-                        let ede = [EdeText { code: EdeCode::BLOCKED, text, detail: "games" }];
+                    let structured = Some(Structured { full: &structured_text, short: r#"{"s":5}"# });
+                    for (rcode, text, structured) in [
+                        (Rcode::NXDOMAIN, "", None),
+                        (Rcode::BADVERS, "blocked: ", structured),
+                        (Rcode(0), &long_text, structured),
+                    ] {
+                        let ede = [EdeText { code: EdeCode::BLOCKED, text, detail: "games", structured }];
                         let ttl = TtlRule::Age { secs: 0, max: u32::MAX };
-                        let response = Response { ede: &ede, ttl, ..Response::code(rcode) };
+                        let response = Response { ttl, ..Response::code(rcode) };
                         let mut rdata = [0; _];
                         let as_record = record.map(|record| record.as_record(whole, &mut rdata)).into_iter();
                         for transport in Transport::ALL {
                             let mut short = vec![7; 3];
                             assert!(write(&query, transport, rcode, record, &ede[0], &mut short));
-                            let long = encoder::write(&query, transport, &response, as_record.clone());
+                            let mut long = Vec::new();
+                            encoder::write_explained(
+                                &query,
+                                transport,
+                                &response,
+                                ede[0],
+                                as_record.clone(),
+                                &mut long,
+                            );
                             assert_eq!(short, long, "{qname} {edns:?} {transport:?}");
                         }
                     }

@@ -90,6 +90,86 @@ fn a_block_looks_as_its_profile_says() {
     assert!(blocked(setup, &query("a.example", RecordType::A)).is_none());
 }
 
+/// A block for a client that reads reasons by a program, and takes so many octets.
+fn reasons(setup: Setup, qname: &str, udp_payload: u16, nsid: bool) -> (Vec<u8>, Answer) {
+    let mut query = edns_query(qname, RecordType::A);
+    query.edns = query.edns.map(|edns| Edns { structured: true, udp_payload, nsid, ..edns });
+    let snapshot = setup.compile();
+    let QueryVerdict::Block(found) = on_query(&snapshot, client(&snapshot, "default"), &query.question, &mut ()) else {
+        panic!("it is blocked")
+    };
+    let mut out = Vec::new();
+    block(&snapshot, ProfileId(0), &query, origin(), &found, None, &mut out).unwrap();
+    let answer = Answer::from_wire(&out, &query.question).unwrap();
+    (out, answer)
+}
+
+#[test]
+fn reasons_for_programs_give_way_before_an_answer_is_cut() {
+    let long = ["a".repeat(63), "b".repeat(63), "c".repeat(58), "long.example".to_owned()].join(".");
+    let mail = format!("mailto:{}@example.vn", "m".repeat(42));
+    let (reason, organization) = ("Chặn theo chính sách của mạng này: nội dung người lớn", "o".repeat(64));
+    let small = format!(r#"{{"c":["tel:111;phone-context=+84"],"j":"{reason}","s":5,"l":"vi"}}"#);
+    let large =
+        format!(r#"{{"c":["tel:111;phone-context=+84","{mail}"],"j":"{reason}","s":5,"o":"{organization}","l":"vi"}}"#);
+    let short = format!(r#"{{"c":["tel:111;phone-context=+84","{mail}"],"s":5}}"#);
+    let with = |is_large| {
+        let mut setup = Setup::new().rules("adult long.example; adult a.example");
+        setup.policy.node_name = "n".repeat(60);
+        if is_large {
+            setup.policy.contact.uris.push(mail.clone());
+            setup.policy.contact.organization = Some(organization.clone());
+        }
+        setup
+    };
+    for (qname, payload, nsid, is_large, expected) in [
+        ("a.example", 1232, false, false, &small),
+        ("a.example", 512, false, true, &large),
+        ("a.example", 512, true, true, &large),
+        (&*long, 512, false, false, &small),
+        (&*long, 512, false, true, &short),
+        (&*long, 512, true, true, &short),
+        (&*long, 1232, false, true, &large),
+    ] {
+        let (out, answer) = reasons(with(is_large), qname, payload, nsid);
+        let told: Vec<_> = answer.ede.iter().map(|ede| (ede.code, &*ede.text)).collect();
+        assert_eq!(told, [(15, expected.as_str())], "{qname} {payload} nsid: {nsid}");
+        assert_eq!(out[2] & 2, 0, "TC: {qname} {payload}");
+        assert!(out.len() <= usize::from(payload), "{} octets", out.len());
+        assert_eq!(answer.section(Section::Authority).count(), 1, "the SOA stays");
+    }
+    let mut setup = with(false);
+    setup.policy.contact.uris = (0..4).map(|i| format!("mailto:{}{i}@example.vn", "x".repeat(50))).collect();
+    let (out, answer) = reasons(setup, &long, 512, false);
+    assert_eq!((answer.ede.len(), &*answer.ede[0].text, out[2] & 2), (1, "", 0), "the code alone");
+}
+
+#[test]
+fn who_reads_reasons_is_told_of_no_forged_answer() {
+    let snapshot = Setup::new().compile();
+    let mut made = AnswerBuilder::new(Rcode::NOERROR);
+    made.push(Section::Answer, b"\x01a\x07example\0", RecordType::A, 60, &[192, 0, 2, 1]);
+    made.push_ede(4, "forged");
+    made.push_ede(22, "lost");
+    let found = made.finish();
+    for (structured, codes) in [(false, &[4, 22][..]), (true, &[22])] {
+        let mut query = edns_query("a.example", RecordType::A);
+        query.edns = query.edns.map(|edns| Edns { structured, ..edns });
+        let permit = match on_query(&snapshot, client(&snapshot, "open"), &query.question, &mut ()) {
+            QueryVerdict::Allow(permit) => permit,
+            other => panic!("{other:?}"),
+        };
+        let AnswerVerdict::Deliver(cleared) =
+            on_answer(&snapshot, client(&snapshot, "open"), &permit, &query.question, &found)
+        else {
+            panic!("nothing blocks it")
+        };
+        let out = answer(cleared, &snapshot, &query, origin(), &found, fresh());
+        let told = Answer::from_wire(&out, &query.question).unwrap();
+        assert_eq!(told.ede.iter().map(|ede| ede.code).collect::<Vec<_>>(), codes);
+    }
+}
+
 #[test]
 fn without_edns_a_block_has_no_extended_error() {
     let (_, answer) = blocked(Setup::new().rules("adult a.example"), &query("a.example", RecordType::A)).unwrap();
@@ -151,7 +231,7 @@ fn local_names_have_their_records_or_an_soa() {
         let query = query(qname, qtype);
         let answer = snapshot.local_data.answer(&query.question, [10, 0, 0, 1].into()).unwrap();
         let (mut made, mut reply) = (AnswerBuilder::new(Rcode::SERVFAIL), vec![7; 3]);
-        let rcode = local(&snapshot, &query, origin(), &answer, &mut made, &mut reply);
+        let rcode = local(&snapshot, client(&snapshot, "default"), &query, origin(), &answer, &mut made, &mut reply);
         let (text, read) = read(&query, &reply);
         assert_eq!(text, expected, "{qname}");
         assert_eq!(read.rcode, rcode);

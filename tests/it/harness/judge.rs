@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lachan::config;
-use lachan::engine::client::Client;
+use lachan::engine::client::{Client, Realm};
 use lachan::engine::compile::{
     BuiltIn, ClientSettings, Inputs, ListRules, ListSettings, ListSource, LoadedList, compile,
 };
@@ -39,6 +39,9 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
         policy.clients.push(ClientSettings {
             name: who.name.clone().unwrap_or_default(),
             networks: vec![IpNet::from(who.source())],
+            realm: Realm::default(),
+            ids: Vec::new(),
+            listeners: Vec::new(),
             tags: who.tags.clone(),
             profile: 0,
             lines: 1,

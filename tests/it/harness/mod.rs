@@ -4,6 +4,7 @@
 //! on loopback and on ports that the kernel picks.
 
 pub mod client;
+pub mod encrypted;
 pub mod judge;
 pub mod process;
 pub mod publisher;

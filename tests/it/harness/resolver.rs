@@ -21,6 +21,7 @@ use crate::harness::PATIENCE;
 pub struct InProcess {
     pub v4: SocketAddr,
     pub v6: SocketAddr,
+    /// Of every transport.
     pub addresses: Addresses,
     pub resolver: Arc<Resolver>,
     pub reloader: Arc<Reloader>,
