@@ -325,7 +325,7 @@ fn discover(case: &Value, upstream: &Upstream, certificate: &Certificate) -> Res
     for key in ["dot", "doh", "doq"] {
         let line = format!("{key} = {both}\n");
         let port = wanted[key].as_u64().map(|_| free_port());
-        config = config.replace(&line, &port.map_or(String::new(), |port| format!("{key} = [\"127.0.0.1:{port}\"]\n")));
+        config = config.replace(&line, &port.map_or(String::new(), |port| format!("{key} = [\"{ALONE}:{port}\"]\n")));
     }
     config.push_str("name = \"dns.example.net\"\n");
     if wanted["ddr"] == false {
@@ -380,7 +380,10 @@ fn discover(case: &Value, upstream: &Upstream, certificate: &Certificate) -> Res
     Ok(())
 }
 
+/// An address where no other test listens: a port that is free there stays so.
+const ALONE: &str = "127.77.0.1";
+
 fn free_port() -> u16 {
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let udp = std::net::UdpSocket::bind((ALONE, 0)).unwrap();
     udp.local_addr().unwrap().port()
 }
