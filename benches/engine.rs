@@ -168,6 +168,74 @@ fn decide_group(c: &mut Criterion) {
     group.finish();
 }
 
+/// A school as it could be: a hundred lists, most of them blocked always, some in ten windows of their own.
+fn school(directory: &std::path::Path, windows: usize) -> Generation {
+    let names = names::list_text();
+    let lines: Vec<&[u8]> = names.split(|&octet| octet == b'\n').collect();
+    let mut config = String::from("[listen]\nadmin = \"off\"\n[[upstream]]\nservers = [\"udp://127.0.0.1:9\"]\n");
+    let mut always = Vec::new();
+    for (i, part) in lines.chunks(lines.len().div_ceil(100)).enumerate() {
+        std::fs::write(directory.join(format!("{i}.txt")), part.join(&b'\n')).expect("room for a list");
+        config.push_str(&format!("[category.c{i}]\n[list.l{i}]\ncategory = \"c{i}\"\nfile = \"{i}.txt\"\n"));
+        if i >= 10 {
+            always.push(format!("c{i}"));
+        }
+    }
+    config.push_str(&format!("[profile.default]\nblock = {always:?}\n"));
+    for i in 0..windows {
+        config.push_str(&format!(
+            "[profile.default.window.w{i}]\ncategories = [\"c{i}\"]\ndays = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"]\n\
+             from = \"{:02}:{:02}\"\nto = \"{:02}:30\"\n",
+            i * 2,
+            i,
+            i * 2 + 1
+        ));
+    }
+    let path = directory.join("school.toml");
+    std::fs::write(&path, config).expect("room for the configuration");
+    Loader::new(Some(path)).load(None, None).unwrap_or_else(|why| panic!("{why:?}")).generation
+}
+
+/// Decide with a hundred lists, without windows and with ten, near a border and far from one. Speed of light: what `decide`
+/// costs, and a search among some three hundred borders that lie in one page: a few nanoseconds.
+fn decide_by_the_hour(c: &mut Criterion) {
+    let unlisted: Vec<Name> = (0..ASKED).map(|i| name(&format!("www.not-listed-{i}.example.org"))).collect();
+    let mut group = c.benchmark_group("decide_100_lists");
+    for windows in [0, 10] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let generation = school(directory.path(), windows);
+        let snapshot = &generation.snapshot;
+        let at = lachan::daemon::clock::unix_time();
+        let client = Client { at, ..snapshot.clients.identify(LOOPBACK) };
+        assert_eq!(snapshot.profile(client.profile).hours.len(), windows);
+        assert!(!snapshot.hours_are_due(at));
+        let lines = names::list_text();
+        let lines: Vec<&[u8]> = lines.split(|&octet| octet == b'\n').collect();
+        let mut random = Lcg(5);
+        let mut listed = Vec::with_capacity(ASKED);
+        while listed.len() < ASKED {
+            let Ok(qname) = Name::from_ascii(lines[random.next() as usize % lines.len()]) else { continue };
+            if matches!(policy::on_query(snapshot, client, &question(&qname), &mut ()), QueryVerdict::Block(_)) {
+                listed.push(qname);
+            }
+        }
+        for (what, asked) in [("nothing_listed", &unlisted), ("listed_hot", &listed[..100].to_vec())] {
+            let questions: Vec<Question> = asked.iter().map(question).collect();
+            let is_block = what == "listed_hot";
+            let mut at = 0;
+            group.bench_function(format!("{what}_{windows}_windows"), |b| {
+                b.iter(|| {
+                    let question = black_box(&questions[at]);
+                    at = if at + 1 == questions.len() { 0 } else { at + 1 };
+                    let verdict = policy::on_query(snapshot, client, question, &mut ());
+                    assert_eq!(matches!(verdict, QueryVerdict::Block(_)), is_block);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 /// Write an answer. Speed of light: one allocation (20 ns) and 100 to 150 octets copied; a compressed name is a compare.
 fn answer(c: &mut Criterion) {
     let Bench { generation, client, listed } = load();
@@ -279,5 +347,5 @@ fn begin(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parse, decide_group, answer, cache, begin);
+criterion_group!(benches, parse, decide_group, decide_by_the_hour, answer, cache, begin);
 criterion_main!(benches);

@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use lachan::cli::annex;
 use lachan::config;
 use lachan::daemon::sources::inflate::{inflate, is_packed};
+use lachan::daemon::subscribers::line::{Line, Reading};
 use lachan::engine;
 use lachan::engine::answer::{Answer, AnswerBuilder, RecordRef, Section};
 use lachan::engine::category::{Categories, CategoryId};
+use lachan::engine::client::{Realm, Token, TokenKey, UnixTime};
 use lachan::engine::compile::{BuiltIn, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy, compile};
 use lachan::engine::compiled::{CompiledList, Sum};
 use lachan::engine::gate::GateSettings;
-use lachan::engine::limits::{LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
+use lachan::engine::limits::{ANNEX_ROWS_MAX, LABEL_OCTETS_MAX, NAME_OCTETS_MAX};
 use lachan::engine::list::special::{From, Owner, Pattern, SpecialRule};
 use lachan::engine::list::{Format, ListReport, ParseOptions, Reach, RuleSet, parse};
 use lachan::engine::matcher::suffix::Hits;
@@ -19,10 +22,13 @@ use lachan::engine::matcher::{Builder, HashSeed, Index, Part, public_suffix};
 use lachan::engine::name::Name;
 use lachan::engine::policy::{self, QueryVerdict};
 use lachan::engine::query::{self, Edns, Header, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
+use lachan::engine::radius::sessions::{Report, Sessions};
+use lachan::engine::radius::{self as accounting, TokenFrom};
 use lachan::engine::reply;
 use lachan::engine::reply::encoder::{self, EdeText, Response, TtlRule, size_limit};
 use lachan::engine::safe_search::SafeSearch;
 use lachan::engine::snapshot::Snapshot;
+use lachan::engine::subscribers::{Change, Holder, Place, Table};
 use lachan::engine::verdict::{EdeCode, ListId};
 use sha2::{Digest, Sha256};
 
@@ -190,6 +196,28 @@ pub fn zone_parse(octets: &[u8]) {
     }
 }
 
+/// A text that is read as an order is written so that it reads to the same order.
+pub fn order_file(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let zone = jiff::tz::TimeZone::UTC;
+    let Ok(order) = config::read_order("order.toml", text, &zone) else { return };
+    let written = config::write_order(&order);
+    let again = config::read_order("order.toml", &written, &zone);
+    assert_eq!(again.as_ref().ok(), Some(&order), "{written}\n{again:?}");
+    for at in [-1 << 40, 0, order.received.0, order.effective.0, 1 << 40] {
+        let at = UnixTime(at);
+        assert!(!order.acts(at) || order.effective <= at);
+        let _ = (order.state(at), order.alarms(at), order.acts_until(at));
+    }
+}
+
+/// An annex, taken for a table and for a workbook, is rows within the bound or refused.
+pub fn annex(octets: &[u8]) {
+    for rows in [annex::table(octets), annex::sheet(octets.to_vec())].into_iter().flatten() {
+        assert!(rows.len() <= ANNEX_ROWS_MAX);
+    }
+}
+
 /// What is packed unpacks to no more than the bound, or is refused.
 pub fn unpack(octets: &[u8]) {
     const MAX: u64 = 1 << 16;
@@ -309,6 +337,8 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         gate: GateSettings::OPEN,
     };
     let built_in = BuiltIn {
+        infrastructure: Vec::new(),
+        connectivity: Vec::new(),
         safe_search: Arc::new(SafeSearch::from_csv("").expect("an empty table is one")),
         protected: Vec::new(),
         protected_content: Vec::new(),
@@ -324,6 +354,7 @@ fn snapshot(rules: RuleSet, options: ParseOptions) -> Snapshot {
         seed: HashSeed(7, 8),
         texts: None,
         room: None,
+        now: None,
     };
     compile(inputs, None).expect("one small list fits").0
 }
@@ -474,4 +505,79 @@ fn assert_same(written: &Answer, read: &Answer) {
             .to_vec()
     };
     assert_eq!(by_section(written), by_section(read));
+}
+
+/// Octets as a datagram; then as a sequence of packets, each behind its length, made authentic: none panics, every place that
+/// is held is a session's, and when every access server begins anew nothing is left.
+pub fn radius(octets: &[u8]) {
+    const SECRET: &[u8] = b"testing123";
+    let _ = accounting::read(octets, SECRET);
+    let (table, mut writer) = Table::new((1, 2));
+    let (mut sessions, mut changes) = (Sessions::default(), Vec::new());
+    let mut servers = Vec::new();
+    let mut take = |packet: &[u8], now: u32, servers: &mut Vec<Vec<u8>>| {
+        let Ok(told) = accounting::read(packet, SECRET) else { return };
+        if let [Some(name), None, None] = told.nas {
+            servers.push(name.to_vec());
+        }
+        let token = told.line(&TokenFrom::DEFAULT).map(|line| Token::of(&TokenKey::LABELS, line));
+        let report = Report { told: &told, realm: Realm(1), token, profile: None, now, confirmed_for: 1_200 };
+        sessions.take(&report, &table, &mut changes);
+        changes.drain(..).for_each(|change| writer.apply(&change).expect("the input is small"));
+    };
+    let mut rest = octets;
+    for now in 1_800_000_000.. {
+        let Some((&[high, low], after)) = rest.split_first_chunk::<2>() else { break };
+        let length = (usize::from(high) << 8 | usize::from(low)) % 512;
+        let (body, next) = after.split_at(length.min(after.len()));
+        take(&request(body, SECRET), now, &mut servers);
+        rest = next;
+    }
+    table.each_prefix(|key, entry| {
+        assert!(entry.term.is_session && matches!(entry.holder, Holder::Token(_)));
+        assert_eq!(key.realm(), Realm(1));
+        match key.place() {
+            Place::Ports(_, from, to) => assert!(from <= to),
+            Place::Net(net) => assert_eq!(net, net.trunc()),
+        }
+    });
+    // Only those whose name is whole told of their sessions by it alone.
+    for name in servers.clone() {
+        let mut body = vec![40, 6, 0, 0, 0, 7, 32, name.len() as u8 + 2];
+        body.extend(name);
+        take(&request(&body, SECRET), u32::MAX, &mut servers);
+    }
+}
+
+/// An Accounting-Request with these attributes, signed.
+fn request(body: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut packet = vec![4, 7, 0, 0];
+    packet.extend([0; 16]);
+    packet.extend_from_slice(body);
+    let length = packet.len() as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    accounting::sign(&mut packet, secret);
+    packet
+}
+
+/// Any line is taken or refused, and no refusal repeats a value; what is taken can be undone.
+pub fn subscriber_lines(octets: &[u8]) {
+    let (table, mut writer) = Table::new((1, 2));
+    let with = Reading { table: &table, key: Some(TokenKey::LABELS) };
+    for line in octets.split(|&octet| octet == b'\n').take(100) {
+        let Ok(changes) = Line::parse(line).and_then(|line| line.changes(&with)) else { continue };
+        assert!((1..=31).contains(&changes.len()), "{}", changes.len());
+        for change in &changes {
+            writer.apply(change).expect("the input is small");
+        }
+        for change in changes {
+            match change {
+                Change::Put(key, _) => writer.apply(&Change::Remove(key)).expect("there is room for less"),
+                Change::Choose(token, _) => writer.apply(&Change::Choose(token, None)).expect("there is room for less"),
+                Change::Remove(_) | Change::Say(..) => {}
+            }
+        }
+    }
+    let left = writer.counts();
+    assert_eq!((left.v4, left.v6, left.ports, left.tokens), (0, 0, 0, 0));
 }

@@ -74,6 +74,47 @@ block_response = "nodata"
 [profile.silent]
 inherit = "default"
 block_response = "drop"
+[profile.hours]
+block = []
+[profile.hours.window.always]
+categories = ["games", "ads"]
+days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+[profile.exam]
+mode = "allow-only"
+allow = ["clean.example.org", "good.games.example"]
+[profile.garden]
+mode = "walled-garden"
+allow = ["good.games.example"]
+[profile.seen]
+inherit = "school"
+mode = "observe"
+[profile.shadow]
+block = []
+shadow = ["games", "ads"]
+safe_search_except = ["google"]
+[profile.firm]
+inherit = "business"
+block = ["ads"]
+[profile.firm.block_responses]
+ads = "refused"
+[client.hours]
+networks = ["10.6.0.0/16"]
+profile = "hours"
+[client.exam]
+networks = ["10.7.0.0/16"]
+profile = "exam"
+[client.garden]
+networks = ["10.8.0.0/16"]
+profile = "garden"
+[client.seen]
+networks = ["10.9.0.0/16"]
+profile = "seen"
+[client.shadow]
+networks = ["10.10.0.0/16"]
+profile = "shadow"
+[client.firm]
+networks = ["10.11.0.0/16"]
+profile = "firm"
 [client.school]
 networks = ["10.1.0.0/16", "fd00:1::/32"]
 profile = "school"
@@ -113,8 +154,23 @@ pass.scam.example 60 CNAME rpz-passthru.
 const ZONE_OF_CLIENTS: &str = "32.7.0.1.10.rpz-client-ip 60 CNAME .\n";
 
 /// Those who ask, one of each profile, one that a zone names, and a stranger.
-pub const SOURCES: [&str; 9] =
-    ["127.0.0.1", "10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1", "fd00:1::7", "10.1.0.7", "203.0.113.9"];
+pub const SOURCES: [&str; 15] = [
+    "127.0.0.1",
+    "10.1.0.1",
+    "10.2.0.1",
+    "10.3.0.1",
+    "10.4.0.1",
+    "10.5.0.1",
+    "fd00:1::7",
+    "10.1.0.7",
+    "203.0.113.9",
+    "10.6.0.1",
+    "10.7.0.1",
+    "10.8.0.1",
+    "10.9.0.1",
+    "10.10.0.1",
+    "10.11.0.1",
+];
 
 /// Names with something to them: listed, spared, rewritten, local, cached — or nothing of that.
 pub const NAMES: [&str; 36] = [

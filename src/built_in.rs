@@ -3,6 +3,10 @@
 //! Only their text: what a list means is decided where every other list is read. The harmless test names
 //! (`adult.block.lachan.example`) are in none of them; they are made from the categories' names.
 
+pub mod services;
+
+pub use services::Service;
+
 /// Name and text of each starter list. A list has the name of its category, except `canary`.
 const STARTERS: &[(&str, &str)] = &[
     ("malware", include_str!("../blocklists/malware.txt")),
@@ -37,8 +41,16 @@ pub const STARTER_LISTS: &[&str] = &{
     names
 };
 
-/// The text of a starter list, one name a line; `None` if there is no list of this name.
+/// Every service that `service:NAME` may stand for.
+pub fn services() -> impl Iterator<Item = &'static Service> {
+    services::SERVICES.iter()
+}
+
+/// The text of a starter list or of a service (`service:roblox`), one name a line; `None` if there is none of this name.
 pub fn starter_list(name: &str) -> Option<&'static str> {
+    if let Some(id) = name.strip_prefix("service:") {
+        return services().find(|service| service.id == id).map(|service| service.text);
+    }
     STARTERS.iter().find(|(known, _)| *known == name).map(|&(_, text)| text)
 }
 
@@ -50,6 +62,16 @@ pub fn protected() -> &'static str {
 /// Names that no list of a content category reaches; written as [`protected`].
 pub fn protected_content() -> &'static str {
     include_str!("../blocklists/protected_content.txt")
+}
+
+/// What machines need to work at all; written as [`protected`].
+pub fn infrastructure() -> &'static str {
+    include_str!("../blocklists/infrastructure.txt")
+}
+
+/// Names by which machines see whether they are online; written as [`protected`].
+pub fn connectivity() -> &'static str {
+    include_str!("../blocklists/connectivity.txt")
 }
 
 /// Names that a new version of a list should not begin to block, one a line; `#` begins a comment.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::language::{Language, count_of};
@@ -95,12 +96,57 @@ pub fn get(address: SocketAddr, path: &str, query: &[(&str, &str)]) -> Result<(u
     ask(Method::GET, address, path, query, ANSWER_TIMER)
 }
 
+/// What is sent to the API of subscribers.
+pub struct Sending<'a> {
+    pub method: Method,
+    pub path: &'a str,
+    pub query: &'a [(&'a str, &'a str)],
+    pub token: &'a str,
+    pub body: Vec<u8>,
+}
+
+/// Status code and body of what is answered, within `timer`.
+pub fn send(address: SocketAddr, sending: Sending<'_>, timer: Duration) -> Result<(u16, String), Trouble> {
+    let Sending { method, path, query, token, body } = sending;
+    exchange(address, path, timer, |client, url| client.request(method, url).bearer_auth(token).body(body).query(query))
+}
+
 fn ask(
     method: Method,
     address: SocketAddr,
     path: &str,
     query: &[(&str, &str)],
     timer: Duration,
+) -> Result<(u16, String), Trouble> {
+    send_json(method, address, path, query, None, timer)
+}
+
+fn send_json(
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<String>,
+    timer: Duration,
+) -> Result<(u16, String), Trouble> {
+    exchange(address, path, timer, |client, url| {
+        let request = match method {
+            Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
+            _ => client.request(method, url),
+        };
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
+        };
+        request.query(query)
+    })
+}
+
+fn exchange(
+    address: SocketAddr,
+    path: &str,
+    timer: Duration,
+    request: impl FnOnce(&reqwest::Client, String) -> reqwest::RequestBuilder,
 ) -> Result<(u16, String), Trouble> {
     let unreachable = |why: &dyn std::fmt::Display| {
         let english = format!(
@@ -119,11 +165,7 @@ fn ask(
     runtime.block_on(async {
         let client = reqwest::Client::builder().timeout(timer).no_proxy().build().map_err(|why| unreachable(&why))?;
         let url = format!("http://{address}{path}");
-        let request = match method {
-            Method::POST => client.request(method, url).header(CHANGE_HEADER, "1"),
-            _ => client.request(method, url),
-        };
-        let response = request.query(query).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
+        let response = request(&client, url).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
         let status = response.status().as_u16();
         let body = response.text().await.map_err(|why| unreachable(&root_cause(&why)))?;
         Ok((status, body))
@@ -153,6 +195,17 @@ pub fn post_json<T: DeserializeOwned>(
     timer: Duration,
 ) -> Result<T, Trouble> {
     read_json(address, path, ask(Method::POST, address, path, query, timer)?)
+}
+
+/// As [`post_json`], with a body.
+pub fn post_body<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    body: &impl Serialize,
+    timer: Duration,
+) -> Result<T, Trouble> {
+    let body = serde_json::to_string(body).map_err(|why| Trouble::Refused(why.to_string()))?;
+    read_json(address, path, send_json(Method::POST, address, path, &[], Some(body), timer)?)
 }
 
 fn read_json<T: DeserializeOwned>(

@@ -7,9 +7,10 @@ use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::out::{complain, say};
 use crate::cli::{ExplainArgs, NO, USAGE, YES};
-use crate::daemon::admin::{parse_type, type_name};
+use crate::daemon::admin::{parse_moment, parse_type, type_name};
 use crate::daemon::explain::{Who, explain_offline};
 use crate::daemon::reload::Loader;
+use crate::engine::client::UnixTime;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question};
 
@@ -32,8 +33,15 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
         return USAGE;
     };
     let type_text = type_name(qtype);
+    let at = match args.at.as_deref().map(parse_moment).transpose() {
+        Ok(at) => at,
+        Err(why) => {
+            complain!("lachan: {why}");
+            return USAGE;
+        }
+    };
     let told = if args.offline {
-        offline(config, &Question { qname, qtype, qclass: CLASS_IN }, &type_text, args)
+        offline(config, &Question { qname, qtype, qclass: CLASS_IN }, &type_text, args, at)
     } else {
         online(config, &qname, &type_text, args)
     };
@@ -42,7 +50,7 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
             if args.json {
                 say!("{told}");
             } else {
-                print_told(&told, args.offline);
+                print_told(&told, args.offline, args.at.is_some());
             }
             YES
         }
@@ -106,6 +114,7 @@ fn online(
     let mut query = vec![("name", name.as_str()), ("type", type_text)];
     query.extend(client.as_deref().map(|c| ("client", c)));
     query.extend(args.profile.as_deref().map(|p| ("profile", p)));
+    query.extend(args.at.as_deref().map(|at| ("at", at)));
     client::get_json(address, "/api/v1/explain", &query).map_err(cannot)
 }
 
@@ -114,19 +123,20 @@ fn offline(
     question: &Question,
     type_text: &str,
     args: &ExplainArgs,
+    at: Option<UnixTime>,
 ) -> Result<serde_json::Value, (u8, String)> {
     let mut loader = Loader::new(config.map(Path::to_owned)).reading_state();
     let loaded = loader.load(None, None).map_err(|errors| (NO, errors.join("\nlachan: ")))?;
     for problem in &loaded.notes.problems {
         eprintln!("lachan: {}", problem.message);
     }
-    let who = Who { client: args.client, profile: args.profile.clone() };
+    let who = Who { client: args.client, profile: args.profile.clone(), at, ..Who::default() };
     let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
         .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))
 }
 
-fn print_told(told: &serde_json::Value, offline: bool) {
+fn print_told(told: &serde_json::Value, offline: bool, asks_when: bool) {
     let language = Language::of_user();
     let text = |key: &str| told.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     say!("{}", language.pick(&text("sentence_en"), &text("sentence_vi")));
@@ -137,6 +147,10 @@ fn print_told(told: &serde_json::Value, offline: bool) {
         (file, _) => file,
     };
     let ede = told.get("ede").and_then(serde_json::Value::as_u64).map(|code| code.to_string()).unwrap_or_default();
+    let window = match (text("window"), text("window_until")) {
+        (window, until) if !until.is_empty() => format!("{window}, {} {until}", language.pick("open until", "mở đến")),
+        (window, _) => window,
+    };
     for (title_en, title_vi, value) in [
         ("verdict", "kết luận", text("verdict")),
         ("rung", "bậc", text("rung")),
@@ -149,6 +163,10 @@ fn print_told(told: &serde_json::Value, offline: bool) {
         ("type", "kiểu", text("type")),
         ("client", "máy hỏi", text("client")),
         ("profile", "hồ sơ", text("profile")),
+        ("mode", "chế độ", text("mode")),
+        ("window", "khung giờ", window),
+        ("at", "lúc", if asks_when { text("at") } else { String::new() }),
+        ("line", "thuê bao", subscriber_text(told, language)),
     ] {
         if !value.is_empty() {
             // Padded by characters: Vietnamese titles have more octets than columns.
@@ -178,6 +196,45 @@ fn print_told(told: &serde_json::Value, offline: bool) {
     say!("");
     let lead = language.pick("to change this:", "muốn thay đổi:");
     say!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
+}
+
+/// Who the client is to us: session and token, and what became of its profile.
+fn subscriber_text(told: &serde_json::Value, language: Language) -> String {
+    let Some(subscriber) = told.get("subscriber") else { return String::new() };
+    let text = |key: &str| subscriber.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+    let standing = match text("standing") {
+        "known" => language.pick("known", "đã biết"),
+        "no-choice" => {
+            language.pick("known, nothing chosen: the default profile", "đã biết, chưa chọn gì: hồ sơ mặc định")
+        }
+        "unknown-profile" => language.pick(
+            "its profile is not configured: the default one",
+            "hồ sơ của thuê bao chưa được cấu hình: dùng hồ sơ mặc định",
+        ),
+        "lapsed" => language.pick(
+            "not confirmed in time, or over: the default profile",
+            "không được xác nhận kịp thời hoặc đã hết hạn: hồ sơ mặc định",
+        ),
+        _ => language
+            .pick("nobody told of this address: the default profile", "chưa ai báo về địa chỉ này: hồ sơ mặc định"),
+    };
+    let mut parts = vec![standing.to_owned()];
+    if subscriber.get("session").and_then(serde_json::Value::as_bool) == Some(true) {
+        parts.push(language.pick("a session of the network", "phiên của mạng").to_owned());
+    }
+    for (lead_en, lead_vi, value) in
+        [("token", "mã", text("token")), ("profile in the table", "hồ sơ trong bảng", text("profile"))]
+    {
+        if !value.is_empty() {
+            parts.push(format!("{} {value}", language.pick(lead_en, lead_vi)));
+        }
+    }
+    if let Some(until) = subscriber.get("until").and_then(serde_json::Value::as_i64)
+        && let Ok(until) = jiff::Timestamp::from_second(until)
+    {
+        parts.push(format!("{} {until}", language.pick("until", "đến")));
+    }
+    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -2,28 +2,40 @@
 //!
 //! Exit codes: 0 yes, 1 no, 2 usage, 3 cannot tell (no daemon, no answer). `healthcheck`: 0 serve, 1 withdraw, 3 degraded.
 
+pub mod annex;
+mod audit;
 mod check;
 mod client;
 mod compile;
+mod config_reference;
 mod explain;
 mod healthcheck;
 mod language;
 mod limits;
 mod lists;
+mod orders;
 mod out;
+mod person;
 mod progress;
 mod review;
 mod safesearch;
+mod said;
+mod schedule;
 mod serve;
+mod services;
+mod subscribers;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::daemon::listener::Claim;
 use clap::{Args, Parser, Subcommand};
 
 use out::say;
+
+use crate::daemon::said::Kind;
 
 /// Yes; done.
 pub const YES: u8 = 0;
@@ -54,6 +66,7 @@ Examples:
   lachan explain www.pornhub.com
   lachan explain https://zalo.me/pc --client 10.20.0.7         as this client would be answered
   lachan explain example.com --profile school --type AAAA      as this profile would be answered
+  lachan explain roblox.com --profile school --at 2026-11-27T22:00:00+07:00
   lachan explain example.com --json                            for scripts
   lachan explain example.com --offline -c lachan.toml          compile the configuration here instead of asking";
 
@@ -78,7 +91,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answer queries (what happens without a command)
-    Serve,
+    #[command(
+        after_help = "Examples:\n  lachan serve -c /etc/lachan/lachan.toml\n  lachan serve --take-over    a new version beside the \
+                            running one; then send that one SIGTERM"
+    )]
+    Serve(ServeArgs),
     /// Read a configuration and its lists and report every mistake with file and line
     Check,
     /// Say why a name is blocked, rewritten or allowed
@@ -94,15 +111,61 @@ enum Command {
         #[command(subcommand)]
         command: LimitsCommand,
     },
+    /// Allow a name for a while
+    Allow {
+        #[command(subcommand)]
+        command: said::WordCommand,
+    },
+    /// Deny a name for a while
+    Deny {
+        #[command(subcommand)]
+        command: said::WordCommand,
+    },
+    /// Switch content filtering and SafeSearch off for a while
+    Pause {
+        #[command(subcommand)]
+        command: said::PauseCommand,
+    },
+    /// Legal orders
+    Orders {
+        #[command(subcommand)]
+        command: orders::OrdersCommand,
+    },
+    /// The log of changes
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     /// SafeSearch
     Safesearch {
         #[command(subcommand)]
         command: SafesearchCommand,
     },
+    /// Lines that come and go, and their profiles
+    #[command(after_help = SUBSCRIBERS_EXAMPLES)]
+    Subscribers {
+        #[command(subcommand)]
+        command: SubscribersCommand,
+    },
     /// Certificates
     Tls {
         #[command(subcommand)]
         command: TlsCommand,
+    },
+    /// Hours: the windows of profiles
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
+    /// Services that `block = ["service:NAME"]` takes
+    Services {
+        #[command(subcommand)]
+        command: ServicesCommand,
+    },
+    /// The configuration file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
     /// Exit 0 when this node should serve, 1 when it should be withdrawn, 3 when degraded (upstream lost) or unknown
     Healthcheck(AdminArgs),
@@ -159,6 +222,135 @@ enum SafesearchCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum ScheduleCommand {
+    /// Show which windows are open, and what opens and closes next
+    #[command(
+        after_help = "Examples:\n  lachan schedule show -c lachan.toml\n  lachan schedule show --profile school --at \
+                      2026-11-27T22:00:00+07:00\n\nIt reads the configuration; no resolver is asked."
+    )]
+    Show(ScheduleShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ServicesCommand {
+    /// List them, by the group that each belongs to
+    List(ServicesListArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print every key: its type, default, unit, what it does, and an example
+    Reference(ConfigReferenceArgs),
+}
+
+#[derive(Debug, Args)]
+struct ScheduleShowArgs {
+    /// At this moment instead of now
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
+    /// This profile alone
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ServicesListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConfigReferenceArgs {
+    /// vi or en [default: by the locale]
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
+    lang: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SubscribersCommand {
+    /// How many there are, and when each feed last told something; exit 1 when there is no [subscribers]
+    Status(ListsStatusArgs),
+    /// Show what is known of an address, a prefix or a token; exit 1 when it is nothing
+    Get(SubscriberArgs),
+    /// Give a prefix or a token a profile
+    Set(SubscriberSetArgs),
+    /// Take out a prefix, or what was chosen for a token
+    Remove(SubscriberArgs),
+    /// Load a CSV or NDJSON file
+    Load(SubscribersLoadArgs),
+}
+
+/// Whom a command is about.
+#[derive(Debug, Args)]
+struct SubscriberArgs {
+    /// `100.64.1.2/32`, `2001:db8:20::/56`; for `get` also an address, with the port it asks from: `198.51.100.7:2048`
+    #[arg(value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Ports of a shared address
+    #[arg(long, value_name = "FIRST-LAST", requires = "prefix")]
+    ports: Option<String>,
+    /// Which of several networks with the same addresses
+    #[arg(long, value_name = "N")]
+    realm: Option<u16>,
+    /// 32 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    token: Option<String>,
+    /// A line's identifier, as the network tells it
+    #[arg(long, value_name = "TEXT")]
+    line: Option<String>,
+    /// What a client calls itself in a host name or a path
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// How the API is reached.
+#[derive(Debug, Args)]
+struct ApiArgs {
+    /// File with the API's token [default: the configuration's api_token_file]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SubscriberSetArgs {
+    #[command(flatten)]
+    who: SubscriberArgs,
+    /// The profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// When the entry of a prefix ends: RFC 3339, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct SubscribersLoadArgs {
+    /// CSV with a head (`prefix,profile`, and any of ports, realm, token, line, label, expires, remove), or NDJSON of the
+    /// same names when it ends in .ndjson or .jsonl
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The file is all there is: whom it does not name is taken out. Numbers grow; one that was used does nothing
+    #[arg(long, value_name = "SERIAL", conflicts_with = "delta")]
+    snapshot: Option<u64>,
+    /// The file follows what is here: its number is the one after `subscribers status` tells
+    #[arg(long, value_name = "SERIAL")]
+    delta: Option<u64>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+#[derive(Debug, Subcommand)]
 enum TlsCommand {
     /// Make a certificate that nobody vouches for, to try encrypted DNS with
     #[command(
@@ -180,6 +372,19 @@ struct SelfSignedArgs {
     /// Directory for fullchain.pem and privkey.pem
     #[arg(short, long = "output", value_name = "DIR", default_value = "tls")]
     directory: PathBuf,
+}
+
+#[derive(Debug, Args, Default)]
+struct ServeArgs {
+    /// Listen beside a running lachan, which is stopped next: no question is lost over a new version
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl ServeArgs {
+    fn claim(&self) -> Claim {
+        if self.take_over { Claim::Beside } else { Claim::Alone }
+    }
 }
 
 /// How the running resolver is reached.
@@ -253,12 +458,15 @@ struct ExplainArgs {
     /// Query type: A, AAAA, HTTPS, TYPE65, 65 …
     #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
     qtype: String,
-    /// As this client would be answered
-    #[arg(long, value_name = "ADDR")]
-    client: Option<IpAddr>,
+    /// As this client would be answered; behind a shared address, the port it asks from tells which
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = crate::daemon::explain::parse_client)]
+    client: Option<SocketAddr>,
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// As it would be answered at this moment
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -269,18 +477,37 @@ struct ExplainArgs {
     admin: AdminArgs,
 }
 
+const SUBSCRIBERS_EXAMPLES: &str = "\
+Examples:
+  lachan subscribers set 100.64.1.2/32 --profile family
+  lachan subscribers set --line 'olt-7/3/12' --profile unfiltered
+  lachan subscribers get 198.51.100.7:2048                     who asks from there?
+  lachan subscribers load lines.csv --snapshot 20270131        all of the operator's books
+  lachan subscribers status
+
+Needs api_token_file in [subscribers] of the configuration.";
+
 /// Runs what the arguments ask for. Usage errors end the process with 2 inside clap.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = cli.config.clone().or_else(default_config);
-    let code = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(config),
+    let code = match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
+        Command::Serve(args) => serve::run(config, args.claim()),
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
         Command::Lists { command } => lists_command(config.as_deref(), &command),
         Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
+        Command::Allow { command } => said::word(config.as_deref(), Kind::Allow, &command),
+        Command::Deny { command } => said::word(config.as_deref(), Kind::Deny, &command),
+        Command::Pause { command } => said::pause(config.as_deref(), &command),
+        Command::Orders { command } => orders::run(config.as_deref(), &command),
+        Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
+        Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
+        Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),
+        Command::Services { command: ServicesCommand::List(args) } => services::list(&args),
+        Command::Config { command: ConfigCommand::Reference(args) } => config_reference::run(&args),
         Command::Healthcheck(args) => healthcheck::run(config.as_deref(), &args),
         Command::Version => {
             say!("lachan {}", env!("CARGO_PKG_VERSION"));

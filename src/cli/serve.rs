@@ -8,11 +8,12 @@ use crate::cli::language::{Language, count_of};
 use crate::cli::out::{complain, say};
 use crate::cli::progress::{self, Otherwise};
 use crate::cli::{NO, YES};
+use crate::daemon::listener::Claim;
 use crate::daemon::progress::Progress;
 use crate::daemon::serve::{Options, Started, run as serve};
 use crate::daemon::telemetry::log;
 
-pub fn run(config: Option<PathBuf>) -> u8 {
+pub fn run(config: Option<PathBuf>, claim: Claim) -> u8 {
     log::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -23,7 +24,7 @@ pub fn run(config: Option<PathBuf>) -> u8 {
     };
     let progress = Arc::new(Progress::default());
     let telling = progress::tell(Arc::clone(&progress), Otherwise::Log);
-    let served = runtime.block_on(serve(Options { config }, progress, |started| {
+    let served = runtime.block_on(serve(Options { config, claim }, progress, |started| {
         telling.end();
         banner(started);
     }));

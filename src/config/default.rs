@@ -10,6 +10,8 @@ use ipnet::IpNet;
 use crate::engine::category::Categories;
 use crate::engine::category::CategoryId;
 use crate::engine::compile::{CacheSettings, ProfileSettings, YouTube};
+use crate::engine::safe_search::SafeSearch;
+use crate::engine::snapshot::Unlisted;
 use crate::engine::verdict::BlockResponse;
 
 /// The configuration of a resolver that was started without one.
@@ -81,6 +83,12 @@ pub fn access() -> Vec<IpNet> {
     ACCESS.iter().map(|text| text.parse().expect("the table above holds networks")).collect()
 }
 
+/// Names of the search engines that a profile may leave alone.
+pub(super) fn search_engines() -> Vec<String> {
+    let table = SafeSearch::from_csv(crate::built_in::safe_search_csv()).expect("a test reads the SafeSearch table");
+    table.engines().map(|(_, name)| name.to_owned()).collect()
+}
+
 /// The categories of [`DEFAULT_PROFILE_BLOCK`].
 pub fn default_profile_block(categories: &Categories) -> Vec<CategoryId> {
     DEFAULT_PROFILE_BLOCK.iter().filter_map(|name| categories.id(name)).collect()
@@ -92,9 +100,17 @@ pub fn default_profile(categories: &Categories) -> ProfileSettings {
         name: DEFAULT_PROFILE.to_owned(),
         block: default_profile_block(categories),
         security: true,
+        security_for_addresses: false,
         safe_search: true,
+        safe_search_except: Vec::new(),
         youtube: YouTube::Off,
         block_response: BlockResponse::Nxdomain,
+        block_responses: Vec::new(),
+        block_ttl_secs: None,
+        unlisted: Unlisted::Judged,
+        mode: None,
+        shadow: Vec::new(),
+        windows: Vec::new(),
         allow: Vec::new(),
         deny: Vec::new(),
     }

@@ -58,6 +58,9 @@ pub(super) struct Sink {
     files: Vec<(String, PathBuf)>,
     errors: RefCell<Vec<(Place, ConfigError)>>,
     hints: RefCell<Vec<(Place, ConfigError)>>,
+    /// Keys that were asked for, with their tables.
+    #[cfg(test)]
+    pub asked: RefCell<std::collections::BTreeSet<(String, String)>>,
 }
 
 impl Sink {

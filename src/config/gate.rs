@@ -180,7 +180,10 @@ mod tests {
             ("[gate]\npopular_top = 0\n", "`popular_top` in [gate] is 0, must be 1 to 2000000"),
             ("[list.a]\ncategory = \"ads\"\nfile = \"a\"\ngate = \"of\"\n", "\"of\" is not one of off"),
             ("[list.a]\ncategory = \"ads\"\nfile = \"a\"\ngate = 3\n", "must be a table"),
-            ("[list.a]\ncategory = \"ads\"\nfile = \"a\"\ngate = { grow = \"1 %\" }\n", "unknown key `grow` in [gate]"),
+            (
+                "[list.a]\ncategory = \"ads\"\nfile = \"a\"\ngate = { grow = \"1 %\" }\n",
+                "unknown key `grow` in [list.a.gate]",
+            ),
         ] {
             let errors = load(text).map(|_| ()).unwrap_err();
             assert!(errors.contains(why), "{text}: {errors}");

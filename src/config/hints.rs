@@ -11,6 +11,7 @@ use crate::engine::verdict::BlockResponse;
 
 use super::errors::{Sink, Spanned};
 use super::lower::{is_ourselves, listeners};
+use super::profile::ProfileMode;
 use super::spec::{Admin, ListSpec, OwnEntries, Spec};
 
 /// Looks for all of it. `listen` are the addresses in force, given or not.
@@ -37,6 +38,13 @@ pub(super) fn find(spec: &Spec, listen: &[SocketAddr], categories: &Categories, 
         own_entries(&profile.allow, &profile.deny, &format!("[profile.{}]", profile.name.value), sink);
     }
     allowed_canary(spec, sink);
+    for security in spec.profiles.iter().filter_map(|profile| profile.security.as_ref()).filter(|on| !on.value) {
+        sink.hint(
+            security.at,
+            "`security = false`: malware, phishing and scams pass; it is for the operator's own use, not for a subscriber's \
+             choice",
+        );
+    }
 }
 
 /// A wildcard holds every address of its family: the one beside it is in use when we come to it.
@@ -118,8 +126,14 @@ fn port_of_another(server: &Server) -> Option<UpstreamTransport> {
 }
 
 fn unused_page(spec: &Spec, sink: &Sink) {
-    let is_used =
-        spec.profiles.iter().filter_map(|p| p.block_response.as_ref()).any(|r| r.value == BlockResponse::Page);
+    let is_paged = |profile: &super::profile::ProfileSpec| {
+        profile.block_response.as_ref().is_some_and(|response| response.value == BlockResponse::Page)
+            || profile.block_responses.iter().any(|(_, response)| *response == BlockResponse::Page)
+            || profile.mode.as_ref().is_some_and(|mode| mode.value == ProfileMode::WalledGarden)
+    };
+    let names = spec.clients.iter().filter_map(|client| client.profile.as_ref());
+    let parents = spec.profiles.iter().filter_map(|profile| profile.inherit.as_ref());
+    let is_used = spec.profiles.iter().any(is_paged) || names.chain(parents).any(|name| name.value == "walled-garden");
     let page = spec.page_v4.as_ref().map(|v4| v4.at).or(spec.page_v6.as_ref().map(|v6| v6.at));
     if let Some(at) = page.filter(|_| !is_used) {
         sink.hint(at, "[page] is sent to nobody: no profile has `block_response = \"page\"`");
@@ -161,7 +175,8 @@ fn empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSettings]
         return;
     }
     for profile in &spec.profiles {
-        for name in profile.block.iter().flatten() {
+        let of_windows = profile.windows.iter().flat_map(|window| window.categories.iter().flatten());
+        for name in profile.block.iter().chain(&profile.shadow).flatten().chain(of_windows) {
             // Its rules are the SafeSearch table's.
             if name.value == "unsafe-search" {
                 continue;

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 
 use crate::engine::category::{Categories, Category, CategoryId, Layer};
 use crate::engine::compile::{
-    CacheSettings, CompileError, CompiledSettings, ListSettings, ListSource, Policy, Strangers, list_count,
+    CacheSettings, CompileError, CompiledSettings, ListSettings, ListSource, Mode, Observe, Policy, Strangers,
+    list_count,
 };
 use crate::engine::limits::{LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Format, ParseOptions, Reach};
@@ -20,11 +21,12 @@ use crate::engine::upstream::{Fallback, UpstreamTable};
 use super::errors::{Sink, Spanned, suggestion};
 use super::files::is_pattern;
 use super::gate::{self, GateSpec};
+use super::hours::Calendars;
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
-    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, people, rate_limit, tls,
-    values, zone_limit,
+    Engine, Learn, ListFile, PopularSettings, Settings, UdpSettings, cookies, default, hints, orders, people,
+    rate_limit, services, subscribers, tls, values, zone_limit,
 };
 
 /// Zones of rung 1 that no configuration takes over (DESIGN §4).
@@ -35,11 +37,12 @@ const BUILT_IN: &str = "builtin:";
 
 /// Turns a specification into what daemon and engine take. Whatever is wrong goes to `sink`; the result counts only if
 /// nothing did.
-pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
+pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Settings, Policy) {
     let settings = settings(spec, sink);
-    let categories = categories(&spec.categories, sink);
-    let lists = lists(spec, &categories, sink);
-    let profiles = people::profiles(spec, &categories, sink);
+    let mut categories = categories(&spec.categories, sink);
+    let services = services::declare(spec, &mut categories);
+    let lists = lists(spec, &categories, sink).into_iter().chain(services).collect::<Vec<_>>();
+    let profiles = people::profiles(spec, &categories, calendars, sink);
     let clients = people::clients(&spec.clients, &profiles, sink);
     let compiled = compiled(&spec.lists, &categories, sink);
     hints::find(spec, &settings.dns, &categories, &lists, sink);
@@ -61,6 +64,10 @@ pub(super) fn lower(spec: &Spec, sink: &Sink) -> (Settings, Policy) {
         page_v4: spec.page_v4.map(|v4| v4.value),
         page_v6: spec.page_v6.map(|v6| v6.value),
         block_ttl_secs: spec.block_ttl.map_or(default::BLOCK_TTL_SECS, |ttl| ttl.value.as_secs() as u32),
+        observe: Observe {
+            mode: spec.mode.as_ref().map_or(Mode::Enforce, |mode| mode.value),
+            percent: spec.observe_percent.map_or(0, |percent| percent as u8),
+        },
         rebind_protection: spec.rebind_protection.unwrap_or(false),
         rebind_allow: spec.rebind_allow.iter().flatten().map(|name| name.value.clone()).collect(),
         cache: CacheSettings {
@@ -100,6 +107,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
         },
         admin,
         admin_is_default,
+        orders: orders::lower(&spec.orders, sink),
         state_directory: spec.state_directory.as_ref().map(|path| absolute(path, sink)),
         bootstrap: spec.bootstrap.iter().flatten().map(|address| address.value).collect(),
         tls_roots: spec.upstream_ca_file.as_ref().map(|path| absolute(path, sink)),
@@ -113,6 +121,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
             learn: spec.gate.learn.as_ref().map_or(Learn::Memory, |learn| learn.value),
         },
         list_urls: spec.lists.iter().filter_map(|list| list_url(list, sink)).collect(),
+        subscribers: subscribers::lower(&spec.subscribers, sink),
         time_zone: spec.time_zone.as_ref().map_or_else(|| default::TIME_ZONE.to_owned(), |zone| zone.value.clone()),
     }
 }
@@ -266,7 +275,9 @@ fn categories(given: &[CategorySpec], sink: &Sink) -> Categories {
 pub(super) fn category_id(name: &Spanned<String>, place: &str, all: &Categories, sink: &Sink) -> Option<CategoryId> {
     let id = all.id(&name.value);
     if id.is_none() {
-        let more = suggestion(&name.value, all.iter().map(|(_, category)| category.name.as_str()));
+        let known = all.iter().map(|(_, category)| category.name.as_str());
+        let services: Vec<String> = services::names().collect();
+        let more = suggestion(&name.value, known.chain(services.iter().map(String::as_str)));
         sink.error(name.at, format!("{place}: undeclared category `{}`{more}", name.value));
     }
     id

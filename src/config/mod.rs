@@ -13,19 +13,27 @@ use crate::engine::compile::{ListSource, Policy};
 use crate::engine::limits::CONFIG_FILE_OCTETS_MAX;
 use crate::engine::list::ParseOptions;
 
+mod calendar;
 mod cookies;
 pub mod default;
 mod errors;
 mod files;
 mod gate;
 mod hints;
+mod hours;
 mod list_url;
 mod lower;
+mod orders;
 mod people;
+mod profile;
 mod rate_limit;
 mod reader;
+pub mod reference;
 mod server;
+mod services;
+mod shipped;
 mod spec;
+mod subscribers;
 mod tls;
 mod tree;
 mod values;
@@ -38,7 +46,10 @@ mod tests;
 pub use errors::ConfigError;
 pub use files::{list_parts, read_steadily, read_steady};
 pub use list_url::ListUrl;
+pub use orders::{OrderSettings, ordered_name, ordered_text, read_order, write_order};
+pub use subscribers::{LeaseSettings, RadiusClient, RadiusSettings, Secret, StoreSettings, SubscriberSettings};
 pub use tls::TlsSettings;
+pub use values::duration;
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};
@@ -73,6 +84,7 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Nobody asked for this address: when it is taken, warn and serve.
     pub admin_is_default: bool,
+    pub orders: OrderSettings,
     /// `None`: the daemon chooses.
     pub state_directory: Option<PathBuf>,
     /// Servers that resolve the host names of upstream servers.
@@ -86,6 +98,8 @@ pub struct Settings {
     pub popular: PopularSettings,
     /// Lists that are fetched.
     pub list_urls: Vec<ListUrl>,
+    /// `None`: nobody tells of subscribers.
+    pub subscribers: Option<SubscriberSettings>,
 }
 
 /// How datagrams are taken from the kernel.
@@ -193,12 +207,13 @@ fn examine_noting(path: &Path, seen: &mut Versions) -> Examined {
             Err(error) => unreadable.push(error),
         }
     }
-    read(&texts, files, unreadable)
+    read(&texts, files, unreadable, seen)
 }
 
 /// Reads a configuration from text. `name` is what messages call it; relative paths start from `base`.
 pub fn load_str(name: &str, text: &str, base: &Path) -> Result<Config, Vec<ConfigError>> {
-    read(&[(name.to_owned(), text.to_owned(), base.to_owned())], Vec::new(), Vec::new()).config
+    let texts = [(name.to_owned(), text.to_owned(), base.to_owned())];
+    read(&texts, Vec::new(), Vec::new(), &mut Versions::new()).config
 }
 
 fn read_text(file: &Path) -> Result<String, ConfigError> {
@@ -218,8 +233,13 @@ fn base_of(file: &Path) -> PathBuf {
 }
 
 /// Name, text and base directory of each file → the configuration they make together. `unreadable` is what could not be
-/// read of it.
-fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>, unreadable: Vec<ConfigError>) -> Examined {
+/// read of it. What else is read is noted in `seen`.
+fn read(
+    texts: &[(String, String, PathBuf)],
+    files: Vec<PathBuf>,
+    unreadable: Vec<ConfigError>,
+    seen: &mut Versions,
+) -> Examined {
     let mut sink = Sink::default();
     let numbers: Vec<usize> = texts.iter().map(|(name, _, base)| sink.add_file(name.clone(), base.clone())).collect();
     let mut all = Table::default();
@@ -238,7 +258,7 @@ fn read(texts: &[(String, String, PathBuf)], files: Vec<PathBuf>, unreadable: Ve
     let spec = spec::read(&all, top, &sink);
     let list_files = lower::list_files(&spec, &sink);
     // What a missing part or a syntax error hides would look undeclared, so references are checked only without one.
-    let lowered = is_whole.then(|| lower::lower(&spec, &sink));
+    let lowered = is_whole.then(|| lower::lower(&spec, &hours::Calendars::read(&spec, seen, &sink), &sink));
     let config = match (lowered, sink.into_parts()) {
         (Some((settings, policy)), (errors, hints)) if errors.is_empty() => {
             Ok(Config { settings, policy, files, hints })

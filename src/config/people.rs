@@ -1,38 +1,56 @@
 //! Profiles and clients: who gets what.
 //!
-//! A profile takes what it does not say from its parent, the parent from its own, and the last from the built-in default.
+//! A profile takes what it does not say from its parent, the parent from its own, and the last from a shipped profile: the one it
+//! names, else the default.
 
 use std::collections::HashMap;
 
 use ipnet::IpNet;
 
 use crate::engine::category::{Categories, CategoryId, Layer};
-use crate::engine::compile::{ClientSettings, ProfileSettings};
+use crate::engine::compile::{ClientSettings, Mode, ProfileSettings};
+use crate::engine::snapshot::Unlisted;
 use crate::engine::verdict::BlockResponse;
 
-use super::default::{DEFAULT_PROFILE, default_profile};
+use super::default::{self, DEFAULT_PROFILE};
 use super::errors::{Place, Sink, Spanned, suggestion};
+use super::hours::{self, Calendars, Draft};
 use super::lower::{category_id, own_entries};
-use super::spec::{ClientSpec, ProfileSpec, Spec};
+use super::profile::{ProfileMode, ProfileSpec};
+use super::shipped;
+use super::spec::{ClientSpec, Spec};
 use super::values;
 
-/// Every profile with `inherit` applied, the default one first.
-pub(super) fn profiles(spec: &Spec, categories: &Categories, sink: &Sink) -> Vec<ProfileSettings> {
+/// Every profile with `inherit` applied, the default one first, and the shipped ones that nobody declared last.
+pub(super) fn profiles(
+    spec: &Spec,
+    categories: &Categories,
+    calendars: &Calendars,
+    sink: &Sink,
+) -> Vec<ProfileSettings> {
     let given = &spec.profiles;
-    let own_blocks: Vec<Option<Vec<CategoryId>>> = given.iter().map(|p| block(p, categories, sink)).collect();
-    let mut profiles = Vec::with_capacity(given.len() + 1);
-    if !given.iter().any(|p| p.name.value == DEFAULT_PROFILE) {
-        profiles.push(default_profile(categories));
-    }
+    let own: Vec<Own> = given.iter().map(|profile| Own::of(profile, spec, categories, sink)).collect();
+    let mut profiles = Vec::with_capacity(given.len() + shipped::NAMES.len());
     for (i, profile) in given.iter().enumerate() {
-        check(profile, spec, sink);
-        let line = ancestry(i, given, sink);
-        let mut made = default_profile(categories);
+        hours::check(profile, categories, sink);
+        let Ancestry { line, root } = ancestry(i, given, sink);
+        let mut made = shipped::profile(root, categories).expect("a line ends with a shipped profile");
         made.name = profile.name.value.clone();
+        let mut draft = Draft::default();
         // From the oldest ancestor down, each says its own word over the last.
         for &at in line.iter().rev() {
-            apply(&given[at], own_blocks[at].as_deref(), &mut made);
+            apply(&given[at], &own[at], &mut made);
+            draft.apply(&given[at]);
         }
+        draft.check_count(profile, sink);
+        made.windows = draft.lower(spec, calendars, categories, sink);
+        match made.name == DEFAULT_PROFILE {
+            true => profiles.insert(0, made),
+            false => profiles.push(made),
+        }
+    }
+    let undeclared = shipped::NAMES.iter().filter(|name| given.iter().all(|profile| profile.name.value != **name));
+    for made in undeclared.filter_map(|name| shipped::profile(name, categories)) {
         match made.name == DEFAULT_PROFILE {
             true => profiles.insert(0, made),
             false => profiles.push(made),
@@ -47,26 +65,68 @@ pub(super) fn profiles(spec: &Spec, categories: &Categories, sink: &Sink) -> Vec
     profiles
 }
 
+/// What of a profile's own keys is looked up in tables.
+struct Own {
+    block: Option<Vec<CategoryId>>,
+    shadow: Option<Vec<CategoryId>>,
+    responses: Vec<(CategoryId, BlockResponse)>,
+}
+
+impl Own {
+    fn of(profile: &ProfileSpec, spec: &Spec, categories: &Categories, sink: &Sink) -> Own {
+        check(profile, spec, sink);
+        let name = &profile.name.value;
+        let ids = |key: &str, names: &Option<Vec<Spanned<String>>>| {
+            let names = names.as_ref()?;
+            Some(category_ids(names, &format!("`{key}` in [profile.{name}]"), categories, sink))
+        };
+        let place = format!("[profile.{name}.block_responses]");
+        let responses = profile.block_responses.iter();
+        let responses =
+            responses.filter_map(|(of, response)| Some((category_id(of, &place, categories, sink)?, *response)));
+        Own {
+            block: ids("block", &profile.block),
+            shadow: ids("shadow", &profile.shadow),
+            responses: responses.collect(),
+        }
+    }
+}
+
 fn check(profile: &ProfileSpec, spec: &Spec, sink: &Sink) {
     let name = &profile.name.value;
     if let Err(why) = values::check_thing_name(name) {
         sink.error(profile.name.at, format!("[profile.{name}]: {why}"));
     }
-    if let Some(response) = &profile.block_response
-        && response.value == BlockResponse::Page
+    let garden = profile.mode.as_ref().filter(|mode| mode.value == ProfileMode::WalledGarden);
+    let paged = profile.block_response.as_ref().filter(|response| response.value == BlockResponse::Page);
+    let by_category = profile.block_responses.iter().find(|(_, response)| *response == BlockResponse::Page);
+    let places = [garden.map(|mode| mode.at), paged.map(|response| response.at), by_category.map(|(of, _)| of.at)];
+    if let Some(at) = places.into_iter().flatten().next()
         && spec.page_v4.is_none()
         && spec.page_v6.is_none()
     {
-        sink.error(response.at, format!("[profile.{name}] answers with a page, so [page] needs `v4` or `v6`"));
+        sink.error(at, format!("[profile.{name}] answers with a page, so [page] needs `v4` or `v6`"));
+    }
+    for engine in profile.safe_search_except.iter().flatten() {
+        let known = default::search_engines();
+        if !known.contains(&engine.value) {
+            let more = suggestion(&engine.value, known.iter().map(String::as_str));
+            let place = format!("`safe_search_except` in [profile.{name}]");
+            sink.error(engine.at, format!("{place}: there is no search engine `{}`{more}", engine.value));
+        }
     }
 }
 
-/// The categories of `block`, or `None` when the key is not given.
-fn block(profile: &ProfileSpec, categories: &Categories, sink: &Sink) -> Option<Vec<CategoryId>> {
-    let place = format!("`block` in [profile.{}]", profile.name.value);
+/// Content categories by their names; what is none is reported.
+pub(super) fn category_ids<'a>(
+    names: impl IntoIterator<Item = &'a Spanned<String>>,
+    place: &str,
+    categories: &Categories,
+    sink: &Sink,
+) -> Vec<CategoryId> {
     let mut ids = Vec::new();
-    for name in profile.block.as_ref()? {
-        let Some(id) = category_id(name, &place, categories, sink) else { continue };
+    for name in names {
+        let Some(id) = category_id(name, place, categories, sink) else { continue };
         if categories.get(id).layer == Layer::Security {
             let message = format!(
                 "{place}: `{}` is a security category; those are always on unless `security = false`",
@@ -77,17 +137,31 @@ fn block(profile: &ProfileSpec, categories: &Categories, sink: &Sink) -> Option<
             ids.push(id);
         }
     }
-    Some(ids)
+    ids
 }
 
-/// The profile and its ancestors, as indexes, the profile first. A parent that is not there and a circle are reported.
-fn ancestry(start: usize, given: &[ProfileSpec], sink: &Sink) -> Vec<usize> {
+/// Who a profile takes after.
+struct Ancestry<'a> {
+    /// The profile and its declared ancestors, as indexes, the profile first.
+    line: Vec<usize>,
+    /// The shipped profile that the last of them takes after.
+    root: &'a str,
+}
+
+/// A parent that is not there and a circle are reported. Undeclared, or named by the profile of its own name, a shipped profile
+/// is a parent as it is shipped.
+fn ancestry<'a>(start: usize, given: &'a [ProfileSpec], sink: &Sink) -> Ancestry<'a> {
     let mut line = vec![start];
     let mut at = start;
     while let Some(parent) = &given[at].inherit {
-        let Some(next) = given.iter().position(|p| p.name.value == parent.value) else {
-            // Undeclared, `default` is the built-in one. Said once: by the profile that names it.
-            if parent.value != DEFAULT_PROFILE && at == start {
+        let is_shipped = shipped::NAMES.contains(&parent.value.as_str());
+        let declared = given.iter().position(|p| p.name.value == parent.value);
+        let Some(next) = declared.filter(|next| *next != at || !is_shipped) else {
+            if is_shipped {
+                return Ancestry { line, root: &parent.value };
+            }
+            // Said once: by the profile that names it.
+            if at == start {
                 let more = suggestion(&parent.value, names(given));
                 let name = &given[at].name.value;
                 sink.error(parent.at, format!("[profile.{name}] inherits undeclared profile `{}`{more}", parent.value));
@@ -106,19 +180,43 @@ fn ancestry(start: usize, given: &[ProfileSpec], sink: &Sink) -> Vec<usize> {
         line.push(next);
         at = next;
     }
-    line
+    Ancestry { line, root: DEFAULT_PROFILE }
 }
 
 fn names(given: &[ProfileSpec]) -> impl Iterator<Item = &str> {
-    given.iter().map(|p| p.name.value.as_str()).chain([DEFAULT_PROFILE])
+    given.iter().map(|p| p.name.value.as_str()).chain(shipped::NAMES.iter().copied())
 }
 
 /// Puts the keys that `spec` gives over those of `made`.
-fn apply(spec: &ProfileSpec, block: Option<&[CategoryId]>, made: &mut ProfileSettings) {
-    if let Some(block) = block {
-        made.block = block.to_vec();
+fn apply(spec: &ProfileSpec, own: &Own, made: &mut ProfileSettings) {
+    if let Some(block) = &own.block {
+        made.block.clone_from(block);
     }
-    made.security = spec.security.unwrap_or(made.security);
+    if let Some(shadow) = &own.shadow {
+        made.shadow.clone_from(shadow);
+    }
+    for response in &own.responses {
+        made.block_responses.retain(|(of, _)| *of != response.0);
+        made.block_responses.push(*response);
+    }
+    if let Some(mode) = &spec.mode {
+        (made.mode, made.unlisted) = match mode.value {
+            ProfileMode::Enforce => (Some(Mode::Enforce), Unlisted::Judged),
+            ProfileMode::Observe => (Some(Mode::Observe), made.unlisted),
+            ProfileMode::AllowOnly => (None, Unlisted::Blocked),
+            ProfileMode::WalledGarden => (None, Unlisted::Portal),
+        };
+        if mode.value == ProfileMode::WalledGarden {
+            made.block_response = BlockResponse::Page;
+            made.block_ttl_secs = Some(shipped::WALLED_GARDEN_TTL_SECS);
+        }
+    }
+    made.security = spec.security.as_ref().map_or(made.security, |security| security.value);
+    made.security_for_addresses = spec.security_for.as_ref().map_or(made.security_for_addresses, |only| only.value);
+    made.block_ttl_secs = spec.block_ttl.as_ref().map(|ttl| ttl.value.as_secs() as u32).or(made.block_ttl_secs);
+    if let Some(except) = &spec.safe_search_except {
+        made.safe_search_except = except.iter().map(|engine| engine.value.clone()).collect();
+    }
     made.safe_search = spec.safe_search.unwrap_or(made.safe_search);
     made.youtube = spec.youtube.as_ref().map_or(made.youtube, |youtube| youtube.value);
     made.block_response = spec.block_response.as_ref().map_or(made.block_response, |response| response.value);
@@ -152,7 +250,8 @@ pub(super) fn clients(given: &[ClientSpec], profiles: &[ProfileSettings], sink: 
         let networks = spec.networks.iter().map(|net| net.value).collect();
         let tags = spec.tags.iter().flatten().map(|tag| tag.value.clone()).collect();
         let lines = spec.lines.map_or(1, |lines| lines as u32);
-        clients.push(ClientSettings { name: name.clone(), networks, tags, profile, lines });
+        let mode = spec.mode.as_ref().map(|mode| mode.value);
+        clients.push(ClientSettings { name: name.clone(), networks, tags, profile, lines, mode });
     }
     clients
 }

@@ -28,8 +28,20 @@ impl<'a> Section<'a> {
     }
 
     fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
+        self.note(key);
+        self.inner(key)
+    }
+
+    /// The entry of a table in this one.
+    fn inner(&mut self, key: &'static str) -> Option<&'a Entry> {
         self.known.push(key);
         self.table?.get(key)
+    }
+
+    /// For the test that holds the reference complete.
+    fn note(&self, _key: &str) {
+        #[cfg(test)]
+        self.sink.asked.borrow_mut().insert((self.title.clone(), _key.to_owned()));
     }
 
     fn wrong_type(&self, key: &str, want: &str, node: &Node) {
@@ -45,6 +57,11 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    pub fn spanned_boolean(&mut self, key: &'static str) -> Option<Spanned<bool>> {
+        let at = self.table.and_then(|table| table.get(key)).map(|entry| entry.node.at);
+        self.boolean(key).zip(at).map(|(value, at)| Spanned { at, value })
     }
 
     pub fn integer(&mut self, key: &'static str, allowed: std::ops::RangeInclusive<i64>) -> Option<i64> {
@@ -92,6 +109,21 @@ impl<'a> Section<'a> {
     /// One word of a few.
     pub fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<Spanned<T>> {
         self.string(key, |text| one_of(text, words))
+    }
+
+    /// Every key of the table, whatever it is called, with one word of a few each; nothing of it is unknown then.
+    pub fn choices<T: Copy>(&mut self, words: &[(&'static str, T)]) -> Vec<(Spanned<String>, T)> {
+        self.note("CATEGORY");
+        let Some(table) = self.table.take() else { return Vec::new() };
+        let read = |entry: &Entry| {
+            let Value::String(text) = &entry.node.value else {
+                self.wrong_type(&entry.key, "a string", &entry.node);
+                return None;
+            };
+            let word = self.read(&entry.key, entry.node.at, text, &|text| one_of(text, words))?;
+            Some((Spanned { at: entry.at, value: entry.key.clone() }, word.value))
+        };
+        table.entries.iter().filter_map(read).collect()
     }
 
     /// An array of strings. An element that does not fit is reported and left out.
@@ -147,25 +179,40 @@ impl<'a> Section<'a> {
 
     /// `[key]`; when absent or of a wrong type, a section without keys.
     pub fn section(&mut self, key: &'static str) -> Section<'a> {
-        let mut inner =
-            Section { title: format!("[{key}]"), at: self.at, table: None, known: Vec::new(), sink: self.sink };
-        if let Some(entry) = self.entry(key) {
+        let title = format!("[{}]", self.path_of(key));
+        let mut inner = Section { title, at: self.at, table: None, known: Vec::new(), sink: self.sink };
+        if let Some(entry) = self.inner(key) {
             inner.at = entry.at;
             match &entry.node.value {
                 Value::Table(table) => inner.table = Some(table),
-                _ => self.wrong_type(key, &format!("a table: [{key}]"), &entry.node),
+                _ => self.wrong_type(key, &format!("a table: [{}]", self.path_of(key)), &entry.node),
             }
         }
         inner
     }
 
+    /// A table's name with those it stands in: `subscribers.radius`.
+    fn path_of(&self, key: &str) -> String {
+        let outer = self.title.trim_matches(['[', ']']);
+        if outer.is_empty() { key.to_owned() } else { format!("{outer}.{key}") }
+    }
+
+    /// Every table that stands in this one, whatever its name.
+    pub fn all_sections(&mut self) -> Vec<(Spanned<String>, Section<'a>)> {
+        self.table.map_or_else(Vec::new, |table| self.tables_of(table, self.title.trim_matches(['[', ']'])))
+    }
+
     /// `[key.NAME]`, each with its name.
     pub fn named_sections(&mut self, key: &'static str) -> Vec<(Spanned<String>, Section<'a>)> {
-        let Some(entry) = self.entry(key) else { return Vec::new() };
+        let Some(entry) = self.inner(key) else { return Vec::new() };
         let Value::Table(all) = &entry.node.value else {
-            self.wrong_type(key, &format!("tables: [{key}.NAME]"), &entry.node);
+            self.wrong_type(key, &format!("tables: [{}.NAME]", self.path_of(key)), &entry.node);
             return Vec::new();
         };
+        self.tables_of(all, &self.path_of(key))
+    }
+
+    fn tables_of(&self, all: &'a Table, key: &str) -> Vec<(Spanned<String>, Section<'a>)> {
         let mut sections = Vec::with_capacity(all.entries.len());
         for inner in &all.entries {
             let Value::Table(table) = &inner.node.value else {
@@ -187,8 +234,9 @@ impl<'a> Section<'a> {
 
     /// `[[key]]`, in order; `None` when the key is absent.
     pub fn repeated_sections(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
-        let entry = self.entry(key)?;
-        let want = format!("an array of tables: [[{key}]]");
+        let entry = self.inner(key)?;
+        let path = self.path_of(key);
+        let want = format!("an array of tables: [[{path}]]");
         let Value::Array(all) = &entry.node.value else {
             self.wrong_type(key, &want, &entry.node);
             return Some(Vec::new());
@@ -199,17 +247,10 @@ impl<'a> Section<'a> {
                 self.wrong_type(key, &want, node);
                 continue;
             };
-            let title = format!("[[{key}]]");
+            let title = format!("[[{path}]]");
             sections.push(Section { title, at: node.at, table: Some(table), known: Vec::new(), sink: self.sink });
         }
         Some(sections)
-    }
-
-    /// A key of the contract that this version does not honour: saying so beats ignoring it.
-    pub fn not_built(&mut self, key: &'static str, what: &str) {
-        if let Some(entry) = self.entry(key) {
-            self.sink.error(entry.at, format!("{}: {what} not built yet", self.name_of(key)));
-        }
     }
 
     /// Reports keys that mean nothing without `other`, when that is not there.

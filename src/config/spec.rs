@@ -10,21 +10,23 @@ use minisign_verify::PublicKey;
 use url::Url;
 
 use crate::engine::category::Layer;
-use crate::engine::compile::{Strangers, YouTube};
+use crate::engine::compile::{Mode, Strangers};
 use crate::engine::limits::{POSITIVE_TTL_SECS_MAX, RATE_LIMIT_LINES_MAX, UDP_WORKERS_MAX};
 use crate::engine::list::{Format, Reach, keywords, own_entry};
 use crate::engine::name::Name;
 use crate::engine::upstream::{Fallback, Server};
-use crate::engine::verdict::BlockResponse;
 
 use super::Engine;
 use super::cookies::{self, CookiesSpec};
 use super::errors::{Place, Sink, Spanned};
 use super::gate::{self, GateSpec, GateTable};
 use super::list_url;
+use super::orders::{self, OrdersSpec};
+use super::profile::{self, MODES, ProfileSpec};
 use super::rate_limit::{self, RateLimitSpec};
 use super::reader::{Section, one_of};
 use super::server::server;
+use super::subscribers::{self, SubscribersSpec};
 use super::tls::{self, TlsSpec};
 use super::tree::Table;
 use super::values;
@@ -37,6 +39,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const TOP_LEVEL: &[&str] = &[
     "time_zone",
     "mode",
+    "observe_percent",
     "bootstrap",
     "upstream_ca_file",
     "block_ttl",
@@ -52,6 +55,8 @@ pub(super) type OwnEntries = Option<Vec<Spanned<(Name, Reach)>>>;
 /// Everything one configuration says, files merged. `None` is a key not given (or refused, which is reported).
 pub(super) struct Spec {
     pub time_zone: Option<Spanned<String>>,
+    pub mode: Option<Spanned<Mode>>,
+    pub observe_percent: Option<i64>,
     pub listen_dns: Option<Vec<Spanned<SocketAddr>>>,
     pub listen_dot: Option<Vec<Spanned<SocketAddr>>>,
     pub listen_doh: Option<Vec<Spanned<SocketAddr>>>,
@@ -78,6 +83,8 @@ pub(super) struct Spec {
     pub cookies: CookiesSpec,
     pub rate_limit: RateLimitSpec,
     pub zone_limit: ZoneLimitSpec,
+    pub subscribers: SubscribersSpec,
+    pub orders: OrdersSpec,
     pub lists: Vec<ListSpec>,
     pub categories: Vec<CategorySpec>,
     pub profiles: Vec<ProfileSpec>,
@@ -137,19 +144,6 @@ pub(super) struct CategorySpec {
     pub title_vi: Option<Spanned<String>>,
 }
 
-/// `[profile.NAME]`.
-pub(super) struct ProfileSpec {
-    pub name: Spanned<String>,
-    pub inherit: Option<Spanned<String>>,
-    pub block: Option<Vec<Spanned<String>>>,
-    pub security: Option<bool>,
-    pub safe_search: Option<bool>,
-    pub youtube: Option<Spanned<YouTube>>,
-    pub block_response: Option<Spanned<BlockResponse>>,
-    pub allow: OwnEntries,
-    pub deny: OwnEntries,
-}
-
 /// `[client.NAME]`.
 pub(super) struct ClientSpec {
     pub name: Spanned<String>,
@@ -157,16 +151,12 @@ pub(super) struct ClientSpec {
     pub tags: Option<Vec<Spanned<String>>>,
     pub profile: Option<Spanned<String>>,
     pub lines: Option<i64>,
+    pub mode: Option<Spanned<Mode>>,
 }
 
 /// Reads the merged tables, reporting to `sink` whatever does not fit.
 pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
     let mut top = Section::top(table, at, sink);
-    top.choice("mode", &[("enforce", Ok(())), ("observe", Err(()))]).inspect(|mode| {
-        if mode.value.is_err() {
-            sink.error(mode.at, "`mode`: \"observe\" is not built yet; only \"enforce\" is");
-        }
-    });
     let mut listen = top.section("listen");
     let udp_engine = listen.choice("udp_engine", &[("batched", Engine::Batched), ("portable", Engine::Portable)]);
     let udp_workers = listen.integer("udp_workers", 1..=UDP_WORKERS_MAX);
@@ -216,6 +206,8 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
 
     let spec = Spec {
         time_zone: top.string("time_zone", values::time_zone),
+        mode: top.choice("mode", MODES),
+        observe_percent: top.integer("observe_percent", 0..=100),
         listen_dns,
         listen_dot,
         listen_doh,
@@ -240,9 +232,15 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
         cookies: cookies::table(top.section("cookies"), TOP_LEVEL),
         rate_limit: rate_limit::table(top.section("rate_limit"), TOP_LEVEL),
         zone_limit: zone_limit::table(top.section("zone_limit"), TOP_LEVEL),
+        subscribers: subscribers::table(top.section("subscribers"), TOP_LEVEL),
+        orders: orders::table(top.section("orders"), TOP_LEVEL),
         lists: top.named_sections("list").into_iter().map(|(name, section)| list(name, section)).collect(),
         categories: top.named_sections("category").into_iter().map(|(name, section)| category(name, section)).collect(),
-        profiles: top.named_sections("profile").into_iter().map(|(name, section)| profile(name, section)).collect(),
+        profiles: top
+            .named_sections("profile")
+            .into_iter()
+            .map(|(name, section)| profile::profile(name, section, TOP_LEVEL))
+            .collect(),
         clients: top.named_sections("client").into_iter().map(|(name, section)| client(name, section)).collect(),
         page_v4,
         page_v6,
@@ -325,34 +323,6 @@ fn category(name: Spanned<String>, mut section: Section<'_>) -> CategorySpec {
     spec
 }
 
-fn profile(name: Spanned<String>, mut section: Section<'_>) -> ProfileSpec {
-    section.not_built("window", "time windows are");
-    let spec = ProfileSpec {
-        name,
-        inherit: section.string("inherit", not_empty),
-        block: section.strings("block", not_empty),
-        security: section.boolean("security"),
-        safe_search: section.boolean("safe_search"),
-        youtube: section
-            .choice("youtube", &[("off", YouTube::Off), ("moderate", YouTube::Moderate), ("strict", YouTube::Strict)]),
-        block_response: section.choice(
-            "block_response",
-            &[
-                ("nxdomain", BlockResponse::Nxdomain),
-                ("nodata", BlockResponse::Nodata),
-                ("refused", BlockResponse::Refused),
-                ("null-ip", BlockResponse::NullIp),
-                ("page", BlockResponse::Page),
-                ("drop", BlockResponse::Drop),
-            ],
-        ),
-        allow: section.strings("allow", own_entry),
-        deny: section.strings("deny", own_entry),
-    };
-    section.finish(TOP_LEVEL);
-    spec
-}
-
 fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
     if !section.has("networks") {
         section.missing("networks", "[\"10.20.0.0/16\"]");
@@ -366,6 +336,7 @@ fn client(name: Spanned<String>, mut section: Section<'_>) -> ClientSpec {
         tags: section.strings("tags", client_tag),
         profile: section.string("profile", not_empty),
         lines: section.integer("lines", 1..=RATE_LIMIT_LINES_MAX),
+        mode: section.choice("mode", MODES),
     };
     section.finish(TOP_LEVEL);
     spec
@@ -417,6 +388,6 @@ fn node_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn whole_seconds(value: Duration) -> Result<Duration, String> {
+pub(super) fn whole_seconds(value: Duration) -> Result<Duration, String> {
     if value.subsec_nanos() == 0 { Ok(value) } else { Err("must be whole seconds".to_owned()) }
 }

@@ -47,7 +47,10 @@ fn the_embedded_default_is_read_and_protects() {
     let nothing = good("operator.allow = []\n");
     assert_eq!(config.settings, nothing.settings);
     assert_eq!(config.policy.profiles, nothing.policy.profiles);
-    assert_eq!(config.policy.profiles, [default::default_profile(&Categories::built_in())]);
+    let categories = Categories::built_in();
+    let shipped: Vec<_> = shipped::NAMES.iter().filter_map(|name| shipped::profile(name, &categories)).collect();
+    assert_eq!(config.policy.profiles, shipped);
+    assert_eq!(shipped[0], default::default_profile(&categories));
     assert_eq!(config.policy.access, nothing.policy.access);
     assert_eq!(config.policy.cache, nothing.policy.cache);
     assert_eq!(config.policy.block_ttl_secs, nothing.policy.block_ttl_secs);
@@ -81,6 +84,9 @@ fn every_file_in_config_is_read_without_a_hint() {
     let mut count = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
         let config = load(&path).unwrap_or_else(|errors| panic!("{errors:#?}"));
         assert_eq!(config.hints, [], "{}", path.display());
         assert_eq!(config.files, [path]);
@@ -147,7 +153,6 @@ fn one_mistake_one_message() {
             "t.toml:2: unknown key `block_ttl` in [cache]; it belongs above the first [table] of the file",
         ),
         ("time_zone = \"Asia/Hanoi1\"", "is no time zone of the IANA database"),
-        ("mode = \"observe\"", "t.toml:1: `mode`: \"observe\" is not built yet; only \"enforce\" is"),
         ("mode = \"enforced\"", "`mode`: \"enforced\" is not one of enforce, observe; did you mean `enforce`?"),
         (
             "[listen]\ndot = [\"127.0.0.1:853\"]",
@@ -184,7 +189,6 @@ fn one_mistake_one_message() {
             "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\nlines = 0",
             "t.toml:4: `lines` in [client.a]",
         ),
-        ("[profile.a.window.night]\nfrom = \"22:00\"", "`window` in [profile.a]: time windows are not built yet"),
         (
             "[list.a]\ncategory = \"adult\"\nfile = \"a\"\nurl = \"https://a.example/\"",
             "t.toml:4: [list.a] has `file` and `url`; give one of them",
@@ -401,7 +405,9 @@ v4 = "192.0.2.80"
         doq,
         tls,
         udp,
+        orders: _,
         popular: _,
+        subscribers: _,
     } = config.settings;
     assert_eq!((dot, doh, doq, tls), (Vec::new(), Vec::new(), Vec::new(), None));
     assert_eq!(udp, UdpSettings { engine: Engine::Portable, workers: Some(3), pinned: true });
@@ -467,7 +473,9 @@ allow = ["a.example"]
 "#,
     );
     let order: Vec<&str> = config.policy.profiles.iter().map(|p| p.name.as_str()).collect();
-    assert_eq!(order, ["default", "c", "b", "alone"]);
+    let shipped = ["family", "school", "unfiltered", "business", "walled-garden"];
+    assert_eq!(order[..4], ["default", "c", "b", "alone"]);
+    assert_eq!(order[4..], shipped);
     let c = profile(&config, "c");
     assert_eq!(block_names(&config, c), ["games"]);
     assert_eq!((c.safe_search, c.youtube, c.block_response), (false, YouTube::Strict, BlockResponse::Refused));
@@ -631,5 +639,278 @@ fn an_empty_file_is_an_error_and_not_a_resolver_that_filters_nothing() {
     for text in ["", "\n\n", "# everything is commented out\n"] {
         let errors = load_str("t.toml", text, Path::new("/")).unwrap_err();
         assert!(errors[0].to_string().contains("t.toml:1: it holds no setting"), "{errors:?}");
+    }
+}
+
+/// A school with hours and a few ways of its own.
+const HOURS: &str = r#"
+time_zone = "Europe/Berlin"
+mode = "observe"
+observe_percent = 25
+[page]
+v4 = "192.0.2.80"
+[profile.school]
+inherit = "school"
+time_zone = "Asia/Ho_Chi_Minh"
+shadow = ["social", "service:tiktok"]
+safe_search_except = ["bing"]
+security_for = "addresses"
+block_ttl = "5 s"
+mode = "enforce"
+[profile.school.block_responses]
+gambling = "page"
+"service:roblox" = "refused"
+[profile.school.window.night]
+categories = ["games", "service:roblox"]
+days = ["SUN", "mon"]
+from = "22:00"
+to = "06:00"
+[profile.school.window.exam]
+mode = "allow-only"
+days = ["sat"]
+time_zone = "UTC"
+[profile.class]
+inherit = "school"
+[profile.class.window.night]
+mode = "off"
+[profile.class.window.lesson]
+categories = ["social"]
+days = ["mon", "tue", "wed", "thu", "fri"]
+from = "07:00"
+to = "11:30"
+[profile.garden]
+mode = "walled-garden"
+[client.a]
+networks = ["10.1.0.0/16"]
+profile = "business"
+mode = "enforce"
+"#;
+
+#[test]
+fn hours_and_ways_of_profiles_are_read_and_inherited() {
+    use crate::engine::compile::Mode;
+    use crate::engine::schedule::WindowMode;
+    use crate::engine::snapshot::Unlisted;
+
+    let config = good(HOURS);
+    let policy = &config.policy;
+    assert_eq!((policy.observe.mode, policy.observe.percent), (Mode::Observe, 25));
+    assert_eq!(policy.clients[0].mode, Some(Mode::Enforce));
+    assert_eq!(policy.profiles[policy.clients[0].profile].name, "business");
+
+    let school = profile(&config, "school");
+    assert_eq!((school.youtube, school.mode, school.block_ttl_secs), (YouTube::Strict, Some(Mode::Enforce), Some(5)));
+    assert!(block_names(&config, school).contains(&"unsafe-search") && school.security_for_addresses);
+    assert_eq!(school.safe_search_except, ["bing"]);
+    let names = |ids: &[crate::engine::category::CategoryId]| -> Vec<String> {
+        ids.iter().map(|id| policy.categories.get(*id).name.clone()).collect()
+    };
+    assert_eq!(names(&school.shadow), ["social", "service:tiktok"]);
+    let responses: Vec<_> = school.block_responses.iter().map(|(id, response)| (names(&[*id]), *response)).collect();
+    assert_eq!(responses.len(), 2);
+    assert!(responses.contains(&(vec!["service:roblox".into()], BlockResponse::Refused)));
+    let shown = |profile: &ProfileSettings| -> Vec<String> {
+        let windows = profile.windows.iter().map(|window| {
+            let zone = window.zone.iana_name().unwrap();
+            let mode = if window.mode == WindowMode::Block { "block" } else { "allow-only" };
+            format!(
+                "{} {mode} {}-{} {zone} {}",
+                window.name,
+                window.from,
+                window.to,
+                names(&window.categories).join(" ")
+            )
+        });
+        windows.collect()
+    };
+    assert_eq!(
+        shown(school),
+        ["night block 22:00-06:00 Asia/Ho_Chi_Minh games service:roblox", "exam allow-only 00:00-24:00 UTC "]
+    );
+    assert_eq!(
+        shown(profile(&config, "class")),
+        ["exam allow-only 00:00-24:00 UTC ", "lesson block 07:00-11:30 Asia/Ho_Chi_Minh social"]
+    );
+    let garden = profile(&config, "garden");
+    assert_eq!(
+        (garden.unlisted, garden.block_response, garden.block_ttl_secs),
+        (Unlisted::Portal, BlockResponse::Page, Some(5))
+    );
+    // A service brings its names along, once, and those that nobody names stay out.
+    let services: Vec<_> = policy.lists.iter().map(|list| list.name.as_str()).collect();
+    assert_eq!(services, ["service:roblox", "service:tiktok"]);
+}
+
+#[test]
+fn mistakes_in_hours_are_told_with_their_tables() {
+    let window = |keys: &str| format!("[profile.a.window.w]\n{keys}");
+    let good_keys = "categories = [\"games\"]\ndays = [\"mon\"]\n";
+    for (text, expected) in [
+        (window("categories = [\"games\"]"), "t.toml:1: [profile.a.window.w] needs `days`"),
+        (window("days = [\"mon\"]"), "[profile.a.window.w] needs `categories`"),
+        (window(&format!("{good_keys}from = \"22:00\"")), "[profile.a.window.w] needs `to`"),
+        (window(&format!("{good_keys}to = \"22:00\"")), "[profile.a.window.w] needs `from`"),
+        (window(&format!("{good_keys}from = \"22:00\"\nto = \"22:00\"")), "opens and closes at the same time"),
+        (window(&format!("{good_keys}from = \"24:00\"\nto = \"01:00\"")), "`from` in [profile.a.window.w] is 24:00"),
+        (window(&format!("{good_keys}from = \"8:00\"\nto = \"09:00\"")), "\"8:00\" is no time of day"),
+        (window(&format!("{good_keys}from = \"08:00\"\nto = \"24:01\"")), "\"24:01\" is no time of day"),
+        (window(&format!("{good_keys}from = \"08:60\"\nto = \"09:00\"")), "\"08:60\" is no time of day"),
+        (window(&format!("{good_keys}from = 8\nto = \"09:00\"")), "`from` in [profile.a.window.w] must be a string"),
+        (window("categories = [\"games\"]\ndays = [\"thứ hai\"]"), "is not one of mon, tue"),
+        (window("categories = [\"games\"]\ndays = []"), "`days` in [profile.a.window.w] is empty"),
+        (window("categories = [\"game\"]\ndays = [\"mon\"]"), "undeclared category `game`; did you mean `games`?"),
+        (window("categories = [\"malware\"]\ndays = [\"mon\"]"), "`malware` is a security category"),
+        (window(&format!("mode = \"allow-only\"\n{good_keys}")), "blocks whatever the profile's `allow` does not hold"),
+        (window(&format!("mode = \"allow\"\n{good_keys}")), "is not one of block, allow-only, off"),
+        (window(&format!("time_zone = \"Hanoi\"\n{good_keys}")), "did you mean \"Asia/Ho_Chi_Minh\"?"),
+        (
+            window(&format!("calendar = \"no.ics\"\n{good_keys}")),
+            "`calendar` in [profile.a]: /base/no.ics cannot be read",
+        ),
+        (window(&format!("day = 1\n{good_keys}")), "unknown key `day` in [profile.a.window.w]; did you mean `days`?"),
+        ("[profile.a]\nwindow = 1".into(), "`window` in [profile.a] must be tables: [profile.a.window.NAME]"),
+        (
+            "[profile.a]\nblock = [\"service:robox\"]".into(),
+            "undeclared category `service:robox`; did you mean `service:roblox`?",
+        ),
+        ("[profile.a]\nshadow = [\"malware\"]".into(), "`malware` is a security category"),
+        (
+            "[profile.a]\nsafe_search_except = [\"bimg\"]".into(),
+            "there is no search engine `bimg`; did you mean `bing`?",
+        ),
+        ("[profile.a]\nmode = \"walled-garden\"".into(), "answers with a page, so [page] needs `v4` or `v6`"),
+        ("[profile.a.block_responses]\ngambling = \"page\"".into(), "answers with a page"),
+        (
+            "[profile.a.block_responses]\ngambling = \"pages\"".into(),
+            "`gambling` in [profile.a.block_responses]: \"pages\" is not one of",
+        ),
+        ("[profile.a.block_responses]\ngamblin = \"drop\"".into(), "undeclared category `gamblin`"),
+        ("[profile.a]\nblock_ttl = \"2 minutes\"".into(), "`block_ttl` in [profile.a]"),
+        ("[profile.a]\nsecurity_for = \"mail\"".into(), "is not one of all, addresses"),
+        ("observe_percent = 101".into(), "`observe_percent` is 101, must be 0 to 100"),
+        (
+            "[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"default\"\nmode = \"off\"".into(),
+            "is not one of enforce, observe",
+        ),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.iter().any(|why| why.contains(expected)), "{text}\n{told:#?}");
+    }
+    let many: String =
+        (0..17).map(|i| format!("[profile.a.window.w{i}]\ncategories = [\"games\"]\ndays = [\"mon\"]\n")).collect();
+    assert!(mistakes(&many)[0].contains("[profile.a] has 17 windows, at most 16"));
+    let twice = "[list.g]\ncategory = \"games\"\nfile = \"g\"\n[profile.a.window.w]\ncategories = [\"games\"]\ndays = [\"mon\", \"mon\"]\n";
+    assert!(good(twice).hints.iter().any(|hint| hint.message.contains("names a day twice")));
+    let off = good("[profile.a]\nsecurity = false").hints;
+    assert!(off.iter().any(|hint| hint.message.contains("the operator's own use")), "{off:?}");
+}
+
+#[test]
+fn a_calendar_is_read_beside_the_file_that_names_it_and_watched() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, calendar) = (directory.path().join("t.toml"), directory.path().join("lich.ics"));
+    let text = "[profile.a]\ncalendar = \"lich.ics\"\n[profile.a.window.w]\ncategories = [\"games\"]\ndays = [\"wed\"]\n\
+                [profile.a.window.always]\ncalendar = \"off\"\ncategories = [\"games\"]\ndays = [\"wed\"]\n";
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(&calendar, "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20260902\nEND:VEVENT\nEND:VCALENDAR\n").unwrap();
+    let mut seen = Versions::new();
+    let read = load_noting(&config, &mut seen).unwrap();
+    let windows = &profile(&read, "a").windows;
+    assert_eq!(windows[0].calendar.as_ref().unwrap().counts(), (1, 0));
+    assert_eq!(windows[1].calendar, None);
+    assert!(seen.contains_key(&calendar));
+    std::fs::write(&calendar, "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20260902T080000\nEND:VEVENT\nEND:VCALENDAR\n")
+        .unwrap();
+    let mut seen = Versions::new();
+    let errors = load_noting(&config, &mut seen).unwrap_err();
+    assert!(errors[0].to_string().contains("t.toml:2: `calendar` in [profile.a]: "), "{errors:?}");
+    assert!(errors[0].message.contains("lich.ics, line 3: DTSTART") && seen.contains_key(&calendar), "{errors:?}");
+}
+
+/// Files with secrets, and a configuration that names them.
+fn subscribers(folder: &Path, text: &str) -> Result<Config, Vec<String>> {
+    for (file, secret) in [
+        ("api.token", "a-token-that-is-long-enough\n"),
+        ("short", "abc\n"),
+        ("key16", "000102030405060708090a0b0c0d0e0f\n"),
+        ("key32", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+        ("radius", "testing123\n"),
+    ] {
+        std::fs::write(folder.join(file), secret).unwrap();
+    }
+    load_str("t.toml", text, folder).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn subscribers_are_taken_with_their_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+        [subscribers]
+        api_token_file = "api.token"
+        state_key_file = "key32"
+        token_key_files = ["key16", "key16"]
+        interim_interval = "5 min"
+        [[subscribers.nat]]
+        inside = "100.64.0.0/16"
+        realm = 3
+        outside = "203.0.113.0/24"
+        ports_per_subscriber = 252
+        [subscribers.radius]
+        listen = ["127.0.0.1:1813"]
+        token_from = ["User-Name"]
+        [subscribers.radius.client.bng]
+        networks = ["10.0.0.0/24", "10.0.0.9/32"]
+        secret_file = "radius"
+        realm = 3
+        [subscribers.radius.client.other]
+        networks = ["10.0.0.8/29"]
+        secret_file = "radius"
+    "#;
+    let told = subscribers(folder.path(), text).unwrap().settings.subscribers.unwrap();
+    assert_eq!(told.api_token, Some(Secret(b"a-token-that-is-long-enough".to_vec())));
+    assert_eq!(told.state_key.map(|key| (key[1], key[31])), Some((1, 31)));
+    assert_eq!((told.token_keys.len(), told.interim, told.nats.len()), (2, Duration::from_secs(300), 1));
+    let radius = told.radius.unwrap();
+    let client = |address: &str| radius.client(address.parse().unwrap());
+    assert_eq!(
+        [client("10.0.0.1"), client("10.0.0.9"), client("10.0.0.10"), client("::ffff:10.0.0.10")],
+        [Some(0), Some(0), Some(1), Some(1)]
+    );
+    assert_eq!(client("10.0.1.1"), None);
+    assert!(!format!("{radius:?}").contains("testing"), "secrets are not shown");
+    assert_eq!(good("mode = \"enforce\"").settings.subscribers, None);
+}
+
+#[test]
+fn mistakes_about_subscribers_are_told_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let radius = "[subscribers]\ntoken_key_files = [\"key16\"]\n[subscribers.radius]\nlisten = [\"127.0.0.1\"]\n";
+    let with_radius = |more: &str| format!("{radius}{more}");
+    for (text, expected) in [
+        ("[subscribers]\napi_token_file = \"short\"".to_owned(), "t.toml:2: `api_token_file` in [subscribers]: "),
+        ("[subscribers]\napi_token_file = \"nowhere\"".to_owned(), "t.toml:2: `api_token_file` in [subscribers]: "),
+        ("[subscribers]\nstate_key_file = \"key16\"".to_owned(), "must be 64 hexadecimal digits"),
+        ("[subscribers]\ntoken_key_files = [\"key32\"]".to_owned(), "must be 32 hexadecimal digits"),
+        ("[subscribers]\ntoken_key_files = [\"key16\", \"key16\", \"key16\"]".to_owned(), "t.toml:2: `token_key_files` in [subscribers] has more than 2"),
+        ("[subscribers]\ninterim_interval = \"1 s\"".to_owned(), "t.toml:2: `interim_interval` in [subscribers]: "),
+        ("[subscribers]\napi_token_fil = \"a\"".to_owned(), "t.toml:2: unknown key `api_token_fil` in [subscribers]; did you mean"),
+        ("[[subscribers.nat]]\ninside = \"100.64.0.0/16\"".to_owned(), "t.toml:1: [[subscribers.nat]] needs `outside`"),
+        (
+            "[[subscribers.nat]]\ninside = \"100.64.0.0/10\"\noutside = \"203.0.113.0/24\"\nports_per_subscriber = 252".to_owned(),
+            "t.toml:1: [[subscribers.nat]]: 100.64.0.0/10 has 4194304 addresses",
+        ),
+        ("[[subscribers.nat]]\ninside = \"::/64\"\noutside = \"203.0.113.0/24\"\nports_per_subscriber = 9".to_owned(), "t.toml:2: `inside` in [[subscribers.nat]]: \"::/64\" is IPv6"),
+        (radius.to_owned(), "t.toml:3: [subscribers.radius] needs `client.NAME`"),
+        (with_radius("[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]"), "t.toml:5: [subscribers.radius.client.a] needs `secret_file`"),
+        (with_radius("[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]\nsecret_file = \"short\""), "t.toml:7: `secret_file` in [subscribers.radius.client.a]: "),
+        (with_radius("token_from = [\"Mail\"]\n[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]\nsecret_file = \"radius\""), "t.toml:5: `token_from` in [subscribers.radius]: "),
+        (
+            "[subscribers.radius]\nlisten = [\"127.0.0.1\"]\n[subscribers.radius.client.a]\nnetworks = [\"10.0.0.1\"]\nsecret_file = \"radius\"".to_owned(),
+            "t.toml:2: [subscribers] needs `token_key_files`",
+        ),
+    ] {
+        let told = subscribers(folder.path(), &text).map(|_| ()).unwrap_err();
+        assert!(told.iter().any(|why| why.contains(expected)), "{text}: {told:#?}");
+        assert!(!told.iter().any(|why| why.contains("abc")), "a secret is not repeated: {told:#?}");
     }
 }

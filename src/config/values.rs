@@ -36,7 +36,7 @@ const TIME_UNITS: &[(&str, u64)] = &[
 ];
 
 /// `30 s`, `10m`, `1 hour`, `1 h 30 m`; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let example = "write it as \"30 s\", \"10 m\", \"1 hour\" or \"1 day\"";
     let mut rest = text.trim();
     if rest.is_empty() {

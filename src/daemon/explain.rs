@@ -1,7 +1,8 @@
 //! `explain` in the running resolver: the question is judged, and if it would be forwarded, its answer too.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +14,15 @@ use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::{self, Lines};
-use crate::engine::client::Client;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::ListSource;
-use crate::engine::explain::{self, Asked, Explanation, Provenance};
+use crate::engine::explain::{self, Asked, Explanation, Provenance, Subscriber};
 use crate::engine::list;
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
-use crate::engine::query::Question;
+use crate::engine::query::{Origin, Question, Transport};
 use crate::engine::snapshot::Snapshot;
+use crate::engine::subscribers::Identified;
 use crate::engine::verdict::Rung;
 
 /// How long `explain` waits for upstream before it tells of the question alone.
@@ -32,9 +34,20 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 /// Who is asked about.
 #[derive(Debug, Clone, Default)]
 pub struct Who {
-    pub client: Option<IpAddr>,
+    /// Port 0: nobody says which.
+    pub client: Option<SocketAddr>,
+    /// The `[client.*]` of this name, wherever it asks from.
+    pub known: Option<String>,
     /// Instead of the client's own.
     pub profile: Option<String>,
+    /// Instead of now.
+    pub at: Option<UnixTime>,
+}
+
+/// A client as people write it: an address, or one with the port that it asks from.
+pub fn parse_client(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
+    text.parse().ok().or_else(bare).ok_or_else(|| format!("{text:?} is no address; write 10.20.0.7 or 10.20.0.7:40000"))
 }
 
 impl Who {
@@ -43,8 +56,11 @@ impl Who {
     /// # Errors
     /// Names a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
-        let source = self.client.unwrap_or(IpAddr::V4([127, 0, 0, 1].into()));
-        let mut client = Client { at: clock::unix_time(), ..snapshot.clients.identify(source) };
+        let mut client = snapshot.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
+        if let Some(name) = &self.known {
+            let at = snapshot.clients_known.iter().position(|known| known.name == *name);
+            client.configured = at.map(|at| at as u32);
+        }
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
                 let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();
@@ -54,9 +70,36 @@ impl Who {
         Ok(client)
     }
 
+    /// The snapshot with windows that open and close around the moment that is asked about.
+    fn hours_of<'a>(&self, snapshot: &'a Snapshot) -> Cow<'a, Snapshot> {
+        match self.at.filter(|_| snapshot.has_hours()) {
+            Some(at) => Cow::Owned(snapshot.clone().with_hours_from(Some(at))),
+            None => Cow::Borrowed(snapshot),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::new(self.client.unwrap_or(([127, 0, 0, 1], 0).into()), None, Transport::Udp)
+    }
+
+    /// What the table says of the client that is asked about.
+    fn subscriber(&self, snapshot: &Snapshot) -> Option<Subscriber> {
+        self.client?;
+        let live = snapshot.subscribers.as_ref()?;
+        let Identified { standing, found, .. } =
+            live.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
+        Some(Subscriber {
+            standing: standing.as_str(),
+            token: found.and_then(|found| found.token).map(|token| format!("{:08x}", token.0 >> 96)),
+            profile: found.and_then(|found| found.profile).map(|name| live.table.name(name)),
+            session: found.is_some_and(|found| found.term.is_session),
+            until: found.and_then(|found| found.term.until),
+        })
+    }
+
     /// What a client that may not ask gets. Nobody in particular may.
     fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
-        explain::judge_source(snapshot, self.client?, question, type_text)
+        explain::judge_source(snapshot, self.client?.ip(), question, type_text)
     }
 }
 
@@ -69,10 +112,10 @@ pub async fn explain(
     who: &Who,
 ) -> Result<Explanation, String> {
     let generation = resolver.cell.load_full();
-    let snapshot = &generation.snapshot;
+    let snapshot = &*who.hours_of(&generation.snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, None, who));
+        return Ok(finish(*told, None, who, snapshot));
     }
     let told = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told) => told,
@@ -97,7 +140,7 @@ pub async fn explain(
         Some(None) => Some(Line::NotHere),
         None => None,
     };
-    Ok(finish(*told, line, who))
+    Ok(finish(*told, line, who, snapshot))
 }
 
 /// Explains by the question alone, without a running resolver. `in_force` says where each list's lines are, by its name.
@@ -108,16 +151,17 @@ pub fn explain_offline(
     type_text: &str,
     who: &Who,
 ) -> Result<Explanation, String> {
+    let snapshot = &*who.hours_of(snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, None, who));
+        return Ok(finish(*told, None, who, snapshot));
     }
     let told = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told) | Asked::Forward(told, _) => told,
     };
     let place = told.place.as_ref().map(|at| Place::of(snapshot, at, in_force));
     let line = place.map(|place| place.map_or(Line::NotHere, |place| place.read()));
-    Ok(finish(*told, line, who))
+    Ok(finish(*told, line, who, snapshot))
 }
 
 /// Says of a name that nothing speaks about which list would, had its rule not been left out.
@@ -206,8 +250,15 @@ impl Place {
 }
 
 /// Puts in what only files and the caller know.
-fn finish(mut told: Explanation, line: Option<Line>, who: &Who) -> Explanation {
-    told.client = who.client.map(|c| c.to_string());
+fn finish(told: Explanation, line: Option<Line>, who: &Who, snapshot: &Snapshot) -> Explanation {
+    let client = who.client.map(|client| match client.port() {
+        0 => client.ip().to_string(),
+        _ => client.to_string(),
+    });
+    tell_line(Explanation { client, subscriber: who.subscriber(snapshot), ..told }, line)
+}
+
+fn tell_line(mut told: Explanation, line: Option<Line>) -> Explanation {
     match line {
         None => {}
         Some(Line::Text(text)) => told.rule = Some(list::shown(text.as_bytes())),
@@ -253,10 +304,10 @@ mod tests {
 
         let told =
             || Explanation { rule: Some("bad.example.com".into()), file: Some("f".into()), ..Explanation::default() };
-        let changed = finish(told(), Some(Line::Changed), &Who::default());
+        let changed = tell_line(told(), Some(Line::Changed));
         assert_eq!(changed.rule.as_deref(), Some("bad.example.com"));
         assert!(changed.sentence_en.contains("f has changed since it was read"), "{}", changed.sentence_en);
-        let same = finish(told(), Some(Line::Text("||bad.example.com^".into())), &Who::default());
+        let same = tell_line(told(), Some(Line::Text("||bad.example.com^".into())));
         assert_eq!((same.rule.as_deref(), same.sentence_en.as_str()), (Some("||bad.example.com^"), ""));
     }
 }

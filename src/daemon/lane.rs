@@ -261,7 +261,7 @@ impl Batch<'_> {
                 relevance
             }
         };
-        let Some(cleared) = policy::clear(snapshot, client.profile, relevance) else {
+        let Some(cleared) = policy::clear(snapshot, client, relevance) else {
             return match self.judge(client, query, origin, None, out) {
                 Judged::Done(fast) => fast,
                 Judged::Allow(_) => Fast::Slow,
@@ -300,6 +300,7 @@ impl Batch<'_> {
                     let name = snapshot.list(list).name.as_str();
                     self.resolver.metrics.keyword_reviews.with_label_values(&[name]).inc();
                 }
+                self.resolver.count_would(snapshot, client, permit.would());
                 self.resolver.metrics.cache_misses.inc();
                 if self.refuses(client, query, origin, |limiter, metrics, asker, now| {
                     limiter.refuses_miss(metrics, asker, now)

@@ -21,6 +21,7 @@ use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::supply::Supplies;
 use crate::daemon::sources::{Lines, ListProblem, Reading, Sources, Taken};
 use crate::daemon::spool::SpoolRoom;
+use crate::daemon::subscribers::Subscribers;
 use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSettings, ListSource, Policy, compile};
 use crate::engine::cookie::{CookieSettings, Cookies, Secret};
 
@@ -49,6 +50,8 @@ pub struct Loader {
     /// `None`: the embedded default.
     path: Option<PathBuf>,
     pub(super) sources: Arc<Sources>,
+    /// Lives on over every load.
+    subscribers: Arc<Subscribers>,
     state: State,
     pub(super) supplies: Supplies,
     artefacts: Artefacts,
@@ -121,6 +124,7 @@ impl Loader {
         Loader {
             path,
             sources: Arc::new(Sources::new(gates)),
+            subscribers: Arc::new(Subscribers::new((seed.1, seed.0))),
             state: State::Unused,
             supplies: Supplies::default(),
             built_in,
@@ -142,6 +146,11 @@ impl Loader {
     /// Takes lists that are fetched from the state directory, as whoever serves left them there.
     pub fn reading_state(self) -> Loader {
         Loader { state: State::Read, ..self }
+    }
+
+    /// Whether state is kept.
+    pub fn keeps_state(&self) -> bool {
+        self.state == State::Kept
     }
 
     /// Tells `progress` how far a load is.
@@ -240,6 +249,7 @@ impl Loader {
             seed: self.seed,
             texts: texts_kept,
             room: Some(room),
+            now: clock::sane_time(),
         };
         let read = inputs.lists.iter().map(|list| list.rules.count()).sum();
         let before = previous.and_then(|generation| generation.snapshot.texts.as_ref());
@@ -259,6 +269,8 @@ impl Loader {
                 .map_err(|why| vec![why])?;
         self.generation += 1;
         let gates = self.sources.gates();
+        snapshot.subscribers = self.subscribers.live(settings.subscribers.as_ref(), &snapshot.profiles);
+        let unkept_lines = self.keep_subscribers(&settings);
         let snapshot = snapshot.without_lists(self.generation, &|list| gates.is_disabled(list));
         self.lists_in_force = list_count;
         self.supplies = supplies;
@@ -268,6 +280,7 @@ impl Loader {
                 .chain(of_certificate)
                 .chain(report_texts(&report))
                 .chain(unkept)
+                .chain(unkept_lines)
                 .chain(popular)
                 .collect(),
             lists,
@@ -309,6 +322,24 @@ impl Loader {
             }
         }?;
         Some(format!("{unkept}: no list is kept for the next start (state_directory = {})", directory.display()))
+    }
+
+    /// Where who serves keeps what it knows of subscribers; what should be told of it.
+    fn keep_subscribers(&self, settings: &Settings) -> Option<String> {
+        let subscribers = settings.subscribers.as_ref().filter(|_| self.state == State::Kept)?;
+        let Some(key) = &subscribers.state_key else {
+            return Some(
+                "[subscribers] has no `state_key_file`: what feeds tell is in memory only, and after a restart every \
+                 subscriber has the default profile until they tell it again"
+                    .to_owned(),
+            );
+        };
+        self.subscribers.keep_in(&state_directory(settings), key)
+    }
+
+    /// The table of subscribers and its feeds.
+    pub fn subscribers(&self) -> &Arc<Subscribers> {
+        &self.subscribers
     }
 
     /// Tells the gates what the configuration says; what is wrong with the ranked file.
@@ -391,6 +422,8 @@ pub fn built_in() -> BuiltIn {
         safe_search: Arc::new(safe_search),
         protected: entries(built_in::protected()),
         protected_content: entries(built_in::protected_content()),
+        infrastructure: entries(built_in::infrastructure()),
+        connectivity: entries(built_in::connectivity()),
         browser_canaries: entries(built_in::starter_list("canary").unwrap_or_default()),
     }
 }

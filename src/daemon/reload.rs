@@ -1,17 +1,24 @@
 //! Reload: load again off the query path, and swap. A generation goes into force whole or not at all (I6).
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+use jiff::tz::TimeZone;
 
 use tokio::sync::watch;
 
 use crate::config::{self, Settings, Versions};
+use crate::daemon::audit::Audit;
 use crate::daemon::clock;
 use crate::daemon::memory;
+use crate::daemon::orders::Book;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::said::Words;
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::sources::Sources;
 use crate::daemon::sources::supply::Supplies;
+use crate::daemon::subscribers::Subscribers;
 use crate::daemon::telemetry::Metrics;
 use crate::engine::snapshot::Snapshot;
 
@@ -51,8 +58,14 @@ pub struct Reloader {
     /// changes may be the repair. Written under the loader's lock.
     seen: Mutex<Versions>,
     sources: Arc<Sources>,
+    subscribers: Arc<Subscribers>,
     /// What is to be fetched for the generation in force.
     supplies: watch::Sender<Supplies>,
+    /// What was said for a while; legal orders; who changed what.
+    words: Words,
+    orders: Book,
+    audit: Audit,
+    time_zone: Mutex<TimeZone>,
     /// Held by whoever swaps: which lists are taken out must not change between the mask and the swap.
     swapping: Mutex<()>,
 }
@@ -81,27 +94,105 @@ impl Reloader {
         }
         warn_of(&status.notes.warnings);
         let seen = Mutex::new(loader.seen().clone());
+        let directory = loader.keeps_state().then(|| state_directory(&settings));
         let (sources, supplies) = (Arc::clone(&loader.sources), watch::Sender::new(loader.supplies.clone()));
+        let subscribers = Arc::clone(loader.subscribers());
+        subscribers.in_force(settings.subscribers.as_ref(), resolver.cell.load().snapshot.subscribers.as_ref());
         let (loader, status) = (Mutex::new(loader), Mutex::new(status));
-        let swapping = Mutex::default();
-        Reloader { loader, resolver, started: settings, own, status, seen, sources, supplies, swapping }
+        let (words, orders, audit) = (Words::default(), Book::default(), Audit::default());
+        let (order_settings, swapping) = (settings.orders.clone(), Mutex::default());
+        let time_zone = Mutex::new(zone_of(&settings));
+        let reloader = Reloader {
+            loader,
+            resolver,
+            started: settings,
+            own,
+            status,
+            seen,
+            sources,
+            subscribers,
+            supplies,
+            words,
+            orders,
+            audit,
+            time_zone,
+            swapping,
+        };
+        if let Some(directory) = directory {
+            reloader.keep_in(&directory);
+        }
+        reloader.orders.configure(&order_settings, &reloader.time_zone());
+        reloader.orders.look(&reloader.audit);
+        reloader.mask_again();
+        reloader
     }
 
-    /// Takes lists out of the generation in force, or puts them in again, as decided; rules stay as they are. Does not wait
-    /// for a reload that is under way.
-    pub fn mask_again(&self) {
+    /// Takes up what was said before, and keeps it from now on.
+    fn keep_in(&self, directory: &Path) {
+        let audit = self.audit.keep_in(directory);
+        let kept =
+            [audit, self.words.keep_in(directory), self.orders.keep_in(directory, &self.audit, &self.time_zone())];
+        for why in kept.into_iter().filter_map(Result::err) {
+            tracing::error!("{why}");
+        }
+    }
+
+    pub fn orders(&self) -> &Book {
+        &self.orders
+    }
+
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// The configured one, as it was loaded last.
+    pub fn time_zone(&self) -> TimeZone {
+        self.time_zone.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes out what has ended. Blocks; called now and then.
+    pub fn tend(&self) {
+        let (has_ended, is_other) = (self.words.prune(), self.orders.look(&self.audit));
+        if has_ended || is_other {
+            self.mask_again();
+        }
+        self.orders.tell_alarms();
+    }
+
+    /// Puts what was said and the orders into force as they are now; lists, their rules and upstream stay as they are.
+    ///
+    /// # Errors
+    /// Why the generation before stays in force.
+    pub fn take_up(&self) -> Result<(), String> {
         let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.resolver.cell.load_full();
-        self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)));
+        self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)))
+    }
+
+    /// Takes lists out of the generation in force, or puts them in again, as decided, and windows by the clock of now; rules stay
+    /// as they are. Does not wait
+    /// for a reload that is under way.
+    pub fn mask_again(&self) {
+        if let Err(why) = self.take_up() {
+            tracing::error!("{why}");
+        }
     }
 
     /// Who calls holds `swapping`.
-    fn swap(&self, next: Generation) {
+    fn swap(&self, next: Generation) -> Result<(), String> {
         let Generation { snapshot, forwarder, .. } = next;
         let number = self.resolver.cell.load().snapshot.generation + 1;
-        let snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        let mut snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
+        snapshot = snapshot.with_hours_from(clock::sane_time());
+        self.words.put_into(&mut snapshot);
+        snapshot.set_orders(self.orders.orders()).map_err(|why| format!("orders: {why}"))?;
         self.resolver.metrics.generation.set(number as i64);
         self.resolver.cell.swap(Generation::new(snapshot, forwarder));
+        Ok(())
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
@@ -174,13 +265,26 @@ impl Reloader {
         self.resolver.cache.set_size(generation.snapshot.cache.size);
         self.resolver.set_limits(&generation.snapshot);
         self.resolver.set_certificate(certificate);
+        self.subscribers.in_force(settings.subscribers.as_ref(), generation.snapshot.subscribers.as_ref());
+        self.orders.configure(&settings.orders, &zone_of(&settings));
+        self.orders.look(&self.audit);
+        *self.time_zone.lock().unwrap_or_else(PoisonError::into_inner) = zone_of(&settings);
         let rules = rule_count(&generation.snapshot);
         publish(&self.resolver.metrics, &generation.snapshot, &notes);
         // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.
         self.sources.in_force_now(&taken);
         {
             let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-            self.swap(generation);
+            if let Err(why) = self.swap(generation) {
+                tracing::error!("reload failed: {why}");
+                let needs_restart = self.status().needs_restart;
+                return ReloadStatus {
+                    result: "failed",
+                    errors: vec![why],
+                    needs_restart,
+                    ..status_at(started, notes)
+                };
+            }
         }
         let number = self.resolver.cell.load().snapshot.generation;
         let result = if notes.problems.is_empty() { "ok" } else { "partial" };
@@ -205,6 +309,11 @@ impl Reloader {
         &self.sources
     }
 
+    /// The table of subscribers and its feeds.
+    pub fn subscribers(&self) -> &Arc<Subscribers> {
+        &self.subscribers
+    }
+
     /// The generation in force.
     pub fn in_force(&self) -> Arc<Generation> {
         self.resolver.cell.load_full()
@@ -213,6 +322,11 @@ impl Reloader {
     pub fn status(&self) -> ReloadStatus {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The configured zone; a name that the configuration was accepted with is in the database.
+fn zone_of(settings: &Settings) -> TimeZone {
+    TimeZone::get(&settings.time_zone).unwrap_or(TimeZone::UTC)
 }
 
 fn warn_of(warnings: &[(String, String)]) {
@@ -242,6 +356,12 @@ fn restart_needs(old: &Settings, new: &Settings) -> Vec<String> {
     compare("[listen] admin", old.admin != new.admin);
     compare("state_directory", old.state_directory != new.state_directory);
     compare("learn in [gate]", old.popular.learn != new.popular.learn);
+    let radius = |settings: &Settings| Some(settings.subscribers.as_ref()?.radius.as_ref()?.listen.clone());
+    compare("[subscribers.radius] listen", radius(old) != radius(new));
+    let key = |settings: &Settings| settings.subscribers.as_ref().and_then(|subscribers| subscribers.state_key);
+    compare("state_key_file in [subscribers]", key(old) != key(new));
+    let feeds = |settings: &Settings| settings.subscribers.as_ref().map(|s| (s.leases.clone(), s.store.clone()));
+    compare("[subscribers.leases] or [subscribers.store]", feeds(old) != feeds(new));
     compare("drain_timeout", old.drain_timeout != new.drain_timeout);
     needs
 }

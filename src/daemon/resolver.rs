@@ -34,7 +34,7 @@ use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::upstream::{GroupId, ServerIdx};
-use crate::engine::verdict::{Block, EdeCode, Reason, Redirect, Rewrite};
+use crate::engine::verdict::{Block, Counted, EdeCode, Reason, Redirect, Rewrite, Would};
 
 /// Answers queries. One for the whole process; listeners share it.
 pub struct Resolver {
@@ -220,6 +220,7 @@ impl Resolver {
                 if let Some(list) = permit.review() {
                     self.metrics.keyword_reviews.with_label_values(&[&snapshot.list(list).name]).inc();
                 }
+                self.count_would(snapshot, client, permit.would());
                 let asked = AskedBy { client, query: &query, origin };
                 // I14: RD=0 gets blocks, rewrites and local data; nothing is looked up for it.
                 if !query.recursion_desired {
@@ -360,10 +361,12 @@ impl Resolver {
         let (snapshot, query) = (&pending.generation.snapshot, &pending.query);
         let verdict = policy::on_answer(snapshot, pending.client, permit, &query.question, answer);
         let AnswerVerdict::Deliver(cleared) = verdict else { return Err(pending) };
+        let would = cleared.would();
         let ttl = TtlRule::Age { secs: 0, max: snapshot.cache.max_client_ttl_secs() };
         if !kept.tell(cleared, query, pending.origin.transport, &Told { ttl, ede: None }, out) {
             return Err(pending);
         }
+        self.count_would(snapshot, pending.client, would);
         let limiter = self.limiter.load();
         let asker = Asker::of(snapshot, pending.client, query, pending.origin);
         let is_cut = limiter.as_ref().zip(asker).is_some_and(|(limiter, asker)| {
@@ -605,6 +608,7 @@ impl Resolver {
                 self.failed(snapshot, AskedBy { client, query, origin }, recorder, NotFound::Unreachable, None)
             }
             AnswerVerdict::Deliver(cleared) => {
+                self.count_would(snapshot, client, cleared.would());
                 let max = snapshot.cache.max_client_ttl_secs();
                 let outcome = match found.from {
                     From::Cache => Outcome::Hit,
@@ -678,6 +682,17 @@ impl Resolver {
         let refusal = reply::refuse(query, header, Rcode::REFUSED);
         recorder.record(Some(&query.question), Outcome::Refused, Some(Rcode::REFUSED), None, None);
         Begun::Answer(reply::refusal(&refusal, origin))
+    }
+
+    /// Counts what would have been done, where it is only counted.
+    pub(super) fn count_would(&self, snapshot: &Snapshot, client: Client, would: Option<Would>) {
+        let Some(Would { how, rung, category }) = would else { return };
+        let category = category.map_or("none", |id| snapshot.categories.get(id).name.as_str());
+        let profile = snapshot.profile(client.profile).name.as_str();
+        match how {
+            Counted::Observed => self.metrics.observed.with_label_values(&[rung.as_str(), category, profile]).inc(),
+            Counted::Shadow => self.metrics.shadow_blocked.with_label_values(&[category, profile]).inc(),
+        }
     }
 
     /// Counts a forwarding loop.

@@ -14,14 +14,14 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Learn, Settings};
 use crate::daemon::admin::{self, Admin};
 use crate::daemon::learner::{self, Learner};
-use crate::daemon::listener::{Addresses, UdpEngine};
+use crate::daemon::listener::{Addresses, Claim, UdpEngine};
 use crate::daemon::progress::Progress;
 use crate::daemon::reload::{Loaded, Loader, Reloader, rule_count, state_directory};
 use crate::daemon::resolver::Resolver;
 use crate::daemon::sources::fetch::Limits;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::telemetry::Metrics;
-use crate::daemon::{background, clock, listener, memory, watch};
+use crate::daemon::{background, clock, hours, listener, memory, subscribers, watch};
 use crate::engine::limits::{QUERIES_IN_FLIGHT_MAX, TCP_CONNECTIONS_MAX};
 
 /// Open files: one for each question in flight, one for each TCP client, and some.
@@ -30,11 +30,18 @@ const FILES_WANTED: u64 = (QUERIES_IN_FLIGHT_MAX + TCP_CONNECTIONS_MAX + 1_000) 
 /// With fewer, a busy hour runs out of sockets. Chosen: systemd's default hard limit is far above.
 const FILES_NEEDED: u64 = 8_192;
 
+/// What has ended is taken out so often; it does nothing meanwhile. Chosen.
+const TEND_EVERY: Duration = Duration::from_secs(30);
+
 /// What a start needs to know.
 pub struct Options {
     /// `None`: the embedded default.
     pub config: Option<PathBuf>,
+    pub claim: Claim,
 }
+
+/// How often one that takes over looks whether the admin address is free.
+const ADMIN_LOOK: Duration = Duration::from_millis(100);
 
 /// What is said when everything runs.
 pub struct Started {
@@ -65,9 +72,11 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
 
     raise_file_limit();
     let embedded = options.config.is_none();
+    let claim = options.claim;
     let mut loader = Loader::new(options.config).keeping_state().telling(progress);
     let loading = tokio::task::spawn_blocking(move || {
-        let loaded = check_addresses(loader.path()).map_err(|why| vec![why]).and_then(|()| loader.load(None, None));
+        let loaded =
+            check_addresses(loader.path(), claim).map_err(|why| vec![why]).and_then(|()| loader.load(None, None));
         memory::give_back();
         (loader, loaded)
     });
@@ -78,10 +87,12 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         _ = interrupt.recv() => return Ok(()),
     };
     let Loaded { generation, settings, notes, certificate, taken } = loaded?;
-    let bound = listener::bind(&settings, UdpEngine::of(&settings.udp)).map_err(|why| vec![why])?;
+    let bound = listener::bind(&settings, UdpEngine::of(&settings.udp), claim).map_err(|why| vec![why])?;
     let addresses = bound.addresses();
     let dns = addresses.dns.clone();
-    let admin_listener = bind_admin(&settings).map_err(|why| vec![why])?;
+    let admin_listener = bind_admin(&settings, claim).map_err(|why| vec![why])?;
+    let radius =
+        subscribers::radius::bind(settings.subscribers.as_ref(), claim == Claim::Beside).map_err(|why| vec![why])?;
     let admin_address = admin_listener.as_ref().and_then(|l| l.local_addr().ok());
 
     let snapshot = &generation.snapshot;
@@ -97,7 +108,7 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         hints: notes.hints.iter().chain(notes.problems.iter().map(|p| &p.message)).cloned().collect(),
         embedded,
     };
-    let drain_timeout = settings.drain_timeout;
+    let (drain_timeout, admin_configured) = (settings.drain_timeout, settings.admin);
     let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
     resolver.set_certificate(certificate);
     let learned = start_learning(&settings, &loader, &resolver.metrics);
@@ -117,7 +128,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();
-    if let Some(listener) = admin_listener {
+    let awaited = if claim == Claim::Beside && admin_listener.is_none() { admin_configured } else { None };
+    if admin_listener.is_some() || awaited.is_some() {
         let admin = Arc::new(Admin {
             resolver: Arc::clone(&resolver),
             reloader: Arc::clone(&reloader),
@@ -128,13 +140,24 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
         });
         let stop_admin = stop_admin.clone();
         tokio::spawn(async move {
+            let listener = match (admin_listener, awaited) {
+                (Some(listener), _) => listener,
+                (None, Some(address)) => tokio::select! {
+                    listener = admin_when_free(address) => listener,
+                    () = stop_admin.cancelled() => return,
+                },
+                (None, None) => return,
+            };
             if let Err(why) = admin::serve(listener, admin, stop_admin).await {
                 tracing::error!("the admin listener ended: {why}");
             }
         });
     }
+    let keeping = subscribers::start(&reloader, radius, &resolver.metrics, &stop);
     tokio::spawn(watch::run(Arc::clone(&reloader), stop.clone()));
+    tokio::spawn(hours::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(supply.run(stop.clone()));
+    tokio::spawn(tend(Arc::clone(&reloader), stop.clone()));
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -161,6 +184,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     if tokio::time::timeout(drain_timeout, tracker.wait()).await.is_err() {
         tracing::warn!("{} tasks were still at work after {drain_timeout:?}", tracker.len());
     }
+    // The last of what feeds told.
+    let _ = keeping.await;
     if let Some((learned, file)) = learned {
         learner::save(&learned, &file);
     }
@@ -210,13 +235,23 @@ fn raise_file_limit() {
 
 /// Says that an address is taken before lists are read, which may take long. Nothing stays bound: until we can answer,
 /// askers should hear at once that nobody is there, and go to their other resolver.
-fn check_addresses(config: Option<&Path>) -> Result<(), String> {
+fn check_addresses(config: Option<&Path>, claim: Claim) -> Result<(), String> {
     let config = match config {
         None => Ok(config::embedded()),
         Some(path) => config::load(path),
     };
     // What is wrong with the configuration is told by whoever loads it.
-    config.map_or(Ok(()), |config| listener::bind(&config.settings, UdpEngine::Portable).map(drop))
+    config.map_or(Ok(()), |config| listener::bind(&config.settings, UdpEngine::Portable, claim).map(drop))
+}
+
+/// Looks now and then at what ends by itself.
+async fn tend(reloader: Arc<Reloader>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(TEND_EVERY)).await.is_some() {
+        let reloader = Arc::clone(&reloader);
+        if let Err(why) = background::run(move || reloader.tend()).await {
+            tracing::error!("looking after what ends broke off: {why}");
+        }
+    }
 }
 
 /// One reload at a time; however often it is asked for meanwhile, one more follows.
@@ -233,15 +268,28 @@ async fn reload_when_asked(asked: Arc<Notify>, reloader: Arc<Reloader>) {
 }
 
 /// The default address may be taken by another instance; one that somebody asked for may not.
-fn bind_admin(settings: &Settings) -> Result<Option<std::net::TcpListener>, String> {
+fn bind_admin(settings: &Settings, claim: Claim) -> Result<Option<std::net::TcpListener>, String> {
     let Some(address) = settings.admin else { return Ok(None) };
     match admin::bind(address) {
         Ok(listener) => Ok(Some(listener)),
+        // It is the other's until that one is gone.
+        Err(why) if claim == Claim::Beside && why.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
         Err(why) if settings.admin_is_default => {
             tracing::warn!("no admin listener: cannot listen on {address}: {why}; set [listen] admin to another port");
             Ok(None)
         }
         Err(why) => Err(format!("cannot listen on {address} ([listen] admin): {why}")),
+    }
+}
+
+/// The admin listener of one that takes over, once its address is free.
+async fn admin_when_free(address: SocketAddr) -> std::net::TcpListener {
+    loop {
+        tokio::time::sleep(ADMIN_LOOK).await;
+        if let Ok(listener) = admin::bind(address) {
+            tracing::info!(%address, "the admin listener is taken over");
+            return listener;
+        }
     }
 }
 
@@ -274,7 +322,8 @@ mod tests {
         );
         std::fs::write(&file, text).unwrap();
         let progress = Arc::new(Progress::default());
-        let errors = run(Options { config: Some(file) }, Arc::clone(&progress), |_| {}).await.unwrap_err();
+        let errors =
+            run(Options { config: Some(file), claim: Claim::Alone }, Arc::clone(&progress), |_| {}).await.unwrap_err();
         assert_eq!(progress.step(), Step::Starting, "a list was read");
         assert!(errors[0].starts_with(&format!("cannot listen on {address}: ")), "{errors:?}");
     }

@@ -1,13 +1,16 @@
 //! Who asks: source prefix → client → profile. The longest prefix wins.
 
 mod spans;
+mod token;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::engine::subscribers::Standing;
 use crate::engine::verdict::ProfileId;
 use spans::Spans;
+pub use token::{Token, TokenKey};
 
 /// The client of one query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +24,9 @@ pub struct Client {
     pub by_udp: bool,
     /// When it asked.
     pub at: UnixTime,
+    /// What the table of subscribers says of it.
+    pub standing: Standing,
 }
-
-/// What a client is known by where its address does not tell: a keyed hash of a name in a certificate's sense, a path, a
-/// line's identifier. 128 bits: two of a country's lines share one with a chance of 10⁻²⁴ (I15).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(pub u128);
 
 /// Networks that use the same addresses, as 100.64.0.0/10 behind each gateway, are told apart by their realms; 0 is the one
 /// that needs no name.
@@ -65,6 +65,7 @@ impl ClientTable {
             source,
             by_udp: true,
             at: UnixTime::default(),
+            standing: Standing::NoTable,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
-use crate::engine::client::{Access, ClientTable, Configured as KnownNet};
+use crate::engine::client::{Access, ClientTable, Configured as KnownNet, UnixTime};
 use crate::engine::cookie::CookieSettings;
 use crate::engine::discovery::Discovery;
 use crate::engine::gate::GateSettings;
@@ -19,9 +19,12 @@ use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, 
 use crate::engine::name::Name;
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::{ConfiguredList, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot};
+use crate::engine::schedule::{Timeline, Window};
+use crate::engine::snapshot::{
+    ConfiguredList, Hours, KnownClient, List, ListRole, Masks, Profile, ProfileMasks, Snapshot, Unlisted,
+};
 use crate::engine::upstream::{Routes, UpstreamTable};
-use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
+use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
 
 /// Everything a configuration says about policy, in the engine's types. Lists' contents come beside it.
@@ -51,6 +54,8 @@ pub struct Policy {
     pub page_v6: Option<Ipv6Addr>,
     /// TTL of blocks, in seconds: 10 to 60.
     pub block_ttl_secs: u32,
+    /// Whose questions are answered as upstream does, and what would have been done counted.
+    pub observe: Observe,
     pub rebind_protection: bool,
     /// Names, with all below, whose answers may hold private addresses.
     pub rebind_allow: Vec<Name>,
@@ -59,6 +64,25 @@ pub struct Policy {
     pub discovery: Option<Discovery>,
     /// Answers `id.server` and NSID; empty: the daemon puts the machine's name.
     pub node_name: String,
+}
+
+/// `mode`: whether policy is done or only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Enforce,
+    Observe,
+}
+
+/// For whom policy is only counted, where neither client nor profile says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observe {
+    pub mode: Mode,
+    /// Of every hundred lines so many are observed, the same ones on every node.
+    pub percent: u8,
+}
+
+impl Observe {
+    pub const NOBODY: Observe = Observe { mode: Mode::Enforce, percent: 0 };
 }
 
 /// What a client that we do not serve gets.
@@ -129,7 +153,7 @@ pub enum ListSource {
 }
 
 /// YouTube's restricted mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum YouTube {
     Off,
     Moderate,
@@ -143,9 +167,23 @@ pub struct ProfileSettings {
     /// Content categories; the security layer is `security`.
     pub block: Vec<CategoryId>,
     pub security: bool,
+    /// Security lists are heard for A, AAAA, HTTPS, SVCB and ANY alone, so that mail finds its way.
+    pub security_for_addresses: bool,
     pub safe_search: bool,
+    /// Engines, by name, whose hosts are left alone.
+    pub safe_search_except: Vec<String>,
     pub youtube: YouTube,
     pub block_response: BlockResponse,
+    /// Categories that are answered otherwise.
+    pub block_responses: Vec<(CategoryId, BlockResponse)>,
+    /// In seconds; `None`: [`Policy::block_ttl_secs`].
+    pub block_ttl_secs: Option<u32>,
+    pub unlisted: Unlisted,
+    /// `None`: as for everybody.
+    pub mode: Option<Mode>,
+    /// Content categories that are counted and not blocked.
+    pub shadow: Vec<CategoryId>,
+    pub windows: Vec<Window>,
     pub allow: Vec<(Name, Reach)>,
     pub deny: Vec<(Name, Reach)>,
 }
@@ -161,6 +199,8 @@ pub struct ClientSettings {
     pub profile: usize,
     /// Subscribers behind each of its addresses.
     pub lines: u32,
+    /// `None`: as its profile has it.
+    pub mode: Option<Mode>,
 }
 
 /// A list with what was read of it, ready to be compiled.
@@ -217,6 +257,11 @@ pub struct BuiltIn {
     pub protected: Vec<(Name, Reach)>,
     /// Holes that no content list reaches.
     pub protected_content: Vec<(Name, Reach)>,
+    /// What machines need to work at all, the time first: no content list reaches it, and it passes where only what is
+    /// allowed does.
+    pub infrastructure: Vec<(Name, Reach)>,
+    /// Names by which machines see whether they are online: they pass likewise, but not in a walled garden.
+    pub connectivity: Vec<(Name, Reach)>,
     /// Names by which browsers ask whether a network filters: NXDOMAIN in every profile that does.
     pub browser_canaries: Vec<(Name, Reach)>,
 }
@@ -237,6 +282,8 @@ pub struct Inputs {
     pub texts: Option<Arc<Layer>>,
     /// Where a new layer of texts is made; `None`: on the heap.
     pub room: Option<Arc<dyn Room>>,
+    /// What windows open and close by; `None`: there is no clock to go by, and they stay closed.
+    pub now: Option<UnixTime>,
 }
 
 /// What compiling found that an operator should know.
@@ -264,12 +311,12 @@ pub enum CompileError {
     Build(#[from] BuildError),
 }
 
-/// Our own lists that are always there: the operator's two, the two of protected names, the canary, the browsers'
-/// canaries, and the one that holds nothing.
-const OWN_LISTS: usize = 7;
+/// Our own lists that are always there: that of orders, the operator's two, the two of protected names, the two of names that
+/// machines need, the canary, the browsers' canaries, and the one that holds nothing.
+const OWN_LISTS: usize = 10;
 
-/// Layers that are no compiled files': our own lists, and the lists that are read.
-const COMPILED_FILES_MAX: usize = LAYERS_MAX - 2;
+/// Layers that are no compiled files': our own lists, the names of orders, and the lists that are read.
+const COMPILED_FILES_MAX: usize = LAYERS_MAX - 3;
 
 /// Lists that a policy takes in the index, `configured` of which are `[list.*]`.
 pub fn list_count(policy: &Policy, configured: usize) -> usize {
@@ -279,7 +326,7 @@ pub fn list_count(policy: &Policy, configured: usize) -> usize {
 
 /// Makes a snapshot. `previous` is the one it follows; lists that are kept come out of it, by name.
 pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot, CompileReport), CompileError> {
-    let Inputs { generation, policy, lists, built_in, upstreams, seed, texts, room } = inputs;
+    let Inputs { generation, policy, lists, built_in, upstreams, seed, texts, room, now } = inputs;
     let count = list_count(&policy, lists.len());
     if count > LISTS_MAX {
         return Err(CompileError::TooManyLists(count));
@@ -306,10 +353,14 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         (0..configured.len()).filter(|i| is_zone(&configured[*i])).map(|i| ListId(i as u16)).collect();
     let mut plan = Plan { builder: Builder::new(seed), first: configured.len(), lists: configured };
 
+    // Its names come by themselves: an order does not wait for lists to be read.
+    let orders = plan.own("orders", ListRole::Orders, &[]);
     let operator_allow = plan.own("operator.allow", ListRole::OperatorAllow, &policy.operator_allow);
     let operator_deny = plan.own("operator.deny", ListRole::OperatorDeny, &policy.operator_deny);
     let protected = plan.own("protected", ListRole::Protected, &built_in.holes());
     let protected_content = plan.own("protected-content", ListRole::ProtectedContent, &built_in.protected_content);
+    let infrastructure = plan.own("infrastructure", ListRole::Infrastructure, &built_in.infrastructure);
+    let connectivity = plan.own("connectivity", ListRole::Connectivity, &built_in.connectivity);
     // Every profile that allows or denies nothing shares it, so that hundreds of profiles fit into one index.
     let empty = plan.own("empty", ListRole::Protected, &[]);
 
@@ -341,26 +392,49 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         };
         let allow = own("allow", ListRole::ProfileAllow(id), &settings.allow);
         let deny = own("deny", ListRole::ProfileDeny(id), &settings.deny);
-        let mut content_mask = ListSet::default();
-        for (_, list) in content.iter().filter(|(category, _)| settings.block.contains(category)) {
-            content_mask.insert(*list);
-        }
+        let lists_of = |categories: &[CategoryId]| -> ListSet {
+            content.iter().filter(|(category, _)| categories.contains(category)).map(|(_, list)| *list).collect()
+        };
+        let unsafe_search =
+            |categories: &[CategoryId]| policy.categories.id("unsafe-search").filter(|id| categories.contains(id));
+        let mut content_mask = lists_of(&settings.block);
         // A profile that filters nothing leaves browsers their own choice of resolver.
         if let Some(list) = browser_canary.filter(|_| !settings.block.is_empty() || settings.safe_search) {
             content_mask.insert(list);
         }
+        let keeps_default = keeps(settings, &policy.profiles[0]);
         let security_mask = if settings.security { always.union(&security) } else { always };
         profiles.push(Profile {
             name: settings.name.clone(),
-            security: security_mask,
-            content: content_mask,
-            whole: ProfileMasks { security: security_mask, content: content_mask },
+            masks: Vec::new(),
+            whole: ProfileMasks {
+                security: security_mask,
+                content: content_mask,
+                shadow: lists_of(&settings.shadow),
+                unsafe_search: unsafe_search(&settings.block),
+                unlisted: settings.unlisted,
+            },
+            hours: settings
+                .windows
+                .iter()
+                .map(|window| Hours {
+                    window: window.clone(),
+                    content: lists_of(&window.categories),
+                    unsafe_search: unsafe_search(&window.categories),
+                })
+                .collect(),
+            timeline: Timeline::default(),
             allow,
             deny,
-            unsafe_search: policy.categories.id("unsafe-search").filter(|id| settings.block.contains(id)),
+            keeps_default,
             safe_search: settings.safe_search,
+            safe_search_except: engines_of(&built_in.safe_search, &settings.safe_search_except),
             youtube: settings.youtube,
             block_response: settings.block_response,
+            block_responses: settings.block_responses.clone(),
+            block_ttl_secs: settings.block_ttl_secs,
+            security_for_addresses: settings.security_for_addresses,
+            mode: settings.mode,
         });
     }
     assert!(plan.lists.len() <= count, "the lists were counted before they were made");
@@ -382,9 +456,14 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         lists: plan.lists,
         profiles,
         clients_known: Arc::new(
-            policy.clients.into_iter().map(|c| KnownClient { name: c.name, tags: c.tags, lines: c.lines }).collect(),
+            policy
+                .clients
+                .into_iter()
+                .map(|c| KnownClient { name: c.name, tags: c.tags, lines: c.lines, mode: c.mode })
+                .collect(),
         ),
         clients: Arc::new(ClientTable::new(nets)),
+        subscribers: None,
         access: Arc::new(Access::new(policy.access)),
         strangers: policy.strangers,
         cookies: match policy.cookies {
@@ -395,11 +474,17 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         zone_limit: policy.zone_limit,
         index: Arc::new(index),
         texts,
+        overlay: Arc::default(),
+        orders: Arc::default(),
+        order_names: None,
         masks: Masks {
+            orders,
             operator_allow,
             operator_deny,
             protected,
             protected_content,
+            infrastructure,
+            connectivity,
             zones: (!zone_lists.is_empty()).then_some(zone_lists),
             canary: (!always.is_empty()).then_some(always),
             bypass,
@@ -411,16 +496,34 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         page_v4: policy.page_v4,
         page_v6: policy.page_v6,
         block_ttl_secs: policy.block_ttl_secs,
+        observe: policy.observe,
         rebind_protection: policy.rebind_protection,
         rebind_allow: policy.rebind_allow,
         cache: policy.cache,
         node_name: policy.node_name,
-    };
+    }
+    .with_hours_from(now);
     note_ineffective(&snapshot, &policy.operator_deny, "[operator] deny", &mut report);
     for profile in &policy.profiles {
         note_ineffective(&snapshot, &profile.deny, &format!("[profile.{}] deny", profile.name), &mut report);
     }
     Ok((snapshot, report))
+}
+
+/// Whether a profile keeps out all that `default` does: then nobody is worse protected by having it.
+fn keeps(profile: &ProfileSettings, default: &ProfileSettings) -> bool {
+    let has_all = |these: &[(Name, Reach)], those: &[(Name, Reach)]| those.iter().all(|entry| these.contains(entry));
+    default.block.iter().all(|category| profile.block.contains(category))
+        && profile.security >= default.security
+        && profile.safe_search >= default.safe_search
+        && profile.youtube >= default.youtube
+        && has_all(&default.allow, &profile.allow)
+        && has_all(&profile.deny, &default.deny)
+        && profile.security_for_addresses <= default.security_for_addresses
+        && profile.safe_search_except.iter().all(|engine| default.safe_search_except.contains(engine))
+        && default.windows.iter().all(|window| profile.windows.contains(window))
+        && (default.unlisted == Unlisted::Judged || profile.unlisted == default.unlisted)
+        && (profile.mode != Some(Mode::Observe) || default.mode == Some(Mode::Observe))
 }
 
 /// Lists of the configuration in their layers. They have the first numbers, in the configuration's order.
@@ -603,6 +706,11 @@ fn test_names(category: &Category) -> Vec<(Name, Reach)> {
     let zone = Name::from_text(TEST_ZONE).expect("the test zone is written as a name");
     // A category of the configuration may have a name that is no label; it goes without a test name.
     zone.child(&category.name).map(|name| (name, Reach::Exact)).into_iter().collect()
+}
+
+/// Engines by their names; what is no engine's name was refused when it was read.
+fn engines_of(table: &SafeSearch, names: &[String]) -> Vec<EngineId> {
+    table.engines().filter(|(_, name)| names.iter().any(|wanted| wanted == name)).map(|(id, _)| id).collect()
 }
 
 /// Tells of denied names that a hole spares, so that nobody waits for a block that will not come.

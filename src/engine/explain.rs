@@ -5,23 +5,29 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::engine::answer::Answer;
-use crate::engine::client::Client;
+use crate::engine::category::Category;
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::list::special::{Owner, Pattern, RuleAnswer, SpecialRule};
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
+use crate::engine::order::Order;
+use crate::engine::overlay::{Said, Word};
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
 use crate::engine::snapshot::{List, ListRole, Snapshot};
-use crate::engine::verdict::{Block, BlockResponse, Cause, EdeCode, ListId, Redirect, Rung, Target};
+use crate::engine::verdict::{Block, BlockResponse, Cause, Counted, EdeCode, ListId, Redirect, Rung, Target, Would};
 
 mod access;
+mod hours;
 
 pub use access::judge_source;
+pub use hours::{moment, rfc3339};
 
 /// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
 #[derive(Debug, Clone, Serialize, Default)]
@@ -32,6 +38,15 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     pub profile: String,
+    /// When it is asked, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// `observe`: what is told would be done, and is only counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'static str>,
+    /// Who the client is to us, when somebody tells of subscribers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<Subscriber>,
     /// `allow`, `block`, `rewrite` or `drop`.
     pub verdict: &'static str,
     pub rung: &'static str,
@@ -50,6 +65,20 @@ pub struct Explanation {
     pub target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ede: Option<u16>,
+    /// The window of the profile that blocks, and when it closes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_until: Option<String>,
+    /// The temporary allow or deny that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temporary: Option<Temporary>,
+    /// The pause that the client has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Temporary>,
+    /// The legal order that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderTold>,
     pub tried: Vec<Tried>,
     /// Whether the answer was looked at too; `false` when only the question could be judged.
     pub answer_checked: bool,
@@ -61,6 +90,73 @@ pub struct Explanation {
     /// Where the rule that is told stands.
     #[serde(skip)]
     pub place: Option<Provenance>,
+}
+
+/// What the table of subscribers says of a client.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subscriber {
+    /// As [`Standing`](crate::engine::subscribers::Standing) says it.
+    pub standing: &'static str,
+    /// The first eight digits of its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The name of its profile in the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Whether the network told of it.
+    pub session: bool,
+    /// When its entry ends, or its session must have been confirmed; seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
+}
+
+/// What somebody said for a while.
+#[derive(Debug, Clone, Serialize)]
+pub struct Temporary {
+    pub id: u64,
+    pub scope: String,
+    pub author: String,
+    pub reason: String,
+    /// RFC 3339.
+    pub until: String,
+}
+
+/// A legal order; of one that may not be published, that there is one.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrderTold {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    pub state: &'static str,
+    /// RFC 3339; absent while no end is stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl Temporary {
+    fn of(said: &Said) -> Temporary {
+        let Said { id, scope, until, author, reason } = said;
+        let (scope, until) = (scope.to_string(), time_text(*until));
+        Temporary { id: *id, scope, author: author.clone(), reason: reason.clone(), until }
+    }
+}
+
+impl OrderTold {
+    fn of(order: &Order, at: UnixTime) -> OrderTold {
+        let told = |text: &String| order.publishable.then(|| text.clone());
+        OrderTold {
+            reference: told(&order.reference),
+            authority: told(&order.authority),
+            state: order.state(at).as_str(),
+            until: order.acts_until(at).map(time_text),
+        }
+    }
+}
+
+/// RFC 3339, UTC.
+pub fn time_text(at: UnixTime) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(|_| at.0.to_string(), |time| time.to_string())
 }
 
 /// One rung that was asked.
@@ -98,20 +194,61 @@ impl Explanation {
     /// What was told of a rule does not decide after all.
     fn forget_rule(&mut self) {
         (self.category, self.list, self.file, self.line, self.rule, self.place) = (None, None, None, None, None, None);
+        (self.window, self.window_until, self.temporary, self.order) = (None, None, None, None);
     }
 }
 
 /// Judges the question.
 pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, type_text: &str) -> Asked {
     let mut steps: Vec<(Rung, Step)> = Vec::new();
-    let verdict = policy::on_query(snapshot, client, question, &mut steps);
+    let verdict = policy::on_query_enforced(snapshot, client, question, &mut steps);
     let mut told = Box::new(Explanation {
         name: question.qname.to_string(),
         qtype: type_text.to_owned(),
         profile: snapshot.profile(client.profile).name.clone(),
+        at: Some(rfc3339(client.at, &TimeZone::UTC)),
+        pause: snapshot.overlay.pause(&client).map(Temporary::of),
         tried: steps.iter().map(|(rung, step)| tried(snapshot, &question.qname, *rung, step)).collect(),
         ..Explanation::default()
     });
+    if let QueryVerdict::Allow(permit) = policy::on_query(snapshot, client, question, &mut ())
+        && !matches!(verdict, QueryVerdict::Allow(_))
+    {
+        // The permit is the one under which it is asked; what is told is what would have been done.
+        fill_query(snapshot, client, question, &mut told, &verdict, &steps);
+        tell_observed(&mut told);
+        return Asked::Forward(told, permit);
+    }
+    fill_query(snapshot, client, question, &mut told, &verdict, &steps);
+    match verdict {
+        QueryVerdict::Allow(permit) => Asked::Forward(told, permit),
+        QueryVerdict::Local(_) | QueryVerdict::Block(_) | QueryVerdict::Rewrite(..) | QueryVerdict::Redirect(..) => {
+            Asked::Done(told)
+        }
+    }
+}
+
+/// An observed client is answered as upstream does.
+fn tell_observed(told: &mut Explanation) {
+    told.verdict = "allow";
+    told.mode = Some("observe");
+    told.ede = None;
+    told.sentence_en.push_str(
+        " But this client is observed (mode = \"observe\"): it is answered as upstream does, and what would have been done is counted.",
+    );
+    told.sentence_vi.push_str(
+        " Nhưng máy này đang ở chế độ quan sát (mode = \"observe\"): được trả lời như máy chủ cấp trên, chỉ đếm việc lẽ ra đã làm.",
+    );
+}
+
+fn fill_query(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    told: &mut Explanation,
+    verdict: &QueryVerdict,
+    steps: &[(Rung, Step)],
+) {
     match verdict {
         QueryVerdict::Local(_) => {
             told.verdict = "allow";
@@ -120,24 +257,25 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
             told.sentence_vi = format!("{} là tên đặc biệt do chính máy phân giải này trả lời.", told.name);
             told.change_en = "nothing can change this, except an [[upstream]] zone of your own at or below it.".into();
             told.change_vi = "không thay đổi được, trừ khi khai báo vùng [[upstream]] riêng cho tên này.".into();
-            Asked::Done(told)
         }
-        QueryVerdict::Block(block) => {
-            fill_block(snapshot, client, &question.qname, &mut told, &block);
-            Asked::Done(told)
-        }
+        QueryVerdict::Block(block) => fill_block(snapshot, client, &question.qname, told, block),
         QueryVerdict::Rewrite(rewrite, _) => {
             let leads_to = (rewrite.rule.host != question.qname).then_some(&rewrite.rule.host);
-            fill_rewrite(snapshot, &mut told, &rewrite.rule, leads_to);
-            Asked::Done(told)
+            fill_rewrite(snapshot, told, &rewrite.rule, leads_to);
         }
-        QueryVerdict::Redirect(redirect, _) => {
-            fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
-            Asked::Done(told)
-        }
+        QueryVerdict::Redirect(redirect, _) => fill_redirect(snapshot, client, &question.qname, told, redirect),
         QueryVerdict::Allow(permit) => {
-            fill_allow(snapshot, &question.qname, &mut told, &steps);
-            Asked::Forward(told, permit)
+            fill_allow(snapshot, &question.qname, told, steps);
+            if permit.allowed().is_none() {
+                hours::tell_next(snapshot, client, &question.qname, told);
+            }
+            if let Some(category) = permit.would().and_then(|would| would.category) {
+                let Category { name, title_en, title_vi, .. } = snapshot.categories.get(category);
+                told.category = Some(name.clone());
+                told.sentence_en
+                    .push_str(&format!(" (It is counted as {title_en}, a shadow category of the profile.)"));
+                told.sentence_vi.push_str(&format!(" (Tên được đếm là {title_vi}, loại chỉ đếm của hồ sơ.)"));
+            }
         }
     }
 }
@@ -168,7 +306,25 @@ pub fn judge_answer(
         AnswerVerdict::Rewrite(rewrite) => {
             fill_rewrite(snapshot, &mut told, &rewrite.rule, Some(&rewrite.rule.host));
         }
-        AnswerVerdict::Deliver(_) => {}
+        AnswerVerdict::Deliver(cleared) => {
+            if let Some(Would { how, rung, category }) = cleared.would() {
+                told.category = category.map(|id| snapshot.categories.get(id).name.clone());
+                match how {
+                    Counted::Observed => {
+                        told.sentence_en =
+                            format!("What {} leads to would be stopped on the rung {}.", told.name, rung.as_str());
+                        told.sentence_vi =
+                            format!("Những gì {} dẫn tới lẽ ra bị chặn ở bậc {}.", told.name, rung.as_str());
+                        tell_observed(&mut told);
+                    }
+                    Counted::Shadow => {
+                        told.sentence_en
+                            .push_str(" (What it leads to is in a shadow category of the profile: it is counted.)");
+                        told.sentence_vi.push_str(" (Tên này dẫn tới loại chỉ đếm của hồ sơ: chỉ được đếm.)");
+                    }
+                }
+            }
+        }
     }
     told
 }
@@ -180,11 +336,16 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
         Step::Excepted(cause) => ("excepted", Some(cause)),
         Step::Allow(cause) => ("allow", Some(cause)),
         Step::Block(cause) => ("block", Some(cause)),
+        Step::Paused => ("paused", None),
         Step::Answered => ("answered", None),
     };
     let list = match cause {
         Some(Cause::Rule { list, .. } | Cause::Address { list, .. }) => Some(snapshot.list(*list).name.clone()),
-        Some(Cause::UnsafeSearch { .. } | Cause::Rebinding) | None => None,
+        Some(Cause::Order { .. }) => Some(snapshot.list(snapshot.masks.orders).name.clone()),
+        Some(Cause::Temporary { at, .. }) => {
+            snapshot.overlay.get(*at).map(|word| format!("temporary {}", word.said.id))
+        }
+        Some(Cause::UnsafeSearch { .. } | Cause::Rebinding | Cause::NotAllowed) | None => None,
     };
     let name = cause.and_then(|cause| cause.owner(qname)).map(|owner| owner.to_string());
     Tried { rung: rung.as_str(), outcome, list, name }
@@ -193,6 +354,13 @@ fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
 /// Only our own lists allow; what a list says of a name that it does not block after all is told too.
 fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: &[(Rung, Step)]) {
     told.verdict = "allow";
+    let said = steps.iter().find_map(|(rung, step)| match step {
+        Step::Allow(Cause::Temporary { at, .. }) => Some((*rung, snapshot.overlay.get(*at)?)),
+        _ => None,
+    });
+    if let Some((rung, word)) = said {
+        return fill_said(told, rung, word);
+    }
     let allow = steps.iter().find_map(|(rung, step)| match step {
         Step::Allow(cause @ Cause::Rule { list, .. }) => Some((*rung, *list, cause.owner(qname)?)),
         _ => None,
@@ -241,6 +409,19 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
     }
 }
 
+/// A temporary allow.
+fn fill_said(told: &mut Explanation, rung: Rung, word: &Word) {
+    told.rung = rung.as_str();
+    let Temporary { id, scope, author, reason, until } = Temporary::of(&word.said);
+    let (name, rule) = (&told.name, rule_text(&word.name, word.reach));
+    told.sentence_en = format!("{name} is allowed until {until} for {scope}, by {author}: {reason}");
+    told.sentence_vi = format!("{name} được phép đến {until} cho {scope}, do {author}: {reason}");
+    told.change_en = format!("`lachan allow remove {id}` ends it; {}.", who(rung));
+    told.change_vi = format!("`lachan allow remove {id}` để kết thúc; {}.", who_vi(rung));
+    told.rule = Some(rule);
+    told.temporary = Some(Temporary::of(&word.said));
+}
+
 /// `leads_to`: the engine's host, when it was not the question itself.
 fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_to: Option<&Name>) {
     let (leads_en, leads_vi) = leads_to.map(leads).unwrap_or_default();
@@ -261,7 +442,8 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
 /// A list's CNAME, told as the block it stands for, with where it leads.
 fn fill_redirect(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Explanation, redirect: &Redirect) {
     let response = snapshot.profile(client.profile).block_response;
-    let block = Block { response, answer: None, reason: redirect.reason.clone() };
+    let ttl_secs = redirect.ttl.unwrap_or(snapshot.block_ttl_secs);
+    let block = Block { response, answer: None, reason: redirect.reason.clone(), ttl_secs, ttl_secs_max: ttl_secs };
     fill_block(snapshot, client, qname, told, &block);
     told.verdict = "rewrite";
     told.target = Some(redirect.target.to_string());
@@ -290,9 +472,27 @@ fn fill_block(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Expl
     fill_cause(snapshot, told, &reason.cause, (owner.as_ref(), reason.target.as_ref()), Effect::List);
     let from = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => Some(*list),
-        Cause::UnsafeSearch { .. } | Cause::Rebinding => None,
+        Cause::UnsafeSearch { .. }
+        | Cause::Rebinding
+        | Cause::NotAllowed
+        | Cause::Order { .. }
+        | Cause::Temporary { .. } => None,
     };
+    match &reason.cause {
+        Cause::Order { order, .. } => {
+            told.order = snapshot.orders.get(*order).map(|order| OrderTold::of(order, client.at));
+        }
+        Cause::Temporary { at, .. } => {
+            told.temporary = snapshot.overlay.get(*at).map(|word| Temporary::of(&word.said));
+        }
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::UnsafeSearch { .. }
+        | Cause::Rebinding
+        | Cause::NotAllowed => {}
+    }
     sentence(snapshot, told, block, category.map(|c| (c.title_en.as_str(), c.title_vi.as_str())), from);
+    hours::tell_open(snapshot, client, reason, told);
 }
 
 /// List, file, line and rule. The rule is told in our own grammar; whoever has the file may put its text instead. `owner` is
@@ -327,11 +527,15 @@ fn fill_cause(
             };
             (*list, found.map(|(_, line)| line), found.map(|(net, _)| net_text(net)))
         }
-        Cause::UnsafeSearch { .. } => {
+        Cause::UnsafeSearch { .. } | Cause::Order { .. } => {
             told.rule = owner.map(Name::to_string);
             return;
         }
-        Cause::Rebinding => return,
+        Cause::Temporary { at, .. } => {
+            told.rule = snapshot.overlay.get(*at).map(|word| rule_text(&word.name, word.reach));
+            return;
+        }
+        Cause::Rebinding | Cause::NotAllowed => return,
     };
     let at = snapshot.list(list);
     told.list = Some(at.name.clone());
@@ -374,10 +578,46 @@ fn sentence(
     let name = &told.name;
     let (leads_en, leads_vi) = told.target.as_ref().map(leads).unwrap_or_default();
     let rung = block.reason.rung;
+    let said = told.temporary.as_ref().map(|said| {
+        let Temporary { id, scope, author, reason, until } = said;
+        let sentences = (
+            format!("{name} is blocked until {until} for {scope}, by {author}: {reason}{leads_en}"),
+            format!("{name} bị chặn đến {until} cho {scope}, do {author}: {reason}{leads_vi}"),
+        );
+        let changes = (
+            format!("`lachan deny remove {id}` ends it; {}.", who(rung)),
+            format!("`lachan deny remove {id}` để kết thúc; {}.", who_vi(rung)),
+        );
+        (sentences, changes)
+    });
+    if let Some((sentences, changes)) = said {
+        (told.sentence_en, told.sentence_vi) = sentences;
+        (told.change_en, told.change_vi) = changes;
+        return;
+    }
+    if let Cause::Order { .. } = block.reason.cause {
+        let (en, vi) = order_words(told.order.as_ref());
+        let sentences =
+            (format!("{name} is blocked by {en}{leads_en}."), format!("{name} bị chặn theo {vi}{leads_vi}."));
+        (told.sentence_en, told.sentence_vi) = sentences;
+        told.change_en =
+            "only the authority that ordered it can end it: `lachan orders revoke` records its word; no allow \
+                          rule reaches this rung."
+                .into();
+        told.change_vi =
+            "chỉ cơ quan ra yêu cầu mới chấm dứt được: ghi nhận bằng `lachan orders revoke`; luật cho phép không \
+                          có tác dụng ở bậc này."
+                .into();
+        return;
+    }
     (told.sentence_en, told.sentence_vi) = match (&block.reason.cause, titles) {
         (Cause::Rebinding, _) => (
             format!("{name} is blocked: a public name answers with the private address of a local machine."),
             format!("{name} bị chặn: tên công cộng lại trả về địa chỉ riêng của máy trong mạng."),
+        ),
+        (Cause::NotAllowed, _) => (
+            format!("{name} is blocked: only what is allowed passes here now."),
+            format!("{name} bị chặn: hiện chỉ những tên được cho phép mới được truy cập."),
         ),
         (Cause::UnsafeSearch { .. }, _) => (
             format!("{name} is blocked: this search engine cannot be made safe."),
@@ -415,6 +655,10 @@ fn sentence(
             ),
             format!("thêm {what} vào [operator] allow; chỉ nhà vận hành được phép."),
         ),
+        (Rung::Profile, Cause::NotAllowed) => (
+            format!("put {what} into [profile.{profile}] allow; whoever keeps that profile may."),
+            format!("thêm {what} vào allow của [profile.{profile}]; người quản lý hồ sơ được phép."),
+        ),
         (Rung::Profile, _) => (
             format!("take it out of [profile.{profile}] deny; whoever keeps that profile may."),
             format!("bỏ khỏi deny của [profile.{profile}]; người quản lý hồ sơ được phép."),
@@ -428,6 +672,16 @@ fn sentence(
             ),
         ),
     };
+}
+
+/// An order as a sentence calls it, in English and Vietnamese.
+fn order_words(told: Option<&OrderTold>) -> (String, String) {
+    match told.and_then(|told| told.reference.as_ref().zip(told.authority.as_ref())) {
+        Some((reference, authority)) => {
+            (format!("the legal order {reference} of {authority}"), format!("yêu cầu {reference} của {authority}"))
+        }
+        None => ("a legal order".to_owned(), "yêu cầu của cơ quan có thẩm quyền".to_owned()),
+    }
 }
 
 /// Why a name is treated as another: the end of a sentence, in English and Vietnamese.
@@ -480,6 +734,8 @@ fn place(snapshot: &Snapshot, list: ListId) -> String {
         ListRole::ProfileDeny(p) => format!("[profile.{}] deny", snapshot.profile(p).name),
         ListRole::Category(_) => format!("[list.{}]", snapshot.list(list).name),
         ListRole::Protected | ListRole::ProtectedContent => "the protected names".into(),
+        ListRole::Infrastructure | ListRole::Connectivity => "the names that machines need".into(),
+        ListRole::Orders => "the orders".into(),
     }
 }
 

@@ -21,15 +21,47 @@ pub const EDE_TEXT_OCTETS_MAX: usize = 64;
 
 /// Lists in one index: a set of lists is a bit set of this width. Chosen; the largest installation we know has 300.
 pub const LISTS_MAX: usize = 1024;
-/// Layers of one index: our own lists, those that are read here, and one for each compiled file. Each costs every look-up a
-/// few nanoseconds. Chosen: whoever has more files compiles them into one.
-pub const LAYERS_MAX: usize = 8;
+/// Layers of one index: our own lists, the names of orders, lists that are read here, and one for each compiled file. Each
+/// costs every look-up a few nanoseconds. Chosen: whoever has more files compiles them into one.
+pub const LAYERS_MAX: usize = 9;
 /// What a compiled file tells of its lists, in octets: a thousand of them with their skipped lines take a tenth.
 pub const COMPILED_LISTS_OCTETS_MAX: usize = 64 << 20;
 /// Size of one compiled file, in octets: an index numbers its own with 32 bits, and the rest is small.
 pub const COMPILED_FILE_OCTETS_MAX: u64 = 5 << 30;
+/// Temporary allows and denies at once, and as many pauses; a further one is refused. Chosen: a person makes some dozen a day.
+pub const OVERLAY_ENTRIES_MAX: usize = 10_000;
+/// How long a temporary word may last. Chosen: what is to last longer belongs into the configuration.
+pub const OVERLAY_TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// Octets of what a person gives as a reason, a name or a reference. Chosen: a long sentence.
+pub const PERSON_TEXT_OCTETS_MAX: usize = 500;
+/// Legal orders at once; a further one is refused. Chosen: ten a day for three years.
+pub const ORDERS_MAX: usize = 10_000;
+/// Names of one order; the longest annex that we know of has some thousand.
+pub const ORDER_NAMES_MAX: usize = 50_000;
+/// Names of all orders: their texts are held in memory beside the index.
+pub const ORDERS_NAMES_MAX: usize = 500_000;
+/// Size of one order's file, in octets: fifty thousand names of 60 octets.
+pub const ORDER_FILE_OCTETS_MAX: u64 = 4 << 20;
+/// Size of an annex to an order, a sheet or a CSV file, in octets.
+pub const ANNEX_OCTETS_MAX: u64 = 16 << 20;
+/// What a sheet's packed parts may come to, in octets: real ones grow tenfold.
+pub const ANNEX_UNPACKED_OCTETS_MAX: u64 = 128 << 20;
+/// Rows of an annex that are looked at; a longer one is refused.
+pub const ANNEX_ROWS_MAX: usize = 100_000;
+/// Octets of one file of the audit log; then the next one begins.
+pub const AUDIT_FILE_OCTETS_MAX: u64 = 16 << 20;
+/// Files of the audit log; then the oldest one goes. Together 1.6 GB: at a thousand changes a day, some years.
+pub const AUDIT_FILES_MAX: usize = 100;
+/// Octets of one line of the audit log that is read; an order with all its names is told by its sum.
+pub const AUDIT_LINE_OCTETS_MAX: usize = 64 << 10;
 /// Profiles in one snapshot: their numbers are 16 bits wide.
 pub const PROFILES_MAX: usize = 1 << 16;
+/// Windows of a profile: what is open is a set in 16 bits.
+pub const WINDOWS_MAX: usize = 16;
+/// Days that a calendar may name, repeated ones counted each. Chosen: fifty years of a school's.
+pub const CALENDAR_DAYS_MAX: usize = 20_000;
+/// Octets of a calendar file. Chosen: a thousand times what a school's year takes.
+pub const CALENDAR_FILE_OCTETS_MAX: u64 = 4 << 20;
 /// Length of one line of a list, in octets; the longest real one found in 11.5 million is 11,782.
 pub const LIST_LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Size of one list file, in octets; ten million names of 22 octets are 220 MB.
@@ -207,6 +239,36 @@ pub const RATE_LIMIT_LINES_MAX: i64 = 100_000;
 /// Zones that have a bucket of failures; one whose questions do not fail any more is forgotten. Chosen: 200 KiB, only with
 /// `[zone_limit]`.
 pub const ZONE_LIMIT_ZONES_MAX: usize = 1 << 12;
+
+/// Prefixes and blocks of ports in the table of subscribers: four for each line of a country's largest operator here.
+pub const SUBSCRIBER_PREFIXES_MAX: usize = 1 << 24;
+/// Tokens in the table of subscribers.
+pub const SUBSCRIBER_TOKENS_MAX: usize = 1 << 24;
+/// Different names of profiles that subscribers have, those of past configurations included. Chosen: each is told once.
+pub const SUBSCRIBER_PROFILES_MAX: usize = 4_096;
+/// `[[subscribers.nat]]`: each is tried for each question by IPv4. Chosen: a gateway has one.
+pub const NAT_RULES_MAX: usize = 64;
+/// `[subscribers.radius.client.*]`: each network is tried for each packet. Chosen.
+pub const RADIUS_CLIENTS_MAX: usize = 256;
+/// Addresses, prefixes and ranges of ports of one session. Chosen: a line has three or four.
+pub const SESSION_PLACES_MAX: usize = 32;
+/// Sessions of the network that are known, those that ended a short while ago included.
+pub const SESSIONS_MAX: usize = 1 << 23;
+/// How long it is remembered that a session ended, in seconds: packets about it may still be on their way. Chosen: a NAS
+/// gives up sending after some minutes.
+pub const SESSION_ENDED_SECS: u32 = 900;
+/// Access servers that are known, each by its name or address.
+pub const NAS_MAX: usize = 1 << 14;
+/// Size of a file of subscribers' state, in octets: some forty for each entry of a full table.
+pub const SUBSCRIBER_STATE_OCTETS_MAX: u64 = 2 << 30;
+/// One line of what feeds send, in octets: a tenth is enough.
+pub const SUBSCRIBER_LINE_OCTETS_MAX: usize = 4_096;
+/// Lines of one delta, snapshot or bulk: a table's worth.
+pub const SUBSCRIBER_LINES_MAX: usize = SUBSCRIBER_PREFIXES_MAX + SUBSCRIBER_TOKENS_MAX;
+/// Before this moment (2025-01-01) a clock is one that nobody has set: what lapses by it counts as lapsed.
+pub const CLOCK_SANE_SECS: i64 = 1_735_689_600;
+/// TTL of blocks and rewrites, in seconds, while it is not known whose address asks: its session may come any moment.
+pub const UNKNOWN_SUBSCRIBER_TTL_SECS: u32 = 30;
 
 const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
 const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);

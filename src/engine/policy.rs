@@ -5,30 +5,34 @@
 //!
 //! Both functions are synchronous, do no I/O and allocate only to say why something is blocked.
 
+mod hours;
+mod observe;
 mod relevance;
 mod special;
 mod view;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::engine::answer::{Answer, Section};
 use crate::engine::category::{Categories, CategoryId, Layer};
-use crate::engine::client::{Client, is_private};
+use crate::engine::client::{Client, UnixTime, is_private};
 use crate::engine::limits::CHAIN_MAX;
 use crate::engine::list::special::{RuleAnswer, ZoneAction};
 use crate::engine::local_data::LocalAnswer;
 use crate::engine::matcher::{Hits, ListSet};
-use crate::engine::name::Name;
 use crate::engine::policy::special::Matter;
 use crate::engine::policy::view::{View, category_of, zones_from};
 use crate::engine::query::{Question, Rcode, RecordType};
 use crate::engine::safe_search;
-use crate::engine::snapshot::{Profile, Snapshot};
+use crate::engine::snapshot::{ProfileMasks, Snapshot};
 use crate::engine::verdict::{
-    Block, BlockResponse, Cause, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
+    Block, BlockResponse, Cause, Counted, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
+    Would,
 };
 
+pub use hours::InForce;
 pub use relevance::{Relevance, clear, relevance};
 
 /// Leave to ask upstream about one question.
@@ -39,6 +43,9 @@ pub struct Permit {
     purpose: Purpose,
     silent: Silent,
     review: Option<ListId>,
+    would: Option<Would>,
+    /// Nothing that is said about the name is told with a longer TTL, in seconds.
+    ttl_secs_max: u32,
 }
 
 /// Lists that the answer to a permitted question is not judged by.
@@ -87,12 +94,24 @@ pub enum Purpose {
 pub struct Cleared {
     /// The additional section leads to something blocked, and goes without: nobody asked for it.
     bare: bool,
+    would: Option<Would>,
+    ttl_secs_max: u32,
 }
 
 impl Cleared {
     /// Whether records of this section may be delivered.
     pub fn delivers(&self, section: Section) -> bool {
         !(self.bare && section == Section::Additional)
+    }
+
+    /// No record is told with a longer TTL, in seconds: a window may open or close then.
+    pub fn ttl_secs_max(&self) -> u32 {
+        self.ttl_secs_max
+    }
+
+    /// What would have been done about the answer, if that is only counted and was not counted for the question.
+    pub fn would(&self) -> Option<Would> {
+        self.would
     }
 }
 
@@ -133,6 +152,8 @@ pub enum Step {
     Excepted(Cause),
     Allow(Cause),
     Block(Cause),
+    /// A pause holds this rung off.
+    Paused,
     /// Answered or rewritten.
     Answered,
 }
@@ -155,7 +176,24 @@ impl Trace for Vec<(Rung, Step)> {
 impl Permit {
     /// Leave for a question of our own. Its answer reaches a client only through that client's own [`on_answer`].
     pub fn internal(purpose: Purpose) -> Permit {
-        Permit { allowed: None, purpose, silent: Silent::None, review: None }
+        Permit { purpose, ..Permit::plain() }
+    }
+
+    /// Leave for a client that nothing speaks about.
+    fn plain() -> Permit {
+        Permit {
+            allowed: None,
+            purpose: Purpose::Client,
+            silent: Silent::None,
+            review: None,
+            would: None,
+            ttl_secs_max: u32::MAX,
+        }
+    }
+
+    /// What would have been done about the question, if that is only counted.
+    pub fn would(&self) -> Option<Would> {
+        self.would
     }
 
     pub fn purpose(&self) -> Purpose {
@@ -173,7 +211,7 @@ impl Permit {
     }
 }
 
-/// Judges a question: rungs 1 to 7.
+/// Judges a question: rungs 1 to 7. For a client that is only observed, what would have been done is in the permit.
 pub fn on_query(snapshot: &Snapshot, client: Client, question: &Question, trace: &mut impl Trace) -> QueryVerdict {
     on_query_found(snapshot, client, question, None, trace)
 }
@@ -186,15 +224,42 @@ pub fn on_query_found(
     hits: Option<&Hits>,
     trace: &mut impl Trace,
 ) -> QueryVerdict {
+    let verdict = enforced(snapshot, client, question, hits, trace);
+    if matches!(verdict, QueryVerdict::Local(_) | QueryVerdict::Allow(_)) || !snapshot.observes(client) {
+        return verdict;
+    }
+    match observe::instead_of(snapshot, &verdict) {
+        Some(would) => QueryVerdict::Allow(Permit { would: Some(would), ..Permit::plain() }),
+        None => verdict,
+    }
+}
+
+/// Judges a question as if nobody were observed: for [`on_query`], and for who tells what would have been done.
+pub fn on_query_enforced(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    trace: &mut impl Trace,
+) -> QueryVerdict {
+    enforced(snapshot, client, question, None, trace)
+}
+
+fn enforced(
+    snapshot: &Snapshot,
+    client: Client,
+    question: &Question,
+    hits: Option<&Hits>,
+    trace: &mut impl Trace,
+) -> QueryVerdict {
     if let Some(local) = snapshot.local_data.answer(question, client.source) {
         trace.step(Rung::LocalData, || Step::Answered);
         return QueryVerdict::Local(local);
     }
     trace.step(Rung::LocalData, || Step::Nothing);
-    let profile = snapshot.profile(client.profile);
+    let profile = InForce::of(snapshot, client, question.qtype);
     let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
     let limits = (None, Silent::None);
-    let Judged { judgement, passed, review } = match hits {
+    let Judged { judgement, passed, review, shadow, ttl_secs_max } = match hits {
         Some(hits) => judge_found(snapshot, profile, matter, hits, limits, trace),
         None => judge(snapshot, profile, matter, limits, trace),
     };
@@ -210,18 +275,19 @@ pub fn on_query_found(
                 }
             };
         }
-        Judgement::Allow(rung) => Some(rung),
+        Judgement::Allow(rung, _) => Some(rung),
         Judgement::Nothing => None,
     };
     let silent = passed.map_or(Silent::None, |(rung, list)| Silent::Passed(rung, list));
-    let permit = Permit { allowed, purpose: Purpose::Client, silent, review };
+    let would = shadow.map(Would::shadow);
+    let permit = Permit { allowed, purpose: Purpose::Client, silent, review, would, ttl_secs_max };
     // An allow rule never turns SafeSearch off: only the profile's own setting does.
     if safe_search::rewrites_type(question.qtype)
-        && let Some(rule) = snapshot.safe_search.rule(&question.qname, profile.safe_search, profile.youtube)
+        && let Some(rule) = profile.search_rule(snapshot, &question.qname)
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
         let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
-        let rewrite = Rewrite { rule: Arc::clone(rule), shape };
+        let rewrite = Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max };
         return QueryVerdict::Rewrite(rewrite, permit);
     }
     trace.step(Rung::SafeSearch, || Step::Nothing);
@@ -238,40 +304,82 @@ pub fn on_answer(
     question: &Question,
     answer: &Answer,
 ) -> AnswerVerdict {
-    let judge = AnswerJudge {
+    let mut judge = AnswerJudge {
         snapshot,
-        profile: snapshot.profile(client.profile),
+        profile: InForce::of(snapshot, client, question.qtype),
         client,
         question,
         above: permit.allowed,
         silent: permit.silent,
         rebinding: rebinding_applies(snapshot, permit, question),
+        shadow: Cell::new(None),
+        ttl_secs_max: Cell::new(permit.ttl_secs_max),
     };
+    let verdict = judge.verdict(question, answer);
+    let would = match &verdict {
+        AnswerVerdict::Deliver(_) | AnswerVerdict::TooLong => return with_counted(verdict, permit),
+        AnswerVerdict::Block(block) => observe::instead_of_reason(snapshot, &block.reason),
+        AnswerVerdict::Redirect(redirect, _) => observe::instead_of_reason(snapshot, &redirect.reason),
+        AnswerVerdict::Rewrite(_) => Some(observe::REWRITE),
+    };
+    let Some(would) = would.filter(|_| snapshot.observes(client)) else { return verdict };
+    // What is done for everybody all the same stands behind what is only counted.
+    (judge.above, judge.rebinding) = (Some(Rung::Operator), false);
     match judge.section(answer, Section::Answer) {
-        SectionVerdict::Clean => {
-            if let Some(rewrite) = judge.rewrite(question, answer) {
-                return AnswerVerdict::Rewrite(rewrite);
-            }
-            // Glue that leads astray is no reason to withhold what was asked for.
-            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
-            AnswerVerdict::Deliver(Cleared { bare })
-        }
         SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
-        SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
-        SectionVerdict::Given(Given::Rewrite(rewrite, _)) => AnswerVerdict::Rewrite(rewrite),
         SectionVerdict::TooLong => AnswerVerdict::TooLong,
+        SectionVerdict::Clean | SectionVerdict::Given(_) => {
+            let bare = !matches!(judge.section(answer, Section::Additional), SectionVerdict::Clean);
+            let would = Some(would).filter(|_| permit.would.is_none());
+            AnswerVerdict::Deliver(Cleared { bare, would, ttl_secs_max: u32::MAX })
+        }
+    }
+}
+
+/// What was counted for the question is not counted for its answer again.
+fn with_counted(verdict: AnswerVerdict, permit: &Permit) -> AnswerVerdict {
+    match verdict {
+        AnswerVerdict::Deliver(cleared) => {
+            let would = cleared.would.filter(|_| permit.would.is_none());
+            AnswerVerdict::Deliver(Cleared { would, ..cleared })
+        }
+        verdict => verdict,
+    }
+}
+
+impl AnswerJudge<'_> {
+    fn verdict(&self, question: &Question, answer: &Answer) -> AnswerVerdict {
+        match self.section(answer, Section::Answer) {
+            SectionVerdict::Clean => {
+                if let Some(rewrite) = self.rewrite(question, answer) {
+                    return AnswerVerdict::Rewrite(rewrite);
+                }
+                let (shadow, ttl_secs_max) = (self.shadow.get(), self.ttl_secs_max.get());
+                // Glue that leads astray is no reason to withhold what was asked for.
+                let bare = !matches!(self.section(answer, Section::Additional), SectionVerdict::Clean);
+                AnswerVerdict::Deliver(Cleared { bare, would: shadow.map(Would::shadow), ttl_secs_max })
+            }
+            SectionVerdict::Given(Given::Block(block)) => AnswerVerdict::Block(block),
+            SectionVerdict::Given(Given::Redirect(redirect, permit)) => AnswerVerdict::Redirect(redirect, permit),
+            SectionVerdict::Given(Given::Rewrite(rewrite, _)) => AnswerVerdict::Rewrite(rewrite),
+            SectionVerdict::TooLong => AnswerVerdict::TooLong,
+        }
     }
 }
 
 /// What is the same for every name and address of one answer.
 struct AnswerJudge<'a> {
     snapshot: &'a Snapshot,
-    profile: &'a Profile,
+    profile: InForce<'a>,
     client: Client,
     question: &'a Question,
     above: Option<Rung>,
     silent: Silent,
     rebinding: bool,
+    /// The first category met that is only counted.
+    shadow: Cell<Option<CategoryId>>,
+    /// The shortest of all names and addresses.
+    ttl_secs_max: Cell<u32>,
 }
 
 enum SectionVerdict {
@@ -288,15 +396,16 @@ impl AnswerJudge<'_> {
                 return SectionVerdict::TooLong;
             }
             let matter = Matter { name: &name, qtype: self.question.qtype, client: self.client, is_question: false };
-            let Judged { judgement, passed, .. } =
+            let Judged { judgement, passed, shadow, ttl_secs_max, .. } =
                 judge(self.snapshot, self.profile, matter, (self.above, silent), &mut ());
             match judgement {
                 Judgement::Block(rung, cause, given_answer) => {
                     let reason = Reason { rung, cause, target: Some(Target::Name(Box::new(name.clone()))) };
                     return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, given_answer));
                 }
-                Judgement::Allow(_) | Judgement::Nothing => {}
+                Judgement::Allow(..) | Judgement::Nothing => {}
             }
+            self.meet(shadow, ttl_secs_max);
             if let (Some((rung, list)), Silent::None) = (passed, silent) {
                 silent = Silent::Passed(rung, list);
             }
@@ -306,10 +415,18 @@ impl AnswerJudge<'_> {
                 return SectionVerdict::Given(Given::Block(block(self.snapshot, self.profile, reason)));
             }
         }
-        if section == Section::Answer && self.snapshot.index.special.has_addresses() {
-            return self.policy_zones(answer, silent);
+        if section == Section::Answer
+            && self.snapshot.index.special.has_addresses()
+            && let Some(given) = self.policy_zones(answer, silent)
+        {
+            return SectionVerdict::Given(given);
         }
         SectionVerdict::Clean
+    }
+
+    fn meet(&self, shadow: Option<CategoryId>, ttl_secs_max: u32) {
+        self.shadow.set(self.shadow.get().or(shadow));
+        self.ttl_secs_max.set(self.ttl_secs_max.get().min(ttl_secs_max));
     }
 
     /// Rung 7 for the names that the question leads to. As for the question itself, no allow rule turns it off.
@@ -322,17 +439,17 @@ impl AnswerJudge<'_> {
             if rtype == RecordType::DNAME {
                 return None;
             }
-            let rule = self.snapshot.safe_search.rule(&name, self.profile.safe_search, self.profile.youtube)?;
+            let rule = self.profile.search_rule(self.snapshot, &name)?;
             // An alias stays one. A service may be at an apex; and a target that leads back is not made an alias of itself.
             let is_alias = rtype == RecordType::CNAME && rule.target != question.qname;
             let shape = if is_alias { Shape::Cname } else { Shape::OwnName };
-            Some(Rewrite { rule: Arc::clone(rule), shape })
+            Some(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max: self.ttl_secs_max.get() })
         })
     }
 
     fn address(&self, address: IpAddr) -> Option<Reason> {
         let target = Some(Target::Address(address));
-        if let Some((rung, cause)) = judge_address(self.snapshot, self.profile, address, self.above) {
+        if let Some((rung, cause)) = self.listed_address(address) {
             return Some(Reason { rung, cause, target });
         }
         (self.rebinding && is_private(address)).then_some(Reason {
@@ -342,12 +459,40 @@ impl AnswerJudge<'_> {
         })
     }
 
+    /// Rungs 4 and 6 for one address; the operator's and the profiles' own lists hold names only.
+    fn listed_address(&self, address: IpAddr) -> Option<(Rung, Cause)> {
+        let AnswerJudge { snapshot, profile, .. } = self;
+        if snapshot.index.addresses.is_empty() {
+            return None;
+        }
+        let listed = snapshot.index.addresses.listed(address);
+        let first_of = |mask: &ListSet| listed.intersection(mask).iter().next();
+        let category_of = |list: ListId| category_of(snapshot.list(list).role);
+        let is_paused = |rung: Rung| rung == Rung::Category && profile.paused_until.is_some();
+        let judged = |rung: Rung| !is_paused(rung) && self.above.is_none_or(|limit| rung < limit);
+        let found = [(Rung::Security, profile.security), (Rung::Category, &profile.masks.content)]
+            .into_iter()
+            .filter(|(rung, _)| judged(*rung))
+            .find_map(|(rung, mask)| {
+                let list = first_of(mask)?;
+                Some((rung, Cause::Address { list, category: category_of(list), line: None }))
+            });
+        if found.is_none() && judged(Rung::Category) && !listed.is_empty() {
+            let differs =
+                |before: &ProfileMasks, after: &ProfileMasks| listed.meets_difference(&before.content, &after.content);
+            let secs = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
+            self.meet(first_of(&profile.masks.shadow).and_then(category_of), secs.unwrap_or(u32::MAX));
+        }
+        found
+    }
+
     /// What policy zones say about the addresses; they answer for the question's name.
-    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> SectionVerdict {
+    fn policy_zones(&self, answer: &Answer, mut silent: Silent) -> Option<Given> {
         let matter =
             Matter { name: &self.question.qname, qtype: self.question.qtype, client: self.client, is_question: true };
-        for (rung, mask) in [(Rung::Security, &self.profile.security), (Rung::Category, &self.profile.content)] {
-            if self.above.is_some_and(|limit| rung >= limit) {
+        for (rung, mask) in [(Rung::Security, self.profile.security), (Rung::Category, &self.profile.masks.content)] {
+            let is_paused = rung == Rung::Category && self.profile.paused_until.is_some();
+            if is_paused || self.above.is_some_and(|limit| rung >= limit) {
                 continue;
             }
             let Some(zones) = self.snapshot.masks.zones else { continue };
@@ -372,9 +517,9 @@ impl AnswerJudge<'_> {
             let category = category_of(self.snapshot.list(list).role);
             let cause = Cause::Address { list, category, line: Some(line) };
             let reason = Reason { rung, cause, target: Some(Target::Address(address)) };
-            return SectionVerdict::Given(given(self.snapshot, self.profile, matter, reason, answer));
+            return Some(given(self.snapshot, self.profile, matter, reason, answer));
         }
-        SectionVerdict::Clean
+        None
     }
 }
 
@@ -390,7 +535,7 @@ enum Given {
 /// ladder blocks, nor past SafeSearch (I14).
 fn given(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     matter: Matter<'_>,
     reason: Reason,
     answer: Option<RuleAnswer>,
@@ -402,7 +547,13 @@ fn given(
     let failed = Some(RuleAnswer::Rcode(Rcode::SERVFAIL));
     let list = match &reason.cause {
         Cause::Rule { list, .. } | Cause::Address { list, .. } => *list,
-        Cause::Rebinding | Cause::UnsafeSearch { .. } => return Given::Block(block(snapshot, profile, reason)),
+        Cause::Rebinding
+        | Cause::UnsafeSearch { .. }
+        | Cause::NotAllowed
+        | Cause::Order { .. }
+        | Cause::Temporary { .. } => {
+            return Given::Block(block(snapshot, profile, reason));
+        }
     };
     let Some(target) = alias.target_of(matter.name) else {
         // RFC 6672 §2.2 has YXDOMAIN for a DNAME that makes a name too long; nothing is said for RPZ.
@@ -417,15 +568,19 @@ fn given(
             let answer = answer.filter(|answer| !matches!(answer, RuleAnswer::Alias(_) | RuleAnswer::Records(_)));
             Given::Block(Block { answer, ..block(snapshot, profile, reason) })
         }
-        Judgement::Allow(_) | Judgement::Nothing => {
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent, review: None };
+        Judgement::Allow(..) | Judgement::Nothing => {
+            let ttl_secs_max = profile.block_ttl_secs(snapshot);
+            let permit = Permit { silent, ..Permit::plain() };
             if safe_search::rewrites_type(matter.qtype)
-                && let Some(rule) = snapshot.safe_search.rule(&target, profile.safe_search, profile.youtube)
+                && let Some(rule) = profile.search_rule(snapshot, &target)
             {
                 let shape = if rule.target == *matter.name { Shape::OwnName } else { Shape::Cname };
-                return Given::Rewrite(Rewrite { rule: Arc::clone(rule), shape }, permit);
+                return Given::Rewrite(Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max }, permit);
             }
-            Given::Redirect(Redirect { from: matter.name.clone(), target, ttl: alias.ttl, reason }, permit)
+            let ttl =
+                alias.ttl.map(|ttl| ttl.min(profile.secs_until(ttl, |before, after| before != after).unwrap_or(ttl)));
+            let ttl = Some(ttl.unwrap_or(ttl_secs_max));
+            Given::Redirect(Redirect { from: matter.name.clone(), target, ttl, reason }, permit)
         }
     }
 }
@@ -444,7 +599,8 @@ pub fn ede_code(snapshot: &Snapshot, profile: ProfileId, reason: &Reason) -> Ede
 
 enum Judgement {
     Block(Rung, Cause, Option<RuleAnswer>),
-    Allow(Rung),
+    /// With its end, if a word with one allows it.
+    Allow(Rung, Option<UnixTime>),
     Nothing,
 }
 
@@ -455,12 +611,16 @@ struct Judged {
     passed: Option<(Rung, ListId)>,
     /// The list with a keyword in it that only counts.
     review: Option<ListId>,
+    /// The category that only counts.
+    shadow: Option<CategoryId>,
+    /// Seconds until it is judged otherwise by the hour; as many as there are: not while any answer lives.
+    ttl_secs_max: u32,
 }
 
 /// Rungs 2 to 6 for one name. Of the limits, the rung leaves only those above it.
 fn judge(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     matter: Matter<'_>,
     limits: (Option<Rung>, Silent),
     trace: &mut impl Trace,
@@ -472,22 +632,41 @@ fn judge(
 
 fn judge_found(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     matter: Matter<'_>,
     hits: &Hits,
     (above, silent): (Option<Rung>, Silent),
     trace: &mut impl Trace,
 ) -> Judged {
     let mut view = View::of(snapshot, matter, hits, silent.on(snapshot, Rung::Security));
-    let judgement = climb(snapshot, profile, &mut view, matter.name, (above, silent), trace);
-    Judged { judgement, passed: view.passed, review: view.review() }
+    let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
+    let (mut shadow, mut ttl_secs_max) = (None, u32::MAX);
+    if let Judgement::Allow(_, Some(until)) = &judgement {
+        ttl_secs_max = profile.secs_to(*until);
+    }
+    if matches!(judgement, Judgement::Nothing) && above.is_none_or(|limit| Rung::Category < limit) {
+        if let Some(until) = profile.paused_until {
+            ttl_secs_max = profile.secs_to(until);
+        } else if !profile.masks.shadow.is_empty() {
+            shadow = view.category_in(&profile.masks.shadow);
+        }
+        let differs = |before: &ProfileMasks, after: &ProfileMasks| {
+            matter.is_question && view.is_let_by(before.unlisted) != view.is_let_by(after.unlisted)
+                || view.meets_difference(&before.content, &after.content)
+                || before.unsafe_search != after.unsafe_search
+                    && snapshot.safe_search.unsafe_labels(matter.name).is_some()
+        };
+        let border = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
+        ttl_secs_max = border.map_or(ttl_secs_max, |secs| secs.min(ttl_secs_max));
+    }
+    Judged { judgement, passed: view.passed, review: view.review(), shadow, ttl_secs_max }
 }
 
 fn climb(
     snapshot: &Snapshot,
-    profile: &Profile,
+    profile: InForce<'_>,
     view: &mut View<'_>,
-    name: &Name,
+    matter: Matter<'_>,
     (above, silent): (Option<Rung>, Silent),
     trace: &mut impl Trace,
 ) -> Judgement {
@@ -501,56 +680,50 @@ fn climb(
         return j;
     }
 
+    if judged(Rung::Order)
+        && let Some(j) = view.orders(matter, trace)
+    {
+        return j;
+    }
     if judged(Rung::Operator)
-        && let Some(j) = view.own_lists(Rung::Operator, masks.operator_allow, masks.operator_deny, trace)
+        && let Some(j) = view.own_lists(Rung::Operator, matter, (masks.operator_allow, masks.operator_deny), trace)
     {
         return j;
     }
     if judged(Rung::Security)
-        && let Some(j) = view.lists(Rung::Security, &profile.security, trace)
+        && let Some(j) = view.lists(Rung::Security, profile.security, trace)
     {
         return j;
     }
-    if judged(Rung::Profile)
-        && let Some(j) = view.own_lists(Rung::Profile, profile.allow, profile.deny, trace)
-    {
-        return j;
+    if judged(Rung::Profile) {
+        // An answer's names are what the question that was allowed leads to.
+        let is_unlisted = matter.is_question
+            && !view.is_let_by(profile.masks.unlisted)
+            && view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), &mut ()).is_none();
+        if is_unlisted {
+            trace.step(Rung::Profile, || Step::Block(Cause::NotAllowed));
+            return Judgement::Block(Rung::Profile, Cause::NotAllowed, None);
+        }
+        if let Some(j) = view.own_lists(Rung::Profile, matter, (profile.allow, profile.deny), trace) {
+            return j;
+        }
     }
-    if judged(Rung::Category) {
-        if let Some(category) = profile.unsafe_search
-            && let Some(labels) = snapshot.safe_search.unsafe_labels(name)
+    if judged(Rung::Category) && profile.paused_until.is_some() {
+        trace.step(Rung::Category, || Step::Paused);
+    } else if judged(Rung::Category) {
+        if let Some(category) = profile.masks.unsafe_search
+            && let Some(labels) = snapshot.safe_search.unsafe_labels(matter.name)
         {
             let cause = Cause::UnsafeSearch { labels, category };
             trace.step(Rung::Category, || Step::Block(cause.clone()));
             return Judgement::Block(Rung::Category, cause, None);
         }
         view.hush(silent.on(snapshot, Rung::Category));
-        if let Some(j) = view.lists(Rung::Category, &profile.content, trace) {
+        if let Some(j) = view.lists(Rung::Category, &profile.masks.content, trace) {
             return j;
         }
     }
     Judgement::Nothing
-}
-
-/// Rungs 4 and 6 for one address; the operator's and the profiles' own lists hold names only.
-fn judge_address(
-    snapshot: &Snapshot,
-    profile: &Profile,
-    address: IpAddr,
-    above: Option<Rung>,
-) -> Option<(Rung, Cause)> {
-    if snapshot.index.addresses.is_empty() {
-        return None;
-    }
-    let listed = snapshot.index.addresses.listed(address);
-    [(Rung::Security, &profile.security), (Rung::Category, &profile.content)]
-        .into_iter()
-        .filter(|(rung, _)| above.is_none_or(|limit| *rung < limit))
-        .find_map(|(rung, mask)| {
-            let list = listed.intersection(mask).iter().next()?;
-            let category = category_of(snapshot.list(list).role);
-            Some((rung, Cause::Address { list, category, line: None }))
-        })
 }
 
 /// Whether private addresses are wrong in the answer to this question. It is a rule of the security rung.
@@ -561,7 +734,20 @@ fn rebinding_applies(snapshot: &Snapshot, permit: &Permit, question: &Question) 
         && !snapshot.rebind_allow.iter().any(|zone| question.qname.is_at_or_below(zone))
 }
 
-fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
+/// When what blocks has its end.
+fn end_of(snapshot: &Snapshot, at: UnixTime, cause: &Cause) -> Option<UnixTime> {
+    match cause {
+        Cause::Order { order, .. } => snapshot.orders.get(*order)?.acts_until(at),
+        Cause::Temporary { at, .. } => Some(snapshot.overlay.get(*at)?.said.until),
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::Rebinding
+        | Cause::UnsafeSearch { .. }
+        | Cause::NotAllowed => None,
+    }
+}
+
+fn block(snapshot: &Snapshot, profile: InForce<'_>, reason: Reason) -> Block {
     let response = match reason.cause {
         // The name is good, only this address is not: nothing but NODATA says so.
         Cause::Rebinding => BlockResponse::Nodata,
@@ -569,9 +755,25 @@ fn block(snapshot: &Snapshot, profile: &Profile, reason: Reason) -> Block {
         Cause::Rule { category: Some(category), .. } if Some(category) == snapshot.masks.bypass => {
             BlockResponse::Nxdomain
         }
-        Cause::Rule { .. } | Cause::Address { .. } | Cause::UnsafeSearch { .. } => profile.block_response,
+        // One answer for everybody: a notice page would be the operator's word, not the authority's.
+        Cause::Order { .. } => BlockResponse::Nxdomain,
+        Cause::Rule { .. }
+        | Cause::Address { .. }
+        | Cause::UnsafeSearch { .. }
+        | Cause::NotAllowed
+        | Cause::Temporary { .. } => profile.response_for(category(&reason)),
     };
-    Block { response, answer: None, reason }
+    let max = snapshot.cache.max_client_ttl_secs();
+    let end = end_of(snapshot, profile.at(), &reason.cause).map_or(u32::MAX, |end| profile.secs_to(end));
+    let ttl_secs_max = profile.secs_until(max, |before, after| before != after).unwrap_or(max).min(end);
+    let ttl_secs = profile.block_ttl_secs(snapshot).min(end);
+    Block { response, answer: None, reason, ttl_secs, ttl_secs_max }
+}
+
+impl Would {
+    fn shadow(category: CategoryId) -> Would {
+        Would { how: Counted::Shadow, rung: Rung::Category, category: Some(category) }
+    }
 }
 
 /// The category that a reason is counted under and told with.
@@ -579,7 +781,7 @@ pub fn category(reason: &Reason) -> Option<CategoryId> {
     match reason.cause {
         Cause::Rule { category, .. } | Cause::Address { category, .. } => category,
         Cause::UnsafeSearch { category, .. } => Some(category),
-        Cause::Rebinding => None,
+        Cause::Rebinding | Cause::NotAllowed | Cause::Order { .. } | Cause::Temporary { .. } => None,
     }
 }
 
@@ -588,6 +790,7 @@ pub fn ede_text<'a>(categories: &'a Categories, reason: &Reason) -> (&'static st
     let detail = category(reason).map_or("", |c| categories.get(c).title_en.as_str());
     let lead = match (reason.rung, &reason.cause) {
         (_, Cause::Rebinding) => "private address in a public name's answer",
+        (_, Cause::NotAllowed) => "only some names are allowed here now",
         (Rung::Order, _) => "blocked by a legal order",
         (Rung::Operator, _) => "blocked by the network operator",
         (Rung::Profile, _) => "blocked by this network's own list",

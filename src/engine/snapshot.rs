@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use crate::engine::category::{Categories, CategoryId};
 use crate::engine::client::{Access, Client, ClientTable, UnixTime};
-use crate::engine::compile::{CacheSettings, Home, ListSettings, Strangers, YouTube};
+use crate::engine::compile::{CacheSettings, Home, ListSettings, Mode, Observe, Strangers, YouTube};
 use crate::engine::cookie::Cookies;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{Index, Layer, ListSet, Placed, Spared};
+use crate::engine::matcher::{BuildError, HashSeed, Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
+use crate::engine::order::Orders;
+use crate::engine::overlay::{Overlay, Said, Word};
 use crate::engine::query::{Origin, Transport};
 use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
+use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
+use crate::engine::subscribers::{Identified, Live};
 use crate::engine::upstream::Routes;
-use crate::engine::verdict::{BlockResponse, ListId, ProfileId};
+use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
 
 /// One generation of policy.
@@ -31,6 +35,8 @@ pub struct Snapshot {
     /// The `[client.*]`, by [`Client::configured`](crate::engine::client::Client).
     pub clients_known: Arc<Vec<KnownClient>>,
     pub clients: Arc<ClientTable>,
+    /// Lines that come and go; `None`: nobody tells of them.
+    pub subscribers: Option<Live>,
     pub access: Arc<Access>,
     pub strangers: Strangers,
     /// `None`: no cookies.
@@ -43,12 +49,19 @@ pub struct Snapshot {
     /// The layer of all lists that were read as text; `None` without one.
     pub texts: Option<Arc<Layer>>,
     pub masks: Masks,
+    /// What was said for a while. A change makes a generation that shares all else.
+    pub overlay: Arc<Overlay>,
+    /// Legal orders, whether they act now or not; their names are the list [`Masks::orders`].
+    pub orders: Arc<Orders>,
+    /// Where those names lie; `None` without an order.
+    pub order_names: Option<Arc<Layer>>,
     pub safe_search: Arc<SafeSearch>,
     pub local_data: Arc<LocalData>,
     pub routes: Arc<Routes>,
     pub page_v4: Option<Ipv4Addr>,
     pub page_v6: Option<Ipv6Addr>,
     pub block_ttl_secs: u32,
+    pub observe: Observe,
     pub rebind_protection: bool,
     pub rebind_allow: Vec<Name>,
     pub cache: CacheSettings,
@@ -83,6 +96,8 @@ pub struct ConfiguredList {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListRole {
     Category(CategoryId),
+    /// Names of legal orders.
+    Orders,
     OperatorAllow,
     OperatorDeny,
     ProfileAllow(ProfileId),
@@ -91,6 +106,10 @@ pub enum ListRole {
     Protected,
     /// A hole that no content list reaches.
     ProtectedContent,
+    /// What a machine needs to work at all; let by where nothing but what is allowed passes, and a hole like the one above.
+    Infrastructure,
+    /// By these names a machine sees whether it is online; let by likewise, but led to the portal of a walled garden.
+    Connectivity,
 }
 
 /// What rules may ask about a `[client.*]`.
@@ -100,38 +119,80 @@ pub struct KnownClient {
     pub tags: Vec<String>,
     /// Subscribers behind each of its addresses.
     pub lines: u32,
+    /// `None`: as its profile has it.
+    pub mode: Option<Mode>,
 }
 
 /// A profile with its bit masks over the lists.
 #[derive(Debug, Clone)]
 pub struct Profile {
     pub name: String,
-    pub security: ListSet,
-    pub content: ListSet,
-    /// Both masks with the lists that are taken out.
+    /// By the number of what is open, as [`Timeline::open`] has it; the first is for when no window is. What of it is in
+    /// force for a question is [`InForce`](crate::engine::policy::InForce)'s to say.
+    pub masks: Vec<ProfileMasks>,
+    /// The first of them with the lists that are taken out.
     pub whole: ProfileMasks,
+    pub hours: Arc<[Hours]>,
+    pub timeline: Timeline,
     pub allow: ListId,
     pub deny: ListId,
-    pub unsafe_search: Option<CategoryId>,
+    /// It keeps out all that the default profile does.
+    pub keeps_default: bool,
     pub safe_search: bool,
+    /// Engines whose hosts are left alone.
+    pub safe_search_except: Vec<EngineId>,
     pub youtube: YouTube,
     pub block_response: BlockResponse,
+    /// Categories that are answered otherwise.
+    pub block_responses: Vec<(CategoryId, BlockResponse)>,
+    /// `None`: the snapshot's.
+    pub block_ttl_secs: Option<u32>,
+    /// Security lists are heard for questions that lead a browser somewhere, and for no others.
+    pub security_for_addresses: bool,
+    /// `None`: as for everybody.
+    pub mode: Option<Mode>,
 }
 
-/// What a profile's masks are when no list is taken out.
-#[derive(Debug, Clone, Copy)]
+/// What a profile's masks are at some hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProfileMasks {
     pub security: ListSet,
     pub content: ListSet,
+    /// Lists that count and do not block.
+    pub shadow: ListSet,
+    pub unsafe_search: Option<CategoryId>,
+    pub unlisted: Unlisted,
+}
+
+/// What becomes of a question that no rule of the operator's or the profile's allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unlisted {
+    /// The rungs below see to it.
+    Judged,
+    /// Blocked, but for what machines need to work.
+    Blocked,
+    /// Likewise, and machines are to see that they are not online.
+    Portal,
+}
+
+/// A window with what it blocks while it is open.
+#[derive(Debug, Clone)]
+pub struct Hours {
+    pub window: Window,
+    pub content: ListSet,
+    pub unsafe_search: Option<CategoryId>,
 }
 
 /// Lists that mean the same for every profile.
 #[derive(Debug, Clone)]
 pub struct Masks {
+    pub orders: ListId,
     pub operator_allow: ListId,
     pub operator_deny: ListId,
     pub protected: ListId,
     pub protected_content: ListId,
+    pub infrastructure: ListId,
+    pub connectivity: ListId,
     /// Response policy zones: of these, in their order, the first that speaks is the one that is heard.
     /// `None`: there is no such list.
     pub zones: Option<ListSet>,
@@ -147,7 +208,10 @@ impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
         let by_udp = origin.transport == Transport::Udp;
-        Client { by_udp, at, ..self.clients.identify(origin.source.ip()) }
+        let client = Client { by_udp, at, ..self.clients.identify(origin.source.ip()) };
+        let Some(live) = &self.subscribers else { return client };
+        let Identified { standing, profile, .. } = live.identify(origin, at);
+        Client { standing, profile: profile.unwrap_or(client.profile), ..client }
     }
 
     /// Subscribers behind a client's address.
@@ -177,18 +241,66 @@ impl Snapshot {
     /// not.
     pub fn without_lists(&self, generation: u64, is_disabled: &dyn Fn(&str) -> bool) -> Snapshot {
         let mut snapshot = Snapshot { generation, ..self.clone() };
-        let mut out = ListSet::new();
-        for (i, list) in snapshot.lists.iter_mut().enumerate() {
+        for list in &mut snapshot.lists {
             list.is_disabled = list.configured.is_some() && is_disabled(&list.name);
-            if list.is_disabled {
-                out.insert(ListId(i as u16));
-            }
         }
-        for profile in &mut snapshot.profiles {
-            profile.security = profile.whole.security.difference(&out);
-            profile.content = profile.whole.content.difference(&out);
-        }
+        snapshot.mask_profiles();
         snapshot
+    }
+
+    /// The same rules with windows that open and close by this clock; without a clock they stay closed.
+    pub fn with_hours_from(mut self, now: Option<UnixTime>) -> Snapshot {
+        for profile in self.profiles.iter_mut().filter(|profile| !profile.hours.is_empty()) {
+            let windows: Vec<Window> = profile.hours.iter().map(|hours| hours.window.clone()).collect();
+            profile.timeline = now.map_or_else(Timeline::default, |now| Timeline::new(&windows, now));
+        }
+        self.mask_profiles();
+        self
+    }
+
+    /// Whether some profile's windows are not known for this moment, or soon will not be.
+    pub fn hours_are_due(&self, now: UnixTime) -> bool {
+        self.profiles.iter().any(|profile| !profile.hours.is_empty() && profile.timeline.is_due(now))
+    }
+
+    /// Whether some profile has windows.
+    pub fn has_hours(&self) -> bool {
+        self.profiles.iter().any(|profile| !profile.hours.is_empty())
+    }
+
+    fn mask_profiles(&mut self) {
+        let out = (0..self.lists.len()).filter(|i| self.lists[*i].is_disabled).map(|i| ListId(i as u16)).collect();
+        for profile in &mut self.profiles {
+            profile.masks = profile.timeline.open().iter().map(|open| profile.masks_of(*open, &out)).collect();
+        }
+    }
+
+    /// Takes up what was said for a while.
+    pub fn set_overlay(&mut self, words: &[Word], pauses: &[Said]) {
+        self.overlay = Arc::new(Overlay::new(words, pauses, self));
+    }
+
+    /// Takes up a register of orders in place of the one before. The other layers of the index stay as they are.
+    ///
+    /// # Errors
+    /// Its names are more than an index holds; then nothing has changed.
+    pub fn set_orders(&mut self, orders: Arc<Orders>) -> Result<(), BuildError> {
+        if Arc::ptr_eq(&self.orders, &orders) {
+            return Ok(());
+        }
+        // Hashed as a layer that is asked beside it, so that both are asked with one hash.
+        let is_before = |placed: &&Placed| self.order_names.as_ref().is_some_and(|own| Arc::ptr_eq(own, &placed.layer));
+        let others: Vec<Placed> = self.index.names.layers().filter(|placed| !is_before(placed)).cloned().collect();
+        let seed = others.first().map_or(HashSeed(0, 0), |placed| placed.layer.names.seed());
+        let layer = orders.layer(seed)?;
+        let placed =
+            layer.as_ref().map(|layer| Placed { layer: Arc::clone(layer), lists: vec![Some(self.masks.orders)] });
+        if placed.is_some() || self.order_names.is_some() {
+            self.index = Arc::new(Index::new(others.into_iter().chain(placed).collect()));
+        }
+        self.lists[usize::from(self.masks.orders.0)].rules = orders.all().iter().map(|order| order.names.len()).sum();
+        (self.orders, self.order_names) = (orders, layer);
+        Ok(())
     }
 
     pub fn list(&self, id: ListId) -> &List {
@@ -201,5 +313,31 @@ impl Snapshot {
 
     pub fn profile_named(&self, name: &str) -> Option<ProfileId> {
         self.profiles.iter().position(|p| p.name == name).map(|i| ProfileId(i as u16))
+    }
+}
+
+impl Profile {
+    /// The masks while these windows are open, with these lists taken out.
+    fn masks_of(&self, open: Open, out: &ListSet) -> ProfileMasks {
+        let mut masks = self.whole;
+        for hours in open.iter().filter_map(|window| self.hours.get(window)) {
+            match hours.window.mode {
+                WindowMode::Block => {
+                    masks.content = masks.content.union(&hours.content);
+                    masks.unsafe_search = masks.unsafe_search.or(hours.unsafe_search);
+                }
+                WindowMode::AllowOnly => masks.unlisted = masks.unlisted.max(Unlisted::Blocked),
+            }
+        }
+        masks.security = masks.security.difference(out);
+        masks.content = masks.content.difference(out);
+        masks.shadow = masks.shadow.difference(out).difference(&masks.content);
+        masks
+    }
+
+    /// What blocks of this category look like.
+    pub fn response_for(&self, category: Option<CategoryId>) -> BlockResponse {
+        let own = self.block_responses.iter().find(|(of, _)| Some(*of) == category);
+        own.map_or(self.block_response, |(_, response)| *response)
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::answer::{Answer, AnswerBuilder, Section};
 use crate::engine::category::Categories;
 use crate::engine::client::{Client, UnixTime};
 use crate::engine::compile::{
-    BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Policy,
+    BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Observe, Policy,
     ProfileSettings, Strangers, YouTube, compile,
 };
 use crate::engine::cookie::CookieSettings;
@@ -17,9 +17,13 @@ use crate::engine::list::{Format, ParseOptions, Reach, own_entry, parse};
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::matcher::{Guard, HashSeed, Part};
 use crate::engine::name::Name;
+use crate::engine::order::tests::order;
+use crate::engine::order::{Order, Orders};
+use crate::engine::overlay::{self, Said, Scope, Word};
 use crate::engine::query::{CLASS_IN, Edns, Origin, Query, Question, Rcode, RecordType, Spelling, Transport};
 use crate::engine::safe_search::SafeSearch;
-use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::{Snapshot, Unlisted};
+use crate::engine::subscribers::Standing;
 use crate::engine::upstream::{Fallback, Host, Server, UpstreamTable, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
@@ -40,7 +44,14 @@ pub struct Setup {
     pub built_in: BuiltIn,
     pub upstream_zones: Vec<Name>,
     lists: Vec<LoadedList>,
+    pub orders: Vec<Order>,
+    /// Their ids count from 1.
+    pub words: Vec<Word>,
+    pub pauses: Vec<Said>,
 }
+
+/// When tests ask unless they say otherwise: 2026-11-27, a Friday, 12:00 in Hà Nội.
+pub const NOW: UnixTime = UnixTime(1_795_755_600);
 
 pub fn name(text: &str) -> Name {
     Name::zone_from_text(text).unwrap()
@@ -82,10 +93,20 @@ pub fn origin() -> Origin {
     Origin::new(source, None, Transport::Udp)
 }
 
+fn loopback() -> Scope {
+    Scope::Network("127.0.0.0/8".parse().unwrap())
+}
+
+fn said(before: usize, scope: Scope) -> Said {
+    let (author, reason) = ("Cô Lan".to_owned(), "a lesson".to_owned());
+    Said { id: before as u64 + 1, scope, until: UnixTime(60), author, reason }
+}
+
 /// The client of a profile.
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
-    Client { profile, configured: None, source: IpAddr::from([127, 0, 0, 1]), by_udp: true, at: UnixTime::default() }
+    let source = IpAddr::from([127, 0, 0, 1]);
+    Client { profile, configured: None, source, by_udp: true, at: NOW, standing: Standing::NoTable }
 }
 
 impl Setup {
@@ -97,9 +118,17 @@ impl Setup {
             name: "default".into(),
             block: ids(&["adult", "gambling"]),
             security: true,
+            security_for_addresses: false,
             safe_search: true,
+            safe_search_except: Vec::new(),
             youtube: YouTube::Off,
             block_response: BlockResponse::Nxdomain,
+            block_responses: Vec::new(),
+            block_ttl_secs: None,
+            unlisted: Unlisted::Judged,
+            mode: None,
+            shadow: Vec::new(),
+            windows: Vec::new(),
             allow: Vec::new(),
             deny: Vec::new(),
         };
@@ -133,6 +162,7 @@ impl Setup {
             page_v4: None,
             page_v6: None,
             block_ttl_secs: 10,
+            observe: Observe::NOBODY,
             rebind_protection: false,
             rebind_allow: Vec::new(),
             cache: CacheSettings {
@@ -147,9 +177,12 @@ impl Setup {
             safe_search: Arc::new(SafeSearch::from_csv(SAFE_SEARCH).unwrap()),
             protected: entries(&["bank.example", "pay.wide.example", "=update.example"]),
             protected_content: entries(&["gov.vn"]),
+            infrastructure: entries(&["ntp.example"]),
+            connectivity: entries(&["=online.example"]),
             browser_canaries: entries(&["=use-application-dns.net"]),
         };
-        Setup { policy, built_in, upstream_zones: vec![Name::ROOT], lists: Vec::new() }
+        let (orders, words, pauses) = (Vec::new(), Vec::new(), Vec::new());
+        Setup { policy, built_in, upstream_zones: vec![Name::ROOT], lists: Vec::new(), orders, words, pauses }
     }
 
     /// Adds a list, named as its category, with these lines.
@@ -180,7 +213,9 @@ impl Setup {
     }
 
     /// Rules as `where entry`, with `;` between: `operator.allow a.example; deny =b.example; malware c.example`. `allow`
-    /// and `deny` are every profile's; anything else is the category of a list.
+    /// and `deny` are every profile's; `order` is an order that acts, for its name alone with `=`, and with `!` in front
+    /// overriding; `for-all.allow`, `for-all.deny`, `for-some.allow` and `for-some.deny` are said until 60 s after 1970, for
+    /// everyone or for 127.0.0.0/8; `pause` is for that network; anything else is the category of a list.
     pub fn rules(mut self, rules: &str) -> Setup {
         for rule in rules.split(';').map(str::trim).filter(|rule| !rule.is_empty()) {
             let (place, entry) = rule.split_once(' ').unwrap();
@@ -190,10 +225,20 @@ impl Setup {
                 "operator.deny" => self.policy.operator_deny.push(own()),
                 "allow" => self.policy.profiles.iter_mut().for_each(|profile| profile.allow.push(own())),
                 "deny" => self.policy.profiles.iter_mut().for_each(|profile| profile.deny.push(own())),
+                "order" => self.orders.push(order(&format!("{}/A05", self.orders.len() + 1), &[entry])),
+                "for-all.allow" => self.say(overlay::Effect::Allow, own(), Scope::Everyone),
+                "for-all.deny" => self.say(overlay::Effect::Deny, own(), Scope::Everyone),
+                "for-some.allow" => self.say(overlay::Effect::Allow, own(), loopback()),
+                "for-some.deny" => self.say(overlay::Effect::Deny, own(), loopback()),
+                "pause" => self.pauses.push(said(self.pauses.len(), loopback())),
                 category => self = self.list(category, &entry.replace(' ', "\n")),
             }
         }
         self
+    }
+
+    fn say(&mut self, effect: overlay::Effect, (name, reach): (Name, Reach), scope: Scope) {
+        self.words.push(Word { said: said(self.words.len(), scope), effect, name, reach });
     }
 
     pub fn compile(self) -> Snapshot {
@@ -201,7 +246,11 @@ impl Setup {
     }
 
     pub fn compile_with_report(self) -> (Snapshot, CompileReport) {
-        compile(self.inputs(), None).unwrap()
+        let (orders, words, pauses) = (self.orders.clone(), self.words.clone(), self.pauses.clone());
+        let (mut snapshot, report) = compile(self.inputs(), None).unwrap();
+        snapshot.set_overlay(&words, &pauses);
+        snapshot.set_orders(Arc::new(Orders::new(orders))).unwrap();
+        (snapshot, report)
     }
 
     pub fn inputs(self) -> Inputs {
@@ -227,6 +276,7 @@ impl Setup {
             seed: HashSeed(1, 2),
             texts: None,
             room: None,
+            now: Some(NOW),
         }
     }
 }

@@ -96,14 +96,23 @@ pub enum Cause {
     Rebinding,
     /// An engine without SafeSearch, for a profile that blocks `unsafe-search`.
     UnsafeSearch { labels: u8, category: CategoryId },
+    /// Nothing allows the name, where only what is allowed passes.
+    NotAllowed,
+    /// A legal order in force, by its place among the snapshot's orders.
+    Order { order: u32, labels: u8 },
+    /// A temporary allow or deny, by its place in the snapshot's overlay.
+    Temporary { at: u32, labels: u8 },
 }
 
 impl Cause {
     /// How many labels the rule's own name has, if it has one.
     pub fn labels(&self) -> Option<u8> {
         match self {
-            Cause::Rule { labels, .. } | Cause::UnsafeSearch { labels, .. } => Some(*labels),
-            Cause::Address { .. } | Cause::Rebinding => None,
+            Cause::Rule { labels, .. }
+            | Cause::UnsafeSearch { labels, .. }
+            | Cause::Order { labels, .. }
+            | Cause::Temporary { labels, .. } => Some(*labels),
+            Cause::Address { .. } | Cause::Rebinding | Cause::NotAllowed => None,
         }
     }
 
@@ -139,6 +148,10 @@ pub struct Block {
     /// What the rule itself says, which goes before; never an alias, that is a [`Redirect`].
     pub answer: Option<RuleAnswer>,
     pub reason: Reason,
+    /// In seconds: the profile's, less when a window opens or closes, or what blocks has its end, before.
+    pub ttl_secs: u32,
+    /// What the rule itself says is not told with a longer TTL, in seconds.
+    pub ttl_secs_max: u32,
 }
 
 /// A CNAME that a list gives.
@@ -157,6 +170,25 @@ pub struct Redirect {
 pub struct Rewrite {
     pub rule: Arc<crate::engine::safe_search::Rule>,
     pub shape: Shape,
+    /// No record of it is told with a longer TTL, in seconds.
+    pub ttl_secs_max: u32,
+}
+
+/// What would have been done, where it is only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Would {
+    pub how: Counted,
+    pub rung: Rung,
+    pub category: Option<CategoryId>,
+}
+
+/// Why something is only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// The client is observed.
+    Observed,
+    /// The profile counts this category.
+    Shadow,
 }
 
 /// How a rewrite is told.

@@ -59,6 +59,26 @@ fn patterns() {
 }
 
 #[test]
+fn radius() {
+    replay("radius", checks::radius);
+}
+
+#[test]
+fn subscriber_lines() {
+    replay("subscriber_lines", checks::subscriber_lines);
+}
+
+#[test]
+fn order_file() {
+    replay("order_file", checks::order_file);
+}
+
+#[test]
+fn annex() {
+    replay("annex", checks::annex);
+}
+
+#[test]
 fn unpack() {
     replay("unpack", checks::unpack);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lachan::config::Settings;
-use lachan::daemon::listener::{self, UdpEngine};
+use lachan::daemon::listener::{self, Claim, UdpEngine};
 use lachan::daemon::reload::Loader;
 use lachan::daemon::resolver::Resolver;
 use lachan::daemon::telemetry::Metrics;
@@ -38,7 +38,7 @@ impl Lab {
         let loaded = Loader::new(Some(file)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
         let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
         let settings = Settings { dns: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..loaded.settings };
-        let bound = listener::bind(&settings, UdpEngine::Portable).unwrap();
+        let bound = listener::bind(&settings, UdpEngine::Portable, Claim::Alone).unwrap();
         let address = bound.addresses().dns[0];
         let stop = CancellationToken::new();
         bound.serve(&resolver, &stop, &TaskTracker::new()).unwrap();

@@ -124,7 +124,7 @@ fn every_kind_of_rule_is_explained_with_its_line() {
         ("anything.example", RecordType::A, "192.0.2.9", "block", "rpz", 14, "24.0.2.0.192.rpz-client-ip CNAME *."),
     ] {
         let question = Question { qname: name(qname), qtype, qclass: CLASS_IN };
-        let who = Who { client: Some(client.parse().unwrap()), profile: None };
+        let who = Who { client: Some(client.parse().unwrap()), profile: None, ..Who::default() };
         let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, &question, "", &who).unwrap();
         assert_eq!(
             (told.verdict, told.list.as_deref(), told.line, told.rule.as_deref()),

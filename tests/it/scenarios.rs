@@ -7,6 +7,7 @@
 //!                          `{upstream}` and `{upstream6}` stand for its addresses
 //!     == file NAME         a file beside the configuration
 //!     == reload RESULT     reads everything again: `ok`, `partial` or `failed`
+//!     == say               lines `allow|deny NAME [profile=P] [client=C]` or `pause [profile=P] [client=C]`, for an hour
 //!     == ask               lines `NAME TYPE [HOW…] -> [CODE] [WHAT…]`
 //!     == upstream          lines `NAME TYPE [DETAIL…]`: what upstream was asked since the last such part, in any order
 //!
@@ -18,6 +19,8 @@
 use std::path::Path;
 
 use hickory_proto::rr::{DNSClass, RecordType};
+
+use lachan::daemon::said::{Asking, Kind};
 
 use crate::harness::client::{Ask, Told};
 use crate::harness::resolver::{Files, InProcess, with_upstream};
@@ -69,6 +72,10 @@ fn run(text: &str) {
                 let status = stage.resolver.reload();
                 assert_eq!(status.result, argument, "{:?}", status.errors);
             }
+            ("say", _) => {
+                let stage = stage.get_or_insert_with(|| start(&zone, &config, &files));
+                lines(body).for_each(|line| say(stage, line));
+            }
             ("ask", _) => {
                 let stage = stage.get_or_insert_with(|| start(&zone, &config, &files));
                 failed.extend(lines(body).filter_map(|line| ask(stage, line).err()));
@@ -99,6 +106,26 @@ fn complete(config: &str, upstream: &Upstream) -> String {
 
 fn lines(body: &str) -> impl Iterator<Item = &str> {
     body.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn say(stage: &Stage, line: &str) {
+    let mut words = line.split_whitespace();
+    let kind = match words.next().unwrap() {
+        "allow" => Kind::Allow,
+        "deny" => Kind::Deny,
+        "pause" => Kind::Pause,
+        other => panic!("nobody says `{other}`"),
+    };
+    let (by, reason, lasts) = ("an".into(), "a scenario".into(), Some("1 h".into()));
+    let mut asking = Asking { by, reason, lasts, ..Asking::default() };
+    for word in words {
+        match word.split_once('=').filter(|(key, _)| !key.is_empty()) {
+            Some(("profile", name)) => asking.profile = Some(name.into()),
+            Some(("client", name)) => asking.client = Some(name.into()),
+            _ => asking.name = Some(word.into()),
+        }
+    }
+    stage.resolver.reloader.say(kind, &asking).unwrap_or_else(|why| panic!("{line}: {why}"));
 }
 
 fn ask(stage: &Stage, line: &str) -> Result<(), String> {

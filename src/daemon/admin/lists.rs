@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::{Admin, host};
+use super::{Admin, host, refused};
 use crate::daemon::reload::Reloader;
 
 /// The routes below `/api/v1/lists`; what changes something is guarded.
@@ -27,10 +27,6 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
         .route("/review", get(review))
         .route("/diff", get(|admin, list| decide(admin, list, Reloader::diff)))
         .merge(changes)
-}
-
-fn refused(code: StatusCode, why: &str) -> Response {
-    (code, Json(serde_json::json!({ "error": why }))).into_response()
 }
 
 #[derive(Debug, Deserialize)]

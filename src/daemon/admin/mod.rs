@@ -5,9 +5,12 @@
 mod host;
 mod limits;
 mod lists;
+mod orders;
+mod said;
 mod status;
+mod subscribers;
 
-use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Query, State};
@@ -20,13 +23,18 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::explain::{self, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::said::Kind;
 use crate::daemon::sources::supply::Supply;
+use crate::daemon::subscribers::Subscribers;
+use crate::engine::client::UnixTime;
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
 pub use host::CHANGE_HEADER;
 pub use limits::Limits;
+pub use said::{Made, Still};
 pub use status::{ListStatus, SearchHost, Status, UpstreamStatus};
+pub use subscribers::{Done, One};
 
 /// What the handlers share.
 pub struct Admin {
@@ -39,6 +47,12 @@ pub struct Admin {
     pub started_at: u64,
     /// One scrape at a time: gauges are set anew for each, and a second scraper must not find half of them.
     pub scrape: Mutex<()>,
+}
+
+impl Admin {
+    fn subscribers(&self) -> &Arc<Subscribers> {
+        self.reloader.subscribers()
+    }
 }
 
 /// Binds the address, so that a caller can say what is wrong with it.
@@ -59,11 +73,20 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/safesearch", get(safe_search_json))
         .route("/api/v1/limits", get(limits::json))
         .nest("/api/v1/lists", lists::routes())
+        .nest("/api/v1/subscribers", subscribers::routes(Arc::clone(&admin)))
+        .nest("/api/v1/allows", said::routes(Kind::Allow))
+        .nest("/api/v1/denies", said::routes(Kind::Deny))
+        .nest("/api/v1/pauses", said::routes(Kind::Pause))
+        .nest("/api/v1/orders", orders::routes())
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+fn refused(code: StatusCode, why: &str) -> Response {
+    (code, Json(serde_json::json!({ "error": why }))).into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -106,8 +129,16 @@ struct ExplainParams {
     name: String,
     #[serde(rename = "type")]
     qtype: Option<String>,
-    client: Option<IpAddr>,
+    client: Option<String>,
     profile: Option<String>,
+    /// RFC 3339.
+    at: Option<String>,
+}
+
+/// A moment as people write it: RFC 3339, with an offset or a Z.
+pub fn parse_moment(text: &str) -> Result<UnixTime, String> {
+    let read = text.parse::<jiff::Timestamp>().map(|at| UnixTime(at.as_second()));
+    read.map_err(|_| format!("{text:?} is no moment: write it as 2026-11-27T21:30:00+07:00"))
 }
 
 async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<ExplainParams>) -> Response {
@@ -120,7 +151,15 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Err(why) => return bad(format!("{:?} is no name: {why}", params.name)),
     };
     let question = Question { qname, qtype, qclass: CLASS_IN };
-    let who = Who { client: params.client, profile: params.profile };
+    let at = match params.at.as_deref().map(parse_moment).transpose() {
+        Ok(at) => at,
+        Err(why) => return bad(why),
+    };
+    let client = match params.client.as_deref().map(explain::parse_client).transpose() {
+        Ok(client) => client,
+        Err(why) => return bad(why),
+    };
+    let who = Who { client, profile: params.profile, at, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

@@ -20,6 +20,8 @@ pub struct Status {
     pub started_at: u64,
     pub dns: Vec<String>,
     pub canary_blocked: bool,
+    /// `false`: the clock cannot be right, and every window counts as closed.
+    pub clock_is_set: bool,
     pub degraded: bool,
     pub rules: usize,
     pub profiles: Vec<String>,
@@ -205,6 +207,7 @@ impl Status {
             started_at: admin.started_at,
             dns: admin.dns.iter().map(ToString::to_string).collect(),
             canary_blocked: admin.resolver.canary_is_blocked(),
+            clock_is_set: crate::daemon::clock::sane_time().is_some(),
             degraded: upstream_is_lost(admin),
             rules: crate::daemon::reload::rule_count(snapshot),
             profiles: snapshot.profiles.iter().map(|p| p.name.clone()).collect(),
@@ -269,6 +272,7 @@ pub fn refresh_gauges(admin: &Admin) {
         metrics.list_held.with_label_values(&[&list.name]).set(i64::from(decided.held.is_some()));
         metrics.list_disabled.with_label_values(&[&list.name]).set(i64::from(decided.disabled_since.is_some()));
     }
+    refresh_subscribers(admin);
     // Servers that left with a reload take their series along.
     metrics.upstream.reset();
     metrics.upstream_rtt.reset();
@@ -292,6 +296,34 @@ pub fn refresh_gauges(admin: &Admin) {
     }
 }
 
+/// Nothing is shown while nobody tells of subscribers.
+fn refresh_subscribers(admin: &Admin) {
+    let subscribers = admin.reloader.subscribers();
+    if subscribers.settings().is_none() {
+        return;
+    }
+    let metrics = &admin.resolver.metrics;
+    let summary = subscribers.summary();
+    for (kind, count) in [
+        ("ipv4", summary.v4),
+        ("ports", summary.port_blocks),
+        ("ipv6", summary.v6),
+        ("token", summary.tokens),
+        ("session", summary.sessions),
+    ] {
+        metrics.subscribers.with_label_values(&[kind]).set(count as i64);
+    }
+    for (feed, told) in &summary.feeds {
+        metrics.subscriber_updates.with_label_values(&[feed.as_str()]).set(told.updates as i64);
+        if let Some(last) = told.last {
+            metrics.subscriber_last.with_label_values(&[feed.as_str()]).set(last as i64);
+        }
+    }
+    for (event, count) in subscribers.counters.events() {
+        metrics.subscriber_events.with_label_values(&[event]).set(count as i64);
+    }
+}
+
 /// A host that `safesearch test` asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SearchHost {
@@ -311,7 +343,7 @@ pub fn search_hosts(admin: &Arc<Admin>) -> Vec<SearchHost> {
     let profile = snapshot.profile(snapshot.masks.default_profile);
     let mut hosts: Vec<SearchHost> = Vec::new();
     for rule in snapshot.safe_search.rules() {
-        let on = snapshot.safe_search.rule(&rule.host, profile.safe_search, profile.youtube);
+        let on = snapshot.search_rule(profile, &rule.host);
         if !on.is_some_and(|on| Arc::ptr_eq(on, rule)) {
             continue;
         }

@@ -18,6 +18,7 @@ use crate::daemon::clock;
 use crate::daemon::express::{Misses, Started};
 use crate::daemon::lane::{Fast, Lane};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, send_one};
+use crate::daemon::listener::leave_group;
 use crate::daemon::prefetch::prefetch;
 use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
@@ -120,6 +121,7 @@ impl Worker {
             }
         }
         // What the kernel queued before the stop is still answered, as far as a bound allows.
+        leave_group(&*self.socket);
         for _ in 0..BATCHES_AFTER_STOP {
             let Ok(count) = self.batch.receive(&self.socket, false) else { break };
             self.take(count);

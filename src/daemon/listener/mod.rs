@@ -14,12 +14,13 @@ mod tls;
 mod udp;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
 use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,6 +61,15 @@ impl UdpEngine {
     }
 }
 
+/// Whether another process may have our addresses at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// None may: it would take half the questions, and nobody would know.
+    Alone,
+    /// One does that we take over from: both answer until it is stopped.
+    Beside,
+}
+
 /// Sockets that are bound and not served yet, so that every address is known to be free before anything runs.
 pub struct Bound {
     engine: UdpEngine,
@@ -86,12 +96,12 @@ pub struct Addresses {
 ///
 /// # Errors
 /// Names the address: in use, not ours, or not allowed.
-pub fn bind(settings: &Settings, engine: UdpEngine) -> Result<Bound, String> {
+pub fn bind(settings: &Settings, engine: UdpEngine, claim: Claim) -> Result<Bound, String> {
     let mut bound =
         Bound { engine, udp: Vec::new(), tcp: Vec::new(), dot: Vec::new(), doh: Vec::new(), doq: Vec::new() };
     let told = |address, bound: io::Result<_>| bound.map_err(|why| explain(address, &why));
     for &address in &settings.dns {
-        let (udp, tcp) = told(address, bind_pair(address))?;
+        let (udp, tcp) = told(address, bind_pair(address, claim))?;
         let group = match engine {
             UdpEngine::Portable => vec![udp],
             UdpEngine::Batched { workers, .. } => bind_group(udp, workers).map_err(|why| explain(address, &why))?,
@@ -100,29 +110,35 @@ pub fn bind(settings: &Settings, engine: UdpEngine) -> Result<Bound, String> {
         bound.tcp.push(tcp);
     }
     for &address in &settings.dot {
-        bound.dot.push(bind_tcp(address).map_err(|why| explain(address, &why))?);
+        bound.dot.push(bind_tcp(address, claim).map_err(|why| explain(address, &why))?);
     }
     for &address in &settings.doh {
-        bound.doh.push(told(address, bind_pair(address))?);
+        bound.doh.push(told(address, bind_pair(address, claim))?);
     }
     for &address in &settings.doq {
-        bound.doq.push(bind_udp(address).map_err(|why| explain(address, &why))?);
+        bound.doq.push(bind_udp(address, claim).map_err(|why| explain(address, &why))?);
     }
     Ok(bound)
 }
 
-/// Sockets that share the address of `alone`. It was bound alone first: another process that has the address, or shares it
-/// in a group of its own, is an error and not a thief of half the questions.
-fn bind_group(alone: StdUdpSocket, workers: usize) -> io::Result<Vec<StdUdpSocket>> {
-    let address = alone.local_addr()?;
-    drop(alone);
-    let member = || {
-        let socket = udp_socket(address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
-        Ok(socket.into())
-    };
-    (0..workers.max(1)).map(|_| member()).collect()
+/// The socket and more that share its address.
+fn bind_group(first: StdUdpSocket, workers: usize) -> io::Result<Vec<StdUdpSocket>> {
+    let address = first.local_addr()?;
+    let others = (1..workers).map(|_| bind_udp(address, Claim::Beside));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// Takes no more datagrams, and keeps those that are queued: connected to itself, a socket gets nothing that is meant for its
+/// address, so that whoever shares the address gets it all, and nothing is lost between the last look and the close.
+fn leave_group(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    let Some(mut own) = socket.local_addr().ok().and_then(|address| address.as_socket()) else { return };
+    if own.ip().is_unspecified() {
+        own.set_ip(if own.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    if let Err(why) = socket.connect(&own.into()) {
+        tracing::debug!(error = %why, "a socket stays in its group until it is closed");
+    }
 }
 
 fn explain(address: SocketAddr, why: &io::Error) -> String {
@@ -136,25 +152,42 @@ fn explain(address: SocketAddr, why: &io::Error) -> String {
 }
 
 /// With port 0 the port that UDP got may be taken for TCP; a few tries find one that is free for both.
-fn bind_pair(address: SocketAddr) -> io::Result<(StdUdpSocket, StdTcpListener)> {
+fn bind_pair(address: SocketAddr, claim: Claim) -> io::Result<(StdUdpSocket, StdTcpListener)> {
     const PORT_0_TRIES: usize = 20;
     for _ in 1..PORT_0_TRIES {
-        let udp = bind_udp(address)?;
-        match bind_tcp(udp.local_addr()?) {
+        let udp = bind_udp(address, claim)?;
+        match bind_tcp(udp.local_addr()?, claim) {
             Ok(tcp) => return Ok((udp, tcp)),
             Err(why) if address.port() == 0 && why.kind() == io::ErrorKind::AddrInUse => {}
             Err(why) => return Err(why),
         }
     }
-    let udp = bind_udp(address)?;
-    let tcp = bind_tcp(udp.local_addr()?)?;
+    let udp = bind_udp(address, claim)?;
+    let tcp = bind_tcp(udp.local_addr()?, claim)?;
     Ok((udp, tcp))
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<StdUdpSocket> {
+fn bind_udp(address: SocketAddr, claim: Claim) -> io::Result<StdUdpSocket> {
+    let address = free(address, Type::DGRAM, Protocol::UDP, claim)?;
     let socket = udp_socket(address)?;
+    socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Every socket of ours shares its address, so that one that takes over can bind it. Bound alone for a moment first: another
+/// process that has the address, or shares it in a group of its own, is an error and not a thief of half the questions.
+/// With port 0, the port that was given.
+fn free(address: SocketAddr, kind: Type, protocol: Protocol, claim: Claim) -> io::Result<SocketAddr> {
+    if claim == Claim::Beside {
+        return Ok(address);
+    }
+    let alone = socket(address, kind, protocol)?;
+    if kind == Type::STREAM {
+        alone.set_reuse_address(true)?;
+    }
+    alone.bind(&address.into())?;
+    Ok(alone.local_addr()?.as_socket().unwrap_or(address))
 }
 
 fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -165,10 +198,12 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
+fn bind_tcp(address: SocketAddr, claim: Claim) -> io::Result<StdTcpListener> {
+    let address = free(address, Type::STREAM, Protocol::TCP, claim)?;
     let socket = socket(address, Type::STREAM, Protocol::TCP)?;
     // For TCP this only lets a restarted server take the port while old connections linger; it shares nothing.
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
     Ok(socket.into())

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::daemon::listener::leave_group;
 use crate::daemon::resolver::{Begun, Resolver};
 use crate::engine::client::unmap;
 use crate::engine::limits::{UDP_IN_FLIGHT_MAX, UDP_QUERY_OCTETS_MAX};
@@ -63,6 +64,7 @@ async fn serve(socket: Arc<Socket>, resolver: Arc<Resolver>, stop: CancellationT
         tokio::task::yield_now().await;
     }
     // What the kernel queued before the stop is still answered, as far as a bound allows.
+    leave_group(&socket.io);
     for _ in 0..BATCHES_AFTER_STOP {
         let Ok(count) = socket.receive_now(&mut buffers, &mut metas) else { return };
         take_all(&socket, &resolver, &room, &tracker, &buffers, &metas[..count]).await;

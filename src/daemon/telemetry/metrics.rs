@@ -48,7 +48,16 @@ pub struct Metrics {
     pub limit_hits: IntCounterVec,
     pub rate_limited: IntCounterVec,
     pub zone_limited: IntCounterVec,
+    pub subscribers: IntGaugeVec,
+    pub subscriber_updates: IntGaugeVec,
+    pub subscriber_last: IntGaugeVec,
+    pub subscriber_events: IntGaugeVec,
+    pub radius_packets: IntCounterVec,
     pub keyword_reviews: IntCounterVec,
+    /// What would have been done for clients that are observed.
+    pub observed: IntCounterVec,
+    /// What a shadow category would have blocked.
+    pub shadow_blocked: IntCounterVec,
     pub in_flight: IntGauge,
     /// Handshakes of TLS and QUIC by result.
     pub handshakes: IntCounterVec,
@@ -127,6 +136,27 @@ impl Metrics {
                 "Queries of prefixes over a limit, by what was too much; in a dry run they were answered all the same",
                 &["cost", "mode"],
             ),
+            subscribers: gauges(
+                "lachan_subscribers",
+                "Subscribers in the table: prefixes, tokens, sessions",
+                &["kind"],
+            ),
+            subscriber_updates: gauges("lachan_subscriber_updates_total", "Changes that feeds told", &["feed"]),
+            subscriber_last: gauges(
+                "lachan_subscriber_feed_timestamp_seconds",
+                "When a feed last told of a change; what it lags is the present less this",
+                &["feed"],
+            ),
+            subscriber_events: gauges(
+                "lachan_subscriber_events_total",
+                "Entries that lapsed, that have a profile nobody configured, and that a full table refused",
+                &["event"],
+            ),
+            radius_packets: counters(
+                "lachan_radius_packets_total",
+                "RADIUS packets by what became of them",
+                &["result"],
+            ),
             zone_limited: counters(
                 "lachan_zone_limited_total",
                 "Queries about zones that fail too often; in a dry run upstream was asked all the same",
@@ -136,6 +166,16 @@ impl Metrics {
                 "lachan_keyword_reviews_total",
                 "Questions let by whose name has a keyword of the list",
                 &["list"],
+            ),
+            observed: counters(
+                "lachan_observed_total",
+                "Queries that would have been blocked or rewritten, had their clients not been observed only",
+                &["rung", "category", "profile"],
+            ),
+            shadow_blocked: counters(
+                "lachan_shadow_blocked_total",
+                "Queries that a shadow category of their profile would have blocked",
+                &["category", "profile"],
             ),
             in_flight: gauge("lachan_queries_in_flight", "Questions on their way upstream"),
             handshakes: counters("lachan_tls_handshakes_total", "Handshakes of TLS and QUIC", &["result"]),

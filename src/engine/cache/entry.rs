@@ -333,6 +333,7 @@ impl Entry {
         }
         out.clear();
         out.extend_from_slice(self.message());
+        let rule = told.ttl.at_most(cleared.ttl_secs_max());
         let wants_ad = query.authentic_data || query.edns.is_some_and(|edns| edns.dnssec_ok);
         let authentic = wants_ad && self.head.flags & (AD | TRUST_AD) == AD | TRUST_AD;
         encoder::put_head(out, query, self.head.rcode, authentic);
@@ -341,7 +342,7 @@ impl Entry {
         for at in self.ttl_at() {
             let Some(place) = out.get_mut(at..at + 4) else { return false };
             let ttl = u32::from_be_bytes([place[0], place[1], place[2], place[3]]);
-            place.copy_from_slice(&told.ttl.apply(ttl).to_be_bytes());
+            place.copy_from_slice(&rule.apply(ttl).to_be_bytes());
         }
         if let Some(edns) = &query.edns {
             encoder::put_opt(out, edns, transport, self.head.rcode, told.ede.as_ref());

@@ -1,6 +1,7 @@
 //! What compiling reports, and what it refuses.
 
 use super::*;
+use crate::engine::list::own_entry;
 use crate::engine::policy::{QueryVerdict, on_query};
 use crate::engine::query::RecordType;
 use crate::engine::test_support::{Setup, entries, name, question};
@@ -107,6 +108,7 @@ fn clients_find_their_profile_and_others_the_first() {
         tags: Vec::new(),
         profile,
         lines: 1,
+        mode: None,
     };
     setup.policy.clients =
         vec![client("all", &["10.0.0.0/8", "2001:db8::/32"], 2), client("class", &["10.1.0.0/16"], 1)];
@@ -244,5 +246,28 @@ fn a_list_that_is_taken_out_blocks_nothing_until_it_is_put_in_again() {
         assert_eq!((blocks(&less), less.generation), (want, 2), "{disabled}");
         assert!(Arc::ptr_eq(&less.index, &whole.index), "the index is the same one");
         assert_eq!(blocks(&less.without_lists(3, &|_| false)), [true, true]);
+    }
+}
+
+#[test]
+fn a_profile_keeps_the_default_one_only_when_it_keeps_out_all_of_it() {
+    type Change = fn(&mut ProfileSettings);
+    let cases: [(&str, Change, bool); 9] = [
+        ("the same", |_| {}, true),
+        ("one category more", |p| p.block.push(CategoryId(900)), true),
+        ("one category less", |p| p.block.truncate(p.block.len() - 1), false),
+        ("no security", |p| p.security = false, false),
+        ("no safe search", |p| p.safe_search = false, false),
+        ("a stricter YouTube", |p| p.youtube = YouTube::Strict, true),
+        ("an allow of its own", |p| p.allow.push(own_entry("a.example").unwrap()), false),
+        ("a deny of its own", |p| p.deny.push(own_entry("b.example").unwrap()), true),
+        ("no deny", |p| p.deny.clear(), false),
+    ];
+    let mut default = Setup::new().policy.profiles.swap_remove(0);
+    default.deny.push(own_entry("d.example").unwrap());
+    for (what, change, expected) in cases {
+        let mut profile = default.clone();
+        change(&mut profile);
+        assert_eq!(keeps(&profile, &default), expected, "{what}");
     }
 }

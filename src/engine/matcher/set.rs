@@ -56,6 +56,11 @@ impl ListSet {
         self.zip(other, |a, b| a & !b)
     }
 
+    /// Whether this set meets what is in one of two others and not in both. Makes no set.
+    pub fn meets_difference(&self, a: &ListSet, b: &ListSet) -> bool {
+        self.bits.iter().zip(a.bits.iter().zip(&b.bits)).any(|(own, (a, b))| own & (a ^ b) != 0)
+    }
+
     /// The lists, lowest number first.
     pub fn iter(&self) -> impl Iterator<Item = ListId> + '_ {
         self.bits.iter().enumerate().flat_map(|(i, &word)| {

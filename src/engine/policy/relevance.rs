@@ -6,20 +6,20 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::engine::answer::{Answer, Section};
-use crate::engine::client::is_private;
+use crate::engine::client::{Client, is_private};
 use crate::engine::limits::CHAIN_MAX;
 use crate::engine::matcher::{Hits, ListSet};
 use crate::engine::name::Name;
-use crate::engine::policy::Cleared;
-use crate::engine::query::Question;
-use crate::engine::snapshot::Snapshot;
-use crate::engine::verdict::ProfileId;
+use crate::engine::policy::{Cleared, InForce};
+use crate::engine::query::{Question, RecordType};
+use crate::engine::snapshot::{ProfileMasks, Snapshot, Unlisted};
 
 /// Every list that says anything about a question, or about a name or an address of its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Relevance {
     lists: ListSet,
-    /// Something else than lists may have a say: a special rule, SafeSearch, a private address, a name of our own.
+    /// Something else than lists may have a say: a special rule, a temporary word, SafeSearch, a private address, a name of
+    /// our own.
     is_judged: bool,
 }
 
@@ -47,7 +47,7 @@ pub fn relevance(snapshot: &Snapshot, question: &Question, answer: &Answer) -> R
         let mut is_special = false;
         special.at_or_above(name.as_wire(), |_, _| is_special = true);
         special.looking_like(name.as_wire(), |_| is_special = true);
-        if is_special || snapshot.safe_search.knows(name) {
+        if is_special || snapshot.safe_search.knows(name) || snapshot.overlay.is_about(name) {
             return false;
         }
         snapshot.index.names.look_up(name.as_wire(), &mut hits);
@@ -78,27 +78,38 @@ pub fn relevance(snapshot: &Snapshot, question: &Question, answer: &Answer) -> R
 }
 
 /// Leave to deliver a cached answer without climbing the ladder. `None`: the ladder must be climbed.
-pub fn clear(snapshot: &Snapshot, profile: ProfileId, relevance: &Relevance) -> Option<Cleared> {
+pub fn clear(snapshot: &Snapshot, client: Client, relevance: &Relevance) -> Option<Cleared> {
     let Relevance { lists, is_judged } = relevance;
     if *is_judged {
         return None;
     }
-    let says_nothing = lists.is_empty() || {
-        let (masks, profile) = (&snapshot.masks, snapshot.profile(profile));
-        let own = [masks.operator_allow, masks.operator_deny, profile.allow, profile.deny];
-        !lists.intersects(&profile.security)
-            && !lists.intersects(&profile.content)
-            && !own.into_iter().any(|list| lists.contains(list))
+    // Heard or not for the type that is asked, security lists make the ladder be climbed.
+    let profile = InForce::of(snapshot, client, RecordType::A);
+    let says_nothing = profile.masks.unlisted == Unlisted::Judged
+        && (lists.is_empty() || {
+            let masks = &snapshot.masks;
+            let own = [masks.orders, masks.operator_allow, masks.operator_deny, profile.allow, profile.deny];
+            !lists.intersects(profile.security)
+                && !lists.intersects(&profile.masks.content)
+                && !lists.intersects(&profile.masks.shadow)
+                && !own.into_iter().any(|list| lists.contains(list))
+        });
+    let differs = |before: &ProfileMasks, after: &ProfileMasks| {
+        before.unlisted != after.unlisted || lists.meets_difference(&before.content, &after.content)
     };
     // Protected names alone are no reason: a hole in lists that do not hold the name.
-    says_nothing.then_some(Cleared { bare: false })
+    says_nothing.then(|| Cleared {
+        bare: false,
+        would: None,
+        ttl_secs_max: profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs).unwrap_or(u32::MAX),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::policy::{AnswerVerdict, QueryVerdict, on_answer, on_query};
-    use crate::engine::query::{Rcode, RecordType};
+    use crate::engine::query::Rcode;
     use crate::engine::test_support::{Setup, answer, client, question};
 
     /// A small generator: every run asks the same.
@@ -148,8 +159,9 @@ mod tests {
                 (0..3).map(|_| random.one(&RULES).replace('N', random.one(&NAMES))).chain(["x.test".into()]).collect();
             setup = setup.list(category, &lines.join("\n"));
         }
-        for place in ["operator.allow", "operator.deny", "allow", "deny"] {
-            if random.one(&[true, false, false]) {
+        let said = ["order", "for-all.allow", "for-all.deny", "for-some.allow", "for-some.deny", "pause"];
+        for place in ["operator.allow", "operator.deny", "allow", "deny"].into_iter().chain(said) {
+            if random.one(&[true, false, false, false]) {
                 setup = setup.rules(&format!("{place} {}", random.one(&NAMES)));
             }
         }
@@ -185,7 +197,7 @@ mod tests {
                 let found = relevance(&snapshot, &question, &answer);
                 for profile in ["default", "school", "open"] {
                     let client = client(&snapshot, profile);
-                    if clear(&snapshot, client.profile, &found).is_none() {
+                    if clear(&snapshot, client, &found).is_none() {
                         judged += 1;
                         continue;
                     }

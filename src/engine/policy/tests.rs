@@ -14,7 +14,10 @@ fn block_text(snapshot: &Snapshot, qname: &str, block: &Block) -> String {
         Cause::Rule { .. } => owner,
         Cause::Address { .. } => "address".into(),
         Cause::Rebinding => "rebinding".into(),
+        Cause::NotAllowed => "not allowed".into(),
         Cause::UnsafeSearch { .. } => format!("unsafe {owner}"),
+        Cause::Order { order, .. } => format!("order {order} {owner}"),
+        Cause::Temporary { at, .. } => format!("word {at} {owner}"),
     };
     let target = match &reason.target {
         None => String::new(),
@@ -57,7 +60,7 @@ fn answered_type(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordT
         AnswerVerdict::Deliver(_) => "deliver".into(),
         AnswerVerdict::TooLong => "too long".into(),
         AnswerVerdict::Block(block) => block_text(snapshot, qname, &block),
-        AnswerVerdict::Rewrite(Rewrite { rule, shape }) => {
+        AnswerVerdict::Rewrite(Rewrite { rule, shape, .. }) => {
             format!("rewrite {} -> {} {shape:?}", rule.host, rule.target)
         }
         AnswerVerdict::Redirect(redirect, _) => format!("redirect {}", redirect.target),
@@ -94,6 +97,42 @@ fn a_higher_rung_wins_over_its_neighbour() {
         // 3 and 5 do not switch 7 off.
         ("operator.allow www.search.example", "www.search.example", "rewrite safe.search.example by operator"),
         ("allow www.search.example", "www.search.example", "rewrite safe.search.example by profile"),
+        // 2 over all below it, whatever is more specific there.
+        ("order a.example; operator.allow =www.a.example", "www.a.example", "block order - order 0 a.example"),
+        ("order a.example; for-all.allow =www.a.example", "www.a.example", "block order - order 0 a.example"),
+        ("order a.example; operator.deny a.example", "a.example", "block order - order 0 a.example"),
+        ("order a.example; malware a.example", "a.example", "block order - order 0 a.example"),
+        ("order a.example; for-some.allow a.example", "a.example", "block order - order 0 a.example"),
+        ("order a.example; adult a.example; pause x.example", "a.example", "block order - order 0 a.example"),
+        ("order www.search.example", "www.search.example", "block order - order 0 www.search.example"),
+        // 1 over 2.
+        ("order x.onion", "x.onion", "local"),
+        // The more specific order is told; a name alone leaves those below it.
+        ("order a.example; order =www.a.example", "www.a.example", "block order - order 1 www.a.example"),
+        ("order =a.example", "www.a.example", "allow"),
+        // Protected names are reached with an override alone.
+        ("order bank.example", "bank.example", "allow"),
+        ("order !bank.example", "www.bank.example", "block order - order 0 bank.example"),
+        ("order example; order !bank.example", "bank.example", "block order - order 1 bank.example"),
+        // 3, said for a while.
+        ("for-all.allow a.example; malware a.example", "a.example", "allow by operator"),
+        ("for-all.deny a.example; allow a.example", "a.example", "block operator - word 0 a.example"),
+        ("for-all.deny a.example; for-some.allow =a.example", "a.example", "block operator - word 0 a.example"),
+        ("for-all.deny bank.example", "bank.example", "allow"),
+        // 4 over 5, said for a while.
+        ("for-some.allow a.example; malware a.example", "a.example", "block security malware a.example"),
+        ("for-some.deny a.example; malware a.example", "a.example", "block security malware a.example"),
+        // 5 over 6.
+        ("for-some.allow a.example; adult a.example", "a.example", "allow by profile"),
+        ("for-some.deny a.example; operator.allow a.example", "a.example", "allow by operator"),
+        // A pause holds off 6 and 7 alone.
+        ("pause x.example; adult a.example", "a.example", "allow"),
+        ("pause x.example", "www.search.example", "allow"),
+        ("pause x.example; malware a.example", "a.example", "block security malware a.example"),
+        ("pause x.example; deny a.example", "a.example", "block profile - a.example"),
+        ("pause x.example; operator.deny a.example", "a.example", "block operator - a.example"),
+        // Neither does an allow switch 7 off.
+        ("for-some.allow www.search.example", "www.search.example", "rewrite safe.search.example by profile"),
         // 7 over 8.
         ("", "www.search.example", "rewrite safe.search.example"),
         ("", "search.example", "rewrite safe.search.example"),
@@ -108,6 +147,14 @@ fn a_higher_rung_wins_over_its_neighbour() {
 fn within_a_rung_the_more_specific_rule_wins_and_allow_at_a_tie() {
     for (rules, qname, expected) in [
         ("allow a.example; deny a.example", "a.example", "allow by profile"),
+        // What was said for a while stands beside the lists.
+        ("for-some.allow a.example; deny a.example", "a.example", "allow by profile"),
+        ("for-some.deny a.example; allow a.example", "a.example", "allow by profile"),
+        ("for-some.deny =a.example; for-some.allow a.example", "a.example", "allow by profile"),
+        ("for-some.deny www.a.example; allow a.example", "www.a.example", "block profile - word 0 www.a.example"),
+        ("deny www.a.example; for-some.allow a.example", "www.a.example", "block profile - www.a.example"),
+        ("for-some.deny a.example; deny a.example", "a.example", "block profile - a.example"),
+        ("operator.deny a.example; for-all.allow =www.a.example", "www.a.example", "allow by operator"),
         ("deny a.example; allow a.example", "www.a.example", "allow by profile"),
         ("allow a.example; deny www.a.example", "www.a.example", "block profile - www.a.example"),
         ("deny a.example; allow www.a.example", "www.a.example", "allow by profile"),
@@ -442,7 +489,7 @@ fn a_block_is_answered_as_its_profile_says_and_rebinding_with_no_data() {
         for (records, expected) in [("CNAME cdn.example", response), ("A 10.0.0.1", Nodata)] {
             let question = question("www.example.com", RecordType::A);
             let answer = answer("www.example.com", Rcode::NOERROR, records);
-            let permit = Permit { allowed: None, purpose: Purpose::Client, silent: Silent::None, review: None };
+            let permit = Permit::plain();
             let AnswerVerdict::Block(block) = on_answer(&snapshot, client, &permit, &question, &answer) else {
                 panic!("{response:?} {records}")
             };
@@ -494,18 +541,27 @@ fn the_steps_that_were_climbed_are_told() {
             Step::Excepted(_) => "excepted",
             Step::Allow(_) => "allow",
             Step::Block(_) => "block",
+            Step::Paused => "paused",
             Step::Answered => "answered",
         };
         steps.iter().map(|(rung, step)| format!("{} {}", *rung as u8, word(step))).collect::<Vec<_>>().join(", ")
     };
     for (rules, qname, steps) in [
         ("", "x.invalid", "1 answered"),
-        ("", "a.example", "1 nothing, 3 nothing, 4 nothing, 5 nothing, 6 nothing, 7 nothing"),
-        ("operator.deny a.example", "a.example", "1 nothing, 3 block"),
-        ("allow a.example", "a.example", "1 nothing, 3 nothing, 4 nothing, 5 allow, 7 nothing"),
-        ("malware bank.example", "bank.example", "1 nothing, 3 nothing, 4 spared, 5 nothing, 6 nothing, 7 nothing"),
-        ("malware @@||a.example^", "a.example", "1 nothing, 3 nothing, 4 excepted, 5 nothing, 6 nothing, 7 nothing"),
-        ("", "www.search.example", "1 nothing, 3 nothing, 4 nothing, 5 nothing, 6 nothing, 7 answered"),
+        ("", "a.example", "1 nothing, 2 nothing, 3 nothing, 4 nothing, 5 nothing, 6 nothing, 7 nothing"),
+        ("operator.deny a.example", "a.example", "1 nothing, 2 nothing, 3 block"),
+        ("allow a.example", "a.example", "1 nothing, 2 nothing, 3 nothing, 4 nothing, 5 allow, 7 nothing"),
+        (
+            "malware bank.example",
+            "bank.example",
+            "1 nothing, 2 nothing, 3 nothing, 4 spared, 5 nothing, 6 nothing, 7 nothing",
+        ),
+        (
+            "malware @@||a.example^",
+            "a.example",
+            "1 nothing, 2 nothing, 3 nothing, 4 excepted, 5 nothing, 6 nothing, 7 nothing",
+        ),
+        ("", "www.search.example", "1 nothing, 2 nothing, 3 nothing, 4 nothing, 5 nothing, 6 nothing, 7 answered"),
     ] {
         assert_eq!(heard(rules, qname), steps, "{qname}: {rules}");
     }
@@ -521,4 +577,79 @@ fn any_is_never_forwarded_and_layers_are_told_apart() {
     }
     // Own entries keep their reach.
     assert_eq!(entries(&["=a.example"])[0].1, crate::engine::list::Reach::Exact);
+}
+
+#[test]
+fn what_ends_is_told_for_no_longer() {
+    let ttl = |rules: &str, qname: &str, at: i64, max: u32| {
+        let snapshot = Setup::new().rules(rules).compile();
+        let client = Client { at: UnixTime(at), ..client(&snapshot, "default") };
+        let question = question(qname, RecordType::A);
+        match on_query(&snapshot, client, &question, &mut ()) {
+            QueryVerdict::Block(block) => (block.ttl_secs < snapshot.block_ttl_secs).then_some(block.ttl_secs),
+            QueryVerdict::Allow(permit) => {
+                let answer = answer(qname, Rcode::NOERROR, "CNAME cdn.example; A 192.0.2.1");
+                let verdict = on_answer(&snapshot, client, &permit, &question, &answer);
+                let AnswerVerdict::Deliver(cleared) = verdict else { panic!("{rules}: {verdict:?}") };
+                Some(cleared.ttl_secs_max().min(max))
+            }
+            other => panic!("{rules}: {other:?}"),
+        }
+    };
+    for (rules, at, max, expected) in [
+        ("", 0, 300, Some(300)),
+        ("for-some.allow a.example", 0, 300, Some(60)),
+        ("for-some.allow a.example", 59, 300, Some(1)),
+        ("for-some.allow a.example", 60, 300, Some(300)),
+        ("for-some.allow a.example", 0, 20, Some(20)),
+        // A word about a target counts as well.
+        ("for-some.allow cdn.example", 50, 300, Some(10)),
+        ("pause x.example", 50, 300, Some(10)),
+        ("for-some.deny a.example", 55, 300, Some(5)),
+        ("deny a.example", 50, 300, None),
+        ("order a.example", 50, 300, None),
+    ] {
+        assert_eq!(ttl(rules, "a.example", at, max), expected, "{rules} at {at}");
+    }
+}
+
+#[test]
+fn an_order_acts_for_its_networks_and_its_time() {
+    let mut setup = Setup::new().rules("order a.example; order b.example");
+    setup.orders[0].scope = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    setup.orders[1].effective = UnixTime(10);
+    setup.orders[1].end = crate::engine::order::End::At(UnixTime(20));
+    let snapshot = setup.compile();
+    for (qname, source, at, blocked) in [
+        ("a.example", "10.1.2.3", 0, true),
+        ("a.example", "::ffff:10.1.2.3", 0, true),
+        ("a.example", "2001:db8::1", 0, true),
+        ("a.example", "192.0.2.1", 0, false),
+        ("b.example", "192.0.2.1", 9, false),
+        ("b.example", "192.0.2.1", 10, true),
+        ("b.example", "192.0.2.1", 19, true),
+        ("b.example", "192.0.2.1", 20, false),
+    ] {
+        for qtype in [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::MX] {
+            let (source, at) = (source.parse().unwrap(), UnixTime(at));
+            for profile in ["default", "school", "open"] {
+                let client = Client { source, at, ..client(&snapshot, profile) };
+                let verdict = on_query(&snapshot, client, &question(qname, qtype), &mut ());
+                let code = match &verdict {
+                    QueryVerdict::Block(block) => Some(ede_code(&snapshot, client.profile, &block.reason)),
+                    _ => None,
+                };
+                assert_eq!(code, blocked.then_some(EdeCode::CENSORED), "{qname} {source} {at:?}: {verdict:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn orders_are_heard_about_every_name_of_an_answer() {
+    let snapshot = Setup::new().rules("order cdn.example; operator.allow shop.example; allow other.example").compile();
+    let expected = "block order - order 0 cdn.example -> cdn.example";
+    for qname in ["shop.example", "other.example", "third.example"] {
+        assert_eq!(answered(&snapshot, "default", qname, "CNAME cdn.example; A 192.0.2.1"), expected, "{qname}");
+    }
 }

@@ -3,9 +3,10 @@
 use crate::engine::category::CategoryId;
 use crate::engine::list::special::RuleAnswer;
 use crate::engine::matcher::{Hits, ListSet};
+use crate::engine::overlay::Effect;
 use crate::engine::policy::special::{Matter, Outcome, Said, Specials};
 use crate::engine::policy::{Judgement, Step, Trace};
-use crate::engine::snapshot::{ListRole, Snapshot};
+use crate::engine::snapshot::{ListRole, Snapshot, Unlisted};
 use crate::engine::verdict::{Cause, ListId, Rung};
 
 /// What the index says about one name.
@@ -20,6 +21,8 @@ pub(super) struct View<'a> {
     silent: Option<Box<ListSet>>,
     protected: bool,
     protected_content: bool,
+    infrastructure: bool,
+    connectivity: bool,
     /// The policy zone that let the name by, and the rung it did so on.
     pub passed: Option<(Rung, ListId)>,
 }
@@ -39,6 +42,8 @@ impl<'a> View<'a> {
             silent,
             protected: false,
             protected_content: false,
+            infrastructure: false,
+            connectivity: false,
             passed: None,
         };
         for hit in hits.as_slice() {
@@ -48,7 +53,9 @@ impl<'a> View<'a> {
                 view.excepted = Some(view.excepted.map_or(*excepted, |before| before.union(excepted)));
             }
             view.protected |= listed.contains(snapshot.masks.protected);
-            view.protected_content |= listed.contains(snapshot.masks.protected_content);
+            view.infrastructure |= listed.contains(snapshot.masks.infrastructure);
+            view.protected_content |= listed.contains(snapshot.masks.protected_content) || view.infrastructure;
+            view.connectivity |= listed.contains(snapshot.masks.connectivity);
         }
         view
     }
@@ -56,6 +63,37 @@ impl<'a> View<'a> {
     /// The list with a keyword in the name, which somebody should look at.
     pub(super) fn review(&self) -> Option<ListId> {
         self.specials.as_ref()?.review.filter(|_| !self.protected)
+    }
+
+    /// Whether a question that nothing allows goes on to the rungs below.
+    pub(super) fn is_let_by(&self, unlisted: Unlisted) -> bool {
+        match unlisted {
+            Unlisted::Judged => true,
+            Unlisted::Blocked => self.infrastructure || self.connectivity,
+            Unlisted::Portal => self.infrastructure,
+        }
+    }
+
+    /// Whether some list that speaks about the name is in one of two masks and not in the other.
+    pub(super) fn meets_difference(&self, a: &ListSet, b: &ListSet) -> bool {
+        let plain = self.hits.as_slice().iter().map(|hit| self.snapshot.index.names.set(hit.listed));
+        plain.chain(self.specials.iter().map(|specials| &specials.lists)).any(|lists| lists.meets_difference(a, b))
+    }
+
+    /// The category by which a list of `mask` would block the name.
+    pub(super) fn category_in(&mut self, mask: &ListSet) -> Option<CategoryId> {
+        if self.protected || self.protected_content {
+            return None;
+        }
+        match self.most_specific(Rung::Category, mask)?.0 {
+            Cause::Rule { category, .. } => category,
+            Cause::Address { .. }
+            | Cause::Rebinding
+            | Cause::UnsafeSearch { .. }
+            | Cause::NotAllowed
+            | Cause::Order { .. }
+            | Cause::Temporary { .. } => None,
+        }
     }
 
     /// Hears these lists no more.
@@ -66,33 +104,69 @@ impl<'a> View<'a> {
         };
     }
 
-    /// An allow list and a deny list of ours: the more specific rule wins, allow at a tie.
+    /// Rung 2: orders in force for this client that hold the name.
+    pub(super) fn orders(&self, matter: Matter<'_>, trace: &mut impl Trace) -> Option<Judgement> {
+        let mut spared = None;
+        for hit in self.hits.as_slice().iter().rev() {
+            if !self.snapshot.index.names.set(hit.listed).contains(self.snapshot.masks.orders) {
+                continue;
+            }
+            let blocks = |is_spared| self.snapshot.orders.blocks(matter.name, hit.depth, &matter.client, is_spared);
+            let cause = |at| Cause::Order { order: at, labels: hit.depth };
+            if let Some(holding) = blocks(self.protected) {
+                trace.step(Rung::Order, || Step::Block(cause(holding.at)));
+                return Some(Judgement::Block(Rung::Order, cause(holding.at), None));
+            }
+            // Only an order with an explicit override reaches a protected name.
+            spared = spared.or(blocks(false).map(|holding| cause(holding.at)));
+        }
+        trace.step(Rung::Order, || spared.map_or(Step::Nothing, Step::Spared));
+        None
+    }
+
+    /// An allow list and a deny list of ours, and what was said for a while: the more specific rule wins, allow at a tie.
     pub(super) fn own_lists(
         &self,
         rung: Rung,
-        allow: ListId,
-        deny: ListId,
+        matter: Matter<'_>,
+        (allow, deny): (ListId, ListId),
         trace: &mut impl Trace,
     ) -> Option<Judgement> {
-        for hit in self.hits.as_slice().iter().rev() {
+        let listed = self.hits.as_slice().iter().rev().find_map(|hit| {
             let listed = self.snapshot.index.names.set(hit.listed);
-            if listed.contains(allow) {
-                trace.step(rung, || Step::Allow(self.cause(allow, hit.depth, None)));
-                return Some(Judgement::Allow(rung));
+            let effect = match (listed.contains(allow), listed.contains(deny)) {
+                (true, _) => Effect::Allow,
+                (false, true) => Effect::Deny,
+                (false, false) => return None,
+            };
+            let list = if effect == Effect::Allow { allow } else { deny };
+            // A list has no end, so it is told before a word that says the same.
+            Some(((hit.depth, effect, true), self.cause(list, hit.depth, None), None))
+        });
+        let said = self.snapshot.overlay.speaks(rung, matter.name, &matter.client).map(|spoken| {
+            let cause = Cause::Temporary { at: spoken.at, labels: spoken.depth };
+            ((spoken.depth, spoken.word.effect, false), cause, Some(spoken.word.said.until))
+        });
+        let Some(((_, effect, _), cause, until)) = listed.into_iter().chain(said).max_by_key(|(weight, ..)| *weight)
+        else {
+            trace.step(rung, || Step::Nothing);
+            return None;
+        };
+        match effect {
+            Effect::Allow => {
+                trace.step(rung, || Step::Allow(cause));
+                Some(Judgement::Allow(rung, until))
             }
-            if listed.contains(deny) {
-                let cause = self.cause(deny, hit.depth, None);
-                // Only an order with an explicit override reaches a protected name.
-                if self.protected {
-                    trace.step(rung, || Step::Spared(cause));
-                    return None;
-                }
+            // Only an order with an explicit override reaches a protected name.
+            Effect::Deny if self.protected => {
+                trace.step(rung, || Step::Spared(cause));
+                None
+            }
+            Effect::Deny => {
                 trace.step(rung, || Step::Block(cause.clone()));
-                return Some(Judgement::Block(rung, cause, None));
+                Some(Judgement::Block(rung, cause, None))
             }
         }
-        trace.step(rung, || Step::Nothing);
-        None
     }
 
     /// The lists of `mask`: the most specific rule is the one that is told.
@@ -221,7 +295,10 @@ pub(super) fn category_of(role: ListRole) -> Option<CategoryId> {
         | ListRole::OperatorDeny
         | ListRole::ProfileAllow(_)
         | ListRole::ProfileDeny(_)
+        | ListRole::Orders
         | ListRole::Protected
-        | ListRole::ProtectedContent => None,
+        | ListRole::ProtectedContent
+        | ListRole::Infrastructure
+        | ListRole::Connectivity => None,
     }
 }

@@ -29,6 +29,15 @@ impl TtlRule {
             TtlRule::Fixed(ttl) => ttl,
         }
     }
+
+    /// The same rule, and no TTL longer than this many seconds.
+    #[must_use]
+    pub fn at_most(self, secs_max: u32) -> TtlRule {
+        match self {
+            TtlRule::Age { secs, max } => TtlRule::Age { secs, max: max.min(secs_max) },
+            TtlRule::Fixed(ttl) => TtlRule::Fixed(ttl.min(secs_max)),
+        }
+    }
 }
 
 /// An extended error for the answer: code and English text. RFC 8914.

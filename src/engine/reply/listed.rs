@@ -22,7 +22,7 @@ pub(super) fn block(
     out: &mut Vec<u8>,
 ) -> Option<Rcode> {
     let owner = soa_owner(&query.question.qname, &block.reason);
-    let ttl = snapshot.block_ttl_secs;
+    let ttl = block.ttl_secs;
     let (rcode, mut made) = match answer {
         RuleAnswer::Drop => return None,
         RuleAnswer::TcpOnly => {
@@ -44,7 +44,7 @@ pub(super) fn block(
             }
             let at = target.unwrap_or(&query.question.qname).as_wire();
             for record in wanted {
-                let ttl = record.ttl.unwrap_or(ttl).min(snapshot.cache.max_client_ttl_secs());
+                let ttl = record.ttl.unwrap_or(ttl).min(block.ttl_secs_max);
                 made.push(Section::Answer, at, record.rtype, ttl, &record.rdata);
             }
             (Rcode::NOERROR, made)
@@ -69,6 +69,7 @@ pub fn redirect(
     target: TargetFound<'_>,
 ) -> (Vec<u8>, Rcode) {
     let TargetFound { answer, ttl: told, cleared } = target;
+    let told = told.at_most(cleared.as_ref().map_or(u32::MAX, Cleared::ttl_secs_max));
     let rcode = answer.map_or(Rcode::NOERROR, |answer| answer.rcode);
     let mut made = AnswerBuilder::new(rcode);
     if let Some(chain) = chain {

@@ -73,7 +73,7 @@ pub fn answer(
     let response = Response {
         rcode: answer.rcode,
         authentic_data: wants_ad && answer.authentic_data && telling.trust_ad,
-        ttl: telling.ttl,
+        ttl: telling.ttl.at_most(cleared.ttl_secs_max()),
         ede: &ede,
         nsid: snapshot.node_name.as_bytes(),
     };
@@ -93,7 +93,7 @@ pub fn block(
     out: &mut Vec<u8>,
 ) -> Option<Rcode> {
     let qname = &query.question.qname;
-    let ttl = snapshot.block_ttl_secs;
+    let ttl = block.ttl_secs;
     let (text, detail) = policy::ede_text(&snapshot.categories, &block.reason);
     let ede = [EdeText { code: policy::ede_code(snapshot, profile, &block.reason), text, detail }];
     if let Some(answer) = &block.answer {
@@ -238,9 +238,16 @@ pub fn rewrite(
     made.clear(Rcode::NOERROR);
     let address_owner = if own_name { owner } else { rule.target.as_wire() };
     if !own_name {
-        made.push(Section::Answer, owner, RecordType::CNAME, SAFE_SEARCH_TTL_SECS, rule.target.as_wire());
+        made.push(
+            Section::Answer,
+            owner,
+            RecordType::CNAME,
+            SAFE_SEARCH_TTL_SECS.min(rewrite.ttl_secs_max),
+            rule.target.as_wire(),
+        );
     }
     let before = made.len();
+    let static_ttl = SAFE_SEARCH_STATIC_TTL_SECS.min(rewrite.ttl_secs_max);
     let mut ede: &[EdeText<'_>] = &[];
     match target {
         TargetAnswer::Resolved { answer, ttl, stale, cleared: _ } => {
@@ -248,7 +255,7 @@ pub fn rewrite(
                 ede = &[EdeText { code: EdeCode::STALE_ANSWER, text: STALE_TEXT, detail: "" }];
             }
             for record in answer.section(Section::Answer) {
-                let ttl = ttl.apply(record.ttl).min(SAFE_SEARCH_TTL_SECS);
+                let ttl = ttl.apply(record.ttl).min(SAFE_SEARCH_TTL_SECS).min(rewrite.ttl_secs_max);
                 if !own_name {
                     made.push(Section::Answer, record.owner, record.rtype, ttl, record.rdata);
                 } else if record.rtype == qtype || (qtype == RecordType::ANY && record.rtype == RecordType::A) {
@@ -260,7 +267,7 @@ pub fn rewrite(
             let v4 = rule.ipv4.iter().map(|&a| IpAddr::from(a));
             let v6 = rule.ipv6.iter().map(|&a| IpAddr::from(a));
             for address in v4.chain(v6).filter(|a| is_of_type(a, qtype)) {
-                push_address(made, address_owner, address, SAFE_SEARCH_STATIC_TTL_SECS);
+                push_address(made, address_owner, address, static_ttl);
             }
         }
         TargetAnswer::NoData => {}
@@ -268,7 +275,7 @@ pub fn rewrite(
     // ANY of a host with a CNAME is answered by the CNAME alone: one RRset is enough (RFC 8482 §4.1).
     if made.len() == before && (own_name || qtype != RecordType::ANY) {
         let soa = if own_name { &query.question.qname } else { &rule.target };
-        push_soa(made, soa.as_wire(), SAFE_SEARCH_STATIC_TTL_SECS);
+        push_soa(made, soa.as_wire(), static_ttl);
     }
     write_made_into(snapshot, query, origin, made.answer(), ede, out);
 }

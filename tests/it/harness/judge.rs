@@ -42,6 +42,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             tags: who.tags.clone(),
             profile: 0,
             lines: 1,
+            mode: None,
         });
     }
     let adult = policy.categories.id("adult").unwrap();
@@ -60,6 +61,8 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
         rules: ListRules::Read(Part::of(&parse(text.as_bytes(), options).unwrap_or_default(), &|_| false)),
     });
     let built_in = BuiltIn {
+        infrastructure: Vec::new(),
+        connectivity: Vec::new(),
         safe_search: Arc::new(SafeSearch::from_csv("").unwrap()),
         protected: Vec::new(),
         protected_content: Vec::new(),
@@ -75,6 +78,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
         seed: HashSeed(5, 6),
         texts: None,
         room: None,
+        now: None,
     };
     let (snapshot, _) = compile(inputs, None).unwrap();
     let client = snapshot.clients.identify(who.source());

@@ -72,9 +72,14 @@ impl Served {
 
     /// Starts with the configuration that the directory holds.
     pub fn start_in(directory: TempDir) -> Served {
+        Served::start_with(directory, &[])
+    }
+
+    /// Starts so, with more on the command line.
+    pub fn start_with(directory: TempDir, more: &[&str]) -> Served {
         let config = config_path(directory.path());
         let log = NamedTempFile::new().unwrap();
-        let mut command = lachan(&["serve", "-c", config.to_str().unwrap()]);
+        let mut command = lachan(&[&["serve", "-c", config.to_str().unwrap()], more].concat());
         let state = tempfile::tempdir().unwrap();
         command.env("STATE_DIRECTORY", state.path());
         let mut child = command.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();

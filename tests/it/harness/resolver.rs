@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lachan::daemon::listener::{self, UdpEngine};
+use lachan::daemon::listener::{self, Claim, UdpEngine};
 use lachan::daemon::reload::{Loaded, Loader, ReloadStatus, Reloader};
 use lachan::daemon::resolver::{Begun, Resolver};
 use lachan::daemon::telemetry::Metrics;
@@ -40,7 +40,7 @@ impl InProcess {
         let mut loader = Loader::new(Some(config_path(directory.path())));
         let Loaded { generation, settings, notes, certificate, taken } =
             loader.load(None, None).unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
-        let bound = listener::bind(&settings, UdpEngine::of(&settings.udp)).unwrap();
+        let bound = listener::bind(&settings, UdpEngine::of(&settings.udp), Claim::Alone).unwrap();
         let addresses = bound.addresses();
         let own = addresses.dns.clone();
         let resolver = Arc::new(Resolver::new(generation, Arc::new(Metrics::new())));
@@ -112,6 +112,9 @@ pub fn write_files(directory: &Path, files: &Files<'_>) {
 /// A new file in the old one's place, as a careful program writes it.
 pub fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).unwrap();
+    }
     std::fs::write(&new, text).unwrap();
     std::fs::rename(&new, path).unwrap();
 }

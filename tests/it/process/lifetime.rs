@@ -1,5 +1,7 @@
 //! From start to end: banner, ports, reload, drain, sudden death.
 
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::RecordType;
@@ -142,6 +144,55 @@ fn a_second_instance_on_the_same_port_fails_and_names_it() {
         assert!(told.stderr.contains(&format!("cannot listen on {address}")), "{}", told.stderr);
         assert!(told.stderr.contains("in use"), "{}", told.stderr);
     }
+}
+
+#[test]
+fn a_new_version_takes_over_and_no_question_is_lost() {
+    let (upstream, mut old) = serve(ZONE, "one.example\n");
+    let directory = tempfile::tempdir().unwrap();
+    // Its admin listener is another; that of the old one is free only when it is gone.
+    let beside = [("127.0.0.1:0", old.v4), ("[::1]:0", old.v6)]
+        .into_iter()
+        .fold(config(&upstream), |config, (any, taken)| config.replacen(any, &taken.to_string(), 1));
+    let files = [("mine.txt", "one.example\ntwo.example\n")];
+    write_files(directory.path(), &Files { config: beside, files: &files });
+
+    let (address, stop) = (old.v4, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let (mut asked, mut rcodes) = (0, [0; 16]);
+            while !stop.load(Ordering::Relaxed) || asked < 1_000 {
+                // A socket of its own for each: the kernel shares them out by where they come from.
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                socket.send_to(&question("two.example", asked), address).unwrap();
+                let mut answer = [0; 512];
+                let (len, _) = socket.recv_from(&mut answer).unwrap_or_else(|why| panic!("question {asked}: {why}"));
+                assert!(len > 12, "an answer is longer than its head");
+                assert_eq!(answer[..2], asked.to_be_bytes());
+                rcodes[usize::from(answer[3] & 15)] += 1;
+                asked += 1;
+            }
+            rcodes
+        });
+        let new = Served::start_with(directory, &["--take-over"]);
+        assert_eq!((new.v4, new.v6), (old.v4, old.v6));
+        wait_for("the new one to be asked", || (new.metric_sum("lachan_queries_total") > 20).then_some(()));
+        old.signal("-TERM");
+        let status = wait_for("the old one's end", || old.exited());
+        assert!(status.success(), "{status}");
+        stop.store(true, Ordering::Relaxed);
+        let rcodes = asking.join().expect("every question is answered");
+        assert!(rcodes[0] > 0 && rcodes[3] > 0, "both answered: {rcodes:?}");
+        assert_eq!(rcode(&new, "two.example"), 3);
+    });
+}
+
+/// A question for an address.
+fn question(name: &str, id: u16) -> Vec<u8> {
+    let labels = name.split('.').flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    let head = [&id.to_be_bytes()[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
+    head.into_iter().chain(labels).chain([0, 0, 1, 0, 1]).collect()
 }
 
 #[test]

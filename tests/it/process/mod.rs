@@ -4,9 +4,13 @@ mod admin;
 mod commands;
 mod compiled;
 mod explained;
+mod fleet;
 mod flood;
 mod gates;
+mod hours;
 mod lifetime;
+mod operations;
+mod subscribers;
 mod supply;
 mod wildcard;
 

@@ -1,0 +1,452 @@
+//! `orders …`: the register of legal orders.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use ipnet::IpNet;
+
+use crate::cli::client::{self, Trouble};
+use crate::cli::language::Language;
+use crate::cli::lists::{complain, print_json};
+use crate::cli::out::{complain, say};
+use crate::cli::{AdminArgs, CANNOT_TELL, NO, USAGE, YES, annex, person};
+use crate::config;
+use crate::daemon::orders::{Asked, Effect, Entered, OrderTold, Standing, letter};
+
+/// An order of fifty thousand names, and a reload that is under way before it. Chosen.
+const CHANGE_TIMER: Duration = Duration::from_secs(300);
+/// Names that are shown of an order in a line.
+const SHOWN: usize = 3;
+
+#[derive(Debug, Subcommand)]
+pub enum OrdersCommand {
+    /// Enter an order; a second person approves it
+    #[command(
+        after_help = "Example:\n  lachan orders add --reference 2898/A05-P5 --authority \"Bộ Công an, A05\" --legal-basis \
+                      \"NĐ 147/2024/NĐ-CP\" --expires 2027-12-31 bad.example =only.this.example\n\nA name means itself and \
+                      all below; =NAME itself alone. --act-now makes it act at once on one person's word, until a second one \
+                      approves it; a phone order does so by itself."
+    )]
+    Add(AddArgs),
+    /// Enter an order with the names of an annex (.xlsx, .csv, or one a line)
+    Import(ImportArgs),
+    /// Stand behind an order as the second person
+    Approve(ActArgs),
+    /// Show every order
+    List(ListArgs),
+    /// Show one order with all its names
+    Show(ShowArgs),
+    /// Record that the authority, or a court, took an order back
+    Revoke(RevokeArgs),
+    /// Show what should not wait (exit 1 when there is something), or record that an order was looked at
+    Check(CheckArgs),
+    /// Ask for every name of an order through the resolver
+    Verify(ActArgs),
+    /// Write the reply to the authority, as Markdown
+    Letter(LetterArgs),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct OrderArgs {
+    /// The authority's own number
+    #[arg(long, value_name = "REF")]
+    reference: String,
+    #[arg(long, value_name = "TEXT")]
+    authority: String,
+    #[arg(long, value_name = "TEXT")]
+    legal_basis: String,
+    /// The number under which another office passed it on
+    #[arg(long, value_name = "REF")]
+    relayed_as: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
+    /// letter, electronic or phone
+    #[arg(long, value_name = "HOW")]
+    channel: Option<String>,
+    /// A network that it is for [default: every client]
+    #[arg(long, value_name = "NET")]
+    scope: Vec<IpNet>,
+    /// When it came [default: now]
+    #[arg(long, value_name = "TIME")]
+    received: Option<String>,
+    /// From when it acts [default: now]
+    #[arg(long, value_name = "TIME")]
+    effective: Option<String>,
+    /// Its last day, a time, or `open`
+    #[arg(long, value_name = "DATE|open")]
+    expires: String,
+    /// With `--expires open`: when to ask whether it still should act
+    #[arg(long, value_name = "DATE")]
+    review_at: Option<String>,
+    /// Clients and the public may be told its reference
+    #[arg(long)]
+    publishable: bool,
+    /// SHA-256 of the letter
+    #[arg(long, value_name = "HEX")]
+    evidence_sha256: Option<String>,
+    /// Act at once, on one person's word
+    #[arg(long)]
+    act_now: bool,
+    /// Take URLs for their hosts: everything else there is blocked too
+    #[arg(long)]
+    host_of_urls: bool,
+    /// This protected name or shared platform is to be reached all the same
+    #[arg(long = "override", value_name = "NAME")]
+    overrides: Vec<String>,
+    /// Only look at the lines
+    #[arg(long)]
+    dry_run: bool,
+    /// Who enters it [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Title of the column with names [default: the one that has them]
+    #[arg(long, value_name = "TITLE")]
+    column: Option<String>,
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ActArgs {
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// Who [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[arg(value_name = "REF")]
+    reference: Option<String>,
+    /// Who [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct RevokeArgs {
+    #[command(flatten)]
+    act: ActArgs,
+    /// Whose word, and which
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// As whom: `operator`, or `viewer`, who sees hashes of secret names
+    #[arg(long, value_name = "ROLE", default_value = "operator", value_parser = ["operator", "viewer"])]
+    role: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[arg(value_name = "REF")]
+    reference: String,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct LetterArgs {
+    #[command(flatten)]
+    act: ActArgs,
+    /// Record that it was sent
+    #[arg(long)]
+    sent: bool,
+}
+
+pub fn run(config: Option<&Path>, command: &OrdersCommand) -> u8 {
+    match command {
+        OrdersCommand::Add(AddArgs { names, order }) => enter(config, names.clone(), order),
+        OrdersCommand::Import(ImportArgs { file, column, order }) => match annex::lines(file, column.as_deref()) {
+            Ok(lines) => enter(config, lines, order),
+            Err(why) => {
+                complain!("lachan: {why}");
+                USAGE
+            }
+        },
+        OrdersCommand::Approve(args) => act(config, "approve", args, &[]),
+        OrdersCommand::Revoke(RevokeArgs { act: args, reason }) => act(config, "revoke", args, &[("reason", reason)]),
+        OrdersCommand::Check(CheckArgs { reference: Some(reference), by, common }) => {
+            post(config, "check", reference, by.as_deref(), common, &[])
+        }
+        OrdersCommand::Check(CheckArgs { reference: None, common, .. }) => alarms(config, common),
+        OrdersCommand::List(args) => list(config, args),
+        OrdersCommand::Show(args) => show(config, args),
+        OrdersCommand::Verify(args) => verify(config, args),
+        OrdersCommand::Letter(args) => write_letter(config, args),
+    }
+}
+
+fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
+    let asked = Asked {
+        reference: order.reference.clone(),
+        authority: order.authority.clone(),
+        legal_basis: order.legal_basis.clone(),
+        relayed_as: order.relayed_as.clone(),
+        category: order.category.clone(),
+        channel: order.channel.clone(),
+        lines,
+        scope: order.scope.clone(),
+        received: order.received.clone(),
+        effective: order.effective.clone(),
+        expires: order.expires.clone(),
+        review_at: order.review_at.clone(),
+        publishable: order.publishable,
+        evidence_sha256: order.evidence_sha256.clone(),
+        by: person::by(order.by.as_deref()),
+        act_now: order.act_now,
+        host_of_urls: order.host_of_urls,
+        overrides: order.overrides.clone(),
+        dry_run: order.dry_run,
+    };
+    let entered: Result<Entered, Trouble> = client::admin_address(order.common.admin.admin, config)
+        .and_then(|address| client::post_body(address, "/api/v1/orders", &asked, CHANGE_TIMER));
+    let entered = match entered {
+        Ok(entered) => entered,
+        Err(trouble) => return complain(&trouble),
+    };
+    let language = Language::of_user();
+    if order.common.json {
+        print_json(&entered);
+    } else {
+        for line in entered.left_out() {
+            say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
+        }
+        for line in &entered.lines {
+            if let Standing::AlreadyOrdered { .. } = line.standing {
+                say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
+            }
+        }
+        let (held, left) = entered.counts();
+        match language {
+            Language::English => say!("{held} lines taken, {left} not"),
+            Language::Vietnamese => say!("đã nhận {held} dòng, không nhận {left} dòng"),
+        }
+        if let Some(told) = &entered.order {
+            say_order(language, told);
+        }
+    }
+    if entered.left_out().next().is_some() { NO } else { YES }
+}
+
+fn standing(language: Language, standing: &Standing) -> String {
+    let vi = language == Language::Vietnamese;
+    match standing {
+        Standing::Accepted { name, .. } => name.clone(),
+        Standing::AlreadyOrdered { by, .. } if vi => format!("đã nhận; cũng thuộc yêu cầu {}", by.join(", ")),
+        Standing::AlreadyOrdered { by, .. } => format!("taken; ordered already by {}", by.join(", ")),
+        Standing::Repeated { name } if vi => format!("{name} đã có ở dòng trước"),
+        Standing::Repeated { name } => format!("{name} is in a line before"),
+        Standing::Url { host } if vi => {
+            format!("là URL, DNS không chặn được một trang; --host-of-urls sẽ chặn toàn bộ {host}")
+        }
+        Standing::Url { host } => format!("a URL: DNS cannot block a page; --host-of-urls blocks all of {host}"),
+        Standing::Address if vi => "là địa chỉ IP, DNS không chặn được".to_owned(),
+        Standing::Address => "an address: not done by DNS".to_owned(),
+        Standing::SharedPlatform { name, such_as } if vi => {
+            format!("nền tảng dùng chung (sẽ chặn cả {such_as}); nếu vẫn cần: --override {name}")
+        }
+        Standing::SharedPlatform { name, such_as } => {
+            format!("a shared platform ({such_as} would be blocked too); --override {name} blocks it all the same")
+        }
+        Standing::ProtectedName { name } if vi => format!("tên được bảo vệ; nếu vẫn cần: --override {name}"),
+        Standing::ProtectedName { name } => format!("a protected name; --override {name} blocks it all the same"),
+        Standing::Unreadable { why } => why.clone(),
+    }
+}
+
+fn say_order(language: Language, told: &OrderTold) {
+    let OrderTold { reference, authority, names, entered_by, effective, expires, .. } = told;
+    let state = language.pick(&told.state, &told.state_vi);
+    let (count, shown) = (names.len(), names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "));
+    let more = if count > SHOWN { ", …" } else { "" };
+    let approved = told.approved_by.as_deref().unwrap_or("–");
+    match language {
+        Language::English => {
+            say!("{reference} ({authority}): {state}; {effective} to {expires}; by {entered_by} and {approved}");
+            say!("    {count} names: {shown}{more}");
+        }
+        Language::Vietnamese => {
+            say!(
+                "{reference} ({authority}): {state}; từ {effective} đến {expires}; {entered_by} nhập, {approved} duyệt"
+            );
+            say!("    {count} tên miền: {shown}{more}");
+        }
+    }
+    let alarms = if language == Language::Vietnamese { &told.alarms_vi } else { &told.alarms_en };
+    alarms.iter().for_each(|alarm| say!("    ! {alarm}"));
+}
+
+fn act(config: Option<&Path>, what: &str, args: &ActArgs, more: &[(&str, &str)]) -> u8 {
+    post(config, what, &args.reference, args.by.as_deref(), &args.common, more)
+}
+
+fn post(
+    config: Option<&Path>,
+    what: &str,
+    reference: &str,
+    by: Option<&str>,
+    common: &Common,
+    more: &[(&str, &str)],
+) -> u8 {
+    let asked: Result<OrderTold, Trouble> = ask_act(config, what, reference, by, common, more);
+    match asked {
+        Ok(told) if common.json => print_json(&told),
+        Ok(told) => say_order(Language::of_user(), &told),
+        Err(trouble) => return complain(&trouble),
+    }
+    YES
+}
+
+fn ask_act<T: serde::de::DeserializeOwned>(
+    config: Option<&Path>,
+    what: &str,
+    reference: &str,
+    by: Option<&str>,
+    common: &Common,
+    more: &[(&str, &str)],
+) -> Result<T, Trouble> {
+    let by = person::by(by);
+    let query = [&[("reference", reference), ("by", by.as_str())], more].concat();
+    let address = client::admin_address(common.admin.admin, config)?;
+    client::post_json(address, &format!("/api/v1/orders/{what}"), &query, CHANGE_TIMER)
+}
+
+fn all(config: Option<&Path>, role: &str, common: &Common) -> Result<Vec<OrderTold>, Trouble> {
+    let address = client::admin_address(common.admin.admin, config)?;
+    client::get_json(address, "/api/v1/orders", &[("role", role)])
+}
+
+fn list(config: Option<&Path>, args: &ListArgs) -> u8 {
+    let language = Language::of_user();
+    match all(config, &args.role, &args.common) {
+        Ok(orders) if args.common.json => print_json(&orders),
+        Ok(orders) if orders.is_empty() => say!("{}", language.pick("there is no order", "chưa có yêu cầu nào")),
+        Ok(orders) => orders.iter().for_each(|told| say_order(language, told)),
+        Err(trouble) => return complain(&trouble),
+    }
+    YES
+}
+
+fn show(config: Option<&Path>, args: &ShowArgs) -> u8 {
+    let orders = match all(config, &args.list.role, &args.list.common) {
+        Ok(orders) => orders,
+        Err(trouble) => return complain(&trouble),
+    };
+    let language = Language::of_user();
+    let Some(told) = orders.iter().find(|order| order.reference == args.reference) else {
+        complain!("lachan: {} {}", language.pick("there is no order", "không có yêu cầu"), args.reference);
+        return NO;
+    };
+    if args.list.common.json {
+        print_json(told);
+        return YES;
+    }
+    say_order(language, told);
+    told.names.iter().skip(SHOWN).for_each(|name| say!("      {name}"));
+    YES
+}
+
+fn alarms(config: Option<&Path>, common: &Common) -> u8 {
+    let problems: Result<Vec<String>, Trouble> = client::admin_address(common.admin.admin, config)
+        .and_then(|address| client::get_json(address, "/api/v1/orders/problems", &[]));
+    let (orders, problems) = match (all(config, "operator", common), problems) {
+        (Ok(orders), Ok(problems)) => (orders, problems),
+        (Err(trouble), _) | (_, Err(trouble)) => return complain(&trouble),
+    };
+    let language = Language::of_user();
+    let waiting: Vec<&OrderTold> = orders.iter().filter(|order| !order.alarms_en.is_empty()).collect();
+    if common.json {
+        print_json(&serde_json::json!({ "orders": waiting, "problems": problems }));
+    } else {
+        waiting.iter().for_each(|told| say_order(language, told));
+        problems.iter().for_each(|problem| say!("! {problem}"));
+        if waiting.is_empty() && problems.is_empty() {
+            say!("{}", language.pick("nothing waits", "không có gì phải xử lý"));
+        }
+    }
+    if waiting.is_empty() && problems.is_empty() { YES } else { NO }
+}
+
+fn verify(config: Option<&Path>, args: &ActArgs) -> u8 {
+    let asked = ask_act::<Effect>(config, "verify", &args.reference, args.by.as_deref(), &args.common, &[]);
+    let effect = match asked {
+        Ok(effect) => effect,
+        Err(trouble) => return complain(&trouble),
+    };
+    let language = Language::of_user();
+    if args.common.json {
+        print_json(&effect);
+    } else {
+        for name in &effect.names {
+            let what = match name.effective {
+                true => language.pick("blocked", "đã chặn"),
+                false => language.pick("NOT BLOCKED", "CHƯA CHẶN"),
+            };
+            say!("  {:<40} {what}  {} µs", name.name, name.micros);
+        }
+        say_order(language, &effect.order);
+    }
+    if effect.names.iter().all(|name| name.effective) { YES } else { NO }
+}
+
+fn write_letter(config: Option<&Path>, args: &LetterArgs) -> u8 {
+    let LetterArgs { act: ActArgs { reference, by, common }, sent } = args;
+    let effect: Effect = match ask_act(config, "verify", reference, by.as_deref(), common, &[]) {
+        Ok(effect) => effect,
+        Err(trouble) => return complain(&trouble),
+    };
+    let zone = match config.map(config::load) {
+        Some(Ok(config)) => config.settings.time_zone,
+        Some(Err(_)) | None => config::default::TIME_ZONE.to_owned(),
+    };
+    let Ok(zone) = jiff::tz::TimeZone::get(&zone) else { return CANNOT_TELL };
+    say!("{}", letter(&effect, &zone));
+    if !effect.names.iter().all(|name| name.effective) {
+        let why = Language::of_user().pick("not every name is blocked", "chưa chặn hết các tên miền");
+        complain!("lachan: {why}");
+        return NO;
+    }
+    if *sent {
+        return match ask_act::<OrderTold>(config, "report", reference, by.as_deref(), common, &[]) {
+            Ok(_) => YES,
+            Err(trouble) => complain(&trouble),
+        };
+    }
+    YES
+}

@@ -1,0 +1,221 @@
+//! `allow`, `deny` and `pause`: what is said for a while.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::client::{self, Trouble};
+use crate::cli::language::Language;
+use crate::cli::lists::{complain, print_json};
+use crate::cli::out::say;
+use crate::cli::{AdminArgs, NO, YES, person};
+use crate::daemon::admin::Made;
+use crate::daemon::said::{Entry, Kind};
+
+/// A reload may be under way before it. Chosen.
+const CHANGE_TIMER: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Subcommand)]
+pub enum WordCommand {
+    /// Say it for a while
+    #[command(
+        after_help = "Examples:\n  lachan allow add zalo.me --profile school --for 45m --reason \"lesson 5, class 7A\"\n  \
+                      lachan deny add =www.example.com --until 17:30 --reason \"ticket 4711\"\n\nA name means itself and all \
+                      below; =NAME itself alone; *.NAME all below. Without --profile and --client it is for everybody, and \
+                      goes before the security lists; for a profile or a client it goes after them."
+    )]
+    Add(AddWord),
+    /// Show those in force
+    List(ListSaid),
+    /// End one before its end
+    Remove(RemoveSaid),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PauseCommand {
+    /// Switch content categories and SafeSearch off for a while; orders, the operator's lists and security stay on
+    Add(AddPause),
+    /// Show those in force
+    List(ListSaid),
+    /// End one before its end
+    Remove(RemoveSaid),
+}
+
+#[derive(Debug, Args)]
+pub struct AddWord {
+    /// NAME, =NAME or *.NAME
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    said: SaidArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct AddPause {
+    #[command(flatten)]
+    said: SaidArgs,
+}
+
+#[derive(Debug, Args)]
+struct SaidArgs {
+    /// For the clients of this profile
+    #[arg(long, value_name = "NAME", conflicts_with = "client")]
+    profile: Option<String>,
+    /// For this [client.NAME], address or network
+    #[arg(long, value_name = "NAME|ADDR|NET")]
+    client: Option<String>,
+    /// So long: 45m, 2 h, 1 day
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
+    lasts: Option<String>,
+    /// Until then: 17:30, or 2027-01-31T17:30:00+07:00
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Why; `explain` and the audit log tell it
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ListSaid {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveSaid {
+    /// As `list` shows it
+    #[arg(value_name = "ID")]
+    id: u64,
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn word(config: Option<&Path>, kind: Kind, command: &WordCommand) -> u8 {
+    match command {
+        WordCommand::Add(AddWord { name, said }) => add(config, kind, Some(name), said),
+        WordCommand::List(args) => list(config, kind, args),
+        WordCommand::Remove(args) => remove(config, kind, args),
+    }
+}
+
+pub fn pause(config: Option<&Path>, command: &PauseCommand) -> u8 {
+    match command {
+        PauseCommand::Add(AddPause { said }) => add(config, Kind::Pause, None, said),
+        PauseCommand::List(args) => list(config, Kind::Pause, args),
+        PauseCommand::Remove(args) => remove(config, Kind::Pause, args),
+    }
+}
+
+fn path(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Allow => "/api/v1/allows",
+        Kind::Deny => "/api/v1/denies",
+        Kind::Pause => "/api/v1/pauses",
+    }
+}
+
+fn add(config: Option<&Path>, kind: Kind, name: Option<&str>, said: &SaidArgs) -> u8 {
+    let by = person::by(said.by.as_deref());
+    let mut query = vec![("reason", said.reason.as_str()), ("by", by.as_str())];
+    let given = [
+        ("name", name),
+        ("profile", said.profile.as_deref()),
+        ("client", said.client.as_deref()),
+        ("for", said.lasts.as_deref()),
+        ("until", said.until.as_deref()),
+    ];
+    query.extend(given.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    let asked: Result<Made, Trouble> = client::admin_address(said.admin.admin, config)
+        .and_then(|address| client::post_json(address, path(kind), &query, CHANGE_TIMER));
+    let made = match asked {
+        Ok(made) => made,
+        Err(trouble) => return complain(&trouble),
+    };
+    let language = Language::of_user();
+    if said.json {
+        print_json(&made);
+    } else {
+        say!("{} {}: {}", kind.as_str(), made.entry.id, told(language, &made.entry));
+    }
+    let Some(still) = made.still else { return YES };
+    if !said.json {
+        let lead = language.pick("It is blocked all the same.", "Tên này vẫn bị chặn.");
+        say!("{lead} {}", language.pick(&still.sentence_en, &still.sentence_vi));
+        let lead = language.pick("to change this:", "muốn thay đổi:");
+        say!("{lead} {}", language.pick(&still.change_en, &still.change_vi));
+    }
+    NO
+}
+
+fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> u8 {
+    let asked: Result<Vec<Entry>, Trouble> =
+        client::admin_address(args.admin.admin, config).and_then(|address| client::get_json(address, path(kind), &[]));
+    let entries = match asked {
+        Ok(entries) => entries,
+        Err(trouble) => return complain(&trouble),
+    };
+    let language = Language::of_user();
+    if args.json {
+        print_json(&entries);
+    } else if entries.is_empty() {
+        say!("{}", language.pick("none is in force", "không có mục nào đang có hiệu lực"));
+    }
+    for entry in entries.iter().filter(|_| !args.json) {
+        say!("{:>6}  {}", entry.id, told(language, entry));
+    }
+    YES
+}
+
+fn remove(config: Option<&Path>, kind: Kind, args: &RemoveSaid) -> u8 {
+    let (id, by) = (args.id.to_string(), person::by(args.by.as_deref()));
+    let query = [("id", id.as_str()), ("by", by.as_str())];
+    let asked: Result<Entry, Trouble> = client::admin_address(args.admin.admin, config)
+        .and_then(|address| client::post_json(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER));
+    match asked {
+        Ok(entry) if args.json => print_json(&entry),
+        Ok(entry) => {
+            let language = Language::of_user();
+            say!("{} {id} {}: {}", kind.as_str(), language.pick("has ended", "đã kết thúc"), told(language, &entry));
+        }
+        Err(trouble) => return complain(&trouble),
+    }
+    YES
+}
+
+/// One entry in a line.
+fn told(language: Language, entry: &Entry) -> String {
+    let what = entry.name.clone().unwrap_or_else(|| {
+        language.pick("content and SafeSearch off", "tạm tắt lọc nội dung và SafeSearch").to_owned()
+    });
+    let (scope, until, author, reason) = (entry.scope_text(), entry.until_text(), &entry.author, &entry.reason);
+    match language {
+        Language::English => format!("{what}, for {scope}, until {until}, by {author}: {reason}"),
+        Language::Vietnamese => {
+            let scope = match (&entry.profile, &entry.client, &entry.network) {
+                (Some(profile), ..) => format!("hồ sơ `{profile}`"),
+                (None, Some(client), _) => format!("máy `{client}`"),
+                (None, None, Some(network)) => format!("mạng {network}"),
+                (None, None, None) => "mọi người".to_owned(),
+            };
+            format!("{what}, cho {scope}, đến {until}, do {author}: {reason}")
+        }
+    }
+}

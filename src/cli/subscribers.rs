@@ -1,0 +1,347 @@
+//! `subscribers`: the API of lines that come and go, from a terminal and from files.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+
+use crate::cli::client::{self, Sending, Trouble};
+use crate::cli::language::Language;
+use crate::cli::lists::{complain, print_json, span};
+use crate::cli::out::say;
+use crate::cli::{
+    ApiArgs, ListsStatusArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
+};
+use crate::config;
+use crate::daemon::admin::{Done, One};
+use crate::daemon::clock;
+use crate::daemon::subscribers::Summary;
+use crate::daemon::subscribers::line::{Expires, Line};
+
+/// How long a whole table may take.
+const LOAD_TIMER: Duration = Duration::from_secs(600);
+const TIMER: Duration = Duration::from_secs(30);
+const ROOT: &str = "/api/v1/subscribers";
+
+pub fn run(config: Option<&Path>, command: &SubscribersCommand) -> u8 {
+    let done = match command {
+        SubscribersCommand::Status(args) => status(config, args),
+        SubscribersCommand::Get(args) => get(config, args),
+        SubscribersCommand::Set(args) => set(config, args),
+        SubscribersCommand::Remove(args) => remove(config, args),
+        SubscribersCommand::Load(args) => load(config, args),
+    };
+    done.unwrap_or_else(|trouble| complain(&trouble))
+}
+
+fn status(config: Option<&Path>, args: &ListsStatusArgs) -> Result<u8, Trouble> {
+    let language = Language::of_user();
+    let address = client::admin_address(args.admin.admin, config)?;
+    let summary: Summary = client::get_json(address, ROOT, &[])?;
+    if args.json {
+        print_json(&summary);
+        return Ok(YES);
+    }
+    for (title_en, title_vi, count) in [
+        ("IPv4 prefixes", "tiền tố IPv4", summary.v4),
+        ("port blocks", "khối cổng", summary.port_blocks),
+        ("IPv6 prefixes", "tiền tố IPv6", summary.v6),
+        ("tokens", "mã thuê bao", summary.tokens),
+        ("sessions", "phiên", summary.sessions),
+    ] {
+        let title = language.pick(title_en, title_vi);
+        say!("{title}{} {count:>10}", " ".repeat(16_usize.saturating_sub(title.chars().count())));
+    }
+    let kept = match summary.kept {
+        true => language.pick("survives a restart", "còn sau khi khởi động lại"),
+        false => language.pick("in memory only", "chỉ nằm trong bộ nhớ"),
+    };
+    say!(
+        "{}: {}; {:.1} MiB; {kept}",
+        language.pick("serial", "số hiệu"),
+        summary.serial,
+        summary.octets as f64 / 1_048_576.0
+    );
+    for (feed, told) in summary.feeds.iter().filter(|(_, told)| told.last.is_some()) {
+        let ago = span(clock::unix_secs().saturating_sub(told.last.unwrap_or_default()));
+        let updates = told.updates;
+        match language {
+            Language::English => say!("{feed}: {updates} changes, the last {ago} ago"),
+            Language::Vietnamese => say!("{feed}: {updates} thay đổi, lần cuối cách đây {ago}"),
+        }
+    }
+    Ok(YES)
+}
+
+fn get(config: Option<&Path>, args: &SubscriberArgs) -> Result<u8, Trouble> {
+    let language = Language::of_user();
+    let mut query = parameters(args);
+    // An address is asked about as one who asks; a prefix as what is in the table.
+    let source = args.prefix.as_deref().filter(|_| args.ports.is_none()).and_then(|text| {
+        let bare = || text.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
+        text.parse().ok().or_else(bare)
+    });
+    if let Some(source) = source {
+        query.retain(|(key, _)| *key != "prefix");
+        query.push(("address", source.ip().to_string()));
+        query.push(("port", source.port().to_string()));
+    }
+    let one: One = call(config, &args.api, Method::GET, "/one", &query, Vec::new(), TIMER)?;
+    if args.api.json {
+        print_json(&one);
+        return Ok(YES);
+    }
+    for (title, value) in [
+        (language.pick("standing", "tình trạng"), Some(one.standing)),
+        (language.pick("token", "mã"), one.token),
+        (language.pick("profile", "hồ sơ"), one.profile),
+        (language.pick("until", "đến"), one.until.map(|until| time(until.into()))),
+        (language.pick("session", "phiên"), one.session.then(|| language.pick("yes", "có").to_owned())),
+        (language.pick("prefixes", "số tiền tố"), one.prefixes.map(|count| count.to_string())),
+        (language.pick("entries", "mục"), (!one.entries.is_empty()).then(|| one.entries.join(", "))),
+    ] {
+        if let Some(value) = value {
+            say!("{title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
+        }
+    }
+    Ok(YES)
+}
+
+fn set(config: Option<&Path>, args: &SubscriberSetArgs) -> Result<u8, Trouble> {
+    let who = &args.who;
+    let seconds = |text: &String| text.parse().map_or_else(|_| Expires::Text(text.clone()), Expires::Seconds);
+    let line = Line {
+        prefix: who.prefix.clone(),
+        ports: who.ports.clone(),
+        realm: who.realm,
+        token: who.token.clone(),
+        line: who.line.clone(),
+        label: who.label.clone(),
+        profile: args.profile.clone(),
+        expires: args.expires.as_ref().map(seconds),
+        remove: false,
+    };
+    let body = serde_json::to_vec(&line).map_err(|why| Trouble::Refused(why.to_string()))?;
+    let done: Done = call(config, &who.api, Method::PUT, "/one", &[], body, TIMER)?;
+    tell(&done, who.api.json);
+    Ok(YES)
+}
+
+fn remove(config: Option<&Path>, args: &SubscriberArgs) -> Result<u8, Trouble> {
+    let done: Done = call(config, &args.api, Method::DELETE, "/one", &parameters(args), Vec::new(), TIMER)?;
+    tell(&done, args.api.json);
+    Ok(YES)
+}
+
+fn load(config: Option<&Path>, args: &SubscribersLoadArgs) -> Result<u8, Trouble> {
+    let body = read_file(&args.file).map_err(|why| Trouble::Refused(format!("{}: {why}", args.file.display())))?;
+    let serial = args.snapshot.or(args.delta).map(|serial| ("serial", serial.to_string()));
+    let path = match (args.snapshot, args.delta) {
+        (Some(_), _) => "/snapshot",
+        (None, Some(_)) => "/delta",
+        (None, None) => "/bulk",
+    };
+    let query: Vec<(&str, String)> = serial.into_iter().collect();
+    let (code, text) = send(config, &args.api, Method::POST, path, &query, body, LOAD_TIMER)?;
+    let Ok(done) = serde_json::from_str::<Done>(&text) else { return Err(refused(&text)) };
+    tell(&done, args.api.json);
+    Ok(if code == 200 { YES } else { NO })
+}
+
+fn tell(done: &Done, json: bool) {
+    let language = Language::of_user();
+    if json {
+        return print_json(done);
+    }
+    for mistake in &done.mistakes {
+        match language {
+            Language::English => say!("line {}: {}", mistake.line, mistake.error),
+            Language::Vietnamese => say!("dòng {}: {}", mistake.line, mistake.error),
+        }
+    }
+    if let Some(error) = &done.error {
+        say!("{error}");
+    }
+    for profile in &done.unknown_profiles {
+        match language {
+            Language::English => say!("the profile `{profile}` is not configured: who has it gets the default one"),
+            Language::Vietnamese => {
+                say!("hồ sơ `{profile}` chưa được cấu hình: thuê bao có hồ sơ này dùng hồ sơ mặc định")
+            }
+        }
+    }
+    match (done.applied, done.serial) {
+        (false, Some(serial)) if done.mistakes.is_empty() => match language {
+            Language::English => say!("done before: the serial here is {serial}"),
+            Language::Vietnamese => say!("đã làm trước đó: số hiệu hiện tại là {serial}"),
+        },
+        (true, _) if done.mistakes.is_empty() => match language {
+            Language::English => say!("done: {} lines", done.lines),
+            Language::Vietnamese => say!("xong: {} dòng", done.lines),
+        },
+        _ => {}
+    }
+}
+
+fn parameters(args: &SubscriberArgs) -> Vec<(&'static str, String)> {
+    let given = [
+        ("prefix", &args.prefix),
+        ("ports", &args.ports),
+        ("token", &args.token),
+        ("line", &args.line),
+        ("label", &args.label),
+    ];
+    let realm = args.realm.map(|realm| ("realm", realm.to_string()));
+    given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).chain(realm).collect()
+}
+
+fn call<T: DeserializeOwned>(
+    config: Option<&Path>,
+    api: &ApiArgs,
+    method: Method,
+    path: &str,
+    query: &[(&str, String)],
+    body: Vec<u8>,
+    timer: Duration,
+) -> Result<T, Trouble> {
+    let (code, text) = send(config, api, method, path, query, body, timer)?;
+    match serde_json::from_str(&text) {
+        Ok(told) if code == 200 => Ok(told),
+        _ => Err(refused(&text)),
+    }
+}
+
+fn refused(text: &str) -> Trouble {
+    let error = serde_json::from_str::<serde_json::Value>(text).ok();
+    let error = error.and_then(|error| Some(error.get("error")?.as_str()?.to_owned()));
+    Trouble::Refused(error.unwrap_or_else(|| text.trim().to_owned()))
+}
+
+fn send(
+    config: Option<&Path>,
+    api: &ApiArgs,
+    method: Method,
+    path: &str,
+    query: &[(&str, String)],
+    body: Vec<u8>,
+    timer: Duration,
+) -> Result<(u16, String), Trouble> {
+    let address = client::admin_address(api.admin.admin, config)?;
+    let token = api_token(config, api.token_file.as_deref())?;
+    let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let path = format!("{ROOT}{path}");
+    client::send(address, Sending { method, path: &path, query: &query, token: &token, body }, timer)
+}
+
+fn api_token(config: Option<&Path>, file: Option<&Path>) -> Result<String, Trouble> {
+    let without = || {
+        let why = Language::of_user().pick(
+            "the API needs a token: --token-file, or api_token_file in [subscribers] of the configuration",
+            "API cần mã truy cập: --token-file, hoặc api_token_file trong [subscribers] của cấu hình",
+        );
+        Trouble::NoAddress(why.to_owned())
+    };
+    let octets = match (file, config) {
+        (Some(file), _) => {
+            std::fs::read(file).map_err(|why| Trouble::NoAddress(format!("{}: {why}", file.display())))?
+        }
+        (None, Some(config)) => {
+            let config = config::load(config)
+                .map_err(|errors| Trouble::NoAddress(errors.first().map(ToString::to_string).unwrap_or_default()))?;
+            config.settings.subscribers.and_then(|subscribers| subscribers.api_token).ok_or_else(without)?.0
+        }
+        (None, None) => return Err(without()),
+    };
+    String::from_utf8(octets).map(|text| text.trim().to_owned()).map_err(|_| without())
+}
+
+fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
+/// A file as NDJSON: as it is, or line by line out of CSV, so that the numbers of lines stay the file's.
+fn read_file(file: &Path) -> Result<Vec<u8>, String> {
+    let octets = std::fs::read(file).map_err(|why| why.to_string())?;
+    let is_json = file.extension().is_some_and(|ending| ending == "ndjson" || ending == "jsonl");
+    if is_json { Ok(octets) } else { of_csv(&octets) }
+}
+
+fn of_csv(octets: &[u8]) -> Result<Vec<u8>, String> {
+    const KNOWN: [&str; 9] = ["prefix", "ports", "realm", "token", "line", "label", "profile", "expires", "remove"];
+    let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(octets);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(octets);
+    let head = reader.headers().map_err(|why| why.to_string())?.clone();
+    if let Some(unknown) = head.iter().find(|name| !KNOWN.contains(name)) {
+        return Err(format!("line 1: unknown column {unknown:?}; there are: {}", KNOWN.join(", ")));
+    }
+    let (mut out, mut at) = (Vec::new(), 1);
+    for record in reader.records() {
+        let record = record.map_err(|why| why.to_string())?;
+        let number = record.position().map_or(at, csv::Position::line);
+        let line = line_of(&head, &record).map_err(|why| format!("line {number}: {why}"))?;
+        // What the CSV says on line n is told on line n, its head and comments included.
+        (at..number).for_each(|_| out.push(b'\n'));
+        at = number;
+        serde_json::to_writer(&mut out, &line).map_err(|why| why.to_string())?;
+    }
+    out.push(b'\n');
+    Ok(out)
+}
+
+fn line_of(head: &csv::StringRecord, record: &csv::StringRecord) -> Result<Line, String> {
+    let mut line = Line::default();
+    for (key, value) in head.iter().zip(record).filter(|(_, value)| !value.is_empty()) {
+        let text = Some(value.to_owned());
+        match key {
+            "prefix" => line.prefix = text,
+            "ports" => line.ports = text,
+            "realm" => line.realm = Some(value.parse().map_err(|_| "`realm` must be 0 to 65535")?),
+            "token" => line.token = text,
+            "line" => line.line = text,
+            "label" => line.label = text,
+            "profile" => line.profile = text,
+            "expires" => line.expires = Some(value.parse().map_or(Expires::Text(value.to_owned()), Expires::Seconds)),
+            "remove" => {
+                line.remove = match value {
+                    "true" | "1" | "yes" => true,
+                    "false" | "0" | "no" => false,
+                    _ => return Err("`remove` must be true or false".to_owned()),
+                };
+            }
+            _ => {}
+        }
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_becomes_lines_with_its_own_numbers() {
+        let text =
+            "prefix,profile,realm,expires\n100.64.1.2/32,family,,\n# a word\n2001:db8::/56,school,7,1900000000\n";
+        let told = String::from_utf8(of_csv(text.as_bytes()).unwrap()).unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "",
+                r#"{"prefix":"100.64.1.2/32","profile":"family"}"#,
+                "",
+                r#"{"prefix":"2001:db8::/56","realm":7,"profile":"school","expires":1900000000}"#
+            ]
+        );
+        for (text, why) in [
+            ("prefix,name\n", "line 1: unknown column \"name\""),
+            ("prefix,realm\n\n10.0.0.1,x\n", "line 3: `realm` must be"),
+            ("prefix,remove\n10.0.0.1,maybe\n", "line 2: `remove` must be"),
+        ] {
+            assert!(of_csv(text.as_bytes()).unwrap_err().starts_with(why), "{text}: {:?}", of_csv(text.as_bytes()));
+        }
+        assert!(of_csv(b"prefix,profile\n10.0.0.1\n").is_err(), "a record that is too short");
+    }
+}

@@ -1,0 +1,514 @@
+//! What a person does about orders: enter, check, approve, verify, reply, revoke. Each is written to the audit log, then to
+//! the order's file, and acts when it is answered.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AnnexEntry, Book, Held, Standing, annex, first, sealed, sha256, summary};
+use crate::config::{Version, ordered_text, read_order, write_order};
+use crate::daemon::audit::{Audit, Change};
+use crate::daemon::reload::Reloader;
+use crate::daemon::resolver::{Begun, Resolver};
+use crate::daemon::said::person_text;
+use crate::daemon::{clock, state};
+use crate::engine::answer::Answer;
+use crate::engine::client::UnixTime;
+use crate::engine::explain::time_text;
+use crate::engine::name::Name;
+use crate::engine::order::{Act, Alarm, Channel, End, Order, Revoked, State, is_same_person};
+use crate::engine::query::{CLASS_IN, Origin, Question, RecordType, Transport};
+use crate::engine::verdict::EdeCode;
+
+/// An order that somebody enters. Times are texts as in an order's file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asked {
+    pub reference: String,
+    pub authority: String,
+    pub legal_basis: String,
+    pub relayed_as: Option<String>,
+    pub category: Option<String>,
+    pub channel: Option<String>,
+    /// Names, or the lines of an annex.
+    pub lines: Vec<String>,
+    pub scope: Vec<IpNet>,
+    pub received: Option<String>,
+    pub effective: Option<String>,
+    pub expires: String,
+    pub review_at: Option<String>,
+    pub publishable: bool,
+    pub evidence_sha256: Option<String>,
+    pub by: String,
+    /// Acts on one person's word until the second approves.
+    pub act_now: bool,
+    pub host_of_urls: bool,
+    /// Names among the lines that are to be reached although they are protected or shared.
+    pub overrides: Vec<String>,
+    /// Look at the lines and enter nothing.
+    pub dry_run: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Entered {
+    /// `None`: nothing was entered.
+    pub order: Option<OrderTold>,
+    pub lines: Vec<AnnexEntry>,
+}
+
+/// An order as it is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderTold {
+    pub reference: String,
+    pub authority: String,
+    pub legal_basis: String,
+    pub state: String,
+    pub state_vi: String,
+    /// Whether it blocks now.
+    pub acts: bool,
+    pub names: Vec<String>,
+    pub scope: Vec<IpNet>,
+    pub received: String,
+    pub deadline: String,
+    pub effective: String,
+    /// A time, or `open`.
+    pub expires: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_at: Option<String>,
+    pub publishable: bool,
+    pub entered_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional_until: Option<String>,
+    pub alarms_en: Vec<String>,
+    pub alarms_vi: Vec<String>,
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    #[default]
+    Operator,
+    /// Sees names of publishable orders alone; of the others, their hashes.
+    Viewer,
+}
+
+/// What a question through the resolver met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    pub name: String,
+    /// Blocked by an order: NXDOMAIN with EDE 16.
+    pub effective: bool,
+    pub rcode: u16,
+    /// How long the answer took.
+    pub micros: u64,
+}
+
+/// A verified order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Effect {
+    pub order: OrderTold,
+    /// Which node says so.
+    pub node: String,
+    /// When it was asked.
+    pub at: String,
+    /// Seconds from when the order was received.
+    pub after_secs: i64,
+    pub names: Vec<Measured>,
+}
+
+impl OrderTold {
+    pub(super) fn of(order: &Order, at: UnixTime, role: Role) -> OrderTold {
+        let state = order.state(at);
+        let is_hidden = role == Role::Viewer && !order.publishable;
+        let name = |ordered| match ordered_text(ordered) {
+            text if is_hidden => format!("sha256:{}", &sha256(&text)[..16]),
+            text => text,
+        };
+        let (expires, review_at) = match order.end {
+            End::At(end) => (time_text(end), None),
+            End::Open { review_at } => ("open".to_owned(), Some(time_text(review_at))),
+        };
+        let alarms = order.alarms(at);
+        OrderTold {
+            reference: order.reference.clone(),
+            authority: order.authority.clone(),
+            legal_basis: order.legal_basis.clone(),
+            state: state.as_str().to_owned(),
+            state_vi: state.in_vietnamese().to_owned(),
+            acts: order.acts(at),
+            names: order.names.iter().map(name).collect(),
+            scope: order.scope.clone(),
+            received: time_text(order.received),
+            deadline: time_text(order.deadline),
+            effective: time_text(order.effective),
+            expires,
+            review_at,
+            publishable: order.publishable,
+            entered_by: order.entered.by.clone(),
+            approved_by: order.approved.as_ref().map(|act| act.by.clone()),
+            provisional_until: order.provisional_until.map(time_text),
+            alarms_en: alarms.iter().map(|alarm| alarm_text(*alarm)).collect(),
+            alarms_vi: alarms.iter().map(|alarm| alarm_in_vietnamese(*alarm)).collect(),
+        }
+    }
+}
+
+fn hours(secs: i64) -> String {
+    format!("{} h {:02} m", secs / 3_600, secs % 3_600 / 60)
+}
+
+fn alarm_text(alarm: Alarm) -> String {
+    match alarm {
+        Alarm::Lapses { secs } => format!("it lapses in {} unless a second person approves it", hours(secs)),
+        Alarm::Lapsed => "nobody approved it in time: it does not act".into(),
+        Alarm::Deadline { secs } if secs < 0 => {
+            format!("its deadline passed {} ago, and it does not act", hours(-secs))
+        }
+        Alarm::Deadline { secs } => format!("its deadline is in {}, and it does not act", hours(secs)),
+        Alarm::Ends { days } => format!("it ends in {days} days or less"),
+        Alarm::Review { days: 0 } => "its review is due: ask whether it still should act".into(),
+        Alarm::Review { days } => format!("its review is due in {days} days or less"),
+    }
+}
+
+fn alarm_in_vietnamese(alarm: Alarm) -> String {
+    match alarm {
+        Alarm::Lapses { secs } => {
+            format!("sẽ hết hiệu lực tạm sau {} nếu người thứ hai chưa phê duyệt", hours(secs))
+        }
+        Alarm::Lapsed => "không được phê duyệt kịp thời: không còn hiệu lực".into(),
+        Alarm::Deadline { secs } if secs < 0 => format!("đã quá hạn {} mà chưa có hiệu lực", hours(-secs)),
+        Alarm::Deadline { secs } => format!("còn {} đến hạn mà chưa có hiệu lực", hours(secs)),
+        Alarm::Ends { days } => format!("còn không quá {days} ngày là hết hạn"),
+        Alarm::Review { days: 0 } => "đến hạn rà soát: cần hỏi còn duy trì hay không".into(),
+        Alarm::Review { days } => format!("còn không quá {days} ngày đến hạn rà soát"),
+    }
+}
+
+impl Book {
+    /// Every order, by reference.
+    pub fn told(&self, at: UnixTime, role: Role) -> Vec<OrderTold> {
+        self.inner().held.values().map(|held| OrderTold::of(&held.order, at, role)).collect()
+    }
+
+    /// Puts an order into the register: it is in its file and in the log when this returns.
+    pub(super) fn put(&self, order: Order, who: &str, what: &str, audit: &Audit) -> Result<(), String> {
+        let mut inner = self.inner();
+        let Some(directory) = inner.directory.clone() else {
+            return Err("there is no place for orders: neither [orders] directory nor a state directory".into());
+        };
+        let before = inner.held.get(&order.reference).cloned();
+        let others = inner.held.values().filter(|held| held.order.reference != order.reference);
+        inner.check_bounds(others.clone().count(), others.map(|held| held.order.names.len()).sum(), &order)?;
+        let reference = order.reference.clone();
+        let file = before.as_ref().map_or_else(|| file_name(&reference), |held| held.file.clone());
+        let held = Held { file, text: sealed(write_order(&order), audit), order };
+        let path = directory.join(&held.file);
+        if before.is_none() && path.exists() {
+            return Err(format!("{} is there already, and it is no file of order {reference}", path.display()));
+        }
+        let told = before.as_ref().map_or(Value::Null, summary);
+        let change = |what, before, after| Change { who, what, subject: &reference, before, after };
+        audit.record(&change(what, told.clone(), summary(&held)))?;
+        if let Err(why) = state::write_whole(&path, held.text.as_bytes()) {
+            audit.record(&change("order.undone", summary(&held), told))?;
+            return Err(format!("{}: {why}", path.display()));
+        }
+        inner.seen.insert(path.clone(), Version::of_file(&path));
+        inner.held.insert(reference, held);
+        inner.publish();
+        inner.keep(audit)
+    }
+
+    /// Logs what should not wait, each when it begins.
+    pub fn tell_alarms(&self) {
+        let mut inner = self.inner();
+        let at = clock::unix_time();
+        let now: Vec<(String, Alarm)> = inner
+            .held
+            .values()
+            .flat_map(|held| held.order.alarms(at).into_iter().map(|alarm| (held.order.reference.clone(), alarm)))
+            .collect();
+        let is_kind = |a: &(String, Alarm), b: &(String, Alarm)| {
+            a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
+        };
+        for alarm in now.iter().filter(|alarm| !inner.alarms.iter().any(|told| is_kind(told, alarm))) {
+            tracing::warn!(order = alarm.0, "{}", alarm_text(alarm.1));
+        }
+        inner.alarms = now;
+    }
+
+    fn get(&self, reference: &str) -> Result<Order, String> {
+        let inner = self.inner();
+        inner.held.get(reference).map(|held| held.order.clone()).ok_or_else(|| {
+            let known: Vec<&str> = inner.held.keys().map(String::as_str).take(20).collect();
+            format!("there is no order `{reference}`; there are {}", known.join(", "))
+        })
+    }
+
+    fn zone(&self) -> TimeZone {
+        self.inner().zone.clone().unwrap_or(TimeZone::UTC)
+    }
+}
+
+/// A name for a file: the reference in letters that every file system takes, and some of its hash so that no two are one.
+fn file_name(reference: &str) -> String {
+    let plain: String = reference.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
+    format!("{plain}-{}.toml", &sha256(reference)[..8])
+}
+
+impl Reloader {
+    /// Enters an order, or only looks at its lines. Blocks.
+    ///
+    /// # Errors
+    /// Why nothing was entered.
+    pub fn enter_order(&self, asked: &Asked) -> Result<Entered, String> {
+        let by = person_text("`--by`", &asked.by)?;
+        let now = clock::unix_time();
+        let generation = self.in_force();
+        let taking = annex::Taking { host_of_urls: asked.host_of_urls, overrides: &asked.overrides };
+        let lines = annex::look_at(&generation.snapshot, now, asked.lines.iter().map(String::as_str), &taking);
+        if asked.dry_run {
+            return Ok(Entered { order: None, lines });
+        }
+        let order = self.order_of(asked, &by, &lines, now)?;
+        if self.orders().get(&order.reference).is_ok() {
+            return Err(format!("order {} is there already", order.reference));
+        }
+        let told = OrderTold::of(&order, now, Role::Operator);
+        self.orders().put(order, &by, "order.add", self.audit())?;
+        self.take_up()?;
+        Ok(Entered { order: Some(told), lines })
+    }
+
+    /// Goes by the text of a file, so that what is typed is held to the same rules.
+    fn order_of(&self, asked: &Asked, by: &str, lines: &[AnnexEntry], now: UnixTime) -> Result<Order, String> {
+        let quoted = |text: &str| toml_edit::Value::from(text).to_string();
+        let mut text = String::new();
+        let received = asked.received.clone().unwrap_or_else(|| time_text(now));
+        let fields = [
+            ("reference", Some(&asked.reference)),
+            ("authority", Some(&asked.authority)),
+            ("legal_basis", Some(&asked.legal_basis)),
+            ("relayed_as", asked.relayed_as.as_ref()),
+            ("category", asked.category.as_ref()),
+            ("channel", asked.channel.as_ref()),
+            ("received", Some(&received)),
+            ("effective", asked.effective.as_ref()),
+            ("expires", Some(&asked.expires)),
+            ("review_at", asked.review_at.as_ref()),
+            ("evidence_sha256", asked.evidence_sha256.as_ref()),
+        ];
+        for (key, value) in fields.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            let _ = writeln!(text, "{key} = {}", quoted(value));
+        }
+        let _ = writeln!(text, "entered_by = {}\npublishable = {}", quoted(by), asked.publishable);
+        let mut array = |key: &str, values: Vec<String>| {
+            if !values.is_empty() {
+                let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+                let _ = writeln!(text, "{key} = [{}]", values.join(", "));
+            }
+        };
+        let held = || lines.iter().filter_map(|line| line.standing.held_name());
+        if held().next().is_none() {
+            return Err("no line holds a name that an order can hold".into());
+        }
+        array("names", held().map(|(name, _)| name.to_owned()).collect());
+        array("override", held().filter(|(_, overrides)| *overrides).map(|(name, _)| name.to_owned()).collect());
+        array("scope", asked.scope.iter().map(IpNet::to_string).collect());
+        let mut order = read_order("the order", &text, &self.orders().zone()).map_err(|errors| first(&errors))?;
+        order.entered = Act { by: by.to_owned(), at: now };
+        // Nobody enters an order that acted before it was known.
+        if asked.effective.is_none() {
+            order.effective = order.effective.max(now);
+        }
+        if asked.act_now || order.channel == Channel::Phone {
+            let secs = self.orders().inner().settings.second_approval.as_secs() as i64;
+            order.provisional_until = Some(UnixTime(now.0 + secs));
+        }
+        Ok(order)
+    }
+
+    fn change_order(
+        &self,
+        reference: &str,
+        by: &str,
+        what: &str,
+        change: impl FnOnce(&mut Order, Act) -> Result<(), String>,
+    ) -> Result<OrderTold, String> {
+        let by = person_text("`--by`", by)?;
+        let at = clock::unix_time();
+        let mut order = self.orders().get(reference)?;
+        match order.state(at) {
+            state @ (State::Revoked | State::Expired) => {
+                return Err(format!("order {reference} is {}: nothing changes it any more", state.as_str()));
+            }
+            _ => change(&mut order, Act { by: by.clone(), at })?,
+        }
+        let told = OrderTold::of(&order, at, Role::Operator);
+        self.orders().put(order, &by, what, self.audit())?;
+        self.take_up()?;
+        tracing::info!(order = reference, state = told.state, "{what}");
+        Ok(told)
+    }
+
+    /// Somebody looked at what an order would do. Blocks.
+    ///
+    /// # Errors
+    /// Why it stays as it is; so with the others.
+    pub fn check_order(&self, reference: &str, by: &str) -> Result<OrderTold, String> {
+        self.change_order(reference, by, "order.check", |order, act| {
+            order.checked = Some(act);
+            Ok(())
+        })
+    }
+
+    /// A second person stands behind an order.
+    pub fn approve_order(&self, reference: &str, by: &str) -> Result<OrderTold, String> {
+        self.change_order(reference, by, "order.approve", |order, act| {
+            if is_same_person(&act.by, &order.entered.by) {
+                return Err(format!(
+                    "{} entered order {}: a second person approves it",
+                    order.entered.by, order.reference
+                ));
+            }
+            if let Some(before) = &order.approved {
+                return Err(format!("{} approved order {} already", before.by, order.reference));
+            }
+            order.approved = Some(act);
+            Ok(())
+        })
+    }
+
+    /// The authority, or a court, took an order back.
+    pub fn revoke_order(&self, reference: &str, by: &str, reason: &str) -> Result<OrderTold, String> {
+        let reason = person_text("`--reason`", reason)?;
+        self.change_order(reference, by, "order.revoke", |order, act| {
+            order.revoked = Some(Revoked { act, reason });
+            Ok(())
+        })
+    }
+
+    /// The authority has its reply.
+    pub fn report_order(&self, reference: &str, by: &str) -> Result<OrderTold, String> {
+        self.change_order(reference, by, "order.report", |order, act| {
+            if order.verified_at.is_none() {
+                return Err(format!("order {} is not verified yet: `lachan orders verify` asks", order.reference));
+            }
+            order.reported_at = Some(act.at);
+            Ok(())
+        })
+    }
+
+    /// Asks for every name of an order as a client that it is for, and notes that it is effective when all are blocked.
+    ///
+    /// # Errors
+    /// There is no such order, or it cannot be noted.
+    pub fn verify_order(&self, resolver: &Arc<Resolver>, reference: &str, by: &str) -> Result<Effect, String> {
+        let by = person_text("`--by`", by)?;
+        let order = self.orders().get(reference)?;
+        let names: Vec<Measured> = order.names.iter().map(|ordered| measure(resolver, &order, &ordered.name)).collect();
+        let at = clock::unix_time();
+        let is_effective = names.iter().all(|name| name.effective);
+        let told = match is_effective && order.verified_at.is_none() {
+            true => self.change_order(reference, &by, "order.verify", |order, act| {
+                order.verified_at = Some(act.at);
+                Ok(())
+            })?,
+            false => OrderTold::of(&order, at, Role::Operator),
+        };
+        let node = self.in_force().snapshot.node_name.clone();
+        let after_secs = order.verified_at.unwrap_or(at).0 - order.received.0;
+        Ok(Effect { order: told, node, at: time_text(at), after_secs, names })
+    }
+}
+
+/// One question through the resolver, as a client that the order is for.
+fn measure(resolver: &Arc<Resolver>, order: &Order, name: &Name) -> Measured {
+    let source = order.scope.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), IpNet::addr);
+    let origin = Origin::new((source, 4_000).into(), None, Transport::Udp);
+    let question = Question { qname: name.clone(), qtype: RecordType::A, qclass: CLASS_IN };
+    let began = Instant::now();
+    let begun = resolver.begin(&message(name), origin);
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let answer = match begun {
+        Begun::Answer(octets) => Answer::from_wire(&octets, &question).ok(),
+        // It would be asked upstream.
+        Begun::Pending(_) | Begun::Silence => None,
+    };
+    let effective = answer.as_ref().is_some_and(|answer| answer.ede.iter().any(|ede| ede.code == EdeCode::CENSORED.0));
+    Measured { name: name.to_string(), effective, rcode: answer.map_or(0, |answer| answer.rcode.0), micros }
+}
+
+/// A question for A with an OPT, RD set. RFC 1035 §4.1, RFC 6891 §6.1.2.
+fn message(name: &Name) -> Vec<u8> {
+    let mut octets = vec![0x4c, 0x43, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    octets.extend_from_slice(name.as_wire());
+    octets.extend_from_slice(&[0, 1, 0, 1]);
+    octets.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    octets
+}
+
+/// The reply to the authority, in the form that NĐ 30/2020 gives letters, as Markdown.
+pub fn letter(effect: &Effect, zone: &TimeZone) -> String {
+    let OrderTold { reference, authority, legal_basis, received, .. } = &effect.order;
+    let here = |text: &str| {
+        text.parse::<jiff::Timestamp>().map_or_else(
+            |_| text.to_owned(),
+            |at| at.to_zoned(zone.clone()).strftime("%H giờ %M phút, ngày %d tháng %m năm %Y").to_string(),
+        )
+    };
+    let date = effect.at.parse::<jiff::Timestamp>().map_or_else(
+        |_| effect.at.clone(),
+        |at| at.to_zoned(zone.clone()).strftime("ngày %d tháng %m năm %Y").to_string(),
+    );
+    let done = effect.names.iter().filter(|name| name.effective).count();
+    let mut text = format!(
+        "**TÊN ĐƠN VỊ**\n\nSố: …/…\n\n**CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM**  \n**Độc lập – Tự do – Hạnh phúc**\n\n\
+         *…, {date}*\n\nV/v thực hiện yêu cầu số {reference}\n\n**Kính gửi:** {authority}\n\n\
+         Thực hiện yêu cầu số {reference} của {authority} (căn cứ: {legal_basis}), nhận lúc {}, đơn vị chúng tôi xin báo cáo \
+         kết quả như sau:\n\n1. Đã ngăn chặn {done}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.\n\n\
+         2. Thời điểm kiểm chứng: {}, tại nút {}; {} kể từ khi nhận yêu cầu.\n\n3. Kết quả kiểm chứng từng tên miền:\n\n\
+         | STT | Tên miền | Kết quả | Thời gian trả lời |\n|---|---|---|---|\n",
+        here(received),
+        effect.names.len(),
+        here(&effect.at),
+        effect.node,
+        in_vietnamese(effect.after_secs),
+    );
+    for (i, name) in effect.names.iter().enumerate() {
+        let result = if name.effective { "Đã chặn (NXDOMAIN, EDE 16)" } else { "Chưa chặn" };
+        let _ = writeln!(text, "| {} | {} | {result} | {} µs |", i + 1, name.name, name.micros);
+    }
+    text.push_str(
+        "\nTrân trọng báo cáo./.\n\n**Nơi nhận:**\n- Như trên;\n- Lưu: VT.\n\n**ĐẠI DIỆN ĐƠN VỊ**\n\n*(Ký, ghi rõ họ tên)*\n",
+    );
+    text
+}
+
+fn in_vietnamese(secs: i64) -> String {
+    format!("{} giờ {} phút {} giây", secs / 3_600, secs % 3_600 / 60, secs % 60)
+}
+
+/// How many lines the order holds, and how many it does not.
+impl Entered {
+    pub fn counts(&self) -> (usize, usize) {
+        let held = self.lines.iter().filter(|line| line.standing.is_held()).count();
+        (held, self.lines.len() - held)
+    }
+
+    /// Lines that nobody should overlook.
+    pub fn left_out(&self) -> impl Iterator<Item = &AnnexEntry> {
+        self.lines.iter().filter(|line| !line.standing.is_held() && !matches!(line.standing, Standing::Repeated { .. }))
+    }
+}

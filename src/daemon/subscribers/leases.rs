@@ -1,0 +1,216 @@
+//! Files of DHCP leases, looked at every second: what was appended is read, a file that was written anew is read whole.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Feed, Subscribers, radius};
+use crate::config::LeaseSettings;
+use crate::daemon::clock;
+use crate::engine::leases::Head;
+use crate::engine::limits::{SUBSCRIBER_LINE_OCTETS_MAX, SUBSCRIBER_PREFIXES_MAX};
+use crate::engine::subscribers::{Change, Entry, Holder, Key, Term};
+
+const LOOK: Duration = Duration::from_secs(1);
+/// Changes made at once.
+const BATCH: usize = 4_096;
+
+/// One file as far as it was read.
+struct Leases {
+    settings: LeaseSettings,
+    /// Which file it was: LFC puts another in its place.
+    inode: u64,
+    head: Option<Head>,
+    /// Octets read, whole lines.
+    read: u64,
+    /// What this file put into the table, and the reading in which it was last seen.
+    held: HashMap<Key, u32>,
+    reading: u32,
+    complained: bool,
+}
+
+/// Follows one file until `stop`.
+pub async fn run(settings: LeaseSettings, subscribers: Arc<Subscribers>, stop: CancellationToken) {
+    let mut look = tokio::time::interval(LOOK);
+    let mut leases = Leases::new(settings);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = look.tick() => {}
+        }
+        let subscribers = Arc::clone(&subscribers);
+        let looked = tokio::task::spawn_blocking(move || {
+            leases.look(&subscribers);
+            leases
+        });
+        match looked.await {
+            Ok(back) => leases = back,
+            Err(why) => return tracing::error!("a file of leases is not followed any more: {why}"),
+        }
+    }
+}
+
+impl Leases {
+    fn new(settings: LeaseSettings) -> Leases {
+        Leases { settings, inode: 0, head: None, read: 0, held: HashMap::new(), reading: 0, complained: false }
+    }
+
+    fn look(&mut self, subscribers: &Subscribers) {
+        match self.read_on(subscribers) {
+            Ok(()) => self.complained = false,
+            Err(why) if !std::mem::replace(&mut self.complained, true) => {
+                let (name, file) = (&self.settings.name, self.settings.file.display());
+                tracing::warn!("leases `{name}`: {file}: {why}; what it told before stays until it ends");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn read_on(&mut self, subscribers: &Subscribers) -> Result<(), String> {
+        let told = |why: io::Error| why.to_string();
+        let file = File::open(&self.settings.file).map_err(told)?;
+        let about = file.metadata().map_err(told)?;
+        let is_anew = about.ino() != self.inode || about.len() < self.read;
+        if is_anew {
+            (self.inode, self.head, self.read) = (about.ino(), None, 0);
+            self.reading += 1;
+        }
+        if about.len() == self.read {
+            return Ok(());
+        }
+        let mut lines = BufReader::new(file);
+        lines.seek(SeekFrom::Start(self.read)).map_err(told)?;
+        let (mut line, mut changes, mut bad) = (Vec::new(), Vec::new(), 0_usize);
+        loop {
+            line.clear();
+            let count = lines.read_until(b'\n', &mut line).map_err(told)?;
+            // A line that is just being written is read the next time.
+            if count == 0 || line.last() != Some(&b'\n') {
+                break;
+            }
+            self.read += count as u64;
+            let text = std::str::from_utf8(&line).unwrap_or_default();
+            match &self.head {
+                None => self.head = Some(Head::read(text)?),
+                Some(_) if text.len() > SUBSCRIBER_LINE_OCTETS_MAX => bad += 1,
+                Some(head) => match head.lease(text) {
+                    Ok(lease) => self.take(&lease, subscribers, &mut changes),
+                    Err(_) => bad += 1,
+                },
+            }
+            if changes.len() >= BATCH {
+                subscribers.apply(Feed::Leases, &changes).map_err(|full| full.to_string())?;
+                changes.clear();
+            }
+        }
+        if is_anew {
+            // What a file that was written anew does not tell any more is over.
+            let reading = self.reading;
+            let gone = self.held.iter().filter(|(_, seen)| **seen != reading).map(|(key, _)| Change::Remove(*key));
+            changes.extend(gone);
+            self.held.retain(|_, seen| *seen == reading);
+        }
+        subscribers.apply(Feed::Leases, &changes).map_err(|full| full.to_string())?;
+        if bad > 0 {
+            return Err(format!("{bad} lines are no leases"));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, lease: &crate::engine::leases::Lease, subscribers: &Subscribers, changes: &mut Vec<Change>) {
+        let key = Key::of_net(self.settings.realm, lease.net);
+        let settings = subscribers.settings();
+        let keys = settings.as_ref().as_ref().map_or(&[][..], |settings| &settings.token_keys);
+        let is_over = i64::from(lease.until) <= clock::unix_time().0;
+        let token = lease.line.as_deref().and_then(|line| radius::known_token(line, keys, subscribers.table()));
+        match token.filter(|_| !is_over && self.held.len() < SUBSCRIBER_PREFIXES_MAX) {
+            Some(token) => {
+                self.held.insert(key, self.reading);
+                // A lease says itself how long it holds.
+                let term = Term { until: Some(lease.until), is_hard: true, is_session: true };
+                changes.push(Change::Put(key, Entry { holder: Holder::Token(token), term }));
+            }
+            None => {
+                if self.held.remove(&key).is_some() {
+                    changes.push(Change::Remove(key));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::config::SubscriberSettings;
+    use crate::engine::client::{Realm, TokenKey};
+
+    const HEAD: &str = "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context,pool_id\n";
+
+    fn line(address: &str, until: u32, circuit: &str) -> String {
+        let hex: String = circuit.bytes().map(|octet| format!("{octet:02x}")).collect();
+        let context = format!(r#"{{"ISC":{{"relay-agent-info":{{"sub-options":"0x01{:02x}{hex}"}}}}}}"#, circuit.len());
+        format!("{address},00:11:22:33:44:55,,3600,{until},1,0,0,,0,{context},0\n")
+    }
+
+    #[test]
+    fn a_file_is_followed_as_it_grows_and_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kea-leases4.csv");
+        let subscribers = Subscribers::new((1, 2));
+        let settings = SubscriberSettings {
+            api_token: None,
+            state_key: None,
+            token_keys: vec![TokenKey::new([1; 16])],
+            interim: Duration::from_secs(600),
+            nats: Vec::new(),
+            radius: None,
+            leases: Vec::new(),
+            store: None,
+        };
+        subscribers.in_force(Some(&settings), None);
+        let lease = LeaseSettings { name: "kea".into(), file: file.clone(), realm: Realm(3) };
+        let mut leases = Leases::new(lease);
+        let far = 4_000_000_000;
+        let mut check = |what: &str, held: &[&str]| {
+            leases.look(&subscribers);
+            let mut found = Vec::new();
+            subscribers.table().each_prefix(|key, _| found.push(key.place().to_string()));
+            found.sort();
+            assert_eq!(found, held, "{what}");
+        };
+        check("no file", &[]);
+        std::fs::write(
+            &file,
+            format!("{HEAD}{}{}", line("10.0.0.1", far, "olt-1"), line("10.0.0.2", 1_700_000_000, "olt-2")),
+        )
+        .unwrap();
+        check("one lease, and one that is over", &["10.0.0.1/32"]);
+        let append = |text: &str| {
+            std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(text.as_bytes()).unwrap()
+        };
+        let whole = line("10.0.0.3", far, "olt-3");
+        append(&whole[..20]);
+        check("half a line", &["10.0.0.1/32"]);
+        append(&whole[20..]);
+        append("no lease\n");
+        check("the rest of it, and a bad one", &["10.0.0.1/32", "10.0.0.3/32"]);
+        append(&line("10.0.0.1", 0, "olt-1"));
+        check("given back", &["10.0.0.3/32"]);
+        append(&line("10.0.0.1", far, "olt-1"));
+        check("and taken again", &["10.0.0.1/32", "10.0.0.3/32"]);
+        let new = folder.path().join("new");
+        std::fs::write(&new, format!("{HEAD}{}", line("10.0.0.3", far, "olt-3"))).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+        check("written anew", &["10.0.0.3/32"]);
+        std::fs::remove_file(&file).unwrap();
+        check("gone: what it told stays until it ends", &["10.0.0.3/32"]);
+    }
+}

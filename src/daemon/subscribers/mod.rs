@@ -1,0 +1,562 @@
+//! The table of subscribers in the daemon: feeds hand in changes, one hand makes them, files keep them.
+//!
+//! It lives on over every reload; a generation gets a handle ([`Live`]). A query never comes here.
+
+mod leases;
+pub mod line;
+pub mod radius;
+pub(in crate::daemon) mod record;
+mod store;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::SubscriberSettings;
+use crate::daemon::clock;
+use crate::daemon::fleet::mirror::Mirror;
+use crate::daemon::reload::Reloader;
+use crate::daemon::telemetry::Metrics;
+use crate::engine::client::Token;
+use crate::engine::radius::sessions::Sessions;
+use crate::engine::snapshot::Profile;
+use crate::engine::subscribers::{Change, Counts, Entry, Full, Holder, Key, Live, NameId, Table, Writer};
+use store::{Kept, Store};
+
+/// How often what changed is written down, and what is over is looked for.
+const FLUSH: Duration = Duration::from_secs(1);
+const PRUNE: Duration = Duration::from_secs(60);
+/// Names of profiles that nobody configured, told one by one; more are only counted.
+const TOLD_MAX: usize = 20;
+
+/// Who tells of subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Feed {
+    Api,
+    Radius,
+    Leases,
+    Fleet,
+}
+
+impl Feed {
+    pub const ALL: [Feed; 4] = [Feed::Api, Feed::Radius, Feed::Leases, Feed::Fleet];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Feed::Api => "api",
+            Feed::Radius => "radius",
+            Feed::Leases => "leases",
+            Feed::Fleet => "fleet",
+        }
+    }
+}
+
+/// What feeds did so far.
+#[derive(Debug, Default)]
+pub struct Counters {
+    updates: [AtomicU64; Feed::ALL.len()],
+    /// Seconds since 1970; zero: never.
+    last: [AtomicU64; Feed::ALL.len()],
+    lapsed: AtomicU64,
+    unknown_profile: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counters {
+    /// Events that an operator should look at, and how often they were.
+    pub fn events(&self) -> [(&'static str, u64); 3] {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("lapsed", count(&self.lapsed)),
+            ("unknown-profile", count(&self.unknown_profile)),
+            ("table-full", count(&self.refused)),
+        ]
+    }
+
+    fn of(&self, feed: Feed) -> (u64, u64) {
+        let at = feed as usize;
+        (self.updates[at].load(Ordering::Relaxed), self.last[at].load(Ordering::Relaxed))
+    }
+}
+
+/// The table, its writer, and what belongs to them.
+pub struct Subscribers {
+    table: Arc<Table>,
+    inner: Mutex<Inner>,
+    /// Where it is kept. Locked before `inner`, never after.
+    files: Mutex<Option<Store>>,
+    /// Where it is to be kept as soon as no other process keeps it there.
+    wanted: Mutex<Option<Wanted>>,
+    /// Sessions of the network. Locked before `inner`, never after.
+    sessions: Mutex<Sessions>,
+    /// As the generation in force reads the table.
+    live: ArcSwapOption<Live>,
+    settings: ArcSwap<Option<SubscriberSettings>>,
+    pub counters: Counters,
+    /// Not there: the map is this node's alone.
+    mirror: OnceLock<Arc<Mirror>>,
+}
+
+struct Inner {
+    writer: Writer,
+    /// The serial of the last snapshot or delta; zero: there was none.
+    serial: u64,
+    /// Changes since the last flush.
+    pending: Vec<u8>,
+    is_kept: bool,
+    /// The name of the fleet's data that this was last in step with; empty: none.
+    fleet: String,
+    told: HashSet<NameId>,
+}
+
+/// Where state is to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    directory: PathBuf,
+    key: [u8; 32],
+}
+
+/// What there is, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Summary {
+    pub v4: usize,
+    pub port_blocks: usize,
+    pub v6: usize,
+    pub tokens: usize,
+    pub sessions: usize,
+    pub serial: u64,
+    pub epoch: u64,
+    pub octets: usize,
+    /// Whether it survives a restart.
+    pub kept: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreSummary>,
+    pub feeds: BTreeMap<String, FeedSummary>,
+}
+
+/// The store of a fleet, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StoreSummary {
+    /// It answers, and all that it has is here.
+    pub current: bool,
+    /// When it last was; seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<i64>,
+    /// Changes of this node that it has not taken yet.
+    pub waiting: usize,
+}
+
+/// One feed, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FeedSummary {
+    pub updates: u64,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<u64>,
+}
+
+impl Subscribers {
+    pub fn new(seed: (u64, u64)) -> Subscribers {
+        let (table, writer) = Table::new(seed);
+        let inner = Inner {
+            writer,
+            serial: 0,
+            pending: Vec::new(),
+            is_kept: false,
+            fleet: String::new(),
+            told: HashSet::new(),
+        };
+        Subscribers {
+            table,
+            inner: Mutex::new(inner),
+            files: Mutex::default(),
+            wanted: Mutex::default(),
+            sessions: Mutex::default(),
+            live: ArcSwapOption::empty(),
+            settings: ArcSwap::from_pointee(None),
+            counters: Counters::default(),
+            mirror: OnceLock::new(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// What the configuration in force says of feeds.
+    pub fn settings(&self) -> Arc<Option<SubscriberSettings>> {
+        self.settings.load_full()
+    }
+
+    /// The handle of a generation; `None`: its configuration has no subscribers.
+    pub fn live(&self, settings: Option<&SubscriberSettings>, profiles: &[Profile]) -> Option<Live> {
+        Some(Live::new(Arc::clone(&self.table), profiles, settings?.nats.clone().into()))
+    }
+
+    /// A generation goes into force.
+    pub fn in_force(&self, settings: Option<&SubscriberSettings>, live: Option<&Live>) {
+        self.settings.store(Arc::new(settings.cloned()));
+        self.live.store(live.cloned().map(Arc::new));
+        self.inner().told.clear();
+    }
+
+    /// Takes up what an earlier process left in `directory`, and keeps it there from now on; while another process does, as
+    /// soon as that one ends. What should be told of it.
+    pub fn keep_in(&self, directory: &Path, key: &[u8; 32]) -> Option<String> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.is_some() {
+            return None;
+        }
+        let mut inner = self.inner();
+        let Kept { store, changes, serial, fleet, complaint, is_busy } = Store::open(directory, key, &self.table);
+        (inner.serial, inner.fleet) = (serial, fleet);
+        self.take_up(&mut inner, &changes);
+        inner.is_kept = store.is_some();
+        *files = store;
+        let wanted = is_busy.then(|| Wanted { directory: directory.to_owned(), key: *key });
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+        complaint
+    }
+
+    /// The table becomes what was kept.
+    fn take_up(&self, inner: &mut Inner, changes: &[Change]) {
+        let mut keys: HashSet<Key> = HashSet::new();
+        for change in changes {
+            match change {
+                Change::Put(key, _) => drop(keys.insert(*key)),
+                Change::Remove(key) => drop(keys.remove(key)),
+                Change::Choose(..) | Change::Say(..) => {}
+            }
+            // As many as were kept fit again.
+            let _ = inner.writer.apply(change);
+        }
+        let mut gone = Vec::new();
+        self.table.each_prefix(|key, _| gone.extend((!keys.contains(&key)).then_some(key)));
+        for key in &gone {
+            inner.writer.remove(key);
+        }
+    }
+
+    /// Whether another process kept the state, and has ended: then it is ours.
+    fn claim(&self) {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(Wanted { directory, key }) = wanted.filter(|wanted| !store::is_busy(&wanted.directory))
+            && let Some(complaint) = self.keep_in(&directory, &key)
+        {
+            tracing::error!("{complaint}");
+        }
+    }
+
+    /// Makes changes, all that fit.
+    ///
+    /// # Errors
+    /// The table is full: the changes from that one on are not made.
+    pub fn apply(&self, feed: Feed, changes: &[Change]) -> Result<(), Full> {
+        let mut inner = self.inner();
+        let done = self.apply_locked(&mut inner, feed, changes);
+        if done.is_err() {
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn apply_locked(&self, inner: &mut Inner, feed: Feed, changes: &[Change]) -> Result<(), Full> {
+        let live = self.live.load();
+        for change in changes {
+            inner.writer.apply(change)?;
+            if inner.is_kept {
+                record::write(change, &self.table, &mut inner.pending);
+            }
+            if let Some(name) = name_of(change)
+                && live.as_ref().is_some_and(|live| !live.knows(name))
+            {
+                self.tell_unknown(inner, name);
+            }
+        }
+        if let Some(mirror) = self.mirror.get().filter(|_| feed != Feed::Fleet) {
+            mirror.say(changes);
+        }
+        let at = feed as usize;
+        self.counters.updates[at].fetch_add(changes.len() as u64, Ordering::Relaxed);
+        self.counters.last[at].store(clock::unix_secs(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn tell_unknown(&self, inner: &mut Inner, name: NameId) {
+        self.counters.unknown_profile.fetch_add(1, Ordering::Relaxed);
+        if inner.told.len() < TOLD_MAX && inner.told.insert(name) {
+            let name = self.table.name(name);
+            tracing::warn!("subscribers have the profile `{name}`, which is not configured: they get the default one");
+        }
+    }
+
+    /// The serial of the last snapshot or delta.
+    pub fn serial(&self) -> u64 {
+        self.inner().serial
+    }
+
+    /// Makes the changes of a delta when it is the next one. `Ok(false)`: it was made before.
+    ///
+    /// # Errors
+    /// It is not the next one, or does not fit.
+    pub fn apply_delta(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
+        let mut inner = self.inner();
+        if serial <= inner.serial {
+            return Ok(false);
+        }
+        if serial != inner.serial + 1 {
+            return Err(format!(
+                "the last serial here is {}, so {} is next; send a snapshot",
+                inner.serial,
+                inner.serial + 1
+            ));
+        }
+        self.apply_locked(&mut inner, Feed::Api, changes).map_err(|why| why.to_string())?;
+        self.set_serial(&mut inner, serial);
+        Ok(true)
+    }
+
+    /// Replaces everything that is not a session of the network. Every subscriber goes from what it had to what it has at
+    /// once; whom the snapshot does not name is taken out.
+    ///
+    /// # Errors
+    /// It is older than what is here, or does not fit.
+    pub fn replace(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
+        let mut inner = self.inner();
+        if serial <= inner.serial {
+            return Ok(false);
+        }
+        let mut named: HashSet<Key> = HashSet::new();
+        let mut chosen = HashSet::new();
+        for change in changes {
+            match change {
+                Change::Put(key, _) => drop(named.insert(*key)),
+                Change::Choose(token, Some(_)) => drop(chosen.insert(*token)),
+                Change::Choose(_, None) | Change::Remove(_) | Change::Say(..) => {}
+            }
+        }
+        let mut gone = Vec::new();
+        self.table.each_prefix(|key, entry| {
+            if !entry.term.is_session && !named.contains(&key) {
+                gone.push(Change::Remove(key));
+            }
+        });
+        self.table.each_token(|token, state| {
+            if state.chosen.is_some() && !chosen.contains(&token) {
+                gone.push(Change::Choose(token, None));
+            }
+        });
+        self.apply_locked(&mut inner, Feed::Api, changes).map_err(|why| why.to_string())?;
+        self.apply_locked(&mut inner, Feed::Api, &gone).map_err(|why| why.to_string())?;
+        self.set_serial(&mut inner, serial);
+        Ok(true)
+    }
+
+    fn set_serial(&self, inner: &mut Inner, serial: u64) {
+        self.note_serial(inner, serial);
+        if let Some(mirror) = self.mirror.get() {
+            mirror.say_serial(serial);
+        }
+    }
+
+    fn note_serial(&self, inner: &mut Inner, serial: u64) {
+        inner.serial = serial;
+        if inner.is_kept {
+            record::write_serial(serial, &mut inner.pending);
+        }
+    }
+
+    /// Another node of the fleet was told of a serial.
+    pub fn heard_serial(&self, serial: u64) {
+        let mut inner = self.inner();
+        if serial > inner.serial {
+            self.note_serial(&mut inner, serial);
+        }
+    }
+
+    /// The name of the fleet's data that this was last in step with; empty: none.
+    pub fn fleet_name(&self) -> String {
+        self.inner().fleet.clone()
+    }
+
+    pub fn set_fleet_name(&self, name: &str) {
+        let mut inner = self.inner();
+        inner.fleet = name.to_owned();
+        if inner.is_kept {
+            record::write_fleet(name, &mut inner.pending);
+        }
+    }
+
+    /// Takes out what the fleet does not hold any more.
+    pub fn keep_only(&self, has_prefix: &mut dyn FnMut(Key) -> bool, has_choice: &mut dyn FnMut(Token) -> bool) {
+        let mut gone = Vec::new();
+        self.table.each_prefix(|key, _| {
+            if !has_prefix(key) {
+                gone.push(Change::Remove(key));
+            }
+        });
+        self.table.each_token(|token, state| {
+            if state.chosen.is_some() && !has_choice(token) {
+                gone.push(Change::Choose(token, None));
+            }
+        });
+        // Less always fits.
+        let _ = self.apply(Feed::Fleet, &gone);
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.inner().writer.counts()
+    }
+
+    pub fn summary(&self) -> Summary {
+        let sessions = self.sessions().open();
+        let inner = self.inner();
+        let Counts { v4, ports, v6, tokens } = inner.writer.counts();
+        let feeds = Feed::ALL.iter().map(|feed| {
+            let (updates, last) = self.counters.of(*feed);
+            (feed.as_str().to_owned(), FeedSummary { updates, last: (last != 0).then_some(last) })
+        });
+        Summary {
+            v4,
+            port_blocks: ports,
+            v6,
+            tokens,
+            sessions,
+            serial: inner.serial,
+            epoch: self.table.epoch(),
+            octets: self.table.octets(),
+            kept: inner.is_kept,
+            store: self.mirror.get().map(|mirror| StoreSummary {
+                current: mirror.is_current(),
+                at: mirror.current_at(),
+                waiting: mirror.waiting(),
+            }),
+            feeds: feeds.collect(),
+        }
+    }
+
+    /// Writes down what changed since the last time. Blocks, but not those who change the table.
+    pub fn flush(&self) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = files.as_mut() else { return };
+        let (octets, about) = {
+            let mut inner = self.inner();
+            (std::mem::take(&mut inner.pending), (inner.serial, inner.fleet.clone()))
+        };
+        if let Err(why) = store.append(&octets, (about.0, &about.1), &self.table) {
+            tracing::error!("the state of subscribers cannot be written: {why}; what changed is lost with a restart");
+        }
+    }
+
+    /// Another process may keep it from now on.
+    fn release(&self) {
+        self.inner().is_kept = false;
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Takes out what is over.
+    fn prune(&self) {
+        let now = clock::unix_time();
+        self.sessions().prune(u32::try_from(now.0).unwrap_or(0));
+        let Some(live) = self.live.load_full() else { return };
+        let mut over = Vec::new();
+        self.table.each_prefix(|key, entry| {
+            if live.is_over(&entry, now) {
+                over.push((key, entry));
+            }
+        });
+        let mut inner = self.inner();
+        for (key, entry) in over {
+            // Unless it was confirmed since.
+            if self.table.get(&key) == Some(entry) && self.apply_removal(&mut inner, key) {
+                self.counters.lapsed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn apply_removal(&self, inner: &mut Inner, key: Key) -> bool {
+        let was_there = inner.writer.remove(&key).is_some();
+        if was_there && inner.is_kept {
+            record::write(&Change::Remove(key), &self.table, &mut inner.pending);
+        }
+        // A node that is cut off does not know whether others heard more of it.
+        if let Some(mirror) = self.mirror.get().filter(|mirror| mirror.is_current()) {
+            mirror.say(&[Change::Remove(key)]);
+        }
+        was_there
+    }
+}
+
+/// The profile that a change names.
+fn name_of(change: &Change) -> Option<NameId> {
+    match change {
+        Change::Put(_, Entry { holder: Holder::Profile(name), .. }) => Some(*name),
+        Change::Choose(_, name) | Change::Say(_, name) => *name,
+        Change::Put(_, Entry { holder: Holder::Token(_), .. }) | Change::Remove(_) => None,
+    }
+}
+
+/// Starts what listens to feeds and what keeps the table. It ends when all is written down.
+pub fn start(
+    reloader: &Reloader,
+    radius: Vec<radius::Seat>,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
+    let subscribers = reloader.subscribers();
+    for seat in radius {
+        tokio::spawn(radius::serve(seat, Arc::clone(subscribers), Arc::clone(metrics), stop.clone()));
+    }
+    let settings = subscribers.settings();
+    for lease in settings.iter().flat_map(|settings| settings.leases.clone()) {
+        tokio::spawn(leases::run(lease, Arc::clone(subscribers), stop.clone()));
+    }
+    if let Some(settings) = settings.as_ref()
+        && let Some(store) = &settings.store
+    {
+        let mirror = Arc::new(Mirror::new(store.clone(), settings.state_key.as_ref()));
+        let mirror = subscribers.mirror.get_or_init(|| mirror);
+        tokio::spawn(Arc::clone(mirror).run(Arc::clone(subscribers), stop.clone()));
+    }
+    tokio::spawn(run(Arc::clone(subscribers), stop.clone()))
+}
+
+/// Writes down and takes out until `stop`.
+async fn run(subscribers: Arc<Subscribers>, stop: CancellationToken) {
+    let (mut flush, mut prune) = (tokio::time::interval(FLUSH), tokio::time::interval(PRUNE));
+    loop {
+        let work: fn(&Subscribers) = tokio::select! {
+            _ = stop.cancelled() => break,
+            _ = flush.tick() => |subscribers| {
+                subscribers.claim();
+                subscribers.flush();
+            },
+            _ = prune.tick() => Subscribers::prune,
+        };
+        let subscribers = Arc::clone(&subscribers);
+        // A disk may hang; whoever is at work on it goes on alone.
+        let _ = tokio::task::spawn_blocking(move || work(&subscribers)).await;
+    }
+    let _ = tokio::task::spawn_blocking(move || {
+        subscribers.flush();
+        subscribers.release();
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Sequences of packets as tables: what was told in which order, and whose each address is then.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::*;
+use crate::engine::subscribers::Writer;
+
+const NOW: u32 = 1_800_000_000;
+
+/// A table that is fed with events written as words.
+struct Line {
+    sessions: Sessions,
+    table: Arc<Table>,
+    writer: Writer,
+    last: Effect,
+}
+
+impl Line {
+    fn new() -> Line {
+        let (table, writer) = Table::new((1, 1));
+        Line { sessions: Sessions::default(), table, writer, last: Effect::Nothing }
+    }
+
+    /// `start SESSION NAS AT [ADDRESS …]`, `interim …`, `stop …`, `on NAS AT`, `other …`. A session's token is its number; `-` before an
+    /// address: ports of it are given back.
+    fn tell(&mut self, event: &str) {
+        let words: Vec<&str> = event.split_whitespace().collect();
+        let (status, session, rest) = match words[0] {
+            "on" => (Status::AllOff, "", &words[1..]),
+            "start" => (Status::Start, words[1], &words[2..]),
+            "interim" => (Status::Interim, words[1], &words[2..]),
+            "stop" => (Status::Stop, words[1], &words[2..]),
+            _ => (Status::Other, words[1], &words[2..]),
+        };
+        let at: u32 = rest[1].parse().unwrap();
+        let told = Told {
+            identifier: 0,
+            status,
+            nas: [Some(rest[0].as_bytes()), None, None],
+            session: session.as_bytes(),
+            circuit: None,
+            port: None,
+            user: None,
+            profile: None,
+            at: Some(NOW + at),
+            delay: 0,
+            places: rest[2..].iter().map(|word| place(word)).collect(),
+            has_too_many: false,
+        };
+        let line = session.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok().map(Token);
+        let now = NOW + 1_000;
+        let report = Report { told: &told, realm: Realm(0), token: line, profile: None, now, confirmed_for: 1_200 };
+        let mut changes = Vec::new();
+        self.last = self.sessions.take(&report, &self.table, &mut changes);
+        for change in &changes {
+            self.writer.apply(change).unwrap();
+        }
+    }
+
+    /// Whose an address is: the number of a session's token.
+    fn holder(&self, source: &str) -> Option<u128> {
+        let source = source.parse().unwrap_or_else(|_| SocketAddr::new(source.parse::<IpAddr>().unwrap(), 9));
+        self.table.find(Realm(0), source).and_then(|found| found.token).map(|token| token.0)
+    }
+}
+
+fn place(word: &str) -> (Kind, Place) {
+    if let Some((address, ports)) = word.split_once('#') {
+        let (from, to) = ports.split_once('-').unwrap();
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        let back = address.strip_prefix('-');
+        let address = back.unwrap_or(address).parse().unwrap();
+        return (
+            Kind::Ports,
+            if back.is_some() { Place::PortsBack(address, from, to) } else { Place::Ports(address, from, to) },
+        );
+    }
+    let net: ipnet::IpNet = word.parse().unwrap();
+    (if net.addr().is_ipv4() { Kind::FramedAddress } else { Kind::DelegatedPrefix }, Place::Net(net))
+}
+
+fn check(events: &str, expected: &str) {
+    let mut line = Line::new();
+    for event in events.split(';') {
+        line.tell(event);
+    }
+    for place in expected.split(';').map(str::trim) {
+        let (source, holder) = place.split_once(' ').unwrap();
+        assert_eq!(line.holder(source), holder.parse().ok(), "{events}: {source}");
+    }
+}
+
+#[test]
+fn a_place_is_the_latest_sessions() {
+    const A: &str = "10.0.0.1/32";
+    for (events, holder) in [
+        (format!("start 1 n 10 {A}"), "1"),
+        (format!("start 1 n 10 {A}; stop 1 n 20"), "-"),
+        // The same address, the next session; the Stop of the one before is late, doubled, or both.
+        (format!("start 1 n 10 {A}; start 2 n 30 {A}; stop 1 n 20"), "2"),
+        (format!("start 1 n 10 {A}; start 2 n 30 {A}; stop 1 n 20 {A}; stop 1 n 20 {A}"), "2"),
+        (format!("start 2 n 30 {A}; start 1 n 10 {A}; stop 1 n 20 {A}"), "2"),
+        (format!("stop 1 n 20 {A}; start 2 n 30 {A}; start 1 n 10 {A}"), "2"),
+        (format!("stop 1 n 20 {A}; start 1 n 10 {A}"), "-"),
+        (format!("stop 1 n 20 {A}; interim 1 n 15 {A}"), "-"),
+        // A NAS that uses its identifiers again.
+        (format!("start 1 n 10 {A}; stop 1 n 20; start 1 n 30 {A}"), "1"),
+        (format!("start 1 n 30 {A}; stop 1 n 20"), "1"),
+        (format!("start 1 n 30 {A}; interim 1 n 20 10.0.0.2/32; stop 1 n 25"), "1"),
+        // An Interim that does not tell all.
+        (format!("start 1 n 10 {A}; interim 1 n 20"), "1"),
+        (format!("interim 1 n 20; start 1 n 10 {A}"), "1"),
+        (format!("interim 1 n 20 {A}"), "1"),
+        // One that tells of another address.
+        (format!("start 1 n 10 {A}; interim 1 n 20 10.0.0.2/32"), "-"),
+        (format!("interim 1 n 20 10.0.0.2/32; start 1 n 10 {A}"), "-"),
+        // The NAS begins anew.
+        (format!("start 1 n 10 {A}; on n 20"), "-"),
+        (format!("on n 20; start 1 n 10 {A}"), "-"),
+        (format!("start 1 n 30 {A}; on n 20"), "1"),
+        (format!("start 1 other 10 {A}; on n 20"), "1"),
+        (format!("start 1 n 10 {A}; on n 20; stop 1 n 15; start 2 n 30 {A}; interim 1 n 12 {A}"), "2"),
+        // Two access servers with sessions of the same identifier.
+        (format!("start 1 n 10 10.0.0.2/32; start 1 m 10 {A}; stop 1 n 20"), "1"),
+        (format!("other 1 n 10 {A}"), "-"),
+    ] {
+        check(&events, &format!("10.0.0.1 {holder}"));
+    }
+}
+
+#[test]
+fn every_family_and_every_block_of_ports_is_held_by_itself() {
+    check(
+        "start 1 n 10 10.0.0.1/32 2001:db8::/56; interim 1 n 20 2001:db8:0:100::/56",
+        "10.0.0.1 1; 2001:db8::1 -; 2001:db8:0:100::1 1",
+    );
+    check(
+        "start 1 n 10 192.0.2.1#1024-2047; interim 1 n 20 192.0.2.1#4096-5119; start 2 n 15 192.0.2.1#2048-3071",
+        "192.0.2.1:1024 1; 192.0.2.1:5000 1; 192.0.2.1:2048 2; 192.0.2.1:9999 -",
+    );
+    check(
+        "start 1 n 10 192.0.2.1#1024-2047; interim 1 n 20 192.0.2.1#4096-5119; interim 1 n 30 -192.0.2.1#1024-2047",
+        "192.0.2.1:1024 -; 192.0.2.1:5000 1",
+    );
+    check("start 1 n 10 192.0.2.1#1024-2047 10.0.0.1/32; stop 1 n 20", "192.0.2.1:1024 -; 10.0.0.1 -");
+}
+
+/// Whatever the order, and however often each packet comes: the same sessions hold the same places in the end.
+#[test]
+fn order_and_doubles_make_no_difference() {
+    let events = [
+        "start 1 n 10 10.0.0.1/32",
+        "interim 1 n 20 2001:db8::/56",
+        "stop 1 n 30 10.0.0.1/32",
+        "start 2 n 40 10.0.0.1/32 2001:db8:0:100::/56",
+        "interim 2 n 50 10.0.0.1/32",
+        "start 3 n 60 10.0.0.3/32",
+        "on m 35",
+        "start 4 m 34 10.0.0.4/32",
+        "start 5 m 36 10.0.0.4/32",
+    ];
+    let mut random = 1_u64;
+    for round in 0..2_000 {
+        let mut order: Vec<usize> = (0..events.len()).chain(0..events.len()).collect();
+        for i in (1..order.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            order.swap(i, (random >> 33) as usize % (i + 1));
+        }
+        let told: Vec<&str> = order.iter().map(|&i| events[i]).collect();
+        let mut line = Line::new();
+        told.iter().for_each(|event| line.tell(event));
+        for (source, holder) in [
+            ("10.0.0.1", Some(2)),
+            ("2001:db8::1", None),
+            ("2001:db8:0:100::1", Some(2)),
+            ("10.0.0.3", Some(3)),
+            ("10.0.0.4", Some(5)),
+        ] {
+            assert_eq!(line.holder(source), holder, "round {round}, {source}: {told:?}");
+        }
+        assert_eq!(line.sessions.open(), 3, "round {round}: {told:?}");
+    }
+}
+
+#[test]
+fn a_stop_after_a_restart_ends_what_is_the_lines_still() {
+    for (holder, term, expected) in [
+        (1, Term { is_session: true, ..Term::default() }, None),
+        (2, Term { is_session: true, ..Term::default() }, Some(2)),
+        // The operator's own entry is no session's.
+        (1, Term::default(), Some(1)),
+    ] {
+        let mut line = Line::new();
+        let key = Key::of_net(Realm(0), "10.0.0.1/32".parse().unwrap());
+        line.writer.put(key, Entry { holder: Holder::Token(Token(holder)), term }).unwrap();
+        line.tell("stop 1 n 20 10.0.0.1/32");
+        assert_eq!(line.holder("10.0.0.1"), expected);
+    }
+}
+
+#[test]
+fn what_is_over_is_forgotten_after_a_while() {
+    let mut line = Line::new();
+    line.tell("start 1 n 10 10.0.0.1/32");
+    line.tell("start 2 n 10 10.0.0.2/32");
+    line.tell("stop 1 n 20");
+    assert_eq!((line.last, line.sessions.sessions.len()), (Effect::Ended, 2));
+    line.tell("interim 1 n 15 10.0.0.1/32");
+    assert_eq!(line.last, Effect::Late);
+    line.sessions.prune(NOW + 1_000 + SESSION_ENDED_SECS);
+    assert_eq!((line.sessions.sessions.len(), line.sessions.open()), (1, 1));
+    line.sessions.prune(NOW + 8 * 86_400);
+    assert_eq!((line.sessions.sessions.len(), line.sessions.places.len()), (0, 0));
+}

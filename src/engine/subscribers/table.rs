@@ -1,0 +1,475 @@
+//! Prefix → subscriber → profile, in memory, changed while it is read: many readers, one writer, no lock between them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::key::{Key, V4_BITS, V6_BITS};
+use super::names::{NameId, Names};
+use super::slots::{PrefixWriter, Prefixes};
+use super::tokens::{RecordId, TokenState, TokenWriter, Tokens};
+use crate::engine::client::{Realm, Token, unmap};
+use crate::engine::limits::SUBSCRIBER_PREFIXES_MAX;
+
+/// What readers share. It changes only by its [`Writer`].
+#[derive(Debug)]
+pub struct Table {
+    prefixes: Prefixes,
+    tokens: Tokens,
+    /// Lengths in use, a bit each, IPv4's first.
+    lengths: [AtomicU64; 4],
+    epoch: AtomicU64,
+    names: Mutex<Names>,
+}
+
+/// The one hand that changes a [`Table`].
+#[derive(Debug)]
+pub struct Writer {
+    table: Arc<Table>,
+    prefixes: PrefixWriter,
+    tokens: TokenWriter,
+    /// Prefixes of each length, IPv4's first.
+    counts: [Vec<u32>; 2],
+    changes: u64,
+}
+
+/// Whose a prefix is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// A subscriber, whose profile is kept with the token.
+    Token(Token),
+    /// Nobody in particular: the prefix has the profile itself.
+    Profile(NameId),
+}
+
+/// How long an entry holds, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Term {
+    /// Seconds since 1970; `None`: until it is removed.
+    pub until: Option<u32>,
+    /// The end counts whatever the profile is; else it lets only what is weaker than the default profile lapse.
+    pub is_hard: bool,
+    /// A session of the network's, not an entry of the operator's books: a new set of those leaves it alone.
+    pub is_session: bool,
+}
+
+/// An entry of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub holder: Holder,
+    pub term: Term,
+}
+
+/// One change of a table, as feeds tell it, files keep it and a fleet shares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Put(Key, Entry),
+    Remove(Key),
+    /// What a subscriber chose; `None`: nothing any more.
+    Choose(Token, Option<NameId>),
+    /// What the network says with a session.
+    Say(Token, Option<NameId>),
+}
+
+/// What was found for one who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    pub token: Option<Token>,
+    /// `None`: nobody has said.
+    pub profile: Option<NameId>,
+    pub term: Term,
+}
+
+/// The table holds no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    #[error("the table of subscribers is full: it holds {SUBSCRIBER_PREFIXES_MAX} prefixes (subscriber_prefixes_max)")]
+    Prefixes,
+    #[error("the table of subscribers is full: no further token fits (subscriber_tokens_max)")]
+    Tokens,
+}
+
+/// What is in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// IPv4 prefixes.
+    pub v4: usize,
+    /// Blocks of ports of shared addresses.
+    pub ports: usize,
+    pub v6: usize,
+    pub tokens: usize,
+}
+
+const IS_PROFILE: u64 = 1 << 31;
+const IS_HARD: u64 = 1 << 30;
+const IS_SESSION: u64 = 1 << 29;
+const NUMBER: u64 = IS_SESSION - 1;
+
+/// What a prefix's word says: whom it points to, and its term.
+fn unpack(word: u64) -> (Result<RecordId, Option<NameId>>, Term) {
+    let until = (word >> 32) as u32;
+    let term =
+        Term { until: (until != 0).then_some(until), is_hard: word & IS_HARD != 0, is_session: word & IS_SESSION != 0 };
+    let number = (word & NUMBER) as u32;
+    let target = if word & IS_PROFILE == 0 { Ok(RecordId(number)) } else { Err(NameId::of_octets(number as u16)) };
+    (target, term)
+}
+
+fn pack(target: Result<RecordId, NameId>, term: Term) -> u64 {
+    let target = match target {
+        Ok(RecordId(number)) => u64::from(number),
+        Err(name) => IS_PROFILE | u64::from(NameId::number(Some(name))),
+    };
+    let (hard, session) = (u64::from(term.is_hard) * IS_HARD, u64::from(term.is_session) * IS_SESSION);
+    target | hard | session | u64::from(term.until.unwrap_or(0)) << 32
+}
+
+impl Table {
+    /// An empty table and its writer. The seed keys its hash.
+    pub fn new(seed: (u64, u64)) -> (Arc<Table>, Writer) {
+        let (prefixes, prefix_writer) = Prefixes::new(seed);
+        let (tokens, token_writer) = Tokens::new();
+        let (lengths, epoch, names) = (Default::default(), AtomicU64::new(0), Mutex::default());
+        let table = Arc::new(Table { prefixes, tokens, lengths, epoch, names });
+        let counts = [vec![0; usize::from(V4_BITS) + 1], vec![0; usize::from(V6_BITS) + 1]];
+        let writer =
+            Writer { table: Arc::clone(&table), prefixes: prefix_writer, tokens: token_writer, counts, changes: 0 };
+        (table, writer)
+    }
+
+    /// How often it changed.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The subscriber at an address: the longest prefix, blocks of ports before whole addresses. Takes no lock and allocates
+    /// nothing.
+    pub fn find(&self, realm: Realm, source: SocketAddr) -> Option<Found> {
+        let (address, port) = (unmap(source.ip()), source.port());
+        let words = if address.is_ipv4() { &self.lengths[..1] } else { &self.lengths[1..] };
+        loop {
+            let before = self.tokens.reuses();
+            let mut found = None;
+            'lengths: for (i, word) in words.iter().enumerate().rev() {
+                let mut lengths = word.load(Ordering::Acquire);
+                while lengths != 0 {
+                    let top = 63 - lengths.leading_zeros();
+                    lengths &= !(1 << top);
+                    let key = Key::around(realm, address, port, (i * 64) as u8 + top as u8);
+                    if let Some(word) = self.prefixes.get(&key) {
+                        found = self.follow(word);
+                        break 'lengths;
+                    }
+                }
+            }
+            // Only when a record was used again in these nanoseconds; the writer has then done something.
+            if self.tokens.is_still(before) {
+                return found;
+            }
+        }
+    }
+
+    fn follow(&self, word: u64) -> Option<Found> {
+        let (target, term) = unpack(word);
+        match target {
+            Err(profile) => Some(Found { token: None, profile, term }),
+            Ok(id) => {
+                let (token, state) = self.tokens.at(id)?;
+                Some(Found { token: Some(token), profile: state.profile(), term })
+            }
+        }
+    }
+
+    /// What is known of a token. Takes no lock and allocates nothing.
+    pub fn find_token(&self, token: Token) -> Option<TokenState> {
+        loop {
+            let before = self.tokens.reuses();
+            let found = self.tokens.find(token).map(|(_, state)| state);
+            if self.tokens.is_still(before) {
+                return found;
+            }
+        }
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Entry> {
+        self.entry(self.prefixes.get(key)?)
+    }
+
+    fn entry(&self, word: u64) -> Option<Entry> {
+        let (target, term) = unpack(word);
+        let holder = match target {
+            Ok(id) => Holder::Token(self.tokens.at(id)?.0),
+            Err(name) => Holder::Profile(name?),
+        };
+        Some(Entry { holder, term })
+    }
+
+    /// Every prefix, in no order; what changes meanwhile may be told as before or after.
+    pub fn each_prefix(&self, mut with: impl FnMut(Key, Entry)) {
+        self.prefixes.each(|key, word| {
+            if let Some(entry) = self.entry(word) {
+                with(key, entry);
+            }
+        });
+    }
+
+    pub fn each_token(&self, with: impl FnMut(Token, TokenState)) {
+        self.tokens.each(with);
+    }
+
+    /// Octets of memory.
+    pub fn octets(&self) -> usize {
+        self.prefixes.octets() + self.tokens.octets()
+    }
+
+    fn names(&self) -> std::sync::MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a profile's name, whether or not there is such a profile now. `None`: there are too many names.
+    pub fn intern(&self, name: &str) -> Option<NameId> {
+        self.names().intern(name)
+    }
+
+    pub fn name(&self, id: NameId) -> String {
+        self.names().name(id).to_owned()
+    }
+
+    /// Every name that has a number, by it.
+    pub fn all_names(&self) -> Vec<String> {
+        self.names().all().to_vec()
+    }
+}
+
+impl Writer {
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    pub fn apply(&mut self, change: &Change) -> Result<(), Full> {
+        match change {
+            Change::Put(key, entry) => self.put(*key, *entry),
+            Change::Remove(key) => {
+                self.remove(key);
+                Ok(())
+            }
+            Change::Choose(token, chosen) => self.choose(*token, *chosen),
+            Change::Say(token, profile) => self.say_of_session(*token, *profile),
+        }
+    }
+
+    /// Puts an entry under a key, over what was there.
+    pub fn put(&mut self, key: Key, entry: Entry) -> Result<(), Full> {
+        if self.prefixes.len() >= SUBSCRIBER_PREFIXES_MAX && self.table.prefixes.get(&key).is_none() {
+            return Err(Full::Prefixes);
+        }
+        let target = match entry.holder {
+            Holder::Profile(name) => Err(name),
+            Holder::Token(token) => {
+                let id = self.tokens.of(&self.table.tokens, token).ok_or(Full::Tokens)?;
+                // Before the old entry is let go, so that a refresh never gives the record up.
+                self.tokens.change(&self.table.tokens, id, |state| state.prefixes += 1);
+                Ok(id)
+            }
+        };
+        let before = self.prefixes.put(&self.table.prefixes, &key, pack(target, entry.term));
+        match before {
+            Some(word) => self.let_go(word),
+            None => self.count(&key, 1),
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// Takes an entry out; what it was.
+    pub fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.table.get(key);
+        let word = self.prefixes.remove(&self.table.prefixes, key)?;
+        self.let_go(word);
+        self.count(key, -1);
+        self.changed();
+        entry
+    }
+
+    /// What a token's subscriber chose; `None`: nothing any more.
+    pub fn choose(&mut self, token: Token, chosen: Option<NameId>) -> Result<(), Full> {
+        self.change_token(token, chosen.is_some(), |state| state.chosen = chosen)
+    }
+
+    /// What the network says of a token that has a prefix.
+    pub fn say_of_session(&mut self, token: Token, profile: Option<NameId>) -> Result<(), Full> {
+        self.change_token(token, false, |state| state.session = profile)
+    }
+
+    fn change_token(&mut self, token: Token, make: bool, with: impl FnOnce(&mut TokenState)) -> Result<(), Full> {
+        let id = match self.table.tokens.find(token) {
+            Some((id, _)) => id,
+            None if make => self.tokens.of(&self.table.tokens, token).ok_or(Full::Tokens)?,
+            None => return Ok(()),
+        };
+        self.tokens.change(&self.table.tokens, id, with);
+        self.changed();
+        Ok(())
+    }
+
+    pub fn counts(&self) -> Counts {
+        let [v4, v6] = &self.counts;
+        let sum = |counts: &[u32]| counts.iter().map(|&count| count as usize).sum();
+        Counts { v4: sum(&v4[..=32]), ports: sum(&v4[33..]), v6: sum(v6), tokens: self.tokens.len() }
+    }
+
+    fn let_go(&mut self, word: u64) {
+        if let (Ok(id), _) = unpack(word) {
+            self.tokens.change(&self.table.tokens, id, |state| {
+                state.prefixes -= 1;
+                if state.prefixes == 0 {
+                    state.session = None;
+                }
+            });
+        }
+    }
+
+    fn count(&mut self, key: &Key, by: i32) {
+        let count = &mut self.counts[usize::from(key.is_v6)][usize::from(key.length)];
+        let before = *count;
+        *count = before.wrapping_add_signed(by);
+        let word = if key.is_v6 { 1 + usize::from(key.length) / 64 } else { 0 };
+        let bit = 1_u64 << (key.length % 64);
+        match (before, *count) {
+            (0, _) => drop(self.table.lengths[word].fetch_or(bit, Ordering::AcqRel)),
+            (_, 0) => drop(self.table.lengths[word].fetch_and(!bit, Ordering::AcqRel)),
+            _ => {}
+        }
+    }
+
+    fn changed(&mut self) {
+        self.changes += 1;
+        self.table.epoch.store(self.changes, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERM: Term = Term { until: None, is_hard: false, is_session: false };
+
+    fn net(text: &str) -> Key {
+        Key::of_net(Realm(0), text.parse().unwrap())
+    }
+
+    fn profile_at(table: &Table, source: &str) -> Option<String> {
+        table.find(Realm(0), source.parse().unwrap()).and_then(|found| found.profile).map(|id| table.name(id))
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_ports_are_longer_than_addresses() {
+        let (table, mut writer) = Table::new((1, 2));
+        let mut put = |key: Key, name: &str| {
+            let holder = Holder::Profile(table.intern(name).unwrap());
+            writer.put(key, Entry { holder, term: TERM }).unwrap();
+        };
+        for (prefix, name) in [
+            ("100.64.0.0/10", "ten"),
+            ("100.64.1.2/32", "one"),
+            ("2001:db8::/32", "wide"),
+            ("2001:db8:0:100::/56", "line"),
+            ("2001:db8:1::/48", "site"),
+            ("2001:db8:1::7/128", "host"),
+        ] {
+            put(net(prefix), name);
+        }
+        for key in Key::of_ports(Realm(0), [198, 51, 100, 7].into(), 1_024..=2_023) {
+            put(key, "block");
+        }
+        put(Key::of_net(Realm(5), "100.64.1.2/32".parse().unwrap()), "elsewhere");
+        for (source, name) in [
+            ("100.64.1.2:5", Some("one")),
+            ("100.64.1.3:5", Some("ten")),
+            ("[::ffff:100.64.1.2]:5", Some("one")),
+            ("100.128.0.1:5", None),
+            ("198.51.100.7:1024", Some("block")),
+            ("198.51.100.7:2023", Some("block")),
+            ("198.51.100.7:2024", None),
+            ("198.51.100.7:1023", None),
+            ("[2001:db8:0:1ff::9]:5", Some("line")),
+            ("[2001:db8:0:200::9]:5", Some("wide")),
+            ("[2001:db8:1:ffff::1]:5", Some("site")),
+            ("[2001:db8:1::7]:5", Some("host")),
+        ] {
+            assert_eq!(profile_at(&table, source).as_deref(), name, "{source}");
+        }
+        let elsewhere = table.find(Realm(5), "100.64.1.2:5".parse().unwrap()).unwrap();
+        assert_eq!(table.name(elsewhere.profile.unwrap()), "elsewhere");
+        assert_eq!(table.find(Realm(5), "100.64.1.3:5".parse().unwrap()), None);
+        assert_eq!(writer.counts(), Counts { v4: 3, ports: 6, v6: 4, tokens: 0 });
+        writer.remove(&net("100.64.1.2/32")).unwrap();
+        assert_eq!(profile_at(&table, "100.64.1.2:5").as_deref(), Some("ten"));
+        assert_eq!(writer.remove(&net("100.64.1.2/32")), None);
+    }
+
+    #[test]
+    fn a_tokens_profile_reaches_all_its_prefixes_and_the_choice_goes_first() {
+        let (table, mut writer) = Table::new((1, 2));
+        let (family, school) = (table.intern("family"), table.intern("school"));
+        let token = Token(77);
+        let session = Entry { holder: Holder::Token(token), term: Term { is_session: true, until: Some(9), ..TERM } };
+        writer.put(net("100.64.1.2/32"), session).unwrap();
+        writer.put(net("2001:db8::/56"), session).unwrap();
+        assert_eq!(profile_at(&table, "100.64.1.2:5"), None);
+        let found = table.find(Realm(0), "100.64.1.2:5".parse().unwrap()).unwrap();
+        assert_eq!((found.token, found.term), (Some(token), session.term));
+        writer.say_of_session(token, school).unwrap();
+        assert_eq!(profile_at(&table, "[2001:db8::1]:5").as_deref(), Some("school"));
+        writer.choose(token, family).unwrap();
+        assert_eq!(profile_at(&table, "100.64.1.2:5").as_deref(), Some("family"));
+        assert_eq!(table.find_token(token), Some(TokenState { chosen: family, session: school, prefixes: 2 }));
+        // The same prefix again is one prefix still.
+        writer.put(net("2001:db8::/56"), session).unwrap();
+        assert_eq!(table.find_token(token).unwrap().prefixes, 2);
+        // The address goes to the next subscriber; what was chosen stays with the one before.
+        writer.put(net("100.64.1.2/32"), Entry { holder: Holder::Token(Token(78)), ..session }).unwrap();
+        assert_eq!(profile_at(&table, "100.64.1.2:5"), None);
+        writer.remove(&net("2001:db8::/56"));
+        assert_eq!(table.find_token(token), Some(TokenState { chosen: family, session: None, prefixes: 0 }));
+        writer.choose(token, None).unwrap();
+        assert_eq!(table.find_token(token), None);
+        assert_eq!(writer.counts().tokens, 1);
+    }
+
+    /// A prefix whose token comes and goes never shows another token's profile.
+    #[test]
+    fn records_used_again_are_nobodys_elses() {
+        let (table, mut writer) = Table::new((1, 2));
+        let names: Vec<_> = (0..8).map(|n| table.intern(&format!("p{n}")).unwrap()).collect();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for line in 0..2_u8 {
+                let (table, names, done) = (&table, &names, &done);
+                scope.spawn(move || {
+                    let source = SocketAddr::from(([10, 0, 0, line], 1));
+                    while !done.load(Ordering::Relaxed) {
+                        let Some(found) = table.find(Realm(0), source) else { continue };
+                        // The session's profile may not be told yet, or not any more.
+                        let Some(profile) = found.profile else { continue };
+                        let token = found.token.unwrap();
+                        assert_eq!(token.0 as usize % 8 % 2, usize::from(line));
+                        assert_eq!(profile, names[token.0 as usize % 8]);
+                    }
+                });
+            }
+            for round in 0..200_000_u128 {
+                let key = net(&format!("10.0.0.{}/32", round % 2));
+                let token = Token(round + 8);
+                let entry = Entry { holder: Holder::Token(token), term: Term { is_session: true, ..TERM } };
+                writer.put(key, entry).unwrap();
+                writer.say_of_session(token, Some(names[(round % 8) as usize])).unwrap();
+                if round % 3 == 0 {
+                    writer.remove(&key);
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(writer.counts().tokens <= 2);
+    }
+}

@@ -1,0 +1,325 @@
+//! What is known of each token, in records that never move, and an index over them.
+//!
+//! A prefix points to a record by its number. A record that nobody points to is used again for another token; before that
+//! happens the counter `reuses` moves, and a reader who finds it moved looks again.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use arc_swap::ArcSwap;
+
+use super::names::NameId;
+use crate::engine::client::Token;
+use crate::engine::limits::SUBSCRIBER_TOKENS_MAX;
+
+/// Records made at once.
+const CHUNK: usize = 4_096;
+const SHARDS: usize = 256;
+const SLOTS_MIN: usize = 16;
+const EMPTY: u64 = 0;
+/// A token was here; the search goes on behind it.
+const GONE: u64 = u32::MAX as u64;
+
+/// The number of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordId(pub u32);
+
+/// What a record says of its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenState {
+    /// What the subscriber, or the operator's books, chose.
+    pub chosen: Option<NameId>,
+    /// What the network said with the session; the choice goes before it.
+    pub session: Option<NameId>,
+    /// Prefixes that point here.
+    pub prefixes: u32,
+}
+
+impl TokenState {
+    /// The profile that the token has.
+    pub fn profile(&self) -> Option<NameId> {
+        self.chosen.or(self.session)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.chosen.is_none() && self.prefixes == 0
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(NameId::number(self.chosen))
+            | u64::from(NameId::number(self.session)) << 16
+            | u64::from(self.prefixes) << 32
+    }
+
+    fn unpack(word: u64) -> TokenState {
+        TokenState {
+            chosen: NameId::of_octets(word as u16),
+            session: NameId::of_octets((word >> 16) as u16),
+            prefixes: (word >> 32) as u32,
+        }
+    }
+}
+
+/// 24 octets.
+#[derive(Debug, Default)]
+struct Record {
+    high: AtomicU64,
+    low: AtomicU64,
+    state: AtomicU64,
+}
+
+impl Record {
+    fn token(&self) -> Token {
+        let (high, low) = (self.high.load(Ordering::Relaxed), self.low.load(Ordering::Relaxed));
+        Token(u128::from(high) << 64 | u128::from(low))
+    }
+}
+
+type Slots = Box<[AtomicU64]>;
+
+/// The records as readers see them.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    chunks: Box<[OnceLock<Box<[Record]>>]>,
+    /// A part of the token's bits above a record's number plus one.
+    index: Box<[ArcSwap<Slots>]>,
+    reuses: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Fill {
+    full: usize,
+    gone: usize,
+}
+
+/// What the writer knows of the records.
+#[derive(Debug)]
+pub(super) struct TokenWriter {
+    fills: Vec<Fill>,
+    /// Records ever used.
+    used: u32,
+    free: Vec<u32>,
+}
+
+/// Tokens are keyed hashes, so their own bits are as good as a hash of them.
+fn shard_of(token: Token) -> usize {
+    token.0 as usize % SHARDS
+}
+
+fn place(token: Token, slots: usize) -> usize {
+    (((token.0 >> 64) * slots as u128) >> 64) as usize
+}
+
+/// Kept in the index, so that few other records are looked at.
+fn mark(token: Token) -> u64 {
+    (token.0 >> 32) as u64 & 0xffff_ffff
+}
+
+impl Tokens {
+    pub fn new() -> (Tokens, TokenWriter) {
+        let chunks = (0..SUBSCRIBER_TOKENS_MAX.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        let index = (0..SHARDS).map(|_| ArcSwap::from_pointee(empty(SLOTS_MIN))).collect();
+        let writer = TokenWriter { fills: vec![Fill::default(); SHARDS], used: 0, free: Vec::new() };
+        (Tokens { chunks, index, reuses: AtomicU64::new(0) }, writer)
+    }
+
+    fn record(&self, id: RecordId) -> Option<&Record> {
+        self.chunks.get(id.0 as usize / CHUNK)?.get()?.get(id.0 as usize % CHUNK)
+    }
+
+    /// To be compared after a look-up: when it moved, what was read may be another token's.
+    pub fn reuses(&self) -> u64 {
+        self.reuses.load(Ordering::Acquire)
+    }
+
+    /// Whether no record was used again since `before`.
+    pub fn is_still(&self, before: u64) -> bool {
+        fence(Ordering::Acquire);
+        self.reuses.load(Ordering::Relaxed) == before
+    }
+
+    pub fn at(&self, id: RecordId) -> Option<(Token, TokenState)> {
+        let record = self.record(id)?;
+        let state = TokenState::unpack(record.state.load(Ordering::Acquire));
+        Some((record.token(), state))
+    }
+
+    /// The record of a token. Takes no lock and allocates nothing; compare [`Tokens::reuses`] around it.
+    pub fn find(&self, token: Token) -> Option<(RecordId, TokenState)> {
+        let slots = self.index[shard_of(token)].load();
+        let mut at = place(token, slots.len());
+        for _ in 0..slots.len() {
+            let slot = slots[at].load(Ordering::Acquire);
+            if slot == EMPTY {
+                return None;
+            }
+            if slot >> 32 == mark(token) && slot as u32 != GONE as u32 {
+                let id = RecordId(slot as u32 - 1);
+                let (found, state) = self.at(id)?;
+                if found == token {
+                    return Some((id, state));
+                }
+            }
+            at = if at + 1 == slots.len() { 0 } else { at + 1 };
+        }
+        None
+    }
+
+    /// Every token, in no order.
+    pub fn each(&self, mut with: impl FnMut(Token, TokenState)) {
+        for shard in &self.index {
+            let slots = shard.load_full();
+            for slot in slots.iter().map(|slot| slot.load(Ordering::Acquire)) {
+                if slot == EMPTY || slot as u32 == GONE as u32 {
+                    continue;
+                }
+                if let Some((token, state)) = self.at(RecordId(slot as u32 - 1)) {
+                    with(token, state);
+                }
+            }
+        }
+    }
+
+    pub fn octets(&self) -> usize {
+        let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
+        let index: usize = self.index.iter().map(|shard| shard.load().len() * size_of::<AtomicU64>()).sum();
+        self.chunks.len() * size_of::<OnceLock<Box<[Record]>>>() + chunks * CHUNK * size_of::<Record>() + index
+    }
+}
+
+fn empty(slots: usize) -> Slots {
+    (0..slots).map(|_| AtomicU64::new(EMPTY)).collect()
+}
+
+impl TokenWriter {
+    pub fn len(&self) -> usize {
+        self.fills.iter().map(|fill| fill.full).sum()
+    }
+
+    /// The record of a token, made when there is none. `None`: there are too many.
+    pub fn of(&mut self, table: &Tokens, token: Token) -> Option<RecordId> {
+        if let Some((id, _)) = table.find(token) {
+            return Some(id);
+        }
+        let id = match self.free.pop() {
+            Some(id) => {
+                table.reuses.fetch_add(1, Ordering::AcqRel);
+                // Whoever reads a word of what follows finds, after it, that the counter has moved.
+                fence(Ordering::Release);
+                RecordId(id)
+            }
+            None if self.used as usize >= SUBSCRIBER_TOKENS_MAX => return None,
+            None => {
+                self.used += 1;
+                RecordId(self.used - 1)
+            }
+        };
+        let chunk = &table.chunks[id.0 as usize / CHUNK];
+        let record = &chunk.get_or_init(|| (0..CHUNK).map(|_| Record::default()).collect())[id.0 as usize % CHUNK];
+        record.high.store((token.0 >> 64) as u64, Ordering::Relaxed);
+        record.low.store(token.0 as u64, Ordering::Relaxed);
+        record.state.store(0, Ordering::Release);
+        self.enter(table, token, id);
+        Some(id)
+    }
+
+    /// Changes what a record says; one that nobody needs any more is given up.
+    pub fn change(&mut self, table: &Tokens, id: RecordId, with: impl FnOnce(&mut TokenState)) {
+        let record = table.record(id).expect("the writer knows the numbers it gave");
+        let mut state = TokenState::unpack(record.state.load(Ordering::Relaxed));
+        with(&mut state);
+        record.state.store(state.pack(), Ordering::Release);
+        if state.is_unused() {
+            self.give_up(table, record.token(), id);
+        }
+    }
+
+    fn give_up(&mut self, table: &Tokens, token: Token, id: RecordId) {
+        let slots = table.index[shard_of(token)].load_full();
+        let slot = slots.iter().find(|slot| {
+            let slot = slot.load(Ordering::Relaxed);
+            slot as u32 == id.0 + 1 && slot >> 32 == mark(token)
+        });
+        if let Some(slot) = slot {
+            slot.store(GONE, Ordering::Release);
+            let fill = &mut self.fills[shard_of(token)];
+            fill.full -= 1;
+            fill.gone += 1;
+            self.free.push(id.0);
+        }
+    }
+
+    fn enter(&mut self, table: &Tokens, token: Token, id: RecordId) {
+        let shard = shard_of(token);
+        let mut slots = table.index[shard].load_full();
+        let fill = &mut self.fills[shard];
+        if (fill.full + fill.gone + 1) * 4 > slots.len() * 3 {
+            fill.gone = 0;
+            let new = Arc::new(empty(((fill.full + 1) * 16 / 9).max(SLOTS_MIN)));
+            for old in slots.iter().map(|slot| slot.load(Ordering::Relaxed)) {
+                if old == EMPTY || old as u32 == GONE as u32 {
+                    continue;
+                }
+                let (token, _) = table.at(RecordId(old as u32 - 1)).expect("the index holds numbers of records");
+                new[free_place(&new, token)].store(old, Ordering::Relaxed);
+            }
+            table.index[shard].store(Arc::clone(&new));
+            slots = new;
+        }
+        let at = free_place(&slots, token);
+        if slots[at].load(Ordering::Relaxed) == GONE {
+            self.fills[shard].gone -= 1;
+        }
+        self.fills[shard].full += 1;
+        slots[at].store(mark(token) << 32 | u64::from(id.0 + 1), Ordering::Release);
+    }
+}
+
+fn free_place(slots: &Slots, token: Token) -> usize {
+    let mut at = place(token, slots.len());
+    while !matches!(slots[at].load(Ordering::Relaxed), EMPTY | GONE) {
+        at = if at + 1 == slots.len() { 0 } else { at + 1 };
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(n: u64) -> Token {
+        Token(u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+    }
+
+    #[test]
+    fn tokens_come_and_go_and_records_are_used_again() {
+        let (table, mut writer) = Tokens::new();
+        let name = NameId::of_octets(7);
+        for n in 1..=10_000 {
+            let id = writer.of(&table, token(n)).unwrap();
+            writer.change(&table, id, |state| state.chosen = name);
+        }
+        for n in (1..=10_000).step_by(2) {
+            let (id, _) = table.find(token(n)).unwrap();
+            writer.change(&table, id, |state| state.chosen = None);
+            assert_eq!(table.find(token(n)), None);
+        }
+        assert_eq!(writer.len(), 5_000);
+        let before = table.reuses();
+        for n in 20_001..=25_000 {
+            let id = writer.of(&table, token(n)).unwrap();
+            writer.change(&table, id, |state| state.prefixes = 2);
+        }
+        assert_eq!((writer.used, table.reuses() - before), (10_000, 5_000));
+        for n in (2..=10_000).step_by(2) {
+            assert_eq!(table.find(token(n)).unwrap().1.profile(), name, "{n}");
+        }
+        for n in 20_001..=25_000 {
+            assert_eq!(table.find(token(n)).unwrap().1, TokenState { prefixes: 2, ..TokenState::default() });
+        }
+        let mut count = 0;
+        table.each(|_, _| count += 1);
+        assert_eq!(count, 10_000);
+    }
+}
