@@ -136,7 +136,7 @@ fn settings(spec: &Spec, sink: &Sink) -> Settings {
 pub(super) fn listeners(spec: &Spec) -> [Vec<(&'static str, Spanned<SocketAddr>)>; 2] {
     let of = |keys: &[(&'static str, &Option<Vec<Spanned<SocketAddr>>>)]| {
         let keys = keys.iter();
-        keys.flat_map(|(key, given)| given.iter().flatten().map(|address| (*key, address.clone()))).collect()
+        keys.flat_map(|(key, given)| given.iter().flatten().map(|address| (*key, *address))).collect()
     };
     let (dns, dot, doh, doq) =
         (("dns", &spec.listen_dns), ("dot", &spec.listen_dot), ("doh", &spec.listen_doh), ("doq", &spec.listen_doq));

@@ -62,6 +62,7 @@ pub enum Fast {
 
 /// Datagrams that the cache has no answer to, until the index was asked about all of them.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a question is 600 octets, and what moves is a pointer")]
 struct Waiting {
     asked: Vec<Box<Asked>>,
     /// Those before were judged.

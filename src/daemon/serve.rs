@@ -241,6 +241,10 @@ fn check_addresses(config: Option<&Path>, claim: Claim) -> Result<(), String> {
         None => Ok(config::embedded()),
         Some(path) => config::load(path),
     };
+    // Whoever takes over would lose what comes to a socket that is closed again.
+    if claim == Claim::Beside {
+        return Ok(());
+    }
     // What is wrong with the configuration is told by whoever loads it.
     config.map_or(Ok(()), |config| listener::bind(&config.settings, UdpEngine::Portable, claim).map(drop))
 }

@@ -219,6 +219,9 @@ pub const TCP_WRITE: Duration = Duration::from_secs(5);
 pub const TCP_WRITE_OCTETS_MIN: usize = 4_096;
 /// Octets of a question by HTTP; as by UDP.
 pub const DOH_QUERY_OCTETS_MAX: usize = UDP_QUERY_OCTETS_MAX;
+/// Octets of a body that nobody wants which are taken nevertheless: a stream that is reset while they come looks broken to
+/// some clients, and they do not tell why it was refused. Chosen.
+pub const DOH_DISCARDED_OCTETS_MAX: usize = 256 << 10;
 /// Octets of a request's head: a question of [`DOH_QUERY_OCTETS_MAX`] in a URL, and what browsers add.
 pub const DOH_HEADER_OCTETS_MAX: usize = 16 << 10;
 /// QUIC handshakes under way at once; beyond that a client first shows that its address is its own (RFC 9000 §8.1).

@@ -30,6 +30,9 @@ use crate::daemon::subscribers::{Feed, Subscribers};
 use crate::engine::client::{Token, TokenKey};
 use crate::engine::subscribers::{Change, Key};
 
+/// A name of the hash, and what stands there.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// Changes in one transaction.
 const BATCH: usize = 500;
 /// Transactions that the stream remembers; who missed more reads the hash.
@@ -307,7 +310,7 @@ impl Mirror {
     ) -> Result<HashSet<Vec<u8>>, Trouble> {
         let (mut cursor, mut held) = (0_u64, HashSet::new());
         loop {
-            let (next, fields): (u64, Vec<(Vec<u8>, Vec<u8>)>) = redis::cmd("HSCAN")
+            let (next, fields): (u64, Vec<Field>) = redis::cmd("HSCAN")
                 .arg(self.key("map"))
                 .arg(cursor)
                 .arg("COUNT")

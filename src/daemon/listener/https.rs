@@ -30,7 +30,8 @@ use crate::daemon::listener::stream::Service;
 use crate::engine::client::Token;
 use crate::engine::identity::{self, Path};
 use crate::engine::limits::{
-    CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, TCP_PIPELINE_MAX, TLS_IDLE,
+    CONNECTION_TIME_MAX, DOH_DISCARDED_OCTETS_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE,
+    TCP_PIPELINE_MAX, TLS_IDLE,
 };
 use crate::engine::query::{Header, Origin};
 use crate::engine::reply;
@@ -209,7 +210,10 @@ where
         Ok(head) => head,
         // Such as to a HEAD that asks for nothing.
         Err(refused) if method == Method::HEAD => return Ok(without_body(refusal(&refused))),
-        Err(refused) => return Ok(refusal(&refused)),
+        Err(refused) => {
+            discard(body).await;
+            return Ok(refusal(&refused));
+        }
     };
     let origin = origin_of(service, origin, &head, &headers);
     if service.seat_guest(&origin, place).is_none() {
@@ -226,6 +230,21 @@ where
     };
     let response = answer(service, place, &message, origin).await?;
     Ok(if method == Method::HEAD { without_body(response) } else { response })
+}
+
+/// Takes what comes of a body that nobody wants, within bounds.
+async fn discard<B: Body<Data = Bytes>>(body: B) {
+    let mut body = pin!(body);
+    let rest = async {
+        let mut left = DOH_DISCARDED_OCTETS_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let octets = frame.data_ref().map_or(0, Bytes::len);
+            let Some(fewer) = left.checked_sub(octets) else { return };
+            left = fewer;
+        }
+    };
+    // Whoever is slower than that loses nothing but the status.
+    let _ = timeout(GOODBYE, rest).await;
 }
 
 /// Does at once what needs nobody else, which most requests do not; what has to wait becomes a task.

@@ -384,7 +384,8 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_put_aside_and_nothing_of_it_is_believed() {
-        let damage: [(&str, fn(&mut Vec<u8>)); 5] = [
+        type Damage = (&'static str, fn(&mut Vec<u8>));
+        let damage: [Damage; 5] = [
             ("map", |octets| octets[200] ^= 1),
             ("log", |octets| octets[60] ^= 1),
             ("log", |octets| octets[0] ^= 1),

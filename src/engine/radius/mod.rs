@@ -414,7 +414,8 @@ mod tests {
         let net = |text: &str| Place::Net(text.parse().unwrap());
         let shared = Ipv4Addr::new(198, 51, 100, 7);
         let delegated: &[u8] = &[0, 56, 0x20, 1, 0xd, 0xb8, 0, 0, 1, 0xff];
-        let cases: Vec<(u8, Vec<u8>, Option<(Kind, Place)>)> = vec![
+        type Case = (u8, Vec<u8>, Option<(Kind, Place)>);
+        let cases: Vec<Case> = vec![
             (8, vec![100, 64, 1, 2], Some((Kind::FramedAddress, net("100.64.1.2/32")))),
             (8, vec![255, 255, 255, 254], None),
             (8, vec![1, 2, 3], None),

@@ -40,7 +40,7 @@ youtube = "strikt"
 
 [client.one]
 networks = ["10.0.0.0/33"]
-profile = "school"
+profile = "schule"
 "#;
     let directory = tempfile::tempdir().unwrap();
     write_files(directory.path(), &Files { config: text.to_owned(), files: &[] });
@@ -54,7 +54,7 @@ profile = "school"
         (10, "adult"),
         (14, "strict"),
         (17, "10.0.0.0/33"),
-        (18, "school"),
+        (18, "schule"),
     ] {
         let place = format!("lachan.toml:{line}:");
         let found = told.stdout.lines().find(|l| l.contains(&place));
@@ -421,7 +421,7 @@ fn help_examples_stand_in_columns() {
 #[test]
 fn one_rule_is_not_called_rules() {
     let (_upstream, served) = serve(ZONE, LIST);
-    assert!(served.banner.contains("1 rule in 1 list, 1 profile;"), "{}", served.banner);
+    assert!(served.banner.contains("1 rule in 1 list, 6 profiles;"), "{}", served.banner);
     assert!(served.command(&["lists", "status"]).stdout.contains(", 1 rule, "));
     assert!(run(&["check", "-c", &served.config()]).stdout.contains("good (1 rule)"));
 }

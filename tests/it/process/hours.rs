@@ -30,8 +30,11 @@ fn json(told: &Ran) -> Value {
     serde_json::from_str(&told.stdout).unwrap_or_else(|why| panic!("{why}: {}", told.stdout))
 }
 
-/// Name, moment, verdict, window, when it closes. 2026-11-26 is a Thursday.
-const CASES: &[(&str, &str, &str, Option<&str>, Option<&str>)] = &[
+/// Name, moment, verdict, window, when it closes.
+type Case = (&'static str, &'static str, &'static str, Option<&'static str>, Option<&'static str>);
+
+/// 2026-11-26 is a Thursday.
+const CASES: &[Case] = &[
     ("www.game.example", "2026-11-26T21:59:59+07:00", "allow", None, None),
     ("www.game.example", "2026-11-26T22:00:00+07:00", "block", Some("night"), Some("2026-11-27T06:00:00+07:00")),
     ("www.game.example", "2026-11-26T22:00:00Z", "block", Some("night"), Some("2026-11-27T06:00:00+07:00")),
