@@ -1,6 +1,6 @@
 //! dnsdist in front: it says by the PROXY protocol who asks, and every answer carries that client's policy.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +13,7 @@ use crate::harness::encrypted::{Authority, NAME, Way};
 use crate::harness::resolver::{Files, InProcess, with_upstream};
 use crate::harness::upstream::Upstream;
 use crate::harness::{skip, wait_for};
+use crate::programs::free_port;
 
 /// Addresses that it answers on, by transport.
 struct Dnsdist {
@@ -68,15 +69,6 @@ impl Drop for Dnsdist {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Free for UDP and TCP a moment ago.
-fn free_port() -> SocketAddr {
-    wait_for("a free port", || {
-        let udp = UdpSocket::bind("127.0.0.1:0").ok()?;
-        let address = udp.local_addr().ok()?;
-        TcpListener::bind(address).ok().map(|_| address)
-    })
 }
 
 #[test]

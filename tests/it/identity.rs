@@ -14,6 +14,7 @@ use crate::harness::client::Ask;
 use crate::harness::encrypted::{Authority, NAME, Way, exchange, plain};
 use crate::harness::resolver::{Files, InProcess};
 use crate::harness::upstream::Upstream;
+use crate::programs::free_port;
 
 /// At home, at home with a network of its own, away, and those whose word is believed.
 const HOME: &str = "127.1.0.1";
@@ -112,9 +113,7 @@ impl World {
 
 /// A discovery can tell of ports that are known, so they are chosen before.
 fn free_ports() -> [String; 3] {
-    let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |i: usize| sockets[i].local_addr().unwrap().port().to_string();
-    [port(0), port(1), port(2)]
+    std::array::from_fn(|_| free_port().port().to_string())
 }
 
 fn question(name: &str, qtype: RecordType) -> Vec<u8> {

@@ -21,6 +21,7 @@ use crate::harness::secure::{
     Certificate, DNS_MESSAGE, Line, NAME, Way, ask_quic, encrypted, framed, receive_framed, send_framed, talk, tls,
 };
 use crate::harness::upstream::Upstream;
+use crate::programs::free_port;
 use crate::{differences, shared};
 
 fn cases(file: &str) -> Option<Vec<Value>> {
@@ -324,7 +325,7 @@ fn discover(case: &Value, upstream: &Upstream, certificate: &Certificate) -> Res
     let both = "[\"127.0.0.1:0\", \"[::1]:0\"]";
     for key in ["dot", "doh", "doq"] {
         let line = format!("{key} = {both}\n");
-        let port = wanted[key].as_u64().map(|_| free_port());
+        let port = wanted[key].as_u64().map(|_| free_port().port());
         config = config.replace(&line, &port.map_or(String::new(), |port| format!("{key} = [\"{ALONE}:{port}\"]\n")));
     }
     config.push_str("name = \"dns.example.net\"\n");
@@ -382,8 +383,3 @@ fn discover(case: &Value, upstream: &Upstream, certificate: &Certificate) -> Res
 
 /// An address where no other test listens: a port that is free there stays so.
 const ALONE: &str = "127.77.0.1";
-
-fn free_port() -> u16 {
-    let udp = std::net::UdpSocket::bind((ALONE, 0)).unwrap();
-    udp.local_addr().unwrap().port()
-}
