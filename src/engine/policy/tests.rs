@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::answer::Section;
+use crate::engine::limits::CHAIN_MAX;
 use crate::engine::query::{Rcode, RecordType};
 use crate::engine::test_support::{NOW, Setup, answer, client, entries, name, question};
 
