@@ -58,13 +58,36 @@ pub fn table(octets: &[u8]) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// Rows of the first sheet of a workbook.
+/// Rows of the one sheet of a workbook that holds something.
+///
+/// # Errors
+/// It is none, too large, or several sheets hold something: nobody says that a further one is to be left out.
 pub fn sheet(octets: Vec<u8>) -> Result<Rows, String> {
     check_unpacked(&octets)?;
     let mut book: Xlsx<_> = Xlsx::new(Cursor::new(octets)).map_err(|why| format!("it is no workbook: {why}"))?;
-    let name = book.sheet_names().first().cloned().ok_or("it has no sheet")?;
+    let names = book.sheet_names();
+    if names.is_empty() {
+        return Err("it has no sheet".to_owned());
+    }
+    let mut found: Option<(String, Rows)> = None;
+    for name in names {
+        let rows = rows_of(&mut book, &name)?;
+        match &found {
+            _ if rows.is_empty() => {}
+            None => found = Some((name, rows)),
+            Some((first, _)) => {
+                return Err(format!(
+                    "its sheets {first:?} and {name:?} both hold something; save the one that is meant as a file of its own"
+                ));
+            }
+        }
+    }
+    Ok(found.map_or_else(Vec::new, |(_, rows)| rows))
+}
+
+fn rows_of(book: &mut Xlsx<Cursor<Vec<u8>>>, name: &str) -> Result<Rows, String> {
     // Cells are read one by one: a sheet of two cells that lie far apart would make a table of everything between them.
-    let mut cells = book.worksheet_cells_reader(&name).map_err(|why| why.to_string())?;
+    let mut cells = book.worksheet_cells_reader(name).map_err(|why| why.to_string())?;
     let mut rows: Rows = Vec::new();
     let mut row_at = None;
     while let Some(cell) = cells.next_cell().map_err(|why| why.to_string())? {
@@ -208,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_sheet_of_a_workbook_is_read() {
+    fn the_sheet_of_a_workbook_is_read() {
         let octets = cells(&[
             ("A1", "PHỤ LỤC"),
             ("A3", "STT"),

@@ -157,7 +157,10 @@ fn add(config: Option<&Path>, kind: Kind, name: Option<&str>, said: &SaidArgs) -
     }
     let Some(still) = made.still else { return YES };
     if !said.json {
-        let lead = language.pick("It is blocked all the same.", "Tên này vẫn bị chặn.");
+        let lead = match kind {
+            Kind::Deny => language.pick("It is allowed all the same.", "Tên này vẫn được phép."),
+            Kind::Allow | Kind::Pause => language.pick("It is blocked all the same.", "Tên này vẫn bị chặn."),
+        };
         say!("{lead} {}", language.pick(&still.sentence_en, &still.sentence_vi));
         let lead = language.pick("to change this:", "muốn thay đổi:");
         say!("{lead} {}", language.pick(&still.change_en, &still.change_vi));

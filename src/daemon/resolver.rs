@@ -25,7 +25,7 @@ use crate::daemon::zone_limiter::ZoneLimiter;
 use crate::engine::answer::{Answer, AnswerBuilder};
 use crate::engine::cache::{Entry, Freshness, Key, Told};
 use crate::engine::category::CANARY_NAME;
-use crate::engine::client::Client;
+use crate::engine::client::{Client, Token};
 use crate::engine::compile::Strangers;
 use crate::engine::cookie::Standing;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
@@ -784,6 +784,15 @@ impl Resolver {
             return origin;
         }
         let identity = server_name.and_then(|name| self.cell.load().snapshot.identity_in(name));
+        Origin { identity, ..origin }
+    }
+
+    /// Who asks by a path of DNS over HTTPS that names a client. Nobody's name changes nothing, and what a proxy says goes
+    /// before.
+    pub fn told_by_path(&self, origin: Origin, identity: Option<Token>) -> Origin {
+        let is_told = origin.via.is_some() && origin.identity.is_some();
+        let is_known = |token: &Token| origin.identity.is_none() || self.cell.load().snapshot.knows(*token);
+        let identity = identity.filter(|token| !is_told && is_known(token)).or(origin.identity);
         Origin { identity, ..origin }
     }
 

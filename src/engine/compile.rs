@@ -535,7 +535,7 @@ fn keeps(profile: &ProfileSettings, default: &ProfileSettings) -> bool {
         && profile.safe_search_except.iter().all(|engine| default.safe_search_except.contains(engine))
         && profile.youtube >= default.youtube
         && (profile.unlisted == default.unlisted || profile.unlisted != Unlisted::Judged)
-        && (profile.mode != Some(Mode::Observe) || default.mode == Some(Mode::Observe))
+        && (profile.mode == default.mode || profile.mode == Some(Mode::Enforce))
         && default.windows.iter().all(|window| profile.windows.contains(window))
         && has_all(&default.allow, &profile.allow)
         && has_all(&profile.deny, &default.deny)

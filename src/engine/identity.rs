@@ -109,14 +109,15 @@ pub fn of_words(value: &[u8]) -> Option<Token> {
 /// The client that a chain of `X-Forwarded-For` tells of: the last address that is not a proxy's of ours. `values` are the
 /// headers in their order; what stands before something unreadable is nobody's word.
 pub fn forwarded_for<'a>(
-    values: impl DoubleEndedIterator<Item = &'a str>,
+    values: impl DoubleEndedIterator<Item = &'a [u8]>,
     is_trusted: impl Fn(IpAddr) -> bool,
-) -> Option<IpAddr> {
+) -> Option<SocketAddr> {
     let mut first = None;
-    let addresses = values.rev().flat_map(|value| value.rsplit(',')).take(FORWARDED_ADDRESSES_MAX);
+    // Only what a proxy of ours put last is believed, whatever octets a client put before it.
+    let addresses = values.rev().flat_map(|value| value.rsplit(|octet| *octet == b',')).take(FORWARDED_ADDRESSES_MAX);
     for text in addresses {
-        let address = address(text.trim())?;
-        if !is_trusted(address) {
+        let address = address(std::str::from_utf8(text).ok()?.trim())?;
+        if !is_trusted(address.ip()) {
             return Some(address);
         }
         first = Some(address);
@@ -124,11 +125,12 @@ pub fn forwarded_for<'a>(
     first
 }
 
-/// `192.0.2.1`, `192.0.2.1:4000`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4000`.
-fn address(text: &str) -> Option<IpAddr> {
+/// `192.0.2.1`, `192.0.2.1:4000`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4000`; port 0 where none is told.
+fn address(text: &str) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    bare.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+    let told = bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0));
+    let address = told.or_else(|| text.parse().ok())?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 #[cfg(test)]
@@ -220,8 +222,10 @@ mod tests {
             (&["203.0.113.9, 192.0.2.1"], Some("192.0.2.1")),
             (&["203.0.113.9, 192.0.2.1, 10.0.0.1"], Some("192.0.2.1")),
             (&["203.0.113.9", "192.0.2.1, 10.0.0.1"], Some("192.0.2.1")),
-            (&["192.0.2.1:4000"], Some("192.0.2.1")),
-            (&["[2001:db8::1]:4000"], Some("2001:db8::1")),
+            (&["192.0.2.1:4000"], Some("192.0.2.1:4000")),
+            (&["[2001:db8::1]:4000"], Some("[2001:db8::1]:4000")),
+            (&["é, 192.0.2.1"], Some("192.0.2.1")),
+            (&["192.0.2.1, é"], None),
             (&["[2001:db8::1]"], Some("2001:db8::1")),
             (&["2001:db8::1"], Some("2001:db8::1")),
             (&["::ffff:192.0.2.1"], Some("192.0.2.1")),
@@ -231,10 +235,11 @@ mod tests {
             (&[""], None),
             (&[], None),
         ] {
-            let client = client.map(|address| address.parse().unwrap());
-            assert_eq!(forwarded_for(values.iter().copied(), is_trusted), client, "{values:?}");
+            let client = client.map(|text: &str| address(text).unwrap());
+            let octets = values.iter().map(|value| value.as_bytes());
+            assert_eq!(forwarded_for(octets, is_trusted), client, "{values:?}");
         }
         let long = "10.0.0.1, ".repeat(10 * FORWARDED_ADDRESSES_MAX) + "10.0.0.1";
-        assert!(forwarded_for([long.as_str()].into_iter(), is_trusted).is_some());
+        assert!(forwarded_for([long.as_bytes()].into_iter(), is_trusted).is_some());
     }
 }

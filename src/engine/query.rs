@@ -402,8 +402,8 @@ fn read_opt(record: &RawRecord<'_>) -> Option<(Edns, bool)> {
         rest.get(..len)?;
         // Client subnet and client-identity options end here: nothing keeps them, so nothing can pass them on.
         match u16::from_be_bytes([head[0], head[1]]) {
-            // Of several the first counts.
-            code @ (identity::MAC_OPTION | identity::CPE_ID_OPTION) if edns.client_id.is_none() => {
+            // Of several the last counts: a router puts its own behind what a device sent.
+            code @ (identity::MAC_OPTION | identity::CPE_ID_OPTION) => {
                 edns.client_id = identity::of_option(code, &rest[..len]);
             }
             3 => edns.nsid = true,
@@ -598,7 +598,7 @@ mod tests {
         for (options, identity) in [
             ("fde9 0006 a0b1c2d3e4f5", identity::configured("a0:b1:c2:d3:e4:f5")),
             ("fe32 0006 6c6f702d3661", identity::configured("lop-6a")),
-            ("fe32 0001 61 fde9 0006 a0b1c2d3e4f5", identity::configured("a")),
+            ("fe32 0001 61 fde9 0006 a0b1c2d3e4f5", identity::configured("a0:b1:c2:d3:e4:f5")),
             ("fde9 0000", None),
             ("", None),
         ] {

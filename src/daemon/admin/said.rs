@@ -51,7 +51,7 @@ async fn add(kind: Kind, State(admin): State<Arc<Admin>>, Query(asking): Query<A
     let made = blocking(&admin, move |reloader| reloader.say(kind, &asking)).await;
     match made {
         Ok(entry) => {
-            let still = if kind == Kind::Allow { still(&admin, &entry).await } else { None };
+            let still = still(kind, &admin, &entry).await;
             Json(Made { entry, still }).into_response()
         }
         Err(why) => refused(StatusCode::BAD_REQUEST, &why),
@@ -84,8 +84,8 @@ async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|why| Err(format!("it broke off: {why}")))
 }
 
-/// Asks what becomes of the name for those that an allow is for.
-async fn still(admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
+/// Asks what becomes of the name for those that a word is for: whether something else decides all the same.
+async fn still(kind: Kind, admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
     let (qname, _) = own_entry(entry.name.as_deref()?).ok()?;
     let who = Who {
         client: entry.network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
@@ -96,7 +96,12 @@ async fn still(admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
     let question = Question { qname, qtype: RecordType::A, qclass: CLASS_IN };
     let in_force = admin.reloader.status().notes.list_lines;
     let told = explain::explain(&admin.resolver, &in_force, &question, "A", &who).await.ok()?;
-    (told.verdict != "allow").then(|| Still {
+    let is_so = match kind {
+        Kind::Allow => told.verdict != "allow",
+        Kind::Deny => told.verdict == "allow",
+        Kind::Pause => false,
+    };
+    is_so.then(|| Still {
         rung: told.rung.to_owned(),
         sentence_en: told.sentence_en,
         sentence_vi: told.sentence_vi,

@@ -6,8 +6,10 @@
 //! entry, the later one there holds; a node that still waits to read its own change does not let an earlier one of another
 //! node over it.
 //!
-//!     another name, or none      the server was emptied: memory stays as it is, and what waits is written
-//!     the same name              what the hash does not hold any more was taken out meanwhile
+//! ```text
+//! another name, or none      the server was emptied: memory stays as it is, and what waits is written
+//! the same name              what the hash does not hold any more was taken out meanwhile
+//! ```
 //!
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 

@@ -4,7 +4,7 @@
 //! which status that is, and why in a line of text.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,14 +141,14 @@ fn is_message_type(value: &[u8]) -> bool {
 pub(super) struct Silence;
 /// Who asks by a request on a connection of `origin`'s.
 pub(super) fn origin_of(service: &Service, origin: Origin, head: &Head, headers: &HeaderMap) -> Origin {
-    let mut origin = Origin { identity: head.identity.or(origin.identity), ..origin };
+    let mut origin = service.resolver.told_by_path(origin, head.identity);
     if headers.contains_key(FORWARDED_FOR) {
         let peers = service.resolver.peers();
-        let values = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
-        if peers.is_trusted(origin.source.ip())
-            && let Some(client) = identity::forwarded_for(values, |address| peers.is_trusted(address))
-        {
-            origin.source = SocketAddr::new(client, 0);
+        if peers.is_trusted(origin.source.ip()) {
+            let values = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+            let client = identity::forwarded_for(values, |address| peers.is_trusted(address));
+            // Who cannot be told is nobody: in no network, and never the proxy itself.
+            origin.source = client.unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         }
     }
     origin

@@ -1,6 +1,6 @@
 //! Files of DHCP leases, looked at every second: what was appended is read, a file that was written anew is read whole.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -28,9 +28,9 @@ struct Leases {
     head: Option<Head>,
     /// Octets read, whole lines.
     read: u64,
-    /// What this file put into the table, and the reading in which it was last seen.
-    held: HashMap<Key, u32>,
-    reading: u32,
+    /// What this file put into the table. Kea begins its file anew with what changes from then on: what is not in it still
+    /// holds until it ends.
+    held: HashSet<Key>,
     complained: bool,
 }
 
@@ -57,7 +57,7 @@ pub async fn run(settings: LeaseSettings, subscribers: Arc<Subscribers>, stop: C
 
 impl Leases {
     fn new(settings: LeaseSettings) -> Leases {
-        Leases { settings, inode: 0, head: None, read: 0, held: HashMap::new(), reading: 0, complained: false }
+        Leases { settings, inode: 0, head: None, read: 0, held: HashSet::new(), complained: false }
     }
 
     fn look(&mut self, subscribers: &Subscribers) {
@@ -78,7 +78,6 @@ impl Leases {
         let is_anew = about.ino() != self.inode || about.len() < self.read;
         if is_anew {
             (self.inode, self.head, self.read) = (about.ino(), None, 0);
-            self.reading += 1;
         }
         if about.len() == self.read {
             return Ok(());
@@ -108,13 +107,6 @@ impl Leases {
                 changes.clear();
             }
         }
-        if is_anew {
-            // What a file that was written anew does not tell any more is over.
-            let reading = self.reading;
-            let gone = self.held.iter().filter(|(_, seen)| **seen != reading).map(|(key, _)| Change::Remove(*key));
-            changes.extend(gone);
-            self.held.retain(|_, seen| *seen == reading);
-        }
         subscribers.apply(Feed::Leases, &changes).map_err(|full| full.to_string())?;
         if bad > 0 {
             return Err(format!("{bad} lines are no leases"));
@@ -130,13 +122,13 @@ impl Leases {
         let token = lease.line.as_deref().and_then(|line| radius::known_token(line, keys, subscribers.table()));
         match token.filter(|_| !is_over && self.held.len() < SUBSCRIBER_PREFIXES_MAX) {
             Some(token) => {
-                self.held.insert(key, self.reading);
+                self.held.insert(key);
                 // A lease says itself how long it holds.
                 let term = Term { until: Some(lease.until), is_hard: true, is_session: true };
                 changes.push(Change::Put(key, Entry { holder: Holder::Token(token), term }));
             }
             None => {
-                if self.held.remove(&key).is_some() {
+                if self.held.remove(&key) {
                     changes.push(Change::Remove(key));
                 }
             }
@@ -209,8 +201,8 @@ mod tests {
         let new = folder.path().join("new");
         std::fs::write(&new, format!("{HEAD}{}", line("10.0.0.3", far, "olt-3"))).unwrap();
         std::fs::rename(&new, &file).unwrap();
-        check("written anew", &["10.0.0.3/32"]);
+        check("begun anew: what it does not tell still holds", &["10.0.0.1/32", "10.0.0.3/32"]);
         std::fs::remove_file(&file).unwrap();
-        check("gone: what it told stays until it ends", &["10.0.0.3/32"]);
+        check("gone: what it told stays until it ends", &["10.0.0.1/32", "10.0.0.3/32"]);
     }
 }

@@ -349,6 +349,14 @@ impl Subscribers {
                 Change::Choose(_, None) | Change::Remove(_) | Change::Say(..) => {}
             }
         }
+        let counts = inner.writer.counts();
+        let known = counts.v4 + counts.ports + counts.v6 + counts.tokens;
+        if named.is_empty() && chosen.is_empty() && known > 0 {
+            return Err(format!(
+                "it names nobody, and {known} prefixes and tokens are known: that is taken for a broken export; whom it is \
+                 about is taken out one by one"
+            ));
+        }
         let mut gone = Vec::new();
         self.table.each_prefix(|key, entry| {
             if !entry.term.is_session && !named.contains(&key) {

@@ -302,7 +302,9 @@ fn prefix_v6(value: &[u8]) -> Option<IpNet> {
     let (&[_, length], octets) = value.split_first_chunk::<2>()?;
     let mut whole = [0; 16];
     whole.get_mut(..octets.len())?.copy_from_slice(octets);
-    Some(Ipv6Net::new(Ipv6Addr::from(whole), length).ok()?.trunc().into())
+    let net = Ipv6Net::new(Ipv6Addr::from(whole), length).ok()?.trunc();
+    // The whole internet is nobody's line.
+    (length >= 8).then_some(net.into())
 }
 
 /// RFC 2865 §5.22: text, a prefix first; without a length that of its class, which nobody means any more: a host.

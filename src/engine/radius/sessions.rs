@@ -1,6 +1,8 @@
 //! What a sequence of accounting packets comes to, late, doubled and out of order as they are.
 //!
-//!     unknown ──Start, Interim──▶ open ──Stop, the NAS began anew──▶ ended ──some minutes──▶ unknown
+//! ```text
+//! unknown ──Start, Interim──▶ open ──Stop, the NAS began anew──▶ ended ──some minutes──▶ unknown
+//! ```
 //!
 //! Packets are put in order by when they happened, not by when they came. A place belongs to the session that named it last;
 //! whatever an earlier one says or ends, it keeps its hands off. That a session ended is remembered for a while, so that a
@@ -239,7 +241,16 @@ impl Sessions {
         for key in gone {
             self.let_go(id, &key, changes);
         }
-        let Some(token) = token else { return Effect::Nothing };
+        let Some(token) = token else {
+            // Whose line it is nobody says; it is not that of who had the place before.
+            for (_, key) in &held {
+                let is_later = self.places.get(key).is_none_or(|holding| holding.session == id || holding.at <= at);
+                if is_later && self.places.remove(key).is_none_or(|holding| holding.session != id) {
+                    changes.push(Change::Remove(*key));
+                }
+            }
+            return Effect::Nothing;
+        };
         let term =
             Term { until: Some(report.now.saturating_add(report.confirmed_for)), is_hard: false, is_session: true };
         for (_, key) in &held {

@@ -125,7 +125,10 @@ impl Live {
     }
 
     fn find_place(&self, origin: &Origin) -> Option<Found> {
-        if let IpAddr::V4(outside) = unmap(origin.source.ip()) {
+        // Port 0: nobody said which.
+        if let IpAddr::V4(outside) = unmap(origin.source.ip())
+            && origin.source.port() != 0
+        {
             let inside = self.nats.iter().find_map(|nat| nat.inside(origin.realm, outside, origin.source.port()));
             let found = inside.and_then(|(realm, inside)| self.table.find(realm, (inside, 0).into()));
             if found.is_some() {
