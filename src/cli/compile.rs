@@ -66,6 +66,10 @@ pub fn run(config: Option<&Path>, args: &ListsCompileArgs) -> u8 {
 
 fn compile(config: Option<&Path>, args: &ListsCompileArgs) -> Result<Told, Vec<String>> {
     let began = clock::now();
+    // What is written is put in its place whole; a device or a directory would be no more.
+    if std::fs::metadata(&args.output).is_ok_and(|about| !about.is_file()) {
+        return Err(vec![format!("{}: is there, and is no file", args.output.display())]);
+    }
     let progress = Arc::new(Progress::default());
     let telling = progress::tell(Arc::clone(&progress), Otherwise::Nothing);
     let (layer, lists) = Loader::new(config.map(Path::to_owned)).telling(progress).compiled()?;
