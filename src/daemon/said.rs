@@ -1,7 +1,7 @@
 //! What people said for a while — allows, denies, pauses — kept over a restart, and put into every generation.
 //!
 //! A change is written to the audit log, then to the state directory, and then a generation goes into force that shares
-//! everything else with the one before. What it does is the engine's ([`overlay`](crate::engine::overlay)).
+//! everything else with the one before. What it does is the engine's ([`overlay`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
