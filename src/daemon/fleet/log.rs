@@ -30,12 +30,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Deed, Seal, random};
 use super::connection::{Trouble, WAIT, connect};
-use super::reach::{Node, Place, Reach, Refused, Why, missing};
+use super::reach::{FORGOTTEN_SECS, Node, Place, Reach, Refused, SILENT_SECS, Why, missing, seen};
 use crate::config::{StoreSettings, read_steady};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};
-use crate::engine::name::Name;
 use crate::engine::limits::{FLEET_COMMANDS_WAITING_MAX, FLEET_FILE_OCTETS_MAX};
+use crate::engine::name::Name;
 
 /// In the state directory.
 const FILE: &str = "fleet.json";
@@ -49,10 +49,6 @@ const SCAN: usize = 100;
 const AGAIN: Duration = Duration::from_millis(500);
 /// A node says so often that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// One that said nothing for so long is not waited for.
-const SILENT_SECS: i64 = 5;
-/// One that said nothing for so long is none of the fleet any more. Chosen: a week of repairs.
-const FORGOTTEN_SECS: i64 = 7 * 86_400;
 /// How often nodes are looked at while somebody waits for them.
 const LOOK: Duration = Duration::from_millis(20);
 /// So long a start waits for a server that does not answer. Chosen: filtering goes before.
@@ -119,7 +115,10 @@ struct State {
     ids: VecDeque<(u64, String)>,
     refused: VecDeque<Refused>,
     stuck: Option<String>,
+    /// Their times are by this node's clock: when something new was heard of each.
     nodes: Vec<Node>,
+    /// What each node said last of the time, by its own clock.
+    clocks: HashMap<String, i64>,
     /// It is not ready since then: what other nodes were told is not read.
     behind_since: Option<Instant>,
     /// When all was read last.
@@ -307,7 +306,7 @@ impl Log {
         let place = state.written_at.filter(|_| state.written >= number);
         let command = state.ids.iter().find(|(of, _)| *of == number).map(|(_, id)| id.as_str());
         let (data, now) = (state.kept.data.as_str(), clock::unix_secs() as i64);
-        let missing = missing(&state.nodes, &state.kept.node, (data, place), command, (now, SILENT_SECS));
+        let missing = missing(&state.nodes, &state.kept.node, (data, place), command, now);
         let nodes = 1 + state.nodes.iter().filter(|node| node.id != state.kept.node).count();
         let effective = nodes - missing.len();
         let millis = clock::now().saturating_duration_since(began).as_millis() as u64;
@@ -403,6 +402,8 @@ impl Log {
 
     /// Does what was said meanwhile, and says what the server does not have.
     async fn catch_up(&self, reloader: &Arc<Reloader>, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+        // What is refused still is heard of again.
+        self.state().refused.clear();
         let goes_on = self.remembers(connection).await?;
         if goes_on {
             while self.read(reloader, None, connection).await? > 0 {}
@@ -456,7 +457,7 @@ impl Log {
     ) -> Result<HashMap<String, [u8; 32]>, Trouble> {
         let (mut cursor, mut sums) = (0_u64, HashMap::new());
         loop {
-            let (next, fields): (u64, Vec<(Vec<u8>, Vec<u8>)>) = redis::cmd("HSCAN")
+            let (next, fields): (u64, Vec<Field>) = redis::cmd("HSCAN")
                 .arg(self.key("live"))
                 .arg(cursor)
                 .arg("COUNT")
@@ -659,10 +660,9 @@ impl Log {
     }
 
     async fn look(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
-        let told: Vec<(Vec<u8>, Vec<u8>)> =
-            redis::cmd("HGETALL").arg(self.key("nodes")).query_async(connection).await?;
+        let told: Vec<Field> = redis::cmd("HGETALL").arg(self.key("nodes")).query_async(connection).await?;
         let now = clock::unix_secs() as i64;
-        let mut nodes = Vec::new();
+        let mut nodes: Vec<Node> = Vec::new();
         for (id, sealed) in told {
             let node = self.seal.open(&id, &sealed).and_then(|opened| serde_json::from_slice::<Node>(&opened).ok());
             match node {
@@ -674,12 +674,11 @@ impl Log {
             }
         }
         let mut state = self.state();
-        // A server that was emptied a moment ago knows nobody: they come back, or are missed.
+        let clocks = nodes.iter().map(|node| (node.id.clone(), node.at)).collect();
+        let before = std::mem::replace(&mut state.clocks, clocks);
         let known = std::mem::take(&mut state.nodes);
-        let is_gone = |node: &Node| now - node.at <= FORGOTTEN_SECS && !nodes.iter().any(|seen| seen.id == node.id);
-        let data = state.kept.data.clone();
-        let unseen: Vec<Node> = known.into_iter().filter(|node| is_gone(node) && node.data != data).collect();
-        nodes.extend(unseen);
+        let (own, data) = (state.kept.node.clone(), state.kept.data.clone());
+        let nodes = seen(known, &before, nodes, (&own, &data), now);
         let ids = |nodes: &[Node]| nodes.iter().map(|node| node.id.clone()).collect::<std::collections::BTreeSet<_>>();
         let are_others = ids(&nodes) != ids(&state.kept.nodes);
         state.nodes = nodes;
@@ -731,6 +730,9 @@ fn read(file: &Path) -> Result<Kept, String> {
         Err(why) => Err(why.to_string()),
     }
 }
+
+/// A name of a hash, and what stands there.
+type Field = (Vec<u8>, Vec<u8>);
 
 /// Entries of a stream, as `XRANGE` tells them.
 type StreamRange = Vec<(String, redis::Value)>;

@@ -1,6 +1,13 @@
 //! How far a command has come: which nodes of the fleet there are, and where it is in force.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
+
+/// A node that said nothing for so long is not waited for.
+pub(super) const SILENT_SECS: i64 = 5;
+/// One that said nothing for so long is none of the fleet any more. Chosen: a week of repairs.
+pub(super) const FORGOTTEN_SECS: i64 = 7 * 86_400;
 
 /// A place in the stream, in the server's order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +97,7 @@ pub(super) fn missing(
     own: &str,
     (data, place): (&str, Option<Place>),
     command: Option<&str>,
-    (now, silent_secs): (i64, i64),
+    now: i64,
 ) -> Vec<Missing> {
     let others = nodes.iter().filter(|node| node.id != own);
     let mut missing: Vec<Missing> = others
@@ -101,7 +108,7 @@ pub(super) fn missing(
             let why = match (has_come, refused) {
                 (true, None) => return None,
                 (_, Some(refused)) => Why::Refused { why: refused.why.clone() },
-                (false, None) if silent > silent_secs => Why::Silent { secs: silent as u64 },
+                (false, None) if silent > SILENT_SECS => Why::Silent { secs: silent as u64 },
                 (false, None) if place.is_none() => Why::NotTold,
                 (false, None) => node.stuck.clone().map_or(Why::Late, |why| Why::Refused { why }),
             };
@@ -110,6 +117,36 @@ pub(super) fn missing(
         .collect();
     missing.sort_by(|a, b| a.node.cmp(&b.node));
     missing
+}
+
+/// The nodes after another look at the server: those that were known, with what each said `before` of the time, and what
+/// they say now. Their times are from here on by our clock: when something new was heard of each.
+pub(super) fn seen(
+    known: Vec<Node>,
+    before: &HashMap<String, i64>,
+    mut nodes: Vec<Node>,
+    (own, data): (&str, &str),
+    now: i64,
+) -> Vec<Node> {
+    for node in &mut nodes {
+        let heard = known.iter().find(|known| known.id == node.id).map(|known| known.at);
+        node.at = match (heard, before.get(&node.id)) {
+            (Some(heard), Some(at)) if *at == node.at => heard,
+            (Some(_), Some(_)) => now,
+            // Seen for the first time: it may have said so long ago.
+            (heard, _) => node.at.min(now).max(heard.unwrap_or(i64::MIN)),
+        };
+    }
+    // A server that was emptied a moment ago knows nobody: they come back, or are missed.
+    let is_unseen = |node: &Node| node.data != data && !nodes.iter().any(|seen| seen.id == node.id);
+    let unseen: Vec<Node> = known.into_iter().filter(is_unseen).collect();
+    nodes.extend(unseen);
+    // One that lost its state directory is another one under its old name.
+    let is_here = |node: &Node| node.id == own || now - node.at <= SILENT_SECS;
+    let here: Vec<String> = nodes.iter().filter(|node| is_here(node)).map(|node| node.name.clone()).collect();
+    nodes.retain(|node| is_here(node) || !here.contains(&node.name));
+    nodes.retain(|node| now - node.at <= FORGOTTEN_SECS);
+    nodes
 }
 
 #[cfg(test)]
@@ -130,6 +167,30 @@ mod tests {
     }
 
     #[test]
+    fn a_node_is_there_by_our_clock_and_once_under_its_name() {
+        let look = |known: &[Node], before: &[(&str, i64)], told: &[Node], now| {
+            let before = before.iter().map(|(name, at)| (format!("id of {name}"), *at)).collect();
+            let seen = seen(known.to_vec(), &before, told.to_vec(), ("id of own", "d"), now);
+            seen.into_iter().map(|node| (node.name, node.at)).collect::<Vec<_>>()
+        };
+        let at = |name: &str, at: i64| (name.to_owned(), at);
+        // A clock that is an hour late, and one that is early: what counts is that something new was said.
+        let known = [node("late", 999, "1-0"), node("early", 999, "1-0")];
+        let before = [("late", -2_600), ("early", 5_000)];
+        let told = [node("late", -2_599, "1-0"), node("early", 5_000, "1-0")];
+        assert_eq!(look(&known, &before, &told, 1_000), [at("late", 1_000), at("early", 999)]);
+        assert_eq!(look(&[], &[], &told[1..], 1_000), [at("early", 1_000)]);
+        // A server that was emptied, and one that forgot somebody on purpose.
+        let of_before = Node { data: "before".into(), ..node("away", 990, "1-0") };
+        assert_eq!(look(&[of_before, node("forgotten", 990, "1-0")], &[], &[], 1_000), [at("away", 990)]);
+        // Another node under the name of one that is gone, and two that are there.
+        let other = |at| Node { id: "another".into(), ..node("a", at, "1-0") };
+        assert_eq!(look(&[], &[], &[node("a", 900, "1-0"), other(1_000)], 1_000), [at("a", 1_000)]);
+        assert_eq!(look(&[], &[], &[node("a", 999, "1-0"), other(1_000)], 1_000).len(), 2);
+        assert_eq!(look(&[], &[], &[node("a", 1, "1-0")], FORGOTTEN_SECS + 2), []);
+    }
+
+    #[test]
     fn whoever_does_not_have_it_is_named_with_the_reason() {
         let mut nodes = vec![
             node("own", 100, "0-0"),
@@ -144,7 +205,7 @@ mod tests {
         nodes[5].refused.push(Refused { id: "c".into(), why: "no such list".into() });
         nodes[6].data = "of before".into();
         let told = |place| {
-            let missing = missing(&nodes, "id of own", ("d", place), Some("c"), (100, 5));
+            let missing = missing(&nodes, "id of own", ("d", place), Some("c"), 100);
             missing.into_iter().map(|missing| (missing.node, missing.why)).collect::<Vec<_>>()
         };
         let refused = |why: &str| Why::Refused { why: why.into() };

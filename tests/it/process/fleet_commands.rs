@@ -334,3 +334,14 @@ fn what_is_decided_about_a_list_is_decided_everywhere() {
     assert_eq!(whats, ["list.disable", "list.enable", "list.rollback", "list.approve", "list.rollback"]);
     assert_eq!((&lines[2]["who"], &lines[2]["node"], &lines[3]["node"]), (&"Chi".into(), &"c".into(), &Value::Null));
 }
+
+/// `tests/drill/run`: from a subscriber's address and a URL to the reason, one command, and back, without a lost question.
+#[test]
+fn the_drill_is_green() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drill/run");
+    let told = ran(std::process::Command::new(script).arg(env!("CARGO_BIN_EXE_lachan")));
+    match told.code {
+        2 => skip(told.stderr.trim()),
+        code => assert!(code == 0 && told.stdout.ends_with("drill: green\n"), "{}{}", told.stdout, told.stderr),
+    }
+}
