@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Deed, Seal, random};
 use super::connection::{Trouble, WAIT, connect};
-use super::reach::{FORGOTTEN_SECS, Node, Place, Reach, Refused, SILENT_SECS, Why, missing, seen};
+use super::reach::{FORGOTTEN_SECS, Node, Place, Reach, Refused, Why, missing, seen};
 use crate::config::{StoreSettings, read_steady};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};

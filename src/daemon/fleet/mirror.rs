@@ -422,7 +422,9 @@ impl Mirror {
     fn take_batch(&self) -> (Vec<Change>, Option<u64>) {
         let mut outbox = self.outbox();
         let slots: Vec<Slot> = outbox.waiting.keys().take(BATCH).copied().collect();
-        let batch: Vec<Change> = slots.iter().filter_map(|slot| outbox.waiting.remove(slot)).collect();
+        let mut batch: Vec<Change> = slots.iter().filter_map(|slot| outbox.waiting.remove(slot)).collect();
+        // A session is said of a token that has a prefix: the prefix goes first.
+        batch.sort_by_key(|change| matches!(change, Change::Say(..)));
         slots.into_iter().for_each(|slot| *outbox.said.entry(slot).or_insert(0) += 1);
         // A serial is the last that is said: who has it has all before it.
         let serial = if outbox.waiting.is_empty() { outbox.serial.take() } else { None };
