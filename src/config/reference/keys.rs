@@ -115,8 +115,8 @@ pub const TABLES: &[TableOfKeys] = &[
                 "the machine's name",
                 "\"hn-1\"",
                 text(
-                    "Told by `dig CH TXT id.server` from loopback and by NSID: tells machines behind one address apart.",
-                    "Trả lời cho `dig CH TXT id.server` từ chính máy và cho NSID: phân biệt các máy sau cùng một địa chỉ.",
+                    "Told by `dig CH TXT id.server` from loopback and by NSID: tells machines behind one address apart. Names this node to the others of a fleet.",
+                    "Trả lời cho `dig CH TXT id.server` từ chính máy và cho NSID: phân biệt các máy sau cùng một địa chỉ. Cũng là tên nút này đối với các nút khác.",
                 ),
             ),
             key(

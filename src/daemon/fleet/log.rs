@@ -127,6 +127,26 @@ struct State {
     is_applying: bool,
 }
 
+impl State {
+    /// Serves without what is missing, when that was waited for long enough.
+    fn give_up(&mut self) -> bool {
+        let waited = self.behind_since.map(|since| clock::now().saturating_duration_since(since));
+        let gives_up = waited.is_some_and(|waited| waited >= PATIENCE);
+        if gives_up {
+            self.behind_since = None;
+        }
+        gives_up
+    }
+
+    fn refuse(&mut self, id: String, why: String) {
+        self.refused.retain(|refused| refused.id != id);
+        self.refused.push_back(Refused { id, why });
+        if self.refused.len() > REFUSED_MAX {
+            self.refused.pop_front();
+        }
+    }
+}
+
 /// A command that waits to be written.
 #[derive(Clone)]
 struct Waiting {
@@ -354,11 +374,7 @@ impl Log {
             state.behind_since = Some(clock::now());
         }
         (state.is_following, state.is_applying) = (false, false);
-        let waited = state.behind_since.map(|since| clock::now().saturating_duration_since(since));
-        let gave_up = waited.is_some_and(|waited| waited >= PATIENCE);
-        if gave_up {
-            state.behind_since = None;
-        }
+        let gave_up = state.give_up();
         drop(state);
         self.seen.notify_waiters();
         gave_up
@@ -492,8 +508,16 @@ impl Log {
                  others (lachan_fleet_commands{{event=\"ignored\"}})"
             );
         }
-        let command = serde_json::from_slice(&opened?);
-        command.inspect_err(|why| tracing::error!("a command of the fleet is none that this version knows: {why}")).ok()
+        let opened = opened?;
+        let command = serde_json::from_slice(&opened);
+        let told = command.inspect_err(|why| {
+            tracing::error!("a command of the fleet is none that this version knows: {why}");
+            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            let id = serde_json::from_slice::<serde_json::Value>(&opened).ok();
+            let id = id.and_then(|command| command.get("id")?.as_str().map(str::to_owned));
+            id.into_iter().for_each(|id| self.state().refuse(id, "this version does not know it".to_owned()));
+        });
+        told.ok()
     }
 
     /// Does what the stream holds beyond what was done last; how many entries that were.
@@ -560,6 +584,9 @@ impl Log {
                     if self.state().stuck.replace(why.clone()).is_none() {
                         tracing::error!("a command of the fleet cannot be carried out: {why}; it is tried again");
                     }
+                    if self.state().give_up() {
+                        tracing::warn!("this node serves without it meanwhile");
+                    }
                     self.something.notify_one();
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -578,12 +605,7 @@ impl Log {
             let Some(why) = complaint else { continue };
             self.counters.refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(node = command.node, "{} of the fleet is not in force here: {why}", command.what);
-            let mut state = self.state();
-            state.refused.retain(|refused| refused.id != command.id);
-            state.refused.push_back(Refused { id: command.id.clone(), why });
-            if state.refused.len() > REFUSED_MAX {
-                state.refused.pop_front();
-            }
+            self.state().refuse(command.id.clone(), why);
         }
         let mut state = self.state();
         (state.is_applying, state.stuck) = (false, None);

@@ -159,6 +159,14 @@ fn a_node_that_is_away_is_named_and_has_it_before_it_is_ready() {
     ready_with_it(&b, |node| blocks(node, "bad.example") && node.command(&["allow", "list"]).stdout.contains("worse"));
     wait_whole(&[&a, &b, &c], 3);
     said(&a.command(&["allow", "remove", &allow_id(&a), "--by", "An"]), 0, "3/3 nodes effective in 0.");
+    // Away for longer than the stream goes.
+    wait_whole(&[&a, &b, &c], 3);
+    let away = c.kill();
+    said(&allow(&b, "bad.example"), 1, "missing: c (");
+    redis.command("XTRIM lachan:commands:log MAXLEN 0");
+    let c = Served::start_in(away);
+    ready_with_it(&c, |node| !blocks(node, "bad.example"));
+    said(&b.command(&["allow", "remove", &allow_id(&b), "--by", "An"]), 0, "3/3 nodes effective in 0.");
     // One that does not come back is missed no more.
     drop(b);
     wait_for("b to be missed", || (a.command(&["fleet", "status"]).code == 1).then_some(()));
@@ -174,6 +182,17 @@ fn a_server_that_is_gone_or_empty_loses_nothing() {
     let nodes = three(&upstream, &redis);
     let [a, b, c] = &nodes;
     said(&a.command(&["deny", "add", "good.example", "--for", "1 h", "--reason", "x", "--by", "An"]), 0, "3/3 nodes");
+    // Paused: nobody waits for it but who wants to know where a command is in force.
+    redis.signal("-STOP");
+    let denied = c.command(&["deny", "add", "worse.example", "--for", "1 h", "--reason", "x", "--by", "Chi"]);
+    said(&denied, 1, "the store of the fleet does not answer, others are told when it does");
+    assert!(blocks(c, "worse.example") && !blocks(a, "worse.example"));
+    assert!(nodes.iter().all(|node| node.get("/readyz") == "ready\n"), "filtering goes on");
+    redis.signal("-CONT");
+    for node in &nodes {
+        wait_for("what waited to come", || blocks(node, "worse.example").then_some(()));
+    }
+    wait_whole(&[a, b, c], 3);
     redis.kill();
     wait_for("the store to be missed", || (fleet(a)["store_is_away"] == true).then_some(()));
     let told = allow(a, "bad.example");
@@ -192,7 +211,7 @@ fn a_server_that_is_gone_or_empty_loses_nothing() {
     redis.command("FLUSHALL");
     wait_whole(&[a, b, c], 3);
     wait_for("the nodes to put back what they have", || {
-        redis.command("HLEN lachan:commands:live").starts_with(b":2").then_some(())
+        redis.command("HLEN lachan:commands:live").starts_with(b":3").then_some(())
     });
     assert!(nodes.iter().all(|node| !blocks(node, "bad.example") && blocks(node, "good.example")));
     // A new node knows all of it before it is ready.
