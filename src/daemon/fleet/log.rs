@@ -51,6 +51,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often nodes are looked at while somebody waits for them.
 const LOOK: Duration = Duration::from_millis(20);
+/// Whoever waits looks again so often, also when nothing is heard.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A server that was lost no longer ago may be back before anybody asks. Chosen: some tries.
+const GRACE: Duration = Duration::from_secs(2);
 /// So long a start waits for a server that does not answer. Chosen: filtering goes before.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Without a word from the server for so long, this process was stopped: more than a read and its time-out take.
@@ -124,6 +128,10 @@ struct State {
     /// When all was read last.
     contact: Option<Instant>,
     is_following: bool,
+    /// Since when; seconds since 1970.
+    following_since: i64,
+    /// Since when it does not.
+    away_since: Option<Instant>,
     is_applying: bool,
 }
 
@@ -188,7 +196,13 @@ impl Log {
             let node = if file.is_some() { random() } else { of_name };
             kept = Kept { node: format!("{node:032x}"), last: NONE.to_owned(), ..Kept::default() };
         }
-        let state = State { nodes: kept.nodes.clone(), kept, behind_since: Some(clock::now()), ..State::default() };
+        let state = State {
+            nodes: kept.nodes.clone(),
+            kept,
+            behind_since: Some(clock::now()),
+            away_since: Some(clock::now()),
+            ..State::default()
+        };
         let log = Log {
             settings,
             seal,
@@ -298,14 +312,17 @@ impl Log {
             let seen = self.seen.notified();
             tokio::pin!(seen);
             seen.as_mut().enable();
-            let reach = self.reach_now(number, began);
+            let (reach, is_told) = self.reach_now(number, began);
             let can_wait = |why: &Why| matches!(why, Why::Late | Why::NotTold);
-            let is_hopeless = reach.store_is_away || !reach.missing.iter().any(|missing| can_wait(&missing.why));
+            let is_settled = is_told && !reach.missing.iter().any(|missing| can_wait(&missing.why));
             let left = deadline.saturating_duration_since(clock::now());
-            if is_hopeless || left.is_zero() {
+            if is_settled || reach.store_is_away {
                 return reach;
             }
-            let _ = tokio::time::timeout(left, seen).await;
+            if left.is_zero() {
+                return Reach { store_is_away: !is_told, ..reach };
+            }
+            let _ = tokio::time::timeout(left.min(LOOK_AGAIN), seen).await;
         }
     }
 
@@ -321,16 +338,20 @@ impl Log {
         Waiter(&self.waiters)
     }
 
-    fn reach_now(&self, number: u64, began: Instant) -> Reach {
+    /// And whether the server has it.
+    fn reach_now(&self, number: u64, began: Instant) -> (Reach, bool) {
         let state = self.state();
         let place = state.written_at.filter(|_| state.written >= number);
         let command = state.ids.iter().find(|(of, _)| *of == number).map(|(_, id)| id.as_str());
         let (data, now) = (state.kept.data.as_str(), clock::unix_secs() as i64);
-        let missing = missing(&state.nodes, &state.kept.node, (data, place), command, now);
+        let missing = missing(&state.nodes, &state.kept.node, (data, place), command, (now, state.following_since));
+        let is_back_soon = |since| clock::now().saturating_duration_since(since) < GRACE;
+        let is_away = !state.is_following && !state.away_since.is_some_and(is_back_soon);
         let nodes = 1 + state.nodes.iter().filter(|node| node.id != state.kept.node).count();
         let effective = nodes - missing.len();
         let millis = clock::now().saturating_duration_since(began).as_millis() as u64;
-        Reach { nodes, effective, millis, store_is_away: place.is_none() && !state.is_following, missing }
+        let is_told = place.is_some();
+        (Reach { nodes, effective, millis, store_is_away: !is_told && is_away, missing }, is_told)
     }
 
     fn key(&self, what: &str) -> String {
@@ -372,6 +393,9 @@ impl Log {
         // It was this process that was gone.
         if state.is_following && !state.is_applying && state.contact.is_some_and(is_long_ago) {
             state.behind_since = Some(clock::now());
+        }
+        if state.is_following {
+            state.away_since = Some(clock::now());
         }
         (state.is_following, state.is_applying) = (false, false);
         let gave_up = state.give_up();
@@ -443,6 +467,7 @@ impl Log {
         }
         let mut state = self.state();
         (state.behind_since, state.contact, state.is_following) = (None, Some(clock::now()), true);
+        state.following_since = clock::unix_secs() as i64;
         drop(state);
         self.something.notify_one();
         Ok(())

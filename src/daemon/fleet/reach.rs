@@ -97,7 +97,7 @@ pub(super) fn missing(
     own: &str,
     (data, place): (&str, Option<Place>),
     command: Option<&str>,
-    now: i64,
+    (now, listening_since): (i64, i64),
 ) -> Vec<Missing> {
     let others = nodes.iter().filter(|node| node.id != own);
     let mut missing: Vec<Missing> = others
@@ -108,7 +108,10 @@ pub(super) fn missing(
             let why = match (has_come, refused) {
                 (true, None) => return None,
                 (_, Some(refused)) => Why::Refused { why: refused.why.clone() },
-                (false, None) if silent > SILENT_SECS => Why::Silent { secs: silent as u64 },
+                // A node that was away itself gives the others time to be heard.
+                (false, None) if silent > SILENT_SECS && now - listening_since > SILENT_SECS => {
+                    Why::Silent { secs: silent as u64 }
+                }
                 (false, None) if place.is_none() => Why::NotTold,
                 (false, None) => node.stuck.clone().map_or(Why::Late, |why| Why::Refused { why }),
             };
@@ -204,10 +207,11 @@ mod tests {
         nodes[4].stuck = Some("the disk is full".into());
         nodes[5].refused.push(Refused { id: "c".into(), why: "no such list".into() });
         nodes[6].data = "of before".into();
-        let told = |place| {
-            let missing = missing(&nodes, "id of own", ("d", place), Some("c"), 100);
+        let told_since = |since, place| {
+            let missing = missing(&nodes, "id of own", ("d", place), Some("c"), (100, since));
             missing.into_iter().map(|missing| (missing.node, missing.why)).collect::<Vec<_>>()
         };
+        let told = |place| told_since(0, place);
         let refused = |why: &str| Why::Refused { why: why.into() };
         let expected = [
             ("elsewhere", Why::Late),
@@ -218,6 +222,7 @@ mod tests {
         ];
         let expected: Vec<(String, Why)> = expected.into_iter().map(|(node, why)| (node.to_owned(), why)).collect();
         assert_eq!(told(Place::read("7-0")), expected);
+        assert!(told_since(97, Place::read("7-0")).contains(&("silent".into(), Why::Late)));
         assert!(told(None).contains(&("here".into(), Why::NotTold)));
     }
 }
