@@ -101,6 +101,8 @@ pub struct Batch<'l> {
     now: Instant,
     now_ms: u64,
     at: UnixTime,
+    /// How often the table of subscribers had changed when the batch began.
+    epoch: Option<u64>,
     answered: usize,
     miss: Option<Box<Pending>>,
 }
@@ -141,6 +143,7 @@ impl Lane {
         let now_ms = table.ms(now);
         let (limiter, zones) = (limiter.as_deref(), zones.as_deref());
         let at = clock::unix_time();
+        let epoch = generation.snapshot.subscribers.as_ref().map(|live| live.table.epoch());
         Batch {
             resolver,
             generation,
@@ -154,6 +157,7 @@ impl Lane {
             now,
             now_ms,
             at,
+            epoch,
             answered: 0,
             miss: None,
         }
@@ -522,7 +526,8 @@ impl Batch<'_> {
         rcode: Option<Rcode>,
     ) -> QueryEvent<'a> {
         let generation = self.generation.snapshot.generation;
-        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, started: self.now }
+        let (subscribers, started) = (self.epoch, self.now);
+        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, subscribers, started }
     }
 
     fn tell_others(&self, event: QueryEvent<'_>) {
