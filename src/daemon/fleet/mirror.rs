@@ -16,7 +16,7 @@
 //!
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,7 +33,7 @@ use crate::daemon::clock;
 use crate::daemon::subscribers::record::{self, Record};
 use crate::daemon::subscribers::{Feed, Subscribers};
 use crate::engine::client::{Token, TokenKey};
-use crate::engine::subscribers::{Change, Key};
+use crate::engine::subscribers::{Change, Key, Table};
 
 /// A name of the hash, and what stands there.
 type Field = (Vec<u8>, Vec<u8>);
@@ -90,6 +90,19 @@ struct Outbox {
     next_turn: u64,
     /// In the stream, not yet read there.
     said: HashMap<Slot, u32>,
+    /// What the server lost, to be said again: not news, so whatever others tell meanwhile goes before it.
+    lost: VecDeque<Change>,
+    /// Of that in the stream, not yet read there; whether another node told something since.
+    said_again: HashMap<Slot, bool>,
+    serial: Option<u64>,
+}
+
+/// Changes of one transaction, with their turns.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: Vec<(u64, Change)>,
+    /// They are what the server lost.
+    is_again: bool,
     serial: Option<u64>,
 }
 
@@ -138,6 +151,25 @@ impl Outbox {
         }
     }
 
+    /// Of what the server lost, that which is so still.
+    fn take_lost(&mut self, most: usize, table: &Table) -> Vec<(u64, Change)> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(change) = self.lost.pop_front()
+        {
+            let slot = Slot::of(&change);
+            if !self.is_own(&slot) && in_memory(&change, table) == change {
+                self.said_again.insert(slot, false);
+                taken.push((0, change));
+            }
+        }
+        taken
+    }
+
+    fn is_own(&self, slot: &Slot) -> bool {
+        self.waiting.contains_key(slot) || self.said.contains_key(slot)
+    }
+
     /// What was said of it was read back, or never got there.
     fn heard(&mut self, slot: &Slot) {
         if let Some(count) = self.said.get_mut(slot) {
@@ -146,6 +178,18 @@ impl Outbox {
                 self.said.remove(slot);
             }
         }
+    }
+}
+
+/// What memory says about the same as a change.
+fn in_memory(change: &Change, table: &Table) -> Change {
+    let state = |token| table.find_token(token).unwrap_or_default();
+    match *change {
+        Change::Put(key, _) | Change::Remove(key) => {
+            table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry))
+        }
+        Change::Choose(token, _) => Change::Choose(token, state(token).chosen),
+        Change::Say(token, _) => Change::Say(token, state(token).session),
     }
 }
 
@@ -248,7 +292,8 @@ impl Mirror {
 
     /// Changes that wait to be written.
     pub fn waiting(&self) -> usize {
-        self.outbox().waiting.len()
+        let outbox = self.outbox();
+        outbox.waiting.len() + outbox.lost.len()
     }
 
     fn key(&self, what: &str) -> String {
@@ -354,7 +399,7 @@ impl Mirror {
             tracing::warn!(
                 "the store of the fleet has gone back to what it was before: what is in memory stays, and is written to it again"
             );
-            self.outbox().said.clear();
+            self.forget_said();
             // Until all of it is done, the place of before tells that it is not.
             let mut later = Position { is_read: true, ..at.clone() };
             self.read_later(subscribers, &mut later, &last, connection).await?;
@@ -366,7 +411,7 @@ impl Mirror {
             return Ok(());
         }
         // What was said is in what is read now, or is gone with the data.
-        self.outbox().said.clear();
+        self.forget_said();
         // Before the first entry nobody need have written yet what was in memory when the data began.
         let has_place = is_same && place(&at.last) > (0, 0);
         if !has_place && !at.last.is_empty() {
@@ -376,9 +421,10 @@ impl Mirror {
         }
         let held = self.read_hash(subscribers, connection).await?;
         if has_place {
+            let lost: HashSet<Slot> = self.outbox().lost.iter().map(Slot::of).collect();
             subscribers.keep_only(|change| {
                 let slot = Slot::of(change);
-                held.contains(&self.field(&slot)) || self.is_own(&slot)
+                held.contains(&self.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
             });
         }
         let filled: Option<String> = redis::cmd("GET").arg(self.key("filled")).query_async(connection).await?;
@@ -435,7 +481,7 @@ impl Mirror {
             }
             for entry in entries {
                 if let Some(sealed) = entry.get::<Vec<u8>>("r") {
-                    self.take_in(subscribers, sealed)?;
+                    self.take_in(subscribers, sealed, true)?;
                 }
                 at.last = entry.id;
             }
@@ -452,17 +498,11 @@ impl Mirror {
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         let (table, mut held, mut other) = (subscribers.table(), Held::new(), Vec::new());
+        self.outbox().lost.clear();
         self.each_field(connection, &mut |field, sealed| {
             for record in self.records(sealed, subscribers)? {
                 let Record::Change(change) = record else { continue };
-                let state = |token| table.find_token(token).unwrap_or_default();
-                let here = match change {
-                    Change::Put(key, _) | Change::Remove(key) => {
-                        table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry))
-                    }
-                    Change::Choose(token, _) => Change::Choose(token, state(token).chosen),
-                    Change::Say(token, _) => Change::Say(token, state(token).session),
-                };
+                let here = in_memory(&change, table);
                 if wins && here != change {
                     other.push(here);
                 }
@@ -481,7 +521,7 @@ impl Mirror {
             return Ok(());
         }
         other.sort_by_key(|change| matches!(change, Change::Say(..)));
-        other.chunks(BATCH).for_each(|some| self.say(some));
+        self.outbox().lost = other.into();
         // Behind them all: from then on whoever comes finds the data whole.
         self.say_serial(subscribers.serial());
         Ok(())
@@ -494,10 +534,16 @@ impl Mirror {
         }
     }
 
+    /// What was said is in what is read next, or is gone with the data.
+    fn forget_said(&self) {
+        let mut outbox = self.outbox();
+        outbox.said.clear();
+        outbox.said_again.clear();
+    }
+
     /// Whether this node has something later to say about it than what it reads.
     fn is_own(&self, slot: &Slot) -> bool {
-        let outbox = self.outbox();
-        outbox.waiting.contains_key(slot) || outbox.said.contains_key(slot)
+        self.outbox().is_own(slot)
     }
 
     /// Whether the stream goes on from an entry without a gap, and has not gone back behind it.
@@ -529,7 +575,7 @@ impl Mirror {
         self.each_field(connection, &mut |field, sealed| {
             let records = self.records(sealed, subscribers)?;
             // Fields come in no order: what the network says waits until every prefix is there.
-            said.extend(self.take_records(subscribers, records));
+            said.extend(self.take_records(subscribers, records, false));
             held.insert(field);
             Ok(())
         })
@@ -569,18 +615,19 @@ impl Mirror {
             .ok_or_else(|| Trouble::new("an entry on the server is none of ours"))
     }
 
-    fn take_in(&self, subscribers: &Subscribers, sealed: Vec<u8>) -> Result<(), Trouble> {
-        let said = self.take_records(subscribers, self.records(sealed, subscribers)?);
+    /// `is_news`: not what a node said again that the server had lost.
+    fn take_in(&self, subscribers: &Subscribers, sealed: Vec<u8>, is_news: bool) -> Result<(), Trouble> {
+        let said = self.take_records(subscribers, self.records(sealed, subscribers)?, is_news);
         let _ = subscribers.apply(Feed::Fleet, &said);
         Ok(())
     }
 
     /// Takes in all but what the network says of tokens, which is left for the end.
-    fn take_records(&self, subscribers: &Subscribers, records: Vec<Record>) -> Vec<Change> {
+    fn take_records(&self, subscribers: &Subscribers, records: Vec<Record>, is_news: bool) -> Vec<Change> {
         let (mut changes, mut said) = (Vec::with_capacity(records.len()), Vec::new());
         for record in records {
             match record {
-                Record::Change(change) if self.is_own(&Slot::of(&change)) => {}
+                Record::Change(change) if self.is_later(&change, is_news) => {}
                 // Longer than any line's: no feed of ours told of it.
                 Record::Change(Change::Put(key, _)) if key.is_too_wide() => {}
                 Record::Change(change @ Change::Say(..)) => said.push(change),
@@ -626,11 +673,12 @@ impl Mirror {
                 }
             }
             for entry in entries {
-                let (node, sealed) = (entry.get::<String>("n"), entry.get::<Vec<u8>>("r"));
-                if node.as_deref() == Some(&self.node) {
-                    self.read_back(sealed.unwrap_or_default(), subscribers)?;
-                } else if let Some(sealed) = sealed {
-                    self.take_in(subscribers, sealed)?;
+                let (node, is_news) = (entry.get::<String>("n"), entry.get::<String>("again").is_none());
+                let sealed = entry.get::<Vec<u8>>("r").unwrap_or_default();
+                match node.as_deref() == Some(&self.node) {
+                    true if is_news => self.read_back(sealed, subscribers)?,
+                    true => self.read_again(sealed, subscribers)?,
+                    false => self.take_in(subscribers, sealed, is_news)?,
                 }
                 at.last = entry.id;
             }
@@ -638,6 +686,7 @@ impl Mirror {
             if is_all {
                 self.is_current.store(true, Ordering::Release);
                 self.current_at.store(clock::unix_secs() as i64, Ordering::Relaxed);
+                self.something.notify_one();
             }
         }
     }
@@ -653,40 +702,81 @@ impl Mirror {
         Ok(())
     }
 
+    /// Our own entry, of what the server had lost. What others told before it, without our having heard of it in time, is
+    /// later all the same, and is said once more.
+    fn read_again(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<(), Trouble> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for record in self.records(sealed, subscribers)? {
+            let Record::Change(change) = record else { continue };
+            let slot = Slot::of(&change);
+            let mut outbox = self.outbox();
+            match outbox.said_again.remove(&slot) {
+                _ if outbox.is_own(&slot) => {}
+                Some(true) => theirs.push(in_memory(&change, subscribers.table())),
+                // In the order of the stream, as on every other node.
+                Some(false) | None => ours.push(change),
+            }
+        }
+        let _ = subscribers.apply(Feed::Fleet, &ours);
+        self.say(&theirs);
+        Ok(())
+    }
+
+    /// Whether this node has said, or will say, something later; what it only says again is not.
+    fn is_later(&self, change: &Change, is_news: bool) -> bool {
+        let slot = Slot::of(change);
+        let mut outbox = self.outbox();
+        if is_news && let Some(is_told) = outbox.said_again.get_mut(&slot) {
+            *is_told = true;
+        }
+        outbox.is_own(&slot)
+    }
+
     async fn write(&self, subscribers: &Subscribers, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
         loop {
-            let (batch, serial) = self.take_batch();
-            if batch.is_empty() && serial.is_none() {
+            let batch = self.take_batch(subscribers.table());
+            if batch.changes.is_empty() && batch.serial.is_none() {
                 self.something.notified().await;
                 continue;
             }
-            if let Err(why) = self.write_batch(subscribers, &batch, serial, connection).await {
-                self.put_back(batch, serial);
+            if let Err(why) = self.write_batch(subscribers, &batch, connection).await {
+                self.put_back(batch);
                 return Err(why);
             }
         }
     }
 
     /// What is written next, said from now on.
-    fn take_batch(&self) -> (Vec<(u64, Change)>, Option<u64>) {
+    fn take_batch(&self, table: &Table) -> Batch {
         let mut outbox = self.outbox();
-        let batch = outbox.take(BATCH);
+        let (mut changes, mut is_again) = (outbox.take(BATCH), false);
+        // Only who has read all that others told knows what is so still.
+        if changes.is_empty() && self.is_current() {
+            (changes, is_again) = (outbox.take_lost(BATCH, table), true);
+        }
         // A serial is the last that is said: who has it has all before it.
-        let serial = if outbox.waiting.is_empty() { outbox.serial.take() } else { None };
-        (batch, serial)
+        let is_last = outbox.waiting.is_empty() && outbox.lost.is_empty();
+        let serial = if is_last { outbox.serial.take() } else { None };
+        Batch { changes, is_again, serial }
     }
 
-    fn put_back(&self, batch: Vec<(u64, Change)>, serial: Option<u64>) {
+    fn put_back(&self, Batch { changes, is_again, serial }: Batch) {
         let mut outbox = self.outbox();
-        outbox.put_back(batch);
+        if is_again {
+            for (_, change) in changes.into_iter().rev() {
+                outbox.said_again.remove(&Slot::of(&change));
+                outbox.lost.push_front(change);
+            }
+        } else {
+            outbox.put_back(changes);
+        }
         outbox.serial = outbox.serial.or(serial);
     }
 
     async fn write_batch(
         &self,
         subscribers: &Subscribers,
-        batch: &[(u64, Change)],
-        serial: Option<u64>,
+        Batch { changes, is_again, serial }: &Batch,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         let table = subscribers.table();
@@ -696,7 +786,7 @@ impl Mirror {
         };
         let (map, mut all, mut pipe) = (self.key("map"), Vec::new(), redis::pipe());
         pipe.atomic();
-        for (_, change) in batch {
+        for (_, change) in changes {
             record::write(change, table, &mut all);
             let field = self.field(&Slot::of(change));
             let mut one = Vec::new();
@@ -711,15 +801,19 @@ impl Mirror {
             }
         }
         if let Some(serial) = serial {
-            record::write_serial(serial, &mut all);
+            record::write_serial(*serial, &mut all);
             let mut one = Vec::new();
-            record::write_serial(serial, &mut one);
+            record::write_serial(*serial, &mut one);
             pipe.cmd("HSET").arg(&map).arg("serial").arg(self.sealed(one)?).ignore();
             // Not by nodes that come later with what they remember from other data.
             pipe.cmd("SET").arg(self.key("filled")).arg(name).ignore();
         }
         pipe.cmd("XADD").arg(self.key("changes")).arg("MAXLEN").arg("~").arg(STREAM_MAX).arg("*");
-        pipe.arg("n").arg(&self.node).arg("r").arg(self.sealed(all)?).ignore();
+        pipe.arg("n").arg(&self.node).arg("r").arg(self.sealed(all)?);
+        if *is_again {
+            pipe.arg("again").arg(1);
+        }
+        pipe.ignore();
         pipe.query_async::<()>(connection).await?;
         Ok(())
     }

@@ -225,6 +225,55 @@ fn a_store_that_has_gone_back_is_told_again_what_it_lost() {
     converge(&[&a, &b, &fresh], false);
 }
 
+/// While a store that was emptied is filled again from memory, changes go on: what is only remembered never goes before them.
+#[test]
+fn what_is_told_while_a_store_is_filled_again_is_not_undone() {
+    const LINES: u32 = 20_000;
+    const STEP: usize = 20;
+    let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    let nodes = [node(&upstream, &redis), node(&upstream, &redis), node(&upstream, &redis)];
+    let [a, b, c] = &nodes;
+    nodes.iter().for_each(wait_current);
+    let address = |n: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
+    let put = |n: u32, profile: &str| format!("{{\"prefix\":\"{}/32\",\"profile\":\"{profile}\"}}\n", address(n));
+    let all: String = (0..LINES).map(|n| put(n, "open")).collect();
+    assert_eq!(api(a, TOKEN, "POST", "/bulk", &all).0, 200);
+    let count = |node: &Served| {
+        let status: serde_json::Value = serde_json::from_str(&node.get("/api/v1/subscribers")).unwrap();
+        status["v4"].as_u64()
+    };
+    for node in &nodes {
+        wait_for("all lines", || (count(node) == Some(LINES.into())).then_some(()));
+        wait_current(node);
+    }
+    redis.command("FLUSHALL");
+    // All over the table, on two nodes, one line after the other.
+    let changed: Vec<u32> = (0..LINES).step_by(STEP).collect();
+    for (i, n) in changed.iter().enumerate() {
+        let node = [b, c][i % 2];
+        match i % 4 {
+            3 => assert_eq!(api(node, TOKEN, "DELETE", &format!("/one?prefix={}/32", address(*n)), "").0, 200),
+            _ => assert_eq!(api(node, TOKEN, "PUT", "/one", &put(*n, "school")).0, 200),
+        }
+    }
+    let fresh = node(&upstream, &redis);
+    let left = LINES as usize - changed.len() / 4;
+    for node in nodes.iter().chain([&fresh]) {
+        let told = |n: u32| {
+            let (code, told) = api(node, TOKEN, "GET", &format!("/one?address={}", address(n)), "");
+            if code == 404 { "none".to_owned() } else { told["profile"].as_str().unwrap().to_owned() }
+        };
+        wait_for("as many lines as are left", || (count(node) == Some(left as u64)).then_some(()));
+        wait_current(node);
+        for (i, n) in changed.iter().enumerate() {
+            let expected = if i % 4 == 3 { "none" } else { "school" };
+            wait_for(&format!("{expected} of line {n}"), || (told(*n) == expected).then_some(()));
+            assert_eq!(told(n + 1), "open");
+        }
+    }
+}
+
 /// An authentic packet is acknowledged and acts on the node, whatever has become of the store.
 #[test]
 fn a_radius_packet_is_acknowledged_while_the_store_hangs() {
