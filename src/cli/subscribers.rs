@@ -178,6 +178,7 @@ fn tell(done: &Done, json: bool) {
             Language::Vietnamese => say!("đã làm trước đó: số hiệu hiện tại là {serial}"),
         },
         (true, _) if done.mistakes.is_empty() => match language {
+            Language::English if done.lines == 1 => say!("done: 1 line"),
             Language::English => say!("done: {} lines", done.lines),
             Language::Vietnamese => say!("xong: {} dòng", done.lines),
         },

@@ -172,7 +172,7 @@ fn a_file_is_loaded_from_the_command_line() {
     // As Excel writes it where the comma is for decimals.
     served.write("lines.csv", "\u{feff}prefix;profile\r\n127.0.0.1/32;open\r\n");
     let excel = run(&["load", file]);
-    assert_eq!((excel.code, excel.stdout.trim()), (0, "done: 1 lines"), "{excel:?}");
+    assert_eq!((excel.code, excel.stdout.trim()), (0, "done: 1 line"), "{excel:?}");
     assert!(is_open(served.v4));
     let explained = run(&["status", "--json"]);
     assert!(explained.stdout.contains("\"kept\": true"), "{explained:?}");
