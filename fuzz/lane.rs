@@ -404,8 +404,9 @@ impl Lanes {
                 return fast;
             }
             let slow = self.slow(message, origin).map_or(Took::Silence, Took::Answer);
-            // A second may have turned between the two; then ages differ, and it is done again.
-            if self.fast(message, origin) != fast {
+            // A second may have turned between any two of them; then ages differ, or strangers are told again who were told
+            // too often before, and it is done again.
+            if self.fast(message, origin) != fast || self.slow(message, origin).map_or(Took::Silence, Took::Answer) != slow {
                 continue;
             }
             assert_same(message, origin, &fast, &slow);

@@ -14,7 +14,7 @@ use crate::cli::language::Language;
 use crate::cli::out::{complain, say};
 use crate::cli::{DnrArgs, NO, USAGE, YES};
 use crate::config::{self, Config};
-use crate::daemon::certificates::Certificate;
+use crate::daemon::certificates::{Certificate, listening};
 use crate::engine::discovery::{Protocol, Service};
 use crate::engine::dnr::{Instance, V4_OPTION, V6_OPTION, v4_option};
 use crate::engine::name::Name;
@@ -96,7 +96,7 @@ impl Told {
         };
         // A name that is configured needs no certificate: it may be another machine's to read.
         let discovery = match Certificate::read(tls) {
-            Ok(certificate) => certificate.discovery(&settings, tls, false).0,
+            Ok(certificate) => certificate.discovery(&settings, tls, &listening(&settings), false).0,
             Err(why) => match &tls.name {
                 Some(_) => Certificate::discovery_without(&settings, tls),
                 None => return Err(why),
