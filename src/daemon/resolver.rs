@@ -32,7 +32,7 @@ use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::peers::Peers;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
-use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode};
+use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode, Transport};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
@@ -198,7 +198,7 @@ impl Resolver {
         };
         let generation = self.cell.load();
         let snapshot = &generation.snapshot;
-        let recorder = Recorder::new(&self.metrics, origin, snapshot.generation);
+        let recorder = Recorder::new(&self.metrics, origin, snapshot);
         if !snapshot.admits(&origin) {
             return self.stranger(message, header, origin, recorder, snapshot.strangers);
         }
@@ -821,7 +821,8 @@ impl Resolver {
     pub fn canary_is_blocked(&self) -> bool {
         let generation = self.cell.load();
         let snapshot = &generation.snapshot;
-        let client = Client { at: clock::unix_time(), ..snapshot.clients.identify([127, 0, 0, 1].into()) };
+        let origin = Origin::new(([127, 0, 0, 1], 0).into(), None, Transport::Udp);
+        let client = snapshot.identify(&origin, clock::unix_time());
         let qname = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
         let question = Question { qname, qtype: query::RecordType::A, qclass: CLASS_IN };
         matches!(policy::on_query(snapshot, client, &question, &mut ()), QueryVerdict::Block(_))
@@ -849,7 +850,7 @@ impl Pending {
         group: GroupId,
         metrics: &Arc<Metrics>,
     ) -> Box<Pending> {
-        let recorder = Recorder::new(metrics, origin, generation.snapshot.generation);
+        let recorder = Recorder::new(metrics, origin, &generation.snapshot);
         let (key, generation) = (answer_key(generation, query, group), Arc::clone(generation));
         let query = query.clone();
         let deadline = Instant::now() + QUERY_DEADLINE;
