@@ -77,6 +77,9 @@ struct OrderArgs {
     /// A network that it is for [default: every client]
     #[arg(long, value_name = "NET")]
     scope: Vec<IpNet>,
+    /// The realm of these networks, where several use the same addresses [default: 0]
+    #[arg(long, value_name = "NUMBER", requires = "scope")]
+    realm: Option<u16>,
     /// When it came [default: now]
     #[arg(long, value_name = "TIME")]
     received: Option<String>,
@@ -223,6 +226,7 @@ fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
         channel: order.channel.clone(),
         lines,
         scope: order.scope.clone(),
+        realm: order.realm,
         received: order.received.clone(),
         effective: order.effective.clone(),
         expires: order.expires.clone(),

@@ -65,6 +65,9 @@ struct SaidArgs {
     /// For this [client.NAME], address or network
     #[arg(long, value_name = "NAME|ADDR|NET")]
     client: Option<String>,
+    /// The realm of this network, where several use the same addresses [default: 0]
+    #[arg(long, value_name = "NUMBER", requires = "client")]
+    realm: Option<u16>,
     /// So long: 45m, 2 h, 1 day
     #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
     lasts: Option<String>,
@@ -134,11 +137,13 @@ fn path(kind: Kind) -> &'static str {
 
 fn add(config: Option<&Path>, kind: Kind, name: Option<&str>, said: &SaidArgs) -> u8 {
     let by = person::by(said.by.as_deref());
+    let realm = said.realm.map(|realm| realm.to_string());
     let mut query = vec![("reason", said.reason.as_str()), ("by", by.as_str())];
     let given = [
         ("name", name),
         ("profile", said.profile.as_deref()),
         ("client", said.client.as_deref()),
+        ("realm", realm.as_deref()),
         ("for", said.lasts.as_deref()),
         ("until", said.until.as_deref()),
     ];
@@ -219,7 +224,10 @@ fn told(language: Language, entry: &Entry) -> String {
             let scope = match (&entry.profile, &entry.client, &entry.network) {
                 (Some(profile), ..) => format!("hồ sơ `{profile}`"),
                 (None, Some(client), _) => format!("máy `{client}`"),
-                (None, None, Some(network)) => format!("mạng {network}"),
+                (None, None, Some(network)) => match entry.realm {
+                    Some(realm) => format!("mạng {network} thuộc realm {realm}"),
+                    None => format!("mạng {network}"),
+                },
                 (None, None, None) => "mọi người".to_owned(),
             };
             format!("{what}, cho {scope}, đến {until}, do {author}: {reason}")

@@ -112,6 +112,8 @@ pub struct Batch<'l> {
     now: Instant,
     now_ms: u64,
     at: UnixTime,
+    /// How often the table of subscribers had changed when the batch began.
+    epoch: Option<u64>,
     answered: usize,
     miss: Option<Box<Pending>>,
 }
@@ -152,6 +154,7 @@ impl Lane {
         let now_ms = table.ms(now);
         let (limiter, zones) = (limiter.as_deref(), zones.as_deref());
         let at = clock::unix_time();
+        let epoch = generation.snapshot.subscribers.as_ref().map(|live| live.table.epoch());
         Batch {
             resolver,
             generation,
@@ -165,6 +168,7 @@ impl Lane {
             now,
             now_ms,
             at,
+            epoch,
             answered: 0,
             miss: None,
         }
@@ -533,7 +537,8 @@ impl Batch<'_> {
         rcode: Option<Rcode>,
     ) -> QueryEvent<'a> {
         let generation = self.generation.snapshot.generation;
-        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, started: self.now }
+        let (subscribers, started) = (self.epoch, self.now);
+        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, subscribers, started }
     }
 
     fn tell_others(&self, event: QueryEvent<'_>) {

@@ -202,7 +202,7 @@ fn a_server_that_is_gone_or_empty_loses_nothing() {
     assert!(!blocks(a, "bad.example") && blocks(b, "bad.example") && blocks(c, "good.example"));
     assert_eq!(a.get("/readyz"), "ready\n", "filtering goes on");
     // It begins again with nothing: what waited is told, and what was said before stays.
-    redis.restart_empty_after_kill();
+    redis.restart_after_kill();
     for node in &nodes {
         wait_for("the word to come", || (!blocks(node, "bad.example")).then_some(()));
         assert!(blocks(node, "good.example"), "an empty store erases nothing");
@@ -301,7 +301,7 @@ fn an_order_that_two_nodes_worked_on_is_one_and_is_never_lost() {
     assert!(all_block(&[&a, &b, &c], true));
     // An empty server, and a node that lost its disk: the order acts everywhere.
     redis.kill();
-    redis.restart_empty_after_kill();
+    redis.restart_after_kill();
     wait_whole(&[&a, &b, &c], 3);
     drop(c);
     let c = node(&upstream, &redis, "c");
