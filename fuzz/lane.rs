@@ -387,7 +387,7 @@ impl Lanes {
             Begun::Silence => None,
             Begun::Answer(octets) => Some(octets),
             Begun::Pending(pending) => {
-                let mut answer = pin!(self.resolver.finish(*pending));
+                let mut answer = pin!(self.resolver.finish(pending));
                 match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(answer) => answer,
                     Poll::Pending => panic!("the fast lane answered what waits for upstream: {message:02x?}"),

@@ -130,7 +130,8 @@ fn show(place: &Path, args: &ShowArgs) -> u8 {
     for line in lines {
         let side = |value: &serde_json::Value| if value.is_null() { "–".to_owned() } else { value.to_string() };
         let (before, after) = (side(&line.before), side(&line.after));
-        say!("{:>6}  {}  {}  {} {}: {before} → {after}", line.seq, line.at, line.who, line.what, line.subject);
+        let node = line.node.map_or(String::new(), |node| format!(" ({node})"));
+        say!("{:>6}  {}  {}{node}  {} {}: {before} → {after}", line.seq, line.at, line.who, line.what, line.subject);
     }
     YES
 }

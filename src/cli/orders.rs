@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
 use crate::cli::client::{self, Trouble};
+use crate::cli::fleet::Told;
 use crate::cli::language::Language;
 use crate::cli::lists::{complain, print_json};
 use crate::cli::out::{complain, say};
@@ -238,15 +239,15 @@ fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
         overrides: order.overrides.clone(),
         dry_run: order.dry_run,
     };
-    let entered: Result<Entered, Trouble> = client::admin_address(order.common.admin.admin, config)
-        .and_then(|address| client::post_body(address, "/api/v1/orders", &asked, CHANGE_TIMER));
-    let entered = match entered {
-        Ok(entered) => entered,
+    let done = client::admin_address(order.common.admin.admin, config)
+        .and_then(|address| client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER));
+    let done = match done {
+        Ok(done) => done,
         Err(trouble) => return complain(&trouble),
     };
-    let language = Language::of_user();
+    let (language, entered) = (Language::of_user(), &done.told);
     if order.common.json {
-        print_json(&entered);
+        print_json(&done);
     } else {
         for line in entered.left_out() {
             say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
@@ -265,7 +266,8 @@ fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
             say_order(language, told);
         }
     }
-    if entered.left_out().next().is_some() { NO } else { YES }
+    let code = done.say_reach(order.common.json);
+    if entered.left_out().next().is_some() { NO } else { code }
 }
 
 fn standing(language: Language, standing: &Standing) -> String {
@@ -328,13 +330,16 @@ fn post(
     common: &Common,
     more: &[(&str, &str)],
 ) -> u8 {
-    let asked: Result<OrderTold, Trouble> = ask_act(config, what, reference, by, common, more);
-    match asked {
-        Ok(told) if common.json => print_json(&told),
-        Ok(told) => say_order(Language::of_user(), &told),
+    let asked: Result<Told<OrderTold>, Trouble> = ask_shared(config, what, reference, by, common, more);
+    let done = match asked {
+        Ok(done) => done,
         Err(trouble) => return complain(&trouble),
+    };
+    match common.json {
+        true => print_json(&done),
+        false => say_order(Language::of_user(), &done.told),
     }
-    YES
+    done.say_reach(common.json)
 }
 
 fn ask_act<T: serde::de::DeserializeOwned>(
@@ -345,10 +350,21 @@ fn ask_act<T: serde::de::DeserializeOwned>(
     common: &Common,
     more: &[(&str, &str)],
 ) -> Result<T, Trouble> {
+    ask_shared(config, what, reference, by, common, more).map(|done| done.told)
+}
+
+fn ask_shared<T: serde::de::DeserializeOwned>(
+    config: Option<&Path>,
+    what: &str,
+    reference: &str,
+    by: Option<&str>,
+    common: &Common,
+    more: &[(&str, &str)],
+) -> Result<Told<T>, Trouble> {
     let by = person::by(by);
     let query = [&[("reference", reference), ("by", by.as_str())], more].concat();
     let address = client::admin_address(common.admin.admin, config)?;
-    client::post_json(address, &format!("/api/v1/orders/{what}"), &query, CHANGE_TIMER)
+    client::post_shared(address, &format!("/api/v1/orders/{what}"), &query, CHANGE_TIMER)
 }
 
 fn all(config: Option<&Path>, role: &str, common: &Common) -> Result<Vec<OrderTold>, Trouble> {

@@ -273,6 +273,11 @@ pub fn refresh_gauges(admin: &Admin) {
         metrics.list_disabled.with_label_values(&[&list.name]).set(i64::from(decided.disabled_since.is_some()));
     }
     refresh_subscribers(admin);
+    if let Some(log) = admin.reloader.fleet() {
+        for (event, count) in log.counters.events() {
+            metrics.fleet_commands.with_label_values(&[event]).set(count as i64);
+        }
+    }
     // Servers that left with a reload take their series along.
     metrics.upstream.reset();
     metrics.upstream_rtt.reset();

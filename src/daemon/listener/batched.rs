@@ -235,7 +235,7 @@ async fn slow_lane(
                     };
                     let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
                     tracker.spawn(async move {
-                        if let Some(octets) = resolver.finish(*pending).await {
+                        if let Some(octets) = resolver.finish(pending).await {
                             send(&socket, &octets, &origin);
                         }
                         drop(place);

@@ -160,7 +160,7 @@ async fn a_cached_alias_of_a_search_engine_waits_for_its_safe_host_and_is_counte
     let Begun::Pending(pending) = resolver.begin(&message, from("127.0.0.1")) else {
         panic!("its target is not known")
     };
-    let told = Answer::from_wire(&resolver.finish(*pending).await.unwrap(), &question).unwrap();
+    let told = Answer::from_wire(&resolver.finish(pending).await.unwrap(), &question).unwrap();
     // Nobody can be asked for the target here, so the table's own addresses stand in.
     let records: Vec<_> = told.section(Section::Answer).map(|r| (r.rtype, r.rdata.to_vec())).collect();
     let safe = name("forcesafesearch.google.com").as_wire().to_vec();
