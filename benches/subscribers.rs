@@ -137,7 +137,7 @@ fn config(write: impl Fn(&str, &str)) -> String {
         config += &format!("[profile.p{profile}]\nblock = [\"adult\", \"games\"]\nallow = [\"a{profile}.example\"]\n");
         for window in 0..WINDOWS {
             config += &format!(
-                "[profile.p{profile}.window.w{window}]\ncategories = [\"social\"]\nfrom = \"{:02}:00\"\nto = \"{:02}:30\"\n",
+                "[profile.p{profile}.window.w{window}]\ncategories = [\"social\"]\ndays = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"]\nfrom = \"{:02}:00\"\nto = \"{:02}:30\"\n",
                 2 * window,
                 2 * window
             );
