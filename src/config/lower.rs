@@ -21,7 +21,7 @@ use crate::engine::upstream::{Fallback, UpstreamTable};
 use super::errors::{Sink, Spanned, suggestion};
 use super::files::is_pattern;
 use super::gate::{self, GateSpec};
-use super::hours::Calendars;
+use super::hours::{self, Calendars};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
@@ -83,6 +83,7 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
         },
         discovery: None,
         node_name: spec.node_name.as_ref().map_or(String::new(), |name| name.value.clone()),
+        time_zone: hours::time_zone(&settings.time_zone),
     };
     check_index_size(spec, &policy, sink);
     (settings, policy)

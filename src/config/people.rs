@@ -280,7 +280,8 @@ pub(super) fn clients(
         let tags = spec.tags.iter().flatten().map(|tag| tag.value.clone()).collect();
         let lines = spec.lines.map_or(1, |lines| lines as u32);
         let (name, mode) = (name.clone(), spec.mode.as_ref().map(|mode| mode.value));
-        clients.push(ClientSettings { name, networks, realm, ids, listeners, tags, profile, lines, mode });
+        let place = Some((sink.file(spec.name.at).to_owned(), spec.name.at.line));
+        clients.push(ClientSettings { name, networks, realm, ids, listeners, tags, profile, lines, mode, place });
     }
     clients
 }

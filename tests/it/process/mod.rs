@@ -12,6 +12,7 @@ mod lifetime;
 mod operations;
 mod subscribers;
 mod supply;
+mod told;
 mod wildcard;
 
 use crate::harness::process::{Served, with_upstream};
