@@ -46,7 +46,7 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
     let peers = peers::lower(&spec.peers, &spec.realms, sink);
     let clients = people::clients(&spec.clients, &profiles, &peers.realms, sink);
     let compiled = compiled(&spec.lists, &categories, sink);
-    hints::find(spec, &settings.dns, &categories, &lists, sink);
+    hints::find(spec, &settings.dns, &categories, (&lists, &profiles), sink);
     // Who speaks for others may ask for itself, as proxies do to see whether we are there.
     let before_us = peers.trusted.iter().chain(&peers.proxies).copied();
     let of_clients = clients.iter().flat_map(|client| client.networks.iter().copied());

@@ -106,8 +106,7 @@ fn check(profile: &ProfileSpec, spec: &Spec, sink: &Sink) {
     let by_category = profile.block_responses.iter().find(|(_, response)| *response == BlockResponse::Page);
     let places = [garden.map(|mode| mode.at), paged.map(|response| response.at), by_category.map(|(of, _)| of.at)];
     if let Some(at) = places.into_iter().flatten().next()
-        && spec.page_v4.is_none()
-        && spec.page_v6.is_none()
+        && !spec.page_given
     {
         sink.error(at, format!("[profile.{name}] answers with a page, so [page] needs `v4` or `v6`"));
     }
