@@ -387,7 +387,7 @@ impl Lanes {
             Begun::Silence => None,
             Begun::Answer(octets) => Some(octets),
             Begun::Pending(pending) => {
-                let mut answer = pin!(self.resolver.finish(*pending));
+                let mut answer = pin!(self.resolver.finish(pending));
                 match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(answer) => answer,
                     Poll::Pending => panic!("the fast lane answered what waits for upstream: {message:02x?}"),
@@ -404,8 +404,9 @@ impl Lanes {
                 return fast;
             }
             let slow = self.slow(message, origin).map_or(Took::Silence, Took::Answer);
-            // A second may have turned between the two; then ages differ, and it is done again.
-            if self.fast(message, origin) != fast {
+            // A second may have turned between any two of them; then ages differ, or strangers are told again who were told
+            // too often before, and it is done again.
+            if self.fast(message, origin) != fast || self.slow(message, origin).map_or(Took::Silence, Took::Answer) != slow {
                 continue;
             }
             assert_same(message, origin, &fast, &slow);

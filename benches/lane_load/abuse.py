@@ -1,11 +1,14 @@
 """Does abuse of one kind and another, all at once, reach those who behave?
 
-Before, a client asks hits at a steady rate. Then come, at once: a flood of random names below one domain, each of which has to be
-asked upstream; ANY questions from made-up sources; and an upstream that takes a second and a half for everything. After, both
-floods are over, and upstream is as it was. The cache is full beforehand, so that memory does not grow for that reason; each of
-the client's names is asked once a second, so that whoever throws out what nobody asks for keeps it.
+A client asks hits at a steady rate: alone; then among as many harmless questions as the floods will have, by the same two
+generators, because a question waits behind others whatever they are, and generators that share a core ask in bursts. Then come, at
+once: a flood of random names below one domain, each of which has to be asked upstream; ANY questions from made-up sources; and an
+upstream that takes a second and a half for everything. After, both floods are over, and upstream is as it was. The cache is full
+beforehand, so that memory does not grow for that reason; each of the client's names is asked once a second, so that whoever throws
+out what nobody asks for keeps it. What waits for upstream takes memory up to its bounds, and no more however long the floods last.
 """
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -14,26 +17,27 @@ import time
 import urllib.request
 
 import rig
-from floods import SlowUpstream, SpoofedFlood
+from floods import ANY, SlowUpstream, SpoofedFlood
 from probe import Latency, Probe
 from reload import clean_names
 from rig import lab
 
 # "Flat": chosen, so that a noisy minute is none and a queue is one.
 LATENCY_RATIO_MAX = 3.0
-MEMORY_RATIO_MAX = 1.2
+MEMORY_RATIO_MAX = 1.1
 CACHE = "32 MiB"
 # More than there is room for: an answer takes some 150 octets.
 FILLING = 400_000
 DELAY_MS = 1_500
 # Questions that the flood has open: more than the slow upstream keeps waiting.
 FLOOD_IN_FLIGHT = 60_000
+A = 1
 
 
 def measure(args, work):
     table = rig.Table(
         f"## Abuse at once: {args.flood:,} random names and {args.spoofed:,} spoofed ANY a second, upstream {DELAY_MS} ms late; "
-        f"phases of {args.seconds} s, {args.probes:,} probes a second")
+        f"phases of {args.seconds} s, the floods twice that, {args.probes:,} probes a second")
     names = sorted(set(clean_names(work)))[: args.probes]
     upstream = SlowUpstream()
     try:
@@ -42,12 +46,19 @@ def measure(args, work):
             probe, memory = Probe(server.port, names, args.probes), Memory(server.process.pid)
             # A few times around, so that all are cached.
             time.sleep(3)
-            before = phase(args, memory)
-            flooded = flood(server, upstream, args, work, names, memory)
+            alone = phase(args.seconds)
+            busy, *_ = under_load(server, args, args.seconds, work / "hit.questions", names, A)
             time.sleep(2)
-            after = phase(args, memory)
+            upstream.delay_ms.value = DELAY_MS
+            random = work / "flood.questions"
+            lab.write_misses(random, "random", args.flood * 2 * args.seconds, below="victim.example")
+            flooded, sent, told = under_load(server, args, 2 * args.seconds, random, names, ANY)
+            upstream.delay_ms.value = 0
+            time.sleep(2)
+            after = phase(args.seconds)
             seen = probe.end()
-            report(table, args, seen, before, flooded, after, memory.end())
+            phases = {"alone": alone, "among as many harmless questions": busy, "during the floods": flooded, "after them": after}
+            report(table, seen, phases, memory, sent, told)
             for limit, count in limits(server):
                 table.row(f"bound that was met: {limit}", count)
     finally:
@@ -61,40 +72,41 @@ def fill(server, work):
     lab.load(server.port, work / "filling.questions", 60, once=True)
 
 
-def phase(args, memory):
+def phase(seconds):
     began = time.time_ns()
-    time.sleep(args.seconds)
-    return began, time.time_ns(), memory.highest_since(began)
+    time.sleep(seconds)
+    return began, time.time_ns()
 
 
-def flood(server, upstream, args, work, names, memory):
-    questions = work / "flood.questions"
-    lab.write_misses(questions, "random", args.flood * args.seconds, below="victim.example")
-    upstream.delay_ms.value = DELAY_MS
-    line = lab.load_line(server.port, questions, args.seconds, rate=args.flood, once=True, in_flight=FLOOD_IN_FLIGHT)
-    random_names = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    spoofed = SpoofedFlood(server.port, names, args.spoofed)
+def under_load(server, args, seconds, questions, names, qtype):
+    """A phase with two generators, of the same rates whatever they ask; what the made-up sources sent, and the answers to `questions`."""
+    line = lab.load_line(server.port, questions, seconds, rate=args.flood, once=qtype == ANY, in_flight=FLOOD_IN_FLIGHT)
+    load = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    from_anywhere = SpoofedFlood(server.port, names, args.spoofed, qtype)
     # The first half second they begin.
     time.sleep(0.5)
-    span = phase(args, memory) if random_names.poll() is None else sys.exit("dnsperf ended before its time")
-    sent = spoofed.end()
-    told = lab.read_load(random_names.communicate()[0])
-    upstream.delay_ms.value = 0
-    return *span, sent, told
+    span = phase(seconds) if load.poll() is None else sys.exit("dnsperf ended before its time")
+    sent = from_anywhere.end()
+    return span, sent, lab.read_load(load.communicate()[0])
 
 
-def report(table, args, seen, before, flooded, after, highest):
-    latencies = [Latency(seen, [(began, end)]) for began, end, *_ in (before, flooded, after)]
-    for title, latency, (_, _, rss, *_) in zip(("before", "during", "after"), latencies, (before, flooded, after)):
+def report(table, seen, phases, memory, sent, told):
+    latencies = {title: Latency(seen, [span]) for title, span in phases.items()}
+    rss = {title: memory.highest(*span) for title, span in phases.items()}
+    for title, latency in latencies.items():
         table.row(f"{title}: latency of hits, p50 / p99 / highest", f"{latency} µs")
         table.none(f"{title}: hits lost", latency.lost, f" of {latency.asked}")
-        table.row(f"{title}: RSS at the highest", f"{rss:.0f} MiB")
-    alone, during, behind = latencies
-    table.at_most("p50 during beside before", during.p50 / alone.p50, LATENCY_RATIO_MAX)
-    table.at_most("p99 during beside before", during.p99 / alone.p99, LATENCY_RATIO_MAX)
-    table.at_most("p99 after beside before", behind.p99 / alone.p99, LATENCY_RATIO_MAX)
-    table.at_most("RSS at the highest beside before", highest / before[2], MEMORY_RATIO_MAX)
-    *_, sent, told = flooded
+        table.row(f"{title}: RSS at the highest", f"{rss[title]:.0f} MiB")
+    alone, busy, during, behind = latencies.values()
+    table.at_most("p50 during the floods beside harmless questions", during.p50 / busy.p50, LATENCY_RATIO_MAX)
+    table.at_most("p99 during the floods beside harmless questions", during.p99 / busy.p99, LATENCY_RATIO_MAX)
+    table.row("p99 during the floods beside alone", f"{during.p99 / alone.p99:.2f} ×")
+    table.at_most("p99 after them beside alone", behind.p99 / alone.p99, LATENCY_RATIO_MAX)
+    began, ended = phases["during the floods"]
+    middle = (began + ended) // 2
+    first, second = memory.highest(began, middle), memory.highest(middle, ended)
+    table.at_most("RSS in the floods' second half beside their first", second / first, MEMORY_RATIO_MAX)
+    table.row("RSS more during the floods than among harmless questions", f"{max(first, second) - rss['among as many harmless questions']:.0f} MiB")
     codes = ", ".join(f"{code} {count}" for code, count in sorted(told.codes.items()))
     table.row("random names: answered in two seconds / not", f"{told.answers} / {told.lost}")
     table.row("random names: answers", codes)
@@ -111,16 +123,12 @@ class Memory:
 
     def look(self):
         while not self.stop.wait(0.1):
-            self.seen.append((time.time_ns(), lab.rss_mib(self.pid)))
+            with contextlib.suppress(FileNotFoundError):
+                self.seen.append((time.time_ns(), lab.rss_mib(self.pid)))
 
-    def highest_since(self, began):
-        return max(rss for at, rss in self.seen if at >= began)
-
-    def end(self):
-        """At the highest, in MiB."""
-        self.stop.set()
-        self.thread.join()
-        return max(rss for _, rss in self.seen)
+    def highest(self, began, ended):
+        """In MiB, between two moments."""
+        return max(rss for at, rss in self.seen if began <= at <= ended)
 
 
 def limits(server):

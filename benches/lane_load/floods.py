@@ -63,11 +63,13 @@ def answer(query):
 
 
 class SpoofedFlood:
-    """ANY questions for these names, each from an address of 127.0.0.0/8 that it makes up, so that the answers stay on the machine."""
+    """Questions for these names, ANY or what `qtype` says, each from an address of 127.0.0.0/8 that it makes up, so that the answers
+    stay on the machine."""
 
-    def __init__(self, port, names, rate):
+    def __init__(self, port, names, rate, qtype=ANY):
         self.sent = multiprocessing.Value("L", 0)
-        self.process = multiprocessing.Process(target=ask_from_anywhere, args=(port, names, rate, self.sent), daemon=True)
+        arguments = (port, names, rate, qtype, self.sent)
+        self.process = multiprocessing.Process(target=ask_from_anywhere, args=arguments, daemon=True)
         self.process.start()
 
     def end(self):
@@ -77,7 +79,7 @@ class SpoofedFlood:
         return self.sent.value
 
 
-def ask_from_anywhere(port, names, rate, sent):
+def ask_from_anywhere(port, names, rate, qtype, sent):
     os.sched_setaffinity(0, {lab.LOAD_CORE})
     rand = random.Random(3)
     # Bound to no address, it may send from any that is the machine's (IP_PKTINFO), as all of 127.0.0.0/8 are. Nobody reads the
@@ -85,7 +87,7 @@ def ask_from_anywhere(port, names, rate, sent):
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sender.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     sender.bind(("", 0))
-    questions = [lab.question(name, ANY) for name in names]
+    questions = [lab.question(name, qtype) for name in names]
     began = time.monotonic()
     while True:
         while sent.value < (time.monotonic() - began) * rate:

@@ -15,7 +15,7 @@ use crate::cli::language::{Language, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::{DnrArgs, NO, USAGE, YES};
 use crate::config::{self, Config, Settings};
-use crate::daemon::certificates::Certificate;
+use crate::daemon::certificates::{Certificate, listening};
 use crate::engine::compile::Policy;
 use crate::engine::discovery::{Protocol, Service};
 use crate::engine::dnr::{Instance, V4_OPTION, V6_OPTION, v4_option};
@@ -110,7 +110,7 @@ impl Told {
         // A name that is configured needs no certificate: it may be another machine's to read.
         let certificate = Certificate::read(tls);
         let discovery = match (&certificate, &tls.name) {
-            (Ok(certificate), _) => certificate.discovery(&settings, tls, false).0,
+            (Ok(certificate), _) => certificate.discovery(&settings, tls, &listening(&settings), false).0,
             (Err(_), Some(_)) => Certificate::discovery_without(&settings, tls),
             (Err(why), None) => return Err(why.clone()),
         };

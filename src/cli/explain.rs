@@ -12,7 +12,7 @@ use crate::cli::{ExplainArgs, NO, USAGE, YES};
 use crate::daemon::admin::{parse_moment, parse_type, type_name};
 use crate::daemon::explain::{Who, explain_offline, take_up_kept};
 use crate::daemon::reload::Loader;
-use crate::engine::client::UnixTime;
+use crate::engine::client::{Realm, UnixTime};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question};
 
@@ -110,6 +110,8 @@ fn online(config: Option<&Path>, qname: &Name, type_text: &str, args: &ExplainAr
     let (name, client) = (qname.to_string(), args.client.as_ref().map(ToString::to_string));
     let mut query = vec![("name", name.as_str()), ("type", type_text)];
     query.extend(client.as_deref().map(|c| ("client", c)));
+    let realm = args.realm.map(|realm| realm.to_string());
+    query.extend(realm.as_deref().map(|realm| ("realm", realm)));
     query.extend(args.profile.as_deref().map(|p| ("profile", p)));
     query.extend(args.at.as_deref().map(|at| ("at", at)));
     client::get_json(address, "/api/v1/explain", &query).map_err(cannot)
@@ -128,7 +130,8 @@ fn offline(
     for problem in loaded.notes.problems.iter().map(|problem| &problem.message).chain(&kept) {
         complain!("lachan: {problem}");
     }
-    let who = Who { client: args.client.clone(), profile: args.profile.clone(), at, ..Who::default() };
+    let realm = Realm(args.realm.unwrap_or(0));
+    let who = Who { client: args.client.clone(), realm, profile: args.profile.clone(), at, ..Who::default() };
     let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
         .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))

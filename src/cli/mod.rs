@@ -519,6 +519,9 @@ struct ExplainArgs {
     /// which
     #[arg(long, value_name = "ADDR[:PORT]|ID")]
     client: Option<Asker>,
+    /// The realm of this address, where several networks use the same ones [default: 0]
+    #[arg(long, value_name = "N", requires = "client")]
+    realm: Option<u16>,
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,

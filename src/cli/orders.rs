@@ -76,6 +76,9 @@ struct OrderArgs {
     /// A network that it is for [default: every client]
     #[arg(long, value_name = "NET")]
     scope: Vec<IpNet>,
+    /// The realm of these networks, where several use the same addresses [default: 0]
+    #[arg(long, value_name = "NUMBER", requires = "scope")]
+    realm: Option<u16>,
     /// When it came [default: now]
     #[arg(long, value_name = "TIME")]
     received: Option<String>,
@@ -258,6 +261,7 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
         lines,
         numbers,
         scope: order.scope.clone(),
+        realm: order.realm,
         received: order.received.clone(),
         effective: order.effective.clone(),
         expires: order.expires.clone(),

@@ -72,6 +72,9 @@ struct SaidArgs {
     /// For this [client.NAME], address or network
     #[arg(long, value_name = "NAME|ADDR|NET")]
     client: Option<String>,
+    /// The realm of this network, where several use the same addresses [default: 0]
+    #[arg(long, value_name = "NUMBER", requires = "client")]
+    realm: Option<u16>,
     /// So long: 45m, 2 h, 1 day
     #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
     lasts: Option<String>,
@@ -158,6 +161,7 @@ fn path(kind: Kind) -> &'static str {
 
 fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &SaidArgs) -> u8 {
     let by = person::by(said.who.by.as_deref());
+    let realm = said.realm.map(|realm| realm.to_string());
     let mut query = vec![("reason", said.reason.as_str()), ("by", by.as_str())];
     let is_true = |given: bool| given.then_some("true");
     let given = [
@@ -167,6 +171,7 @@ fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &Sai
         ("until_window", said.until_window.as_deref()),
         ("profile", said.profile.as_deref()),
         ("client", said.client.as_deref()),
+        ("realm", realm.as_deref()),
         ("for", said.lasts.as_deref()),
         ("until", said.until.as_deref()),
     ];

@@ -184,6 +184,7 @@ fn tell(done: &Done, json: bool) {
             Language::Vietnamese => say!("đã làm trước đó: số hiệu hiện tại là {serial}"),
         },
         (true, _) if done.mistakes.is_empty() => match language {
+            Language::English if done.lines == 1 => say!("done: 1 line"),
             Language::English => say!("done: {} lines", done.lines),
             Language::Vietnamese => say!("xong: {} dòng", done.lines),
         },
@@ -266,18 +267,21 @@ fn api_token(config: Option<&Path>, file: Option<&Path>) -> Result<String, Troub
 /// A file as NDJSON: as it is, or line by line out of CSV, so that the numbers of lines stay the file's.
 fn read_file(file: &Path) -> Result<Vec<u8>, String> {
     let octets = std::fs::read(file).map_err(|why| why.to_string())?;
+    // What spreadsheets on Windows put in front.
+    let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&octets);
     let is_json = file.extension().is_some_and(|ending| ending == "ndjson" || ending == "jsonl");
-    if is_json { Ok(octets) } else { of_csv(&octets) }
+    if is_json { Ok(octets.to_vec()) } else { of_csv(octets) }
 }
 
 fn of_csv(octets: &[u8]) -> Result<Vec<u8>, String> {
-    let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(octets);
     let text = std::str::from_utf8(octets).map_err(|_| "it is not UTF-8")?;
     let (mut head, mut out) = (None, Vec::new());
+    let is_told = |text: &&str| !text.trim().is_empty() && !text.starts_with('#');
+    let by = separator(text.lines().find(is_told).unwrap_or_default());
     for (i, text) in text.lines().enumerate() {
         let told = |why: String| format!("line {}: {why}", i + 1);
-        if !text.trim().is_empty() && !text.starts_with('#') {
-            let record = record_of(text).map_err(told)?;
+        if is_told(&text) {
+            let record = record_of(text, by).map_err(told)?;
             match &head {
                 None => head = Some(checked_head(record).map_err(told)?),
                 Some(head) => {
@@ -292,6 +296,12 @@ fn of_csv(octets: &[u8]) -> Result<Vec<u8>, String> {
     head.map(|_| out).ok_or_else(|| "it has no head, as `prefix,profile`".to_owned())
 }
 
+/// What stands between values: a semicolon where the comma is for decimals, as Excel writes with Vietnamese settings. No name
+/// of a column has either in it.
+fn separator(head: &str) -> u8 {
+    if head.contains(';') && !head.contains(',') { b';' } else { b',' }
+}
+
 fn checked_head(head: csv::StringRecord) -> Result<csv::StringRecord, String> {
     const KNOWN: [&str; 9] = ["prefix", "ports", "realm", "token", "line", "label", "profile", "expires", "remove"];
     match head.iter().find(|name| !KNOWN.contains(name)) {
@@ -301,8 +311,9 @@ fn checked_head(head: csv::StringRecord) -> Result<csv::StringRecord, String> {
 }
 
 /// One line: no value here has a line's end in it.
-fn record_of(text: &str) -> Result<csv::StringRecord, String> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+fn record_of(text: &str, by: u8) -> Result<csv::StringRecord, String> {
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.has_headers(false).delimiter(by).trim(csv::Trim::All).from_reader(text.as_bytes());
     reader.records().next().transpose().map_err(|why| why.to_string()).map(Option::unwrap_or_default)
 }
 
@@ -354,6 +365,21 @@ mod tests {
                 r#"{"prefix":"2001:db8::/56","realm":7,"profile":"school","expires":1900000000}"#
             ]
         );
+        for text in [
+            "\u{feff}prefix;line;profile\r\n10.0.0.1/32;\"olt;1, a\";family\r\n",
+            "prefix,line,profile\r\n10.0.0.1/32,\"olt;1, a\",family\r\n",
+            "# lines\n\n prefix ; line ; profile \n 10.0.0.1/32 ;\"olt;1, a\"; family\n",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("lines.csv");
+            std::fs::write(&file, text).unwrap();
+            let told = String::from_utf8(read_file(&file).unwrap()).unwrap();
+            assert_eq!(
+                told.lines().last(),
+                Some(r#"{"prefix":"10.0.0.1/32","line":"olt;1, a","profile":"family"}"#),
+                "{text}"
+            );
+        }
         for (text, why) in [
             ("prefix,name\n", "line 1: unknown column \"name\""),
             ("prefix,realm\n\n10.0.0.1,x\n", "line 3: `realm` must be"),

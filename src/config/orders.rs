@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
-use crate::engine::client::UnixTime;
+use crate::engine::client::{Realm, UnixTime};
 use crate::engine::limits::{ORDER_NAMES_MAX, PERSON_TEXT_OCTETS_MAX};
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::name::Name;
@@ -128,6 +128,8 @@ fn order(mut top: Section<'_>, zone: &TimeZone, sink: &Sink) -> Option<Order> {
     let names = top.some_strings("names", ordered_name);
     let overrides = top.strings("override", ordered_name);
     let scope = top.some_strings("scope", network);
+    let realm = top.integer("realm", 0..=65_535);
+    top.only_with("scope", &["realm"]);
     let received = top.string("received", time);
     let deadline = top.string("deadline", time);
     let effective = top.string("effective", time);
@@ -201,6 +203,7 @@ fn order(mut top: Section<'_>, zone: &TimeZone, sink: &Sink) -> Option<Order> {
         channel: channel.map_or(Channel::Letter, |channel| channel.value),
         names,
         scope: scope.into_iter().flatten().map(|net| net.value).collect(),
+        realm: Realm(realm.unwrap_or(0) as u16),
         received,
         deadline: then(deadline, UnixTime(received.0 + DEADLINE_SECS)),
         effective,
@@ -301,6 +304,9 @@ pub fn write_order(order: &Order) -> String {
     put("verified_at", order.verified_at.map(time).as_deref());
     put("reported_at", order.reported_at.map(time).as_deref());
     let _ = writeln!(text, "publishable = {}", order.publishable);
+    if order.realm != Realm::default() {
+        let _ = writeln!(text, "realm = {}", order.realm.0);
+    }
     let mut array = |key: &str, values: Vec<String>| {
         if !values.is_empty() {
             let lines: String = values.iter().map(|value| format!("  {},\n", quoted(value))).collect();
@@ -341,6 +347,7 @@ mod tests {
             relayed_as: Some("2312/CVT-CS".into()),
             category: Some("gambling".into()),
             channel: Channel::Phone,
+            realm: Realm(7),
             end: End::Open { review_at: UnixTime(1_900_000_000) },
             publishable: true,
             evidence_sha256: Some("0".repeat(64)),
@@ -363,6 +370,8 @@ mod tests {
             ("bad.example", "=only.example", "only.example is named twice"),
             ("override = [\"=only", "override = [\"only", "`override` holds only.example"),
             ("10.0.0.0/8", "10.0.0.0/99", "o.toml:6:"),
+            ("scope = [\"10.0.0.0/8\"]", "realm = 7", "`realm` is for a table with `scope`"),
+            ("scope = ", "realm = 65_536\nscope = ", "`realm` is 65536, must be 0 to 65535"),
             ("2027-01-31T09:00:00+07:00", "31/1/2027", "\"31/1/2027\" is no time"),
             ("\"2027-12-31\"", "\"2026-12-31\"", "would never act"),
             ("\"2027-12-31\"", "\"open\"", "needs `review_at`"),

@@ -117,11 +117,11 @@ impl Certificate {
         &self,
         settings: &Settings,
         tls: &TlsSettings,
+        listening: &[(Service, IpAddr)],
         has_identities: bool,
     ) -> (Option<Discovery>, Vec<String>) {
         let mut hints = Vec::new();
-        let services = services(settings);
-        if services.is_empty() {
+        if listening.is_empty() {
             return (None, hints);
         }
         let name = match &tls.name {
@@ -159,15 +159,15 @@ impl Certificate {
                 tls.certificate_file.display()
             ));
         }
-        let discovery = Discovery::new(name, services, tls.addresses.clone(), tls.share, tls.info_url.as_deref());
-        (Some(discovery), hints)
+        let (listening, addresses) = (listening.iter().copied(), tls.addresses.clone());
+        (Some(Discovery::new(name, listening, addresses, tls.share, tls.info_url.as_deref())), hints)
     }
 
     /// What clients are told when the name is configured and the certificate is not at hand.
     pub fn discovery_without(settings: &Settings, tls: &TlsSettings) -> Option<Discovery> {
-        let services = services(settings);
-        let name = tls.name.clone().filter(|_| !services.is_empty())?;
-        Some(Discovery::new(name, services, tls.addresses.clone(), tls.share, tls.info_url.as_deref()))
+        let listening = listening(settings);
+        let name = tls.name.clone().filter(|_| !listening.is_empty())?;
+        Some(Discovery::new(name, listening, tls.addresses.clone(), tls.share, tls.info_url.as_deref()))
     }
 
     /// Whether it is for every name one label below this one.
@@ -185,14 +185,15 @@ impl Certificate {
     }
 }
 
-/// The encrypted transports that are on, the best liked first. A port that the system chooses cannot be told.
-fn services(settings: &Settings) -> Vec<Service> {
+/// The encrypted transports that are configured, and where; the best liked first. A port that the system chooses cannot be
+/// told.
+pub fn listening(settings: &Settings) -> Vec<(Service, IpAddr)> {
     let given = [(Protocol::Dot, &settings.dot), (Protocol::Doq, &settings.doq), (Protocol::Doh, &settings.doh)];
-    let services = given.into_iter().flat_map(|(protocol, addresses)| {
-        let ports = addresses.iter().map(|address| address.port()).filter(|port| *port != 0);
-        ports.map(move |port| Service { protocol, port })
+    let given = given.into_iter().flat_map(|(protocol, addresses)| {
+        let addresses = addresses.iter().filter(|address| address.port() != 0);
+        addresses.map(move |address| (Service { protocol, port: address.port() }, address.ip()))
     });
-    services.collect()
+    given.collect()
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

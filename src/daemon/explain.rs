@@ -19,7 +19,7 @@ use crate::daemon::orders::Book;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::said::Words;
 use crate::daemon::sources::{self, Lines};
-use crate::engine::client::{Client, Token, UnixTime};
+use crate::engine::client::{Client, Realm, Token, UnixTime};
 use crate::engine::compile::ListSource;
 use crate::engine::explain::{self, Asked, Explanation, Provenance, Subscriber};
 use crate::engine::identity;
@@ -41,6 +41,8 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(1);
 #[derive(Debug, Clone, Default)]
 pub struct Who {
     pub client: Option<Asker>,
+    /// Where its address is, when several networks use the same.
+    pub realm: Realm,
     /// The `[client.*]` of this name, wherever it asks from.
     pub known: Option<String>,
     /// Instead of the client's own.
@@ -89,14 +91,15 @@ impl Who {
     /// How its questions come. Who says its name does so over TLS, from somewhere.
     fn origin(&self, snapshot: &Snapshot) -> Origin {
         let loopback = IpAddr::V4([127, 0, 0, 1].into());
-        match &self.client {
+        let origin = match &self.client {
             None => Origin::new((loopback, 0).into(), None, Transport::Udp),
             Some(Asker::Address(address)) => Origin::new(*address, None, Transport::Udp),
             Some(Asker::Identity(text, token)) => {
                 let token = known_token(snapshot, text, *token).unwrap_or(*token);
                 Origin { identity: Some(token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
             }
-        }
+        };
+        Origin { realm: self.realm, ..origin }
     }
 
     /// The client that policy is asked about.
@@ -153,7 +156,8 @@ impl Who {
     /// What a client that may not ask gets. Nobody in particular may.
     fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
         self.client.as_ref()?;
-        explain::judge_source(snapshot, &self.origin(snapshot), question, type_text)
+        let at = self.at.unwrap_or_else(clock::unix_time);
+        explain::judge_source(snapshot, &self.origin(snapshot), at, question, type_text)
     }
 }
 

@@ -74,11 +74,22 @@ struct Waiting {
 
 /// A question that was read.
 struct Asked {
-    /// The caller's number of the datagram.
-    number: usize,
     query: Query,
+    /// Holds for those that wait.
+    turn: Option<Turn>,
     /// Who asked, and whom it would be passed on to. Holds for those that wait.
     by: Option<(Client, Origin, GroupId)>,
+}
+
+/// A datagram whose turn came after the others of its batch were looked up with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// The caller's number of the datagram.
+    pub number: usize,
+    /// Who asks, as it was opened.
+    pub origin: Origin,
+    /// The message's length: what a proxy put before it is not part of that.
+    pub octets: usize,
 }
 
 /// What the ladder says of a question.
@@ -101,13 +112,15 @@ pub struct Batch<'l> {
     now: Instant,
     now_ms: u64,
     at: UnixTime,
+    /// How often the table of subscribers had changed when the batch began.
+    epoch: Option<u64>,
     answered: usize,
     miss: Option<Box<Pending>>,
 }
 
 impl Waiting {
     fn room(&mut self) -> Box<Asked> {
-        self.free.pop().unwrap_or_else(|| Box::new(Asked { number: 0, query: Query::default(), by: None }))
+        self.free.pop().unwrap_or_else(|| Box::new(Asked { query: Query::default(), turn: None, by: None }))
     }
 
     fn clear(&mut self) {
@@ -141,6 +154,7 @@ impl Lane {
         let now_ms = table.ms(now);
         let (limiter, zones) = (limiter.as_deref(), zones.as_deref());
         let at = clock::unix_time();
+        let epoch = generation.snapshot.subscribers.as_ref().map(|live| live.table.epoch());
         Batch {
             resolver,
             generation,
@@ -154,6 +168,7 @@ impl Lane {
             now,
             now_ms,
             at,
+            epoch,
             answered: 0,
             miss: None,
         }
@@ -185,7 +200,7 @@ impl Batch<'_> {
         match fast {
             Some(_) => self.waiting.free.push(asked),
             None => {
-                asked.number = number;
+                asked.turn = Some(Turn { number, origin, octets: message.len() });
                 self.waiting.asked.push(asked);
             }
         }
@@ -201,20 +216,20 @@ impl Batch<'_> {
         self.generation.snapshot.index.names.look_up_together(asked.len(), name, found, &mut touch);
     }
 
-    /// The number of a datagram that waited, and what became of it; in their order.
-    pub fn answer_next(&mut self, out: &mut Vec<u8>) -> Option<(usize, Fast)> {
+    /// The next datagram that waited, and what became of it; in their order.
+    pub fn answer_next(&mut self, out: &mut Vec<u8>) -> Option<(Turn, Fast)> {
         let next = self.waiting.next;
-        if next == self.waiting.asked.len() {
+        let Some(turn) = self.waiting.asked.get(next).and_then(|asked| asked.turn) else {
             self.waiting.clear();
             return None;
-        }
+        };
         self.waiting.next += 1;
         // Taken apart for as long as they are asked, and put together again: what moves is a pointer each.
         let asked = std::mem::take(&mut self.waiting.asked);
         let found = std::mem::take(&mut self.waiting.found);
         let fast = self.settle(&asked[next], Some(found.hits(next)), out);
         (self.waiting.asked, self.waiting.found) = (asked, found);
-        Some((self.waiting.asked[next].number, fast))
+        Some((turn, fast))
     }
 
     /// Reads a datagram and answers it from the cache; `None`: that has nothing.
@@ -522,7 +537,8 @@ impl Batch<'_> {
         rcode: Option<Rcode>,
     ) -> QueryEvent<'a> {
         let generation = self.generation.snapshot.generation;
-        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, started: self.now }
+        let (subscribers, started) = (self.epoch, self.now);
+        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, subscribers, started }
     }
 
     fn tell_others(&self, event: QueryEvent<'_>) {

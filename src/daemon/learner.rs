@@ -156,6 +156,7 @@ mod tests {
             block: None,
             engine: None,
             generation: 1,
+            subscribers: None,
             started: clock::now(),
         })
     }

@@ -4,6 +4,7 @@
 mod compiled;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::built_in;
 use crate::config::{self, Config, ConfigError, Settings, Version, Versions};
 use crate::daemon::artefacts::{self, Artefacts};
 use crate::daemon::background;
-use crate::daemon::certificates::Certificate;
+use crate::daemon::certificates::{Certificate, listening};
 use crate::daemon::clock;
 use crate::daemon::forwarder::{Forwarder, ForwarderOptions};
 use crate::daemon::gates::Gates;
@@ -24,7 +25,7 @@ use crate::daemon::spool::SpoolRoom;
 use crate::daemon::subscribers::Subscribers;
 use crate::engine::compile::{BuiltIn, CompileReport, Inputs, ListSettings, ListSource, Policy, compile};
 use crate::engine::cookie::{CookieSettings, Cookies, Secret};
-
+use crate::engine::discovery::Service;
 use crate::engine::gate::TreeKey;
 use crate::engine::list::{Reach, own_entry};
 use crate::engine::matcher::HashSeed;
@@ -61,6 +62,8 @@ pub struct Loader {
     cookies: Option<Cookies>,
     generation: u64,
     progress: Arc<Progress>,
+    /// Where the process listens for what is encrypted. Other listeners need a restart, and are told of after it.
+    listening: Option<Vec<(Service, IpAddr)>>,
     /// Lists of the configuration in force.
     lists_in_force: usize,
     /// What the last load looked at, good or not, as it was before it was read.
@@ -133,6 +136,7 @@ impl Loader {
             cookies: Cookies::new([Secret::new(secret)]),
             generation: 0,
             progress: Arc::default(),
+            listening: None,
             lists_in_force: 0,
             seen: Versions::new(),
         }
@@ -189,12 +193,13 @@ impl Loader {
         for path in others.chain(policy.upstreams.is_empty().then_some(Path::new(RESOLV_CONF))) {
             self.seen.insert(path.to_owned(), Version::of_file(path));
         }
+        let listening = self.listening.get_or_insert_with(|| listening(&settings));
         let certificate = settings.tls.as_ref().map(Certificate::read).transpose().map_err(|why| vec![why])?;
         let mut of_certificate = Vec::new();
         if let Some((certificate, tls)) = certificate.as_ref().zip(settings.tls.as_ref()) {
             of_certificate.extend(certificate.complaint(clock::unix_secs()));
             let has_identities = policy.clients.iter().any(|client| !client.ids.is_empty());
-            let (discovery, hints) = certificate.discovery(&settings, tls, has_identities);
+            let (discovery, hints) = certificate.discovery(&settings, tls, listening, has_identities);
             policy.discovery = discovery;
             of_certificate.extend(hints);
         }

@@ -132,6 +132,12 @@ impl Book {
         Arc::clone(&self.inner().orders)
     }
 
+    /// As if these had been read.
+    #[cfg(test)]
+    pub(super) fn hold(&self, orders: Orders) {
+        self.inner().orders = Arc::new(orders);
+    }
+
     /// What is wrong with the files.
     pub fn problems(&self) -> Vec<String> {
         self.inner().problems.clone()

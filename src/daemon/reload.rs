@@ -187,15 +187,26 @@ impl Reloader {
 
     /// Who calls holds `swapping`.
     fn swap(&self, next: Generation) -> Result<(), String> {
+        let ready = self.ready(next)?;
+        self.commit(ready);
+        Ok(())
+    }
+
+    /// A generation as it will be in force, with all that may fail behind it. Nothing is changed yet. Who calls holds
+    /// `swapping`.
+    fn ready(&self, next: Generation) -> Result<Generation, String> {
         let Generation { snapshot, forwarder, .. } = next;
         let number = self.resolver.cell.load().snapshot.generation + 1;
         let mut snapshot = snapshot.without_lists(number, &|list| self.sources.gates().is_disabled(list));
         snapshot = snapshot.with_hours_from(clock::sane_time());
         self.words.put_into(&mut snapshot);
         snapshot.set_orders(self.orders.orders()).map_err(|why| format!("orders: {why}"))?;
-        self.resolver.metrics.generation.set(number as i64);
-        self.resolver.cell.swap(Generation::new(snapshot, forwarder));
-        Ok(())
+        Ok(Generation::new(snapshot, forwarder))
+    }
+
+    fn commit(&self, ready: Generation) {
+        self.resolver.metrics.generation.set(ready.snapshot.generation as i64);
+        self.resolver.cell.swap(ready);
     }
 
     /// Reads everything again and swaps. Blocks; call it off the query path.
@@ -231,9 +242,12 @@ impl Reloader {
         let mut seen = config::look_again(&self.seen());
         let status = match loader.load(Some(&self.own), Some(&previous)) {
             Ok(loaded) => {
-                seen.clear();
-                self.supplies.send_replace(loader.supplies.clone());
-                self.put_in_force(loaded, started)
+                let status = self.put_in_force(loaded, started);
+                if status.result != "failed" {
+                    seen.clear();
+                    self.supplies.send_replace(loader.supplies.clone());
+                }
+                status
             }
             Err(errors) => {
                 for error in &errors {
@@ -256,6 +270,30 @@ impl Reloader {
 
     fn put_in_force(&self, loaded: Loaded, started: Instant) -> ReloadStatus {
         let Loaded { generation, settings, notes, certificate, taken } = loaded;
+        let rules = rule_count(&generation.snapshot);
+        let zone = zone_of(&settings);
+        {
+            let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+            let ready = match self.ready(generation) {
+                Ok(ready) => ready,
+                Err(why) => {
+                    tracing::error!("reload failed: {why}");
+                    let ReloadStatus { notes, needs_restart, .. } = self.status();
+                    let errors = vec![why];
+                    return ReloadStatus { result: "failed", errors, needs_restart, ..status_at(started, notes) };
+                }
+            };
+            // Before the swap: whoever sees the new generation finds the cache as it will be.
+            self.resolver.cache.set_size(ready.snapshot.cache.size);
+            self.resolver.set_limits(&ready.snapshot);
+            self.resolver.set_certificate(certificate);
+            self.subscribers.in_force(settings.subscribers.as_ref(), ready.snapshot.subscribers.as_ref());
+            *self.time_zone.lock().unwrap_or_else(PoisonError::into_inner) = zone.clone();
+            publish(&self.resolver.metrics, &ready.snapshot, &notes);
+            // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.
+            self.sources.in_force_now(&taken);
+            self.commit(ready);
+        }
         let needs_restart = restart_needs(&self.started, &settings);
         for need in &needs_restart {
             tracing::warn!("{need}");
@@ -264,30 +302,9 @@ impl Reloader {
             tracing::error!("{}", problem.message);
         }
         warn_of(&notes.warnings);
-        // Before the swap: whoever sees the new generation finds the cache as it will be.
-        self.resolver.cache.set_size(generation.snapshot.cache.size);
-        self.resolver.set_limits(&generation.snapshot);
-        self.resolver.set_certificate(certificate);
-        self.subscribers.in_force(settings.subscribers.as_ref(), generation.snapshot.subscribers.as_ref());
-        self.orders.configure(&settings.orders, &zone_of(&settings));
-        self.orders.look(&self.audit);
-        *self.time_zone.lock().unwrap_or_else(PoisonError::into_inner) = zone_of(&settings);
-        let rules = rule_count(&generation.snapshot);
-        publish(&self.resolver.metrics, &generation.snapshot, &notes);
-        // Kept before it serves: whoever sees it in force can go back from it. Only who holds the loader could miss the parts.
-        self.sources.in_force_now(&taken);
-        {
-            let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(why) = self.swap(generation) {
-                tracing::error!("reload failed: {why}");
-                let needs_restart = self.status().needs_restart;
-                return ReloadStatus {
-                    result: "failed",
-                    errors: vec![why],
-                    needs_restart,
-                    ..status_at(started, notes)
-                };
-            }
+        self.orders.configure(&settings.orders, &zone);
+        if self.orders.look(&self.audit) {
+            self.mask_again();
         }
         let number = self.resolver.cell.load().snapshot.generation;
         let result = if notes.problems.is_empty() { "ok" } else { "partial" };
@@ -384,5 +401,69 @@ fn publish(metrics: &Metrics, snapshot: &Snapshot, notes: &Notes) {
         if let Some(at) = notes.read_at.get(&list.name) {
             metrics.list_last_success.with_label_values(&[&list.name]).set(*at as i64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::limits::ORDERS_NAMES_MAX;
+    use crate::engine::list::Reach;
+    use crate::engine::name::Name;
+    use crate::engine::order::tests::order;
+    use crate::engine::order::{OrderedName, Orders};
+
+    const UPSTREAM: &str = "time_zone = \"Asia/Ho_Chi_Minh\"\n[[upstream]]\nservers = [\"127.0.0.1:9\"]\n";
+    const OTHER: &str = "time_zone = \"Europe/Berlin\"\n[[upstream]]\nservers = [\"127.0.0.1:9\"]\n[cache]\nsize = \"8 MiB\"\n\
+                         [rate_limit]\nmode = \"dry-run\"\n[zone_limit]\nmode = \"dry-run\"\n[subscribers]\ninterim_interval = \"5 min\"\n\
+                         [list.more]\ncategory = \"adult\"\nurl = \"https://lists.example/more.txt\"\n";
+
+    /// More than an index is given: what the loader does not see, and the swap does.
+    fn too_many() -> Orders {
+        let name = Name::from_text("bad.example").unwrap();
+        let one = OrderedName { name, reach: Reach::Subtree, overrides: false };
+        let mut all = order("1", &[]);
+        all.names = vec![one; ORDERS_NAMES_MAX + 1];
+        Orders::new(vec![all])
+    }
+
+    /// I6: what can fail comes before all that is changed.
+    #[test]
+    fn a_reload_that_fails_at_the_swap_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lachan.toml");
+        std::fs::write(&file, UPSTREAM).unwrap();
+        let mut loader = Loader::new(Some(file.clone()));
+        let loaded = loader.load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
+        let resolver = Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())));
+        let (settings, notes) = (loaded.settings, loaded.notes);
+        let took = std::time::Duration::from_millis(1);
+        let reloader = Reloader::new(loader, Arc::clone(&resolver), settings, notes, Vec::new(), took);
+        let state = || {
+            (
+                resolver.cell.load().snapshot.generation,
+                resolver.metrics.generation.get(),
+                resolver.cache.size(),
+                (resolver.limiter().is_some(), resolver.zones().is_some()),
+                reloader.subscribers().settings().is_some(),
+                reloader.time_zone().iana_name().map(str::to_owned),
+                format!("{:?}", *reloader.supplies().borrow()).len(),
+                reloader.status().notes.lists.len(),
+            )
+        };
+        let before = state();
+        std::fs::write(&file, OTHER).unwrap();
+        reloader.orders().hold(too_many());
+        let failed = reloader.reload();
+        assert_eq!((failed.result, failed.errors.len()), ("failed", 1));
+        assert!(failed.errors[0].starts_with("orders: orders hold 500001 names, at most"), "{:?}", failed.errors);
+        assert_eq!(state(), before);
+        reloader.orders().hold(Orders::default());
+        let status = reloader.reload();
+        assert_ne!(status.result, "failed", "{status:?}");
+        let after = state();
+        assert_eq!((after.0, after.1, after.2), (before.0 + 1, before.1 + 1, 8 << 20));
+        assert_eq!((after.3, after.4, after.5.as_deref()), ((true, true), true, Some("Europe/Berlin")));
+        assert!(after.6 > before.6 && after.7 > before.7, "{after:?}");
     }
 }

@@ -33,7 +33,7 @@ use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::peers::Peers;
 use crate::engine::policy::{self, AnswerVerdict, Permit, Purpose, QueryVerdict};
-use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode};
+use crate::engine::query::{self, CLASS_CH, CLASS_IN, Edns, Header, Origin, Query, Question, Rcode, Transport};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL, Telling};
 use crate::engine::snapshot::Snapshot;
@@ -199,7 +199,7 @@ impl Resolver {
         };
         let generation = self.cell.load();
         let snapshot = &generation.snapshot;
-        let recorder = Recorder::new(&self.metrics, origin, snapshot.generation);
+        let recorder = Recorder::new(&self.metrics, origin, snapshot);
         if !snapshot.admits(&origin) {
             return self.stranger(message, header, origin, recorder, snapshot.strangers);
         }
@@ -417,39 +417,50 @@ impl Resolver {
     }
 
     /// Waits for what a query needs and answers it. `None`: nothing is sent.
-    pub async fn finish(self: &Arc<Self>, mut pending: Pending) -> Option<Vec<u8>> {
+    pub async fn finish(self: &Arc<Self>, mut pending: Box<Pending>) -> Option<Vec<u8>> {
         // An answer may lead to a SafeSearch host or to a list's CNAME, whose target is asked for in turn; that one leads no
         // further.
         loop {
-            match self.wait(pending).await {
+            let begun = match &pending.need {
+                Need::Answer { .. } => self.wait(pending).await,
+                // Seldom, and large: a task that waits for an answer has no room for it.
+                Need::Target { .. } | Need::Redirect { .. } => Box::pin(self.wait_for_target(*pending)).await,
+            };
+            match begun {
                 Begun::Answer(bytes) => return Some(bytes),
                 Begun::Silence => return None,
-                Begun::Pending(next) => pending = *next,
+                Begun::Pending(next) => pending = next,
             }
         }
     }
 
-    async fn wait(self: &Arc<Self>, pending: Pending) -> Begun {
+    /// Waits for the answer to the question itself. Thousands wait here at once, so nothing is held twice.
+    async fn wait(self: &Arc<Self>, mut pending: Box<Pending>) -> Begun {
+        let found = match pending.wanted() {
+            Some((permit, wanted)) => self.find(&pending.generation, &permit, wanted).await,
+            None => Err(NotFound::NotReady),
+        };
+        match found {
+            Ok(found) => self.deliver_pending(*pending, &found),
+            Err(why) => {
+                let Pending { generation, client, query, origin, recorder, .. } = *pending;
+                self.failed(&generation.snapshot, AskedBy { client, query: &query, origin }, recorder, why, None)
+            }
+        }
+    }
+
+    async fn wait_for_target(self: &Arc<Self>, pending: Pending) -> Begun {
         let Pending { generation, client, query, origin, recorder, deadline, need } = pending;
         match need {
-            Need::Answer { permit, key, group, stale, truncated_by } => {
-                let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
-                let ask = Ask { truncated_by, ..ask_of(&query) };
-                let wanted = Wanted { key, group, ask, stale, patience, deadline };
-                match self.find(&generation, &permit, wanted).await {
-                    Ok(found) => self.deliver(&generation, client, &permit, &query, origin, recorder, &found),
-                    Err(why) => {
-                        let asked = AskedBy { client, query: &query, origin };
-                        self.failed(&generation.snapshot, asked, recorder, why, None)
-                    }
-                }
-            }
             Need::Target { permit, rewrite } => {
                 self.rewrite(&generation, client, &permit, &query, origin, recorder, &rewrite).await
             }
             Need::Redirect { permit, redirect, chain } => {
                 let asked = Asked { client, query, origin, recorder, deadline };
                 self.redirect(&generation, asked, &permit, &redirect, chain.as_deref()).await
+            }
+            need @ Need::Answer { .. } => {
+                Begun::Pending(Box::new(Pending { generation, client, query, origin, recorder, deadline, need }))
             }
         }
     }
@@ -825,7 +836,8 @@ impl Resolver {
     pub fn canary_is_blocked(&self) -> bool {
         let generation = self.cell.load();
         let snapshot = &generation.snapshot;
-        let client = Client { at: clock::unix_time(), ..snapshot.clients.identify([127, 0, 0, 1].into()) };
+        let origin = Origin::new(([127, 0, 0, 1], 0).into(), None, Transport::Udp);
+        let client = snapshot.identify(&origin, clock::unix_time());
         let qname = Name::from_text(CANARY_NAME).expect("the canary's name is written as a name");
         let question = Question { qname, qtype: query::RecordType::A, qclass: CLASS_IN };
         matches!(policy::on_query(snapshot, client, &question, &mut ()), QueryVerdict::Block(_))
@@ -853,12 +865,22 @@ impl Pending {
         group: GroupId,
         metrics: &Arc<Metrics>,
     ) -> Box<Pending> {
-        let recorder = Recorder::new(metrics, origin, generation.snapshot.generation);
+        let recorder = Recorder::new(metrics, origin, &generation.snapshot);
         let (key, generation) = (answer_key(generation, query, group), Arc::clone(generation));
         let query = query.clone();
         let deadline = Instant::now() + QUERY_DEADLINE;
         let need = Need::Answer { permit, key, group, stale: None, truncated_by: None };
         Box::new(Pending { generation, client, query, origin, recorder, deadline, need })
+    }
+
+    /// What is to be found, when it is the answer to the question itself.
+    fn wanted(&mut self) -> Option<(Permit, Wanted)> {
+        let Need::Answer { permit, key, group, stale, truncated_by } = &mut self.need else { return None };
+        let stale = stale.take();
+        let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
+        let ask = Ask { truncated_by: *truncated_by, ..ask_of(&self.query) };
+        let (key, group) = (key.clone(), *group);
+        Some((*permit, Wanted { key, group, ask, stale, patience, deadline: self.deadline }))
     }
 
     /// What is asked upstream, when that is all the query needs.

@@ -20,7 +20,7 @@ use crate::daemon::audit::Change;
 use crate::daemon::explain::{Asker, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};
-use crate::engine::client::UnixTime;
+use crate::engine::client::{Realm, UnixTime};
 use crate::engine::explain::{rfc3339, time_text};
 use crate::engine::limits::{OVERLAY_ENTRIES_MAX, OVERLAY_TIME_MAX, PERSON_TEXT_OCTETS_MAX};
 use crate::engine::list::own_entry;
@@ -66,6 +66,9 @@ pub struct Entry {
     pub client: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<IpNet>,
+    /// The realm of the network; 0 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<u16>,
     /// Seconds since 1970.
     pub made: i64,
     pub until: i64,
@@ -81,6 +84,8 @@ pub struct Asking {
     pub profile: Option<String>,
     /// A `[client.*]`, an address or a network.
     pub client: Option<String>,
+    /// Of the network, where several use the same addresses.
+    pub realm: Option<u16>,
     /// `45 m`.
     #[serde(rename = "for")]
     pub lasts: Option<String>,
@@ -228,7 +233,7 @@ impl Entry {
         match (&self.profile, &self.client, self.network) {
             (Some(profile), ..) => Scope::Profile(profile.clone()),
             (None, Some(client), _) => Scope::Client(client.clone()),
-            (None, None, Some(network)) => Scope::Network(network),
+            (None, None, Some(network)) => Scope::Network(Realm(self.realm.unwrap_or(0)), network),
             (None, None, None) => Scope::Everyone,
         }
     }
@@ -412,6 +417,10 @@ impl Reloader {
                 }
             }
         }
+        if asking.realm.is_some() && network.is_none() {
+            return Err("`--realm` goes with `--client` and an address or a network".into());
+        }
+        let realm = asking.realm.filter(|realm| *realm != 0);
         asked::check_breadth(kind, asking, None)?;
         let until = match &asking.until_window {
             None => end_of(asking, now, &self.time_zone())?,
@@ -422,6 +431,7 @@ impl Reloader {
                 let who = Who {
                     client: network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
                     known: client.clone(),
+                    realm: Realm(realm.unwrap_or(0)),
                     profile: asking.profile.clone(),
                     at: None,
                 };
@@ -436,7 +446,7 @@ impl Reloader {
         let author = person_text("`--by`", &asking.by)?;
         let reason = person_text("`--reason`", &asking.reason)?;
         let profile = asking.profile.clone();
-        Ok(Entry { id: 0, kind, name, profile, client, network, made: now, until, author, reason })
+        Ok(Entry { id: 0, kind, name, profile, client, network, realm, made: now, until, author, reason })
     }
 }
 

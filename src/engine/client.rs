@@ -26,6 +26,8 @@ pub struct Client {
     pub configured: Option<u32>,
     /// Where the question came from.
     pub source: IpAddr,
+    /// Of the networks that use this address, the one that it came from.
+    pub realm: Realm,
     /// Whether it came by UDP, where a truncated answer makes the client come again.
     pub by_udp: bool,
     /// When it asked.
@@ -42,6 +44,13 @@ pub struct Realm(pub u16);
 impl Realm {
     /// Of whom a proxy says a realm that nobody configured.
     pub const UNKNOWN: Realm = Realm(u16::MAX);
+}
+
+impl Client {
+    /// Whether it is in a network of a realm. Of one that uses the same addresses elsewhere it is not.
+    pub fn is_in(&self, realm: Realm, net: &IpNet) -> bool {
+        self.realm == realm && net.contains(&unmap(self.source))
+    }
 }
 
 /// Seconds since 1970, UTC.
@@ -130,6 +139,7 @@ impl ClientTable {
             profile: found.map_or(ProfileId(0), |c| c.profile),
             configured: found.map(|c| c.client),
             source,
+            realm: origin.realm,
             by_udp: origin.transport == Transport::Udp,
             at: UnixTime::default(),
             standing: Standing::NoTable,

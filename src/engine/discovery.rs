@@ -1,8 +1,9 @@
 //! How clients find our encrypted service: `_dns.resolver.arpa` (RFC 9462), its like below our own name (RFC 9461), and what
 //! the resolver tells of itself (RFC 9606).
 //!
-//! What is on and under which name comes with the snapshot. Addresses are those that were configured, else the one that the
-//! client asked: a resolver that listens on every address does not know which of them clients can reach.
+//! What is on and under which name comes with the snapshot. Addresses are those that were configured. Without them a service
+//! is told of where the client asked, if it listens there, else by the addresses that it does listen on: a resolver that
+//! listens on every address does not know which of them clients can reach.
 
 use std::net::IpAddr;
 
@@ -64,6 +65,8 @@ pub struct Discovery {
     below: Option<Name>,
     /// The first is liked best.
     services: Vec<Service>,
+    /// The addresses that each of them listens on.
+    listening: Vec<Vec<IpAddr>>,
     addresses: Vec<IpAddr>,
     /// Of clients, by their network, in hundredths of a percent.
     share: u16,
@@ -84,25 +87,29 @@ pub enum About {
 }
 
 impl Discovery {
-    /// Ports are told once each; `info_url` is a page for people.
+    /// `services` are what is on, with the address that each listens on; ports are told once each. `info_url` is a page for
+    /// people.
     pub fn new(
         name: Name,
-        services: impl IntoIterator<Item = Service>,
+        services: impl IntoIterator<Item = (Service, IpAddr)>,
         addresses: Vec<IpAddr>,
         share: u16,
         info_url: Option<&str>,
     ) -> Discovery {
-        let mut told: Vec<Service> = Vec::new();
-        for service in services {
-            if !told.contains(&service) {
+        let (mut told, mut listening): (Vec<Service>, Vec<Vec<IpAddr>>) = Default::default();
+        for (service, address) in services {
+            let at = told.iter().position(|of| *of == service).unwrap_or_else(|| {
                 told.push(service);
-            }
+                listening.push(Vec::new());
+                told.len() - 1
+            });
+            listening[at].push(address.to_canonical());
         }
         // RFC 9606 §5: no `qnamemin`, which is the upstream server's to claim; the errors are those that a block may carry.
         let about = [Some("exterr=15-18".to_owned()), info_url.map(|url| format!("infourl={url}"))];
         let about = about.into_iter().flatten().filter(|text| text.len() <= 255).collect();
         let below = Name::from_text(&format!("_dns.{name}")).ok();
-        Discovery { name, below, services: told, addresses, share, about }
+        Discovery { name, below, services: told, listening, addresses, share, about }
     }
 
     pub fn name(&self) -> &Name {
@@ -144,22 +151,57 @@ impl Discovery {
         (mixed ^ mixed >> 33) % u64::from(EVERYONE) < u64::from(self.share)
     }
 
-    /// Our addresses, for a client that asked at `local`.
-    pub fn addresses(&self, local: Option<IpAddr>) -> impl Iterator<Item = IpAddr> {
-        let asked = local.map(|address| address.to_canonical()).filter(|_| self.addresses.is_empty());
-        self.addresses.iter().copied().chain(asked)
-    }
-
-    /// RDATA of each service. RFC 9460 §2.2: priority, target, and parameters by their numbers.
-    pub fn records(&self, local: Option<IpAddr>) -> impl Iterator<Item = Vec<u8>> {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for address in self.addresses(local) {
-            match address {
-                IpAddr::V4(address) => v4.extend(address.octets()),
-                IpAddr::V6(address) => v6.extend(address.octets()),
+    /// Our addresses, for a client that asked at `local`: those of the services it is told of, else the one it asked.
+    pub fn addresses(&self, local: Option<IpAddr>) -> Vec<IpAddr> {
+        let mut addresses = Vec::new();
+        for address in self.told(local).flat_map(|(_, reached)| reached) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
             }
         }
-        (1_u16..).zip(&self.services).map(move |(priority, service)| {
+        if addresses.is_empty() {
+            addresses.extend(local.map(|address| address.to_canonical()));
+        }
+        addresses
+    }
+
+    /// The services that a client which asked at `local` can reach, each with where.
+    fn told(&self, local: Option<IpAddr>) -> impl Iterator<Item = (&Service, Vec<IpAddr>)> {
+        let asked = local.map(|address| address.to_canonical());
+        let listening = self.services.iter().zip(&self.listening);
+        listening.filter_map(move |(service, at)| Some((service, self.reached(at, asked)?)))
+    }
+
+    /// Where a service that listens at these addresses is reached; `None`: nowhere that we know of.
+    fn reached(&self, at: &[IpAddr], asked: Option<IpAddr>) -> Option<Vec<IpAddr>> {
+        if !self.addresses.is_empty() {
+            return Some(self.addresses.clone());
+        }
+        // A listener of IPv6 never takes IPv4 along.
+        let listens = |asked: IpAddr| {
+            at.iter().any(|at| *at == asked || at.is_unspecified() && at.is_ipv4() == asked.is_ipv4())
+        };
+        if let Some(asked) = asked.filter(|asked| listens(*asked)) {
+            return Some(vec![asked]);
+        }
+        // Nobody but this machine itself reaches its loopback.
+        let is_near = asked.is_some_and(|asked| asked.is_loopback());
+        let known = at.iter().filter(|at| !at.is_unspecified() && (is_near || !at.is_loopback()));
+        let known: Vec<IpAddr> = known.copied().collect();
+        (asked.is_none() || !known.is_empty()).then_some(known)
+    }
+
+    /// RDATA of each service that a client which asked at `local` can reach. RFC 9460 §2.2: priority, target, and parameters
+    /// by their numbers.
+    pub fn records(&self, local: Option<IpAddr>) -> impl Iterator<Item = Vec<u8>> {
+        (1_u16..).zip(self.told(local)).map(move |(priority, (service, reached))| {
+            let (mut v4, mut v6) = (Vec::new(), Vec::new());
+            for address in reached {
+                match address {
+                    IpAddr::V4(address) => v4.extend(address.octets()),
+                    IpAddr::V6(address) => v6.extend(address.octets()),
+                }
+            }
             let mut rdata = [&priority.to_be_bytes(), self.name.as_wire()].concat();
             let mut put = |key: u16, value: &[u8]| {
                 if !value.is_empty() {
@@ -194,7 +236,7 @@ mod tests {
 
     fn discovery(share: u16, addresses: &[&str]) -> Discovery {
         let services = [(Protocol::Dot, 853), (Protocol::Doh, 8443), (Protocol::Dot, 853)];
-        let services = services.map(|(protocol, port)| Service { protocol, port });
+        let services = services.map(|(protocol, port)| (Service { protocol, port }, IpAddr::from([0; 4])));
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
         Discovery::new(Name::from_text("dns.example.vn").unwrap(), services, addresses, share, None)
     }
@@ -224,9 +266,37 @@ mod tests {
     fn without_configured_addresses_the_one_that_was_asked_is_told() {
         let asked: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
         let told =
-            |given: &[&str]| discovery(1, given).addresses(Some(asked)).map(|a| a.to_string()).collect::<Vec<_>>();
+            |given: &[&str]| discovery(1, given).addresses(Some(asked)).iter().map(IpAddr::to_string).collect::<Vec<_>>();
         assert_eq!(told(&[]), ["192.0.2.7"]);
         assert_eq!(told(&["192.0.2.1"]), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn a_service_is_told_where_it_listens_and_nowhere_else() {
+        let services = [
+            (Protocol::Dot, "192.0.2.1"),
+            (Protocol::Dot, "2001:db8::1"),
+            (Protocol::Doh, "192.0.2.2"),
+            (Protocol::Doq, "::"),
+            (Protocol::Doq, "127.0.0.1"),
+        ];
+        let services = services
+            .map(|(protocol, at)| (Service { protocol, port: protocol.usual_port() }, at.parse::<IpAddr>().unwrap()));
+        let discovery =
+            |services| Discovery::new(Name::from_text("dns.example.vn").unwrap(), services, Vec::new(), EVERYONE, None);
+        let all = discovery(services.to_vec());
+        let told = |asked: &str| {
+            let told = all.told(Some(asked.parse().unwrap()));
+            told.map(|(service, at)| format!("{:?} {}", service.protocol, at.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(" ")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told("192.0.2.1"), ["Dot 192.0.2.1", "Doh 192.0.2.2"], "nobody listens for QUIC on IPv4 but near");
+        assert_eq!(told("2001:db8::1"), ["Dot 2001:db8::1", "Doh 192.0.2.2", "Doq 2001:db8::1"]);
+        assert_eq!(told("192.0.2.9"), ["Dot 192.0.2.1 2001:db8::1", "Doh 192.0.2.2"]);
+        assert_eq!(told("127.0.0.1"), ["Dot 192.0.2.1 2001:db8::1", "Doh 192.0.2.2", "Doq 127.0.0.1"]);
+        let near = discovery(vec![services[4]]);
+        let asked = Some([192, 0, 2, 9].into());
+        assert_eq!((near.records(asked).count(), near.addresses(asked)), (0, vec![[192, 0, 2, 9].into()]));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 use ipnet::IpNet;
 
+use crate::engine::limits::SUBSCRIBER_PREFIX_BITS_MIN;
+
 /// Kea's state of a lease that is in use.
 const STATE_DEFAULT: &str = "0";
 /// Kea's word for a comma inside a value.
@@ -62,7 +64,11 @@ impl Head {
         let net = match (is_prefix, self.prefix_len) {
             (true, Some(at)) => {
                 let length = value(at)?.parse().map_err(|_| "its prefix length is none")?;
-                IpNet::new(address, length).map_err(|_| "its prefix length is out of bounds")?.trunc()
+                let net = IpNet::new(address, length).map_err(|_| "its prefix length is out of bounds")?.trunc();
+                if net.prefix_len() < SUBSCRIBER_PREFIX_BITS_MIN {
+                    return Err("its prefix is wider than any line's (subscriber_prefix_bits_min)");
+                }
+                net
             }
             _ => IpNet::from(address),
         };
@@ -169,6 +175,11 @@ mod tests {
             ("100.64.1.2,,,3600,soon,1,0,0,,0,,0", "its end is no time"),
         ] {
             assert_eq!(head.lease(text).unwrap_err(), why, "{text}");
+        }
+        let head = Head::read(V6).unwrap();
+        let prefix = |length| format!("2001:db8::,00:03,3600,1800000000,1,3000,2,1,{length},0,0,,,0,,,,0");
+        for (length, is_good) in [(0, false), (7, false), (8, true), (129, false)] {
+            assert_eq!(head.lease(&prefix(length)).is_ok(), is_good, "/{length}");
         }
         for bad in ["0x01", "0x0105aa", "0x1", "01", "0xzz"] {
             assert_eq!(octets(bad).and_then(|options| sub_option(&options, 1)), None, "{bad}");

@@ -266,6 +266,9 @@ pub const ZONE_LIMIT_ZONES_MAX: usize = 1 << 12;
 
 /// Prefixes and blocks of ports in the table of subscribers: four for each line of a country's largest operator here.
 pub const SUBSCRIBER_PREFIXES_MAX: usize = 1 << 24;
+/// Shortest prefix, of either family, that a feed may say is a line's, in bits: beyond that it is a mistake that would give
+/// one line's profile to a part of the internet. Chosen: no operator has more than a /8.
+pub const SUBSCRIBER_PREFIX_BITS_MIN: u8 = 8;
 /// Tokens in the table of subscribers.
 pub const SUBSCRIBER_TOKENS_MAX: usize = 1 << 24;
 /// Different names of profiles that subscribers have, those of past configurations included. Chosen: each is told once.
@@ -276,6 +279,12 @@ pub const NAT_RULES_MAX: usize = 64;
 pub const RADIUS_CLIENTS_MAX: usize = 256;
 /// Addresses, prefixes and ranges of ports of one session. Chosen: a line has three or four.
 pub const SESSION_PLACES_MAX: usize = 32;
+/// Prefixes and blocks of ports that one session holds, over all of its packets; then the one that it has had longest goes.
+/// Chosen: a line has four, a range of ports that is no power of two some thirty.
+pub const SESSION_KEYS_MAX: usize = 256;
+/// Packets of RADIUS that are acknowledged and wait for the table; beyond that they are not, and are sent again. Chosen: a
+/// BNG that begins anew.
+pub const RADIUS_QUEUE_MAX: usize = 1 << 16;
 /// Sessions of the network that are known, those that ended a short while ago included.
 pub const SESSIONS_MAX: usize = 1 << 23;
 /// How long it is remembered that a session ended, in seconds: packets about it may still be on their way. Chosen: a NAS
@@ -298,4 +307,5 @@ const _: () = assert!(LABELS_MAX * 2 + 1 == NAME_OCTETS_MAX);
 const _: () = assert!(UDP_PAYLOAD_MIN < UDP_PAYLOAD_MAX);
 const _: () = assert!(STALE_CLIENT_TIMER.as_millis() < QUERY_DEADLINE.as_millis());
 const _: () = assert!(UPSTREAM_RETRIES_MAX <= UPSTREAM_TRIES_MAX);
+const _: () = assert!(SESSION_PLACES_MAX <= SESSION_KEYS_MAX);
 const _: () = assert!(UPSTREAM_CONNECT.as_millis() < QUERY_DEADLINE.as_millis());

@@ -7,13 +7,12 @@
 //! Names of all orders are one list of the index, on rung 2; which orders hold a name that was hit, and whether they act
 //! for this client now, is asked here. Reading and keeping files is the daemon's.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use crate::engine::client::{Client, UnixTime, unmap};
+use crate::engine::client::{Client, Realm, UnixTime};
 use crate::engine::list::{Effect, Reach, RuleSet};
 use crate::engine::matcher::{BuildError, Builder, HashSeed, Layer, Part};
 use crate::engine::name::Name;
@@ -44,6 +43,8 @@ pub struct Order {
     pub names: Vec<OrderedName>,
     /// Networks it is for; empty: every client.
     pub scope: Vec<IpNet>,
+    /// Whose these networks are, where several use the same addresses.
+    pub realm: Realm,
     pub received: UnixTime,
     pub deadline: UnixTime,
     pub effective: UnixTime,
@@ -220,8 +221,8 @@ impl Order {
         [end, lapse, revoked].into_iter().flatten().min()
     }
 
-    pub fn is_for(&self, source: IpAddr) -> bool {
-        self.scope.is_empty() || self.scope.iter().any(|net| net.contains(&unmap(source)))
+    pub fn is_for(&self, client: &Client) -> bool {
+        self.scope.is_empty() || self.scope.iter().any(|net| client.is_in(self.realm, net))
     }
 
     pub fn state(&self, at: UnixTime) -> State {
@@ -398,7 +399,7 @@ impl Orders {
             (is_whole || holding.name.reach == Reach::Subtree)
                 && (holding.name.overrides || !is_spared)
                 && holding.order.acts(client.at)
-                && holding.order.is_for(client.source)
+                && holding.order.is_for(client)
         })
     }
 
@@ -443,6 +444,7 @@ pub(crate) mod tests {
             channel: Channel::Letter,
             names: names.collect(),
             scope: Vec::new(),
+            realm: Realm::default(),
             received: UnixTime(0),
             deadline: UnixTime(DEADLINE_SECS),
             effective: UnixTime(0),

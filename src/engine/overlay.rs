@@ -7,7 +7,7 @@
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use crate::engine::client::{Client, UnixTime, unmap};
+use crate::engine::client::{Client, Realm, UnixTime};
 use crate::engine::limits::OVERLAY_ENTRIES_MAX;
 use crate::engine::list::Reach;
 use crate::engine::name::{Labels, Name};
@@ -29,7 +29,8 @@ pub enum Scope {
     Profile(String),
     /// The `[client.*]` of this name.
     Client(String),
-    Network(IpNet),
+    /// A network of a realm; of realm 0 without another word, as every client is that no realm was told of.
+    Network(Realm, IpNet),
 }
 
 /// Who said it, why, and until when: what `explain` tells.
@@ -59,7 +60,7 @@ enum Whom {
     Everyone,
     Profile(ProfileId),
     Client(u32),
-    Network(IpNet),
+    Network(Realm, IpNet),
     /// The configuration has no such profile or client any more.
     Nobody,
 }
@@ -167,7 +168,7 @@ impl Whom {
             Whom::Everyone => true,
             Whom::Profile(profile) => client.profile == profile,
             Whom::Client(configured) => client.configured == Some(configured),
-            Whom::Network(net) => net.contains(&unmap(client.source)),
+            Whom::Network(realm, net) => client.is_in(realm, &net),
             Whom::Nobody => false,
         }
     }
@@ -181,7 +182,7 @@ fn whom(scope: &Scope, snapshot: &Snapshot) -> Whom {
             let at = snapshot.clients_known.iter().position(|client| client.name == *name);
             at.map_or(Whom::Nobody, |at| Whom::Client(at as u32))
         }
-        Scope::Network(net) => Whom::Network(*net),
+        Scope::Network(realm, net) => Whom::Network(*realm, *net),
     }
 }
 
@@ -192,7 +193,8 @@ impl Scope {
             Scope::Everyone => "mọi người".to_owned(),
             Scope::Profile(name) => format!("hồ sơ `{name}`"),
             Scope::Client(name) => format!("máy `{name}`"),
-            Scope::Network(net) => format!("mạng {net}"),
+            Scope::Network(Realm(0), net) => format!("mạng {net}"),
+            Scope::Network(Realm(realm), net) => format!("mạng {net} thuộc realm {realm}"),
         }
     }
 }
@@ -203,7 +205,8 @@ impl std::fmt::Display for Scope {
             Scope::Everyone => f.write_str("everyone"),
             Scope::Profile(name) => write!(f, "profile `{name}`"),
             Scope::Client(name) => write!(f, "client `{name}`"),
-            Scope::Network(net) => write!(f, "network {net}"),
+            Scope::Network(Realm(0), net) => write!(f, "network {net}"),
+            Scope::Network(Realm(realm), net) => write!(f, "network {net} in realm {realm}"),
         }
     }
 }
@@ -228,7 +231,7 @@ mod tests {
             word(2, Effect::Allow, "=www.a.example", Scope::Everyone, 50),
             word(3, Effect::Deny, "www.a.example", Scope::Everyone, 200),
             word(4, Effect::Allow, "*.b.example", Scope::Profile("school".into()), 100),
-            word(5, Effect::Deny, "b.example", Scope::Network("127.0.0.0/8".parse().unwrap()), 100),
+            word(5, Effect::Deny, "b.example", Scope::Network(Realm(0), "127.0.0.0/8".parse().unwrap()), 100),
             word(6, Effect::Deny, "c.example", Scope::Client("gone".into()), 100),
         ];
         let overlay = Overlay::new(&words, &[], &snapshot);
@@ -261,8 +264,8 @@ mod tests {
         let snapshot = Setup::new().compile();
         let said =
             |id, scope, until| Said { id, scope, until: UnixTime(until), author: String::new(), reason: String::new() };
-        let pauses =
-            [said(1, Scope::Profile("school".into()), 10), said(2, Scope::Network("10.0.0.0/8".parse().unwrap()), 20)];
+        let net = |realm| Scope::Network(Realm(realm), "10.0.0.0/8".parse().unwrap());
+        let pauses = [said(1, Scope::Profile("school".into()), 10), said(2, net(0), 20)];
         let overlay = Overlay::new(&[], &pauses, &snapshot);
         for (profile, source, at, expected) in [
             ("school", "127.0.0.1", 9, Some(1)),
@@ -276,6 +279,31 @@ mod tests {
             let client = Client { at: UnixTime(at), source, ..client(&snapshot, profile) };
             assert_eq!(overlay.pause(&client).map(|said| said.id), expected, "{profile} {source} {at}");
         }
+    }
+
+    /// 10/8 is in use behind every gateway: what was said of one is not said of another.
+    #[test]
+    fn a_network_is_one_of_its_realm_alone() {
+        let snapshot = Setup::new().compile();
+        let net = |realm| Scope::Network(Realm(realm), "10.0.0.0/8".parse().unwrap());
+        let words = [
+            word(1, Effect::Deny, "a.example", net(0), 100),
+            word(2, Effect::Deny, "a.example", net(7), 100),
+            word(3, Effect::Allow, "b.example", net(7), 100),
+        ];
+        let pauses = [words[2].said.clone()];
+        let overlay = Overlay::new(&words, &pauses, &snapshot);
+        for (realm, a, b, pause) in [(0, Some(1), None, None), (7, Some(2), Some(3), Some(3)), (8, None, None, None)] {
+            let source = [10, 1, 2, 3].into();
+            let client = Client { at: UnixTime(0), source, realm: Realm(realm), ..client(&snapshot, "default") };
+            let of = |qname: &str| overlay.speaks(Rung::Profile, &name(qname), &client).map(|told| told.word.said.id);
+            assert_eq!((of("a.example"), of("b.example")), (a, b), "realm {realm}");
+            assert_eq!(overlay.pause(&client).map(|said| said.id), pause, "realm {realm}");
+        }
+        assert_eq!(
+            (net(0).to_string(), net(7).to_string()),
+            ("network 10.0.0.0/8".into(), "network 10.0.0.0/8 in realm 7".into())
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::engine::client::{Access, Client, ClientTable, Token, UnixTime};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Mode, Observe, Strangers, YouTube};
 use crate::engine::cookie::Cookies;
 use crate::engine::identity;
+use crate::engine::limits::ORDERS_NAMES_MAX;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::{BuildError, HashSeed, Index, Layer, ListSet, Placed, Spared};
@@ -333,6 +334,10 @@ impl Snapshot {
         if Arc::ptr_eq(&self.orders, &orders) {
             return Ok(());
         }
+        let names = orders.all().iter().map(|order| order.names.len()).sum();
+        if names > ORDERS_NAMES_MAX {
+            return Err(BuildError::OrderNames(names));
+        }
         // Hashed as a layer that is asked beside it, so that both are asked with one hash.
         let is_before = |placed: &&Placed| self.order_names.as_ref().is_some_and(|own| Arc::ptr_eq(own, &placed.layer));
         let others: Vec<Placed> = self.index.names.layers().filter(|placed| !is_before(placed)).cloned().collect();
@@ -343,7 +348,7 @@ impl Snapshot {
         if placed.is_some() || self.order_names.is_some() {
             self.index = Arc::new(Index::new(others.into_iter().chain(placed).collect()));
         }
-        self.lists[usize::from(self.masks.orders.0)].rules = orders.all().iter().map(|order| order.names.len()).sum();
+        self.lists[usize::from(self.masks.orders.0)].rules = names;
         (self.orders, self.order_names) = (orders, layer);
         Ok(())
     }

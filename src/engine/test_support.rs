@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::engine::answer::{Answer, AnswerBuilder, Section};
 use crate::engine::category::Categories;
-use crate::engine::client::{Client, UnixTime};
+use crate::engine::client::{Client, Realm, UnixTime};
 use crate::engine::compile::{
     BuiltIn, CacheSettings, CompileReport, Inputs, ListRules, ListSettings, ListSource, LoadedList, Observe, Policy,
     ProfileSettings, Strangers, YouTube, compile,
@@ -96,7 +96,7 @@ pub fn origin() -> Origin {
 }
 
 fn loopback() -> Scope {
-    Scope::Network("127.0.0.0/8".parse().unwrap())
+    Scope::Network(Realm::default(), "127.0.0.0/8".parse().unwrap())
 }
 
 fn said(before: usize, scope: Scope) -> Said {
@@ -108,7 +108,8 @@ fn said(before: usize, scope: Scope) -> Said {
 pub fn client(snapshot: &Snapshot, profile: &str) -> Client {
     let profile = snapshot.profile_named(profile).unwrap();
     let source = IpAddr::from([127, 0, 0, 1]);
-    Client { profile, configured: None, source, by_udp: true, at: NOW, standing: Standing::NoTable }
+    let realm = Realm::default();
+    Client { profile, configured: None, source, realm, by_udp: true, at: NOW, standing: Standing::NoTable }
 }
 
 impl Setup {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{Ask, show};
 use crate::harness::encrypted::{Authority, NAME};
-use crate::harness::resolver::{Files, InProcess, with_upstream};
+use crate::harness::resolver::{Files, InProcess, config_path, with_upstream};
 use crate::harness::upstream::Upstream;
 use crate::shared;
 
@@ -92,6 +92,19 @@ fn who_is_not_told_gets_no_data() {
         assert_eq!(services(&resolver, "_dns.resolver.arpa"), [] as [Value; 0], "{ddr}");
         assert_eq!(upstream.log().len(), 0);
     }
+}
+
+#[test]
+fn a_listener_that_waits_for_a_restart_is_not_told_of_yet() {
+    let upstream = Upstream::start("");
+    let (resolver, _) = resolver(&["dot"], "", &upstream);
+    let path = config_path(resolver.directory.path());
+    let config = std::fs::read_to_string(&path).unwrap();
+    resolver.write("lachan.toml", &config.replace("[listen]\n", "[listen]\ndoq = [\"127.0.0.1:8853\"]\n"));
+    let status = resolver.reload();
+    assert_eq!((status.result, status.needs_restart.len()), ("ok", 1), "{status:?}");
+    let told = services(&resolver, "_dns.resolver.arpa");
+    assert_eq!(told.iter().map(|said| &said["alpn"]).collect::<Vec<_>>(), [&json!(["dot"])]);
 }
 
 #[test]

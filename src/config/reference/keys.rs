@@ -798,7 +798,10 @@ pub const TABLES: &[TableOfKeys] = &[
                 "path",
                 "needed",
                 "\"/var/lib/kea/kea-leases4.csv\"",
-                text("The file; it is looked at every second.", "Tệp cấp phát; được xem lại mỗi giây."),
+                text(
+                    "The file; it is looked at every second. At the start those of Kea's clean-up beside it are read too.",
+                    "Tệp cấp phát; được xem lại mỗi giây. Lúc khởi động, các tệp do Kea dọn dẹp để bên cạnh cũng được đọc.",
+                ),
             ),
             key(
                 "realm",

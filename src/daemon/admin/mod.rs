@@ -26,7 +26,7 @@ use crate::daemon::resolver::Resolver;
 use crate::daemon::said::Kind;
 use crate::daemon::sources::supply::Supply;
 use crate::daemon::subscribers::{FeedSummary, Subscribers};
-use crate::engine::client::UnixTime;
+use crate::engine::client::{Realm, UnixTime};
 use crate::engine::explain::{FeedTold, rfc3339};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
@@ -134,6 +134,8 @@ struct ExplainParams {
     #[serde(rename = "type")]
     qtype: Option<String>,
     client: Option<String>,
+    /// Of the client's address, where several networks use the same.
+    realm: Option<u16>,
     profile: Option<String>,
     /// RFC 3339.
     at: Option<String>,
@@ -163,7 +165,8 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Ok(at) => at,
         Err(why) => return bad(why),
     };
-    let who = Who { client, profile: params.profile, at, ..Who::default() };
+    let realm = Realm(params.realm.unwrap_or(0));
+    let who = Who { client, realm, profile: params.profile, at, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

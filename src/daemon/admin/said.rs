@@ -15,6 +15,7 @@ use super::{Admin, host, refused};
 use crate::daemon::explain::{self, Asker, Who};
 use crate::daemon::reload::Reloader;
 use crate::daemon::said::{Asking, Entry, Kind};
+use crate::engine::client::Realm;
 use crate::engine::list::own_entry;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
@@ -89,6 +90,7 @@ async fn still(kind: Kind, admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
     let (qname, _) = own_entry(entry.name.as_deref()?).ok()?;
     let who = Who {
         client: entry.network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
+        realm: Realm(entry.realm.unwrap_or(0)),
         known: entry.client.clone(),
         profile: entry.profile.clone(),
         at: None,

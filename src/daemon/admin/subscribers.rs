@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::Admin;
 use crate::daemon::clock;
 use crate::daemon::subscribers::line::{Line, Reading};
-use crate::daemon::subscribers::{Feed, Subscribers};
+use crate::daemon::subscribers::{Feed, Refused, Subscribers};
 use crate::engine::client::Realm;
 use crate::engine::limits::{SUBSCRIBER_LINE_OCTETS_MAX, SUBSCRIBER_LINES_MAX};
 use crate::engine::query::{Origin, Transport};
@@ -72,6 +72,14 @@ async fn summary(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+/// Makes changes off the threads that answer queries: the table may have to be waited for.
+async fn applied(admin: &Arc<Admin>, changes: Vec<Change>) -> Result<(), Refused> {
+    let subscribers = Arc::clone(admin.subscribers());
+    let made = tokio::task::spawn_blocking(move || subscribers.apply(Feed::Api, &changes));
+    // It does not panic; if it did, nothing more can be said of what was made.
+    made.await.unwrap_or(Ok(()))
+}
+
 /// Puts down what changed before it says that it did.
 async fn flushed(admin: &Arc<Admin>, told: impl Serialize) -> Response {
     let subscribers = Arc::clone(admin.subscribers());
@@ -81,7 +89,7 @@ async fn flushed(admin: &Arc<Admin>, told: impl Serialize) -> Response {
     }
 }
 
-/// How much was done.
+/// How much was done. An empty line is none.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     pub lines: usize,
@@ -117,7 +125,7 @@ async fn put_one(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
     };
     match line.and_then(|line| Ok((line.changes(&with)?, line))) {
         Err(why) => refused(StatusCode::UNPROCESSABLE_ENTITY, &why),
-        Ok((changes, line)) => match subscribers.apply(Feed::Api, &changes) {
+        Ok((changes, line)) => match applied(&admin, changes).await {
             Err(full) => refused(StatusCode::INSUFFICIENT_STORAGE, &full.to_string()),
             Ok(()) => {
                 let unknown_profiles = unknown(&admin, line.profile.into_iter());
@@ -182,7 +190,7 @@ async fn delete_one(State(admin): State<Arc<Admin>>, Query(params): Query<OnePar
     if !is_there {
         return refused(StatusCode::NOT_FOUND, "there is no such entry");
     }
-    match subscribers.apply(Feed::Api, &changes) {
+    match applied(&admin, changes).await {
         Ok(()) => flushed(&admin, Done { lines: 1, applied: true, ..Done::default() }).await,
         Err(full) => refused(StatusCode::INSUFFICIENT_STORAGE, &full.to_string()),
     }
@@ -281,25 +289,24 @@ struct SerialParams {
 
 /// Lines as they come: each good one is in force, each bad one told.
 async fn bulk(State(admin): State<Arc<Admin>>, body: Body) -> Response {
-    let subscribers = Arc::clone(admin.subscribers());
     let mut read = Lines::new(&admin);
     let mut stream = body.into_data_stream();
     let mut full = None;
     while let Some(piece) = stream.next().await {
         let Ok(piece) = piece else { return refused(StatusCode::BAD_REQUEST, "the body was cut short") };
         read.take(&piece);
-        if read.changes.len() >= BATCH && full.is_none() {
-            full = subscribers.apply(Feed::Api, &read.changes).err();
-            read.changes.clear();
-            tokio::task::yield_now().await;
+        if read.changes.len() >= BATCH {
+            let changes = std::mem::take(&mut read.changes);
+            full = Refused::and(full, applied(&admin, changes).await.err());
         }
-        if read.is_too_long() || full.is_some() {
+        if read.is_too_long() {
             break;
         }
     }
     read.end();
-    let full = full.or_else(|| subscribers.apply(Feed::Api, &read.changes).err());
-    if let Some(full) = full {
+    let changes = std::mem::take(&mut read.changes);
+    // With a full table all that is left is still looked at: among it is what makes room.
+    if let Some(full) = Refused::and(full, applied(&admin, changes).await.err()) {
         return refused(StatusCode::INSUFFICIENT_STORAGE, &full.to_string());
     }
     let done = read.done(&admin, None);
@@ -345,7 +352,7 @@ async fn whole(
     }
     read.end();
     if read.mistake_count > 0 {
-        let error = Some(format!("{} of {} lines have a mistake: nothing is changed", read.mistake_count, read.number));
+        let error = Some(format!("{} of {} lines have a mistake: nothing is changed", read.mistake_count, read.told));
         let done = Done { error, applied: false, ..read.done(&admin, Some(admin.subscribers().serial())) };
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(done)).into_response();
     }
@@ -371,6 +378,8 @@ struct Lines {
     /// The beginning of a line that has not ended yet.
     rest: Vec<u8>,
     number: usize,
+    /// Lines with something in them.
+    told: usize,
     changes: Vec<Change>,
     profiles: std::collections::BTreeSet<String>,
     mistakes: Vec<Mistake>,
@@ -384,6 +393,7 @@ impl Lines {
             key: key_of(admin.subscribers()),
             rest: Vec::new(),
             number: 0,
+            told: 0,
             changes: Vec::new(),
             profiles: std::collections::BTreeSet::new(),
             mistakes: Vec::new(),
@@ -425,6 +435,7 @@ impl Lines {
         if text.trim_ascii().is_empty() {
             return;
         }
+        self.told += 1;
         if self.is_too_long() {
             return self.mistake(format!("more than {SUBSCRIBER_LINES_MAX} lines"));
         }
@@ -453,9 +464,9 @@ impl Lines {
 
     fn done(&mut self, admin: &Admin, serial: Option<u64>) -> Done {
         let more =
-            (self.mistake_count > 0).then(|| format!("{} of {} lines were not taken", self.mistake_count, self.number));
+            (self.mistake_count > 0).then(|| format!("{} of {} lines were not taken", self.mistake_count, self.told));
         Done {
-            lines: self.number,
+            lines: self.told,
             applied: true,
             serial,
             unknown_profiles: unknown(admin, std::mem::take(&mut self.profiles).into_iter()),

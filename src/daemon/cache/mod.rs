@@ -109,6 +109,11 @@ impl Cache {
         self.table.load().shards.iter().map(|shard| shard.remove_where(&is_below)).sum()
     }
 
+    #[cfg(test)]
+    pub fn size(&self) -> u64 {
+        self.table.load().size
+    }
+
     /// A reload may give the cache another size; what is in it moves, as far as there is room.
     pub fn set_size(&self, size: u64) {
         let old = self.table.load_full();

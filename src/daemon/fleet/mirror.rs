@@ -9,11 +9,14 @@
 //! ```text
 //! another name, or none      the server was emptied: memory stays as it is, and what waits is written
 //! the same name              what the hash does not hold any more was taken out meanwhile
+//! the same, but older        it was restored: memory stays, and what the server lost is written to it again
 //! ```
+//!
+//! What the network says of a token counts only while that has a prefix, so it is written after those, and read after them.
 //!
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,10 +33,12 @@ use crate::daemon::clock;
 use crate::daemon::subscribers::record::{self, Record};
 use crate::daemon::subscribers::{Feed, Subscribers};
 use crate::engine::client::{Token, TokenKey};
-use crate::engine::subscribers::{Change, Key};
+use crate::engine::subscribers::{Change, Key, Table};
 
 /// A name of the hash, and what stands there.
 type Field = (Vec<u8>, Vec<u8>);
+/// Names of the hash.
+type Held = HashSet<[u8; 16]>;
 
 /// Changes in one transaction.
 const BATCH: usize = 500;
@@ -78,11 +83,114 @@ impl Slot {
 /// What this node has to say, and has said without having read it back.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// The latest of each; as many as the tables hold at most.
-    waiting: HashMap<Slot, Change>,
+    /// The latest of each, and its turn; as many as the tables hold at most.
+    waiting: HashMap<Slot, (u64, Change)>,
+    /// What has each turn.
+    turns: BTreeMap<u64, Slot>,
+    next_turn: u64,
     /// In the stream, not yet read there.
     said: HashMap<Slot, u32>,
+    /// What the server lost, to be said again: not news, so whatever others tell meanwhile goes before it.
+    lost: VecDeque<Change>,
+    /// Of that in the stream, not yet read there; whether another node told something since.
+    said_again: HashMap<Slot, bool>,
     serial: Option<u64>,
+}
+
+/// Changes of one transaction, with their turns.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: Vec<(u64, Change)>,
+    /// They are what the server lost.
+    is_again: bool,
+    serial: Option<u64>,
+}
+
+impl Outbox {
+    /// What is told of a prefix keeps the turn that it has; what the network says comes behind all that was told before it,
+    /// since it counts only for a token that has a prefix.
+    fn put(&mut self, change: Change) {
+        let slot = Slot::of(&change);
+        if let Some((turn, before)) = self.waiting.get_mut(&slot) {
+            *before = change;
+            if !matches!(slot, Slot::Session(_)) {
+                return;
+            }
+            self.turns.remove(turn);
+        }
+        self.next_turn += 1;
+        self.waiting.insert(slot, (self.next_turn, change));
+        self.turns.insert(self.next_turn, slot);
+    }
+
+    /// The next ones, with their turns; said from now on.
+    fn take(&mut self, most: usize) -> Vec<(u64, Change)> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some((turn, slot)) = self.turns.pop_first()
+        {
+            if let Some((_, change)) = self.waiting.remove(&slot) {
+                *self.said.entry(slot).or_insert(0) += 1;
+                taken.push((turn, change));
+            }
+        }
+        taken
+    }
+
+    /// What could not be written has its turn again. What was told meanwhile is later, and goes before.
+    fn put_back(&mut self, taken: Vec<(u64, Change)>) {
+        for (turn, change) in taken {
+            let slot = Slot::of(&change);
+            self.heard(&slot);
+            match self.waiting.get_mut(&slot) {
+                Some(_) if matches!(slot, Slot::Session(_)) => continue,
+                Some((at, _)) => drop(self.turns.remove(&std::mem::replace(at, turn))),
+                None => drop(self.waiting.insert(slot, (turn, change))),
+            }
+            self.turns.insert(turn, slot);
+        }
+    }
+
+    /// Of what the server lost, that which is so still.
+    fn take_lost(&mut self, most: usize, table: &Table) -> Vec<(u64, Change)> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(change) = self.lost.pop_front()
+        {
+            let slot = Slot::of(&change);
+            if !self.is_own(&slot) && in_memory(&change, table) == change {
+                self.said_again.insert(slot, false);
+                taken.push((0, change));
+            }
+        }
+        taken
+    }
+
+    fn is_own(&self, slot: &Slot) -> bool {
+        self.waiting.contains_key(slot) || self.said.contains_key(slot)
+    }
+
+    /// What was said of it was read back, or never got there.
+    fn heard(&mut self, slot: &Slot) {
+        if let Some(count) = self.said.get_mut(slot) {
+            *count -= 1;
+            if *count == 0 {
+                self.said.remove(slot);
+            }
+        }
+    }
+}
+
+/// What memory says about the same as a change.
+fn in_memory(change: &Change, table: &Table) -> Change {
+    let state = |token| table.find_token(token).unwrap_or_default();
+    match *change {
+        Change::Put(key, _) | Change::Remove(key) => {
+            table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry))
+        }
+        Change::Choose(token, _) => Change::Choose(token, state(token).chosen),
+        Change::Say(token, _) => Change::Say(token, state(token).session),
+    }
 }
 
 /// One node's share in the map.
@@ -107,8 +215,26 @@ struct Position {
     name: String,
     /// The last entry of the stream that was read.
     last: String,
-    /// Up to this entry all is read anew, this node's own too: their order is what counts.
-    anew_until: Option<String>,
+    /// The hash was read by this process.
+    is_read: bool,
+}
+
+impl Position {
+    /// As it is kept over a restart.
+    fn of_text(text: &str) -> Position {
+        let (name, last) = text.split_once(' ').unwrap_or((text, ""));
+        Position { name: name.to_owned(), last: last.to_owned(), ..Position::default() }
+    }
+
+    fn to_text(&self) -> String {
+        format!("{} {}", self.name, self.last)
+    }
+}
+
+/// An entry's place in the stream: milliseconds, and a number among those of the same one.
+fn place(id: &str) -> (u64, u64) {
+    let (ms, number) = id.split_once('-').unwrap_or((id, "0"));
+    (ms.parse().unwrap_or(0), number.parse().unwrap_or(0))
 }
 
 impl Mirror {
@@ -144,9 +270,7 @@ impl Mirror {
     /// Takes up what a feed of this node told.
     pub fn say(&self, changes: &[Change]) {
         let mut outbox = self.outbox();
-        for change in changes {
-            outbox.waiting.insert(Slot::of(change), *change);
-        }
+        changes.iter().for_each(|change| outbox.put(*change));
         drop(outbox);
         self.something.notify_one();
     }
@@ -168,7 +292,8 @@ impl Mirror {
 
     /// Changes that wait to be written.
     pub fn waiting(&self) -> usize {
-        self.outbox().waiting.len()
+        let outbox = self.outbox();
+        outbox.waiting.len() + outbox.lost.len()
     }
 
     fn key(&self, what: &str) -> String {
@@ -176,9 +301,9 @@ impl Mirror {
     }
 
     /// A name for a slot in the hash: opaque, since a prefix in clear would tell who is who.
-    fn field(&self, slot: &Slot) -> Vec<u8> {
+    fn field(&self, slot: &Slot) -> [u8; 16] {
         let hex: Vec<u8> = slot.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).collect();
-        Token::of(&self.fields, &hex).0.to_be_bytes().to_vec()
+        Token::of(&self.fields, &hex).0.to_be_bytes()
     }
 
     fn sealed(&self, records: Vec<u8>) -> Result<Vec<u8>, Trouble> {
@@ -201,9 +326,20 @@ impl Mirror {
         Ok(rest)
     }
 
-    /// Follows the server until `stop`.
-    pub async fn run(self: Arc<Self>, subscribers: Arc<Subscribers>, stop: CancellationToken) {
-        let mut position = Position { name: subscribers.fleet_name(), ..Position::default() };
+    /// Follows the server until `stop`, on a thread of its own: the table may have to be waited for, and queries must not.
+    pub fn start(self: &Arc<Self>, subscribers: Arc<Subscribers>, stop: CancellationToken) {
+        let mirror = Arc::clone(self);
+        let run = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(mirror.run(subscribers, stop)),
+            Err(why) => tracing::error!("the store of the fleet is not followed: {why}"),
+        };
+        if let Err(why) = std::thread::Builder::new().name("fleet".to_owned()).spawn(run) {
+            tracing::error!("the store of the fleet is not followed: {why}");
+        }
+    }
+
+    async fn run(self: Arc<Self>, subscribers: Arc<Subscribers>, stop: CancellationToken) {
+        let mut position = Position::of_text(&subscribers.fleet());
         let mut complained = false;
         loop {
             let followed = tokio::select! {
@@ -249,40 +385,165 @@ impl Mirror {
         let mut octets = [0; 16];
         getrandom::fill(&mut octets).map_err(|why| Trouble::new(why.to_string()))?;
         let fresh = format!("{:032x}", u128::from_be_bytes(octets));
-        let _: redis::Value =
+        let _: Option<String> =
             redis::cmd("SET").arg(self.key("name")).arg(&fresh).arg("NX").query_async(connection).await?;
         let name: String = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
         let is_same = at.name == name;
         if !is_same && !at.name.is_empty() {
             tracing::warn!(
-                "the store of the fleet is empty or another one: what is in memory stays; `lachan subscribers load` fills it again"
+                "the store of the fleet is empty or another one: what is in memory stays, and is written to it unless another node did"
             );
-        }
-        if is_same && !at.last.is_empty() && self.remembers(&at.last, connection).await? {
-            return Ok(());
         }
         let last = self.last_entry(connection).await?;
-        // What was said is in what is read now, or is gone with the data.
-        self.outbox().said.clear();
-        let held = self.read_hash(subscribers, connection).await?;
-        if is_same {
-            subscribers.keep_only(
-                &mut |key| held.contains(&self.field(&Slot::Prefix(key))) || self.is_own(&Slot::Prefix(key)),
-                &mut |token| held.contains(&self.field(&Slot::Choice(token))) || self.is_own(&Slot::Choice(token)),
+        if is_same && self.has_gone_back(&at.last, &last, connection).await? {
+            tracing::warn!(
+                "the store of the fleet has gone back to what it was before: what is in memory stays, and is written to it again"
             );
+            self.forget_said();
+            // Until all of it is done, the place of before tells that it is not.
+            let mut later = Position { is_read: true, ..at.clone() };
+            self.read_later(subscribers, &mut later, &last, connection).await?;
+            self.put_back_memory(subscribers, true, connection).await?;
+            *at = later;
+            return Ok(());
         }
-        // A stream that began anew is read from its beginning: the hash does not tell what was taken out since.
-        let is_anew = !is_same && !at.last.is_empty() && last != NONE;
-        let (last, anew_until) = if is_anew { (NONE.to_owned(), Some(last)) } else { (last, None) };
-        *at = Position { name: name.clone(), last, anew_until };
-        subscribers.set_fleet_name(&name);
+        if is_same && at.is_read && !at.last.is_empty() && self.remembers(&at.last, connection).await? {
+            return Ok(());
+        }
+        // What was said is in what is read now, or is gone with the data.
+        self.forget_said();
+        // Before the first entry nobody need have written yet what was in memory when the data began.
+        let has_place = is_same && place(&at.last) > (0, 0);
+        if !has_place && !at.last.is_empty() {
+            // A stream that began anew tells what was taken out since; the hash does not.
+            let mut begin = Position { last: NONE.to_owned(), ..Position::default() };
+            self.read_later(subscribers, &mut begin, &last, connection).await?;
+        }
+        let held = self.read_hash(subscribers, connection).await?;
+        if has_place {
+            let lost: HashSet<Slot> = self.outbox().lost.iter().map(Slot::of).collect();
+            subscribers.keep_only(|change| {
+                let slot = Slot::of(change);
+                held.contains(&self.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
+            });
+        }
+        let filled: Option<String> = redis::cmd("GET").arg(self.key("filled")).query_async(connection).await?;
+        if !has_place && filled.as_ref() != Some(&name) {
+            self.put_back_memory(subscribers, false, connection).await?;
+        }
+        *at = Position { name, last, is_read: true };
+        self.keep(at, subscribers);
         Ok(())
+    }
+
+    /// Whether the data has the same name and lacks what was read of it: somebody restored an old state, or a follower that
+    /// was behind took over. Entries that only fell off the stream's beginning are older than all that are left.
+    async fn has_gone_back(
+        &self,
+        read: &str,
+        last: &str,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<bool, Trouble> {
+        if place(read) == (0, 0) || place(last) < place(read) || self.remembers(read, connection).await? {
+            return Ok(place(last) < place(read));
+        }
+        let first: StreamRange = redis::cmd("XRANGE")
+            .arg(self.key("changes"))
+            .arg("-")
+            .arg("+")
+            .arg("COUNT")
+            .arg(1)
+            .query_async(connection)
+            .await?;
+        Ok(first.first().is_none_or(|(id, _)| place(id) < place(read)))
+    }
+
+    /// Takes in what nodes said from a place on up to `last`, this one too: it is later than what is in memory.
+    async fn read_later(
+        &self,
+        subscribers: &Subscribers,
+        at: &mut Position,
+        last: &str,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), Trouble> {
+        while place(&at.last) < place(last) {
+            let told: Option<StreamReadReply> = redis::cmd("XREAD")
+                .arg("COUNT")
+                .arg(BATCH)
+                .arg("STREAMS")
+                .arg(self.key("changes"))
+                .arg(&at.last)
+                .query_async(connection)
+                .await?;
+            let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                if let Some(sealed) = entry.get::<Vec<u8>>("r") {
+                    self.take_in(subscribers, sealed, true)?;
+                }
+                at.last = entry.id;
+            }
+        }
+        last.clone_into(&mut at.last);
+        Ok(())
+    }
+
+    /// Says again whatever the hash does not hold; `wins`: or holds otherwise than memory does.
+    async fn put_back_memory(
+        &self,
+        subscribers: &Subscribers,
+        wins: bool,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), Trouble> {
+        let (table, mut held, mut other) = (subscribers.table(), Held::new(), Vec::new());
+        self.outbox().lost.clear();
+        self.each_field(connection, &mut |field, sealed| {
+            for record in self.records(sealed, subscribers)? {
+                let Record::Change(change) = record else { continue };
+                let here = in_memory(&change, table);
+                if wins && here != change {
+                    other.push(here);
+                }
+            }
+            held.insert(field);
+            Ok(())
+        })
+        .await?;
+        subscribers.each_change(|change| {
+            if !held.contains(&self.field(&Slot::of(&change))) {
+                other.push(change);
+            }
+        });
+        other.retain(|change| !self.is_own(&Slot::of(change)));
+        if other.is_empty() {
+            return Ok(());
+        }
+        other.sort_by_key(|change| matches!(change, Change::Say(..)));
+        self.outbox().lost = other.into();
+        // Behind them all: from then on whoever comes finds the data whole.
+        self.say_serial(subscribers.serial());
+        Ok(())
+    }
+
+    /// Keeps the place over a restart, once the server has all that belongs to it.
+    fn keep(&self, at: &Position, subscribers: &Subscribers) {
+        if self.waiting() == 0 {
+            subscribers.set_fleet(at.to_text());
+        }
+    }
+
+    /// What was said is in what is read next, or is gone with the data.
+    fn forget_said(&self) {
+        let mut outbox = self.outbox();
+        outbox.said.clear();
+        outbox.said_again.clear();
     }
 
     /// Whether this node has something later to say about it than what it reads.
     fn is_own(&self, slot: &Slot) -> bool {
-        let outbox = self.outbox();
-        outbox.waiting.contains_key(slot) || outbox.said.contains_key(slot)
+        self.outbox().is_own(slot)
     }
 
     /// Whether the stream goes on from an entry without a gap, and has not gone back behind it.
@@ -309,8 +570,27 @@ impl Mirror {
         &self,
         subscribers: &Subscribers,
         connection: &mut MultiplexedConnection,
-    ) -> Result<HashSet<Vec<u8>>, Trouble> {
-        let (mut cursor, mut held) = (0_u64, HashSet::new());
+    ) -> Result<Held, Trouble> {
+        let (mut held, mut said) = (Held::new(), Vec::new());
+        self.each_field(connection, &mut |field, sealed| {
+            let records = self.records(sealed, subscribers)?;
+            // Fields come in no order: what the network says waits until every prefix is there.
+            said.extend(self.take_records(subscribers, records, false));
+            held.insert(field);
+            Ok(())
+        })
+        .await?;
+        // Less than all always fits.
+        let _ = subscribers.apply(Feed::Fleet, &said);
+        Ok(held)
+    }
+
+    async fn each_field(
+        &self,
+        connection: &mut MultiplexedConnection,
+        with: &mut dyn FnMut([u8; 16], Vec<u8>) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut cursor = 0_u64;
         loop {
             let (next, fields): (u64, Vec<Field>) = redis::cmd("HSCAN")
                 .arg(self.key("map"))
@@ -320,23 +600,37 @@ impl Mirror {
                 .query_async(connection)
                 .await?;
             for (field, sealed) in fields {
-                self.take_in(subscribers, sealed)?;
-                held.insert(field);
+                // The serial has a name of another length; no change does.
+                with(<[u8; 16]>::try_from(field).unwrap_or_default(), sealed)?;
             }
             if next == 0 {
-                return Ok(held);
+                return Ok(());
             }
             cursor = next;
         }
     }
 
-    fn take_in(&self, subscribers: &Subscribers, sealed: Vec<u8>) -> Result<(), Trouble> {
-        let records = record::read(&self.opened(sealed)?, subscribers.table())
-            .ok_or_else(|| Trouble::new("an entry on the server is none of ours"))?;
-        let mut changes = Vec::with_capacity(records.len());
+    fn records(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<Vec<Record>, Trouble> {
+        record::read(&self.opened(sealed)?, subscribers.table())
+            .ok_or_else(|| Trouble::new("an entry on the server is none of ours"))
+    }
+
+    /// `is_news`: not what a node said again that the server had lost.
+    fn take_in(&self, subscribers: &Subscribers, sealed: Vec<u8>, is_news: bool) -> Result<(), Trouble> {
+        let said = self.take_records(subscribers, self.records(sealed, subscribers)?, is_news);
+        let _ = subscribers.apply(Feed::Fleet, &said);
+        Ok(())
+    }
+
+    /// Takes in all but what the network says of tokens, which is left for the end.
+    fn take_records(&self, subscribers: &Subscribers, records: Vec<Record>, is_news: bool) -> Vec<Change> {
+        let (mut changes, mut said) = (Vec::with_capacity(records.len()), Vec::new());
         for record in records {
             match record {
-                Record::Change(change) if self.is_own(&Slot::of(&change)) => {}
+                Record::Change(change) if self.is_later(&change, is_news) => {}
+                // Longer than any line's: no feed of ours told of it.
+                Record::Change(Change::Put(key, _)) if key.is_too_wide() => {}
+                Record::Change(change @ Change::Say(..)) => said.push(change),
                 Record::Change(change) => changes.push(change),
                 Record::Serial(serial) => subscribers.heard_serial(serial),
                 Record::Fleet(_) => {}
@@ -344,7 +638,7 @@ impl Mirror {
         }
         // A full table is counted there.
         let _ = subscribers.apply(Feed::Fleet, &changes);
-        Ok(())
+        said
     }
 
     async fn read(
@@ -353,6 +647,7 @@ impl Mirror {
         at: &mut Position,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
+        let mut looked = clock::now();
         loop {
             let told: Option<StreamReadReply> = redis::cmd("XREAD")
                 .arg("COUNT")
@@ -365,24 +660,33 @@ impl Mirror {
                 .query_async(connection)
                 .await?;
             let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
-            if entries.is_empty() {
-                // Nothing new is no news of the data's being the same.
+            let is_all = entries.len() < BATCH;
+            // Nothing new is no news of the data's being the same; nor is what others write without having looked.
+            if entries.is_empty() || clock::now().saturating_duration_since(looked) >= WAIT {
+                looked = clock::now();
                 let name: Option<String> = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
                 if name.as_ref() != Some(&at.name) {
                     return Err(Trouble::new("its data is gone"));
                 }
-                self.is_current.store(true, Ordering::Release);
-                self.current_at.store(clock::unix_secs() as i64, Ordering::Relaxed);
+                if place(&self.last_entry(connection).await?) < place(&at.last) {
+                    return Err(Trouble::new("its data has gone back"));
+                }
             }
             for entry in entries {
-                let (node, sealed) = (entry.get::<String>("n"), entry.get::<Vec<u8>>("r"));
-                if node.as_deref() == Some(&self.node) && at.anew_until.is_none() {
-                    self.read_back(sealed.unwrap_or_default(), subscribers)?;
-                } else if let Some(sealed) = sealed {
-                    self.take_in(subscribers, sealed)?;
+                let (node, is_news) = (entry.get::<String>("n"), entry.get::<String>("again").is_none());
+                let sealed = entry.get::<Vec<u8>>("r").unwrap_or_default();
+                match node.as_deref() == Some(&self.node) {
+                    true if is_news => self.read_back(sealed, subscribers)?,
+                    true => self.read_again(sealed, subscribers)?,
+                    false => self.take_in(subscribers, sealed, is_news)?,
                 }
-                at.anew_until.take_if(|until| *until == entry.id);
                 at.last = entry.id;
+            }
+            self.keep(at, subscribers);
+            if is_all {
+                self.is_current.store(true, Ordering::Release);
+                self.current_at.store(clock::unix_secs() as i64, Ordering::Relaxed);
+                self.something.notify_one();
             }
         }
     }
@@ -393,54 +697,78 @@ impl Mirror {
         let mut outbox = self.outbox();
         for record in records {
             let Record::Change(change) = record else { continue };
-            let slot = Slot::of(&change);
-            if let Some(count) = outbox.said.get_mut(&slot) {
-                *count -= 1;
-                if *count == 0 {
-                    outbox.said.remove(&slot);
-                }
-            }
+            outbox.heard(&Slot::of(&change));
         }
         Ok(())
     }
 
+    /// Our own entry, of what the server had lost. What others told before it, without our having heard of it in time, is
+    /// later all the same, and is said once more.
+    fn read_again(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<(), Trouble> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for record in self.records(sealed, subscribers)? {
+            let Record::Change(change) = record else { continue };
+            let slot = Slot::of(&change);
+            let mut outbox = self.outbox();
+            match outbox.said_again.remove(&slot) {
+                _ if outbox.is_own(&slot) => {}
+                Some(true) => theirs.push(in_memory(&change, subscribers.table())),
+                // In the order of the stream, as on every other node.
+                Some(false) | None => ours.push(change),
+            }
+        }
+        let _ = subscribers.apply(Feed::Fleet, &ours);
+        self.say(&theirs);
+        Ok(())
+    }
+
+    /// Whether this node has said, or will say, something later; what it only says again is not.
+    fn is_later(&self, change: &Change, is_news: bool) -> bool {
+        let slot = Slot::of(change);
+        let mut outbox = self.outbox();
+        if is_news && let Some(is_told) = outbox.said_again.get_mut(&slot) {
+            *is_told = true;
+        }
+        outbox.is_own(&slot)
+    }
+
     async fn write(&self, subscribers: &Subscribers, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
         loop {
-            let (batch, serial) = self.take_batch();
-            if batch.is_empty() && serial.is_none() {
+            let batch = self.take_batch(subscribers.table());
+            if batch.changes.is_empty() && batch.serial.is_none() {
                 self.something.notified().await;
                 continue;
             }
-            if let Err(why) = self.write_batch(subscribers, &batch, serial, connection).await {
-                self.put_back(batch, serial);
+            if let Err(why) = self.write_batch(subscribers, &batch, connection).await {
+                self.put_back(batch);
                 return Err(why);
             }
         }
     }
 
     /// What is written next, said from now on.
-    fn take_batch(&self) -> (Vec<Change>, Option<u64>) {
+    fn take_batch(&self, table: &Table) -> Batch {
         let mut outbox = self.outbox();
-        let slots: Vec<Slot> = outbox.waiting.keys().take(BATCH).copied().collect();
-        let batch: Vec<Change> = slots.iter().filter_map(|slot| outbox.waiting.remove(slot)).collect();
-        slots.into_iter().for_each(|slot| *outbox.said.entry(slot).or_insert(0) += 1);
+        let (mut changes, mut is_again) = (outbox.take(BATCH), false);
+        // Only who has read all that others told knows what is so still.
+        if changes.is_empty() && self.is_current() {
+            (changes, is_again) = (outbox.take_lost(BATCH, table), true);
+        }
         // A serial is the last that is said: who has it has all before it.
-        let serial = if outbox.waiting.is_empty() { outbox.serial.take() } else { None };
-        (batch, serial)
+        let is_last = outbox.waiting.is_empty() && outbox.lost.is_empty();
+        let serial = if is_last { outbox.serial.take() } else { None };
+        Batch { changes, is_again, serial }
     }
 
-    fn put_back(&self, batch: Vec<Change>, serial: Option<u64>) {
+    fn put_back(&self, Batch { changes, is_again, serial }: Batch) {
         let mut outbox = self.outbox();
-        for change in batch {
-            let slot = Slot::of(&change);
-            if let Some(count) = outbox.said.get_mut(&slot) {
-                *count -= 1;
-                if *count == 0 {
-                    outbox.said.remove(&slot);
-                }
+        if is_again {
+            for (_, change) in changes.into_iter().rev() {
+                outbox.said_again.remove(&Slot::of(&change));
+                outbox.lost.push_front(change);
             }
-            // What was told meanwhile is later.
-            outbox.waiting.entry(slot).or_insert(change);
+        } else {
+            outbox.put_back(changes);
         }
         outbox.serial = outbox.serial.or(serial);
     }
@@ -448,35 +776,44 @@ impl Mirror {
     async fn write_batch(
         &self,
         subscribers: &Subscribers,
-        batch: &[Change],
-        serial: Option<u64>,
+        Batch { changes, is_again, serial }: &Batch,
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         let table = subscribers.table();
+        let name: Option<String> = match serial {
+            Some(_) => redis::cmd("GET").arg(self.key("name")).query_async(connection).await?,
+            None => None,
+        };
         let (map, mut all, mut pipe) = (self.key("map"), Vec::new(), redis::pipe());
         pipe.atomic();
-        for change in batch {
+        for (_, change) in changes {
             record::write(change, table, &mut all);
             let field = self.field(&Slot::of(change));
             let mut one = Vec::new();
             record::write(change, table, &mut one);
             match change {
                 Change::Remove(_) | Change::Choose(_, None) | Change::Say(_, None) => {
-                    pipe.cmd("HDEL").arg(&map).arg(field).ignore();
+                    pipe.cmd("HDEL").arg(&map).arg(&field).ignore();
                 }
                 Change::Put(..) | Change::Choose(..) | Change::Say(..) => {
-                    pipe.cmd("HSET").arg(&map).arg(field).arg(self.sealed(one)?).ignore();
+                    pipe.cmd("HSET").arg(&map).arg(&field).arg(self.sealed(one)?).ignore();
                 }
             }
         }
         if let Some(serial) = serial {
-            record::write_serial(serial, &mut all);
+            record::write_serial(*serial, &mut all);
             let mut one = Vec::new();
-            record::write_serial(serial, &mut one);
+            record::write_serial(*serial, &mut one);
             pipe.cmd("HSET").arg(&map).arg("serial").arg(self.sealed(one)?).ignore();
+            // Not by nodes that come later with what they remember from other data.
+            pipe.cmd("SET").arg(self.key("filled")).arg(name).ignore();
         }
         pipe.cmd("XADD").arg(self.key("changes")).arg("MAXLEN").arg("~").arg(STREAM_MAX).arg("*");
-        pipe.arg("n").arg(&self.node).arg("r").arg(self.sealed(all)?).ignore();
+        pipe.arg("n").arg(&self.node).arg("r").arg(self.sealed(all)?);
+        if *is_again {
+            pipe.arg("again").arg(1);
+        }
+        pipe.ignore();
         pipe.query_async::<()>(connection).await?;
         Ok(())
     }
@@ -484,3 +821,57 @@ impl Mirror {
 
 /// Entries of a stream, as `XRANGE` tells them.
 type StreamRange = Vec<(String, redis::Value)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::client::Realm;
+    use crate::engine::subscribers::{Entry, Holder, NameId, Term};
+
+    fn put(n: u8, token: u128) -> Change {
+        let key = Key::of_net(Realm(0), std::net::IpAddr::from([10, 0, 0, n]).into());
+        Change::Put(key, Entry { holder: Holder::Token(Token(token)), term: Term::default() })
+    }
+
+    fn say(token: u128, name: Option<NameId>) -> Change {
+        Change::Say(Token(token), name)
+    }
+
+    fn taken(outbox: &mut Outbox, most: usize) -> Vec<Change> {
+        outbox.take(most).into_iter().map(|(_, change)| change).collect()
+    }
+
+    /// What the network says of a token is written behind all prefixes that were told before it.
+    #[test]
+    fn what_is_said_of_a_token_comes_behind_its_prefixes() {
+        let (table, _) = crate::engine::subscribers::Table::new((0, 0));
+        let name = table.intern("family");
+        let mut outbox = Outbox::default();
+        let told = [put(1, 1), say(1, name), put(2, 2), say(2, name), put(3, 1), say(1, None), put(3, 3), say(1, name)];
+        told.into_iter().for_each(|change| outbox.put(change));
+        assert_eq!(taken(&mut outbox, 2), [put(1, 1), put(2, 2)]);
+        // One batch did not get there; meanwhile one of its prefixes is another's, whose profile is told too.
+        let failed = outbox.take(2);
+        assert_eq!(failed.iter().map(|(_, change)| *change).collect::<Vec<_>>(), [say(2, name), put(3, 3)]);
+        [put(3, 4), say(4, name), say(2, None)].into_iter().for_each(|change| outbox.put(change));
+        outbox.put_back(failed);
+        assert_eq!(taken(&mut outbox, 9), [put(3, 4), say(1, name), say(4, name), say(2, None)]);
+        assert!(outbox.turns.is_empty() && outbox.waiting.is_empty());
+        // Said until it is read back, as often as it was said.
+        assert_eq!(outbox.said.len(), 6);
+        for slot in
+            [put(1, 1), put(2, 2), put(3, 4), say(1, name), say(4, name), say(2, None)].map(|change| Slot::of(&change))
+        {
+            outbox.heard(&slot);
+        }
+        assert!(outbox.said.is_empty());
+    }
+
+    #[test]
+    fn places_in_the_stream_are_compared_as_numbers_and_kept() {
+        assert!(place("9-9") < place("10-0") && place("10-2") < place("10-10") && place(NONE) == (0, 0));
+        let at = Position { name: "a1".into(), last: "17-3".into(), is_read: false };
+        assert_eq!(Position::of_text(&at.to_text()), at);
+        assert_eq!(Position::of_text(""), Position::default());
+    }
+}

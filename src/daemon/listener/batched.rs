@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock;
 use crate::daemon::express::{Misses, Started};
-use crate::daemon::lane::{Fast, Lane};
+use crate::daemon::lane::{Fast, Lane, Turn};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, send_one};
 use crate::daemon::listener::leave_group;
 use crate::daemon::prefetch::prefetch;
@@ -157,14 +157,15 @@ impl Worker {
             }
         }
         work.look_up(prefetch);
-        while let Some((i, fast)) = work.answer_next(out) {
+        while let Some((Turn { number, origin, octets }, fast)) = work.answer_next(out) {
             match fast {
-                Fast::Answer => batch.answer(i, out),
+                Fast::Answer => batch.answer(number, out),
                 Fast::Silence => {}
                 Fast::Slow => {
-                    let opened = read(batch, i).and_then(|(octets, origin)| work.open(octets, origin));
-                    let Some((octets, origin)) = opened else { continue };
-                    leave(queue, resolver, Slow::Datagram { message: octets.into(), origin, came: now });
+                    // It was opened once, and whoever asked by an identity has paid for it.
+                    let Some((datagram, _)) = read(batch, number) else { continue };
+                    let message = datagram[datagram.len() - octets..].into();
+                    leave(queue, resolver, Slow::Datagram { message, origin, came: now });
                 }
                 Fast::Miss => {
                     let Some(Started::Slow(pending)) = work.take_miss().map(|pending| misses.start(pending, now))
@@ -234,7 +235,7 @@ async fn slow_lane(
                     };
                     let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
                     tracker.spawn(async move {
-                        if let Some(octets) = resolver.finish(*pending).await {
+                        if let Some(octets) = resolver.finish(pending).await {
                             send(&socket, &octets, &origin);
                         }
                         drop(place);

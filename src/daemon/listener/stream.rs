@@ -47,7 +47,7 @@ impl Service {
         match self.begin(message, origin) {
             Begun::Answer(answer) => Some(answer),
             Begun::Silence => None,
-            Begun::Pending(pending) => self.resolver.finish(*pending).await,
+            Begun::Pending(pending) => self.resolver.finish(pending).await,
         }
     }
 
@@ -305,7 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             };
             if let Some(pending) = pending {
                 let resolver = Arc::clone(&self.service.resolver);
-                self.waiting.push(Box::pin(async move { resolver.finish(*pending).await }));
+                self.waiting.push(Box::pin(async move { resolver.finish(pending).await }));
             }
         }
         work.end(clock::now());

@@ -113,7 +113,7 @@ async fn take(
             };
             let (socket, resolver, meta) = (Arc::clone(socket), Arc::clone(resolver), *meta);
             tracker.spawn(async move {
-                if let Some(bytes) = resolver.finish(*pending).await {
+                if let Some(bytes) = resolver.finish(pending).await {
                     socket.send(&bytes, &meta).await;
                 }
                 drop(place);

@@ -41,6 +41,7 @@ pub struct Asked {
     /// The rows of the annex that they stand in; none: they count from 1.
     pub numbers: Vec<usize>,
     pub scope: Vec<IpNet>,
+    pub realm: Option<u16>,
     pub received: Option<String>,
     pub effective: Option<String>,
     pub expires: String,
@@ -77,6 +78,8 @@ pub struct OrderTold {
     pub acts: bool,
     pub names: Vec<String>,
     pub scope: Vec<IpNet>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<u16>,
     pub received: String,
     pub deadline: String,
     pub effective: String,
@@ -154,6 +157,7 @@ impl OrderTold {
             acts: order.acts(at),
             names: order.names.iter().map(name).collect(),
             scope: order.scope.clone(),
+            realm: Some(order.realm.0).filter(|realm| *realm != 0),
             received: time_text(order.received),
             deadline: time_text(order.deadline),
             effective: time_text(order.effective),
@@ -332,6 +336,9 @@ impl Reloader {
         array("names", held().map(|(name, _)| name.to_owned()).collect());
         array("override", held().filter(|(_, overrides)| *overrides).map(|(name, _)| name.to_owned()).collect());
         array("scope", asked.scope.iter().map(IpNet::to_string).collect());
+        if let Some(realm) = asked.realm {
+            let _ = writeln!(text, "realm = {realm}");
+        }
         let mut order = read_order("the order", &text, &self.orders().zone()).map_err(|errors| first(&errors))?;
         order.entered = Act { by: by.to_owned(), at: now };
         // Nobody enters an order that acted before it was known.
@@ -444,7 +451,7 @@ impl Reloader {
 /// One question through the resolver, as a client that the order is for.
 fn measure(resolver: &Arc<Resolver>, order: &Order, name: &Name) -> Measured {
     let source = order.scope.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), IpNet::addr);
-    let origin = Origin::new((source, 4_000).into(), None, Transport::Udp);
+    let origin = Origin { realm: order.realm, ..Origin::new((source, 4_000).into(), None, Transport::Udp) };
     let question = Question { qname: name.clone(), qtype: RecordType::A, qclass: CLASS_IN };
     let began = Instant::now();
     let begun = resolver.begin(&message(name), origin);

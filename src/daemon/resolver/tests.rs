@@ -160,7 +160,7 @@ async fn a_cached_alias_of_a_search_engine_waits_for_its_safe_host_and_is_counte
     let Begun::Pending(pending) = resolver.begin(&message, from("127.0.0.1")) else {
         panic!("its target is not known")
     };
-    let told = Answer::from_wire(&resolver.finish(*pending).await.unwrap(), &question).unwrap();
+    let told = Answer::from_wire(&resolver.finish(pending).await.unwrap(), &question).unwrap();
     // Nobody can be asked for the target here, so the table's own addresses stand in.
     let records: Vec<_> = told.section(Section::Answer).map(|r| (r.rtype, r.rdata.to_vec())).collect();
     let safe = name("forcesafesearch.google.com").as_wire().to_vec();
@@ -186,4 +186,18 @@ async fn a_refused_message_gets_its_opt_back() {
 #[tokio::test]
 async fn the_canary_proves_that_filtering_works() {
     assert!(resolver("refuse").canary_is_blocked());
+    // Whoever its own machine is to the table of subscribers: it asks as they do.
+    let subscribers =
+        format!("{CONFIG}[subscribers]\ninterim_interval = \"5 min\"\n[profile.bare]\nsecurity = false\n");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lachan.toml");
+    std::fs::write(&file, subscribers.replace("STRANGERS", "refuse")).unwrap();
+    let mut loader = Loader::new(Some(file));
+    let loaded = loader.load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
+    let subscribers = Arc::clone(loader.subscribers());
+    let line = crate::daemon::subscribers::line::Line::parse(br#"{"prefix":"127.0.0.1","profile":"bare"}"#).unwrap();
+    let with = crate::daemon::subscribers::line::Reading { table: subscribers.table(), key: None };
+    subscribers.apply(crate::daemon::subscribers::Feed::Api, &line.changes(&with).unwrap()).unwrap();
+    let resolver = Resolver::new(loaded.generation, Arc::new(Metrics::new()));
+    assert!(resolver.canary_is_blocked());
 }

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Feed, Subscribers, radius};
+use super::{Feed, Refused, Subscribers, radius};
 use crate::config::LeaseSettings;
 use crate::daemon::clock;
 use crate::engine::leases::Head;
@@ -23,15 +24,23 @@ const BATCH: usize = 4_096;
 /// One file as far as it was read.
 struct Leases {
     settings: LeaseSettings,
+    now: Reading,
+    /// What this file put into the table. Kea begins its file anew with what changes from then on: what is not in it still
+    /// holds until it ends.
+    held: HashSet<Key>,
+    /// What Kea's clean-up (LFC) made of earlier files was read.
+    has_begun: bool,
+    complained: bool,
+}
+
+/// A file that is read as it grows.
+#[derive(Debug, Clone, Default)]
+struct Reading {
     /// Which file it was: LFC puts another in its place.
     inode: u64,
     head: Option<Head>,
     /// Octets read, whole lines.
     read: u64,
-    /// What this file put into the table. Kea begins its file anew with what changes from then on: what is not in it still
-    /// holds until it ends.
-    held: HashSet<Key>,
-    complained: bool,
 }
 
 /// Follows one file until `stop`.
@@ -57,7 +66,8 @@ pub async fn run(settings: LeaseSettings, subscribers: Arc<Subscribers>, stop: C
 
 impl Leases {
     fn new(settings: LeaseSettings) -> Leases {
-        Leases { settings, inode: 0, head: None, read: 0, held: HashSet::new(), complained: false }
+        let (now, held) = (Reading::default(), HashSet::new());
+        Leases { settings, now, held, has_begun: false, complained: false }
     }
 
     fn look(&mut self, subscribers: &Subscribers) {
@@ -72,46 +82,85 @@ impl Leases {
     }
 
     fn read_on(&mut self, subscribers: &Subscribers) -> Result<(), String> {
-        let told = |why: io::Error| why.to_string();
-        let file = File::open(&self.settings.file).map_err(told)?;
-        let about = file.metadata().map_err(told)?;
-        let is_anew = about.ino() != self.inode || about.len() < self.read;
-        if is_anew {
-            (self.inode, self.head, self.read) = (about.ino(), None, 0);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.read_before(subscribers)?;
         }
-        if about.len() == self.read {
+        let mut at = std::mem::take(&mut self.now);
+        let inode = std::fs::metadata(&self.settings.file).map(|about| about.ino());
+        if at.inode != 0 && inode.as_ref().is_ok_and(|now| *now != at.inode) {
+            // What was written before LFC took the file away, and not read yet.
+            let before = self.beside("1");
+            if std::fs::metadata(&before).is_ok_and(|about| about.ino() == at.inode) {
+                self.read_file(&before, &mut at, subscribers)?;
+            }
+        }
+        let path = self.settings.file.clone();
+        let done = self.read_file(&path, &mut at, subscribers);
+        self.now = at;
+        done
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.settings.file.clone().into_os_string();
+        name.push(".");
+        name.push(ending);
+        name.into()
+    }
+
+    /// The files that hold what is not in this one any more, as Kea reads them when it begins: what its clean-up has just
+    /// made, else what it made the time before, and what it was given since.
+    fn read_before(&mut self, subscribers: &Subscribers) -> Result<(), String> {
+        let completed = self.beside("completed");
+        let files = if completed.exists() { vec![completed] } else { vec![self.beside("2"), self.beside("1")] };
+        for path in files.iter().filter(|path| path.exists()) {
+            let told = |why| format!("{}: {why}", path.display());
+            self.read_file(path, &mut Reading::default(), subscribers).map_err(told)?;
+        }
+        Ok(())
+    }
+
+    fn read_file(&mut self, path: &Path, at: &mut Reading, subscribers: &Subscribers) -> Result<(), String> {
+        let told = |why: io::Error| why.to_string();
+        let file = File::open(path).map_err(told)?;
+        let about = file.metadata().map_err(told)?;
+        let is_anew = about.ino() != at.inode || about.len() < at.read;
+        if is_anew {
+            *at = Reading { inode: about.ino(), ..Reading::default() };
+        }
+        if about.len() == at.read {
             return Ok(());
         }
         let mut lines = BufReader::new(file);
-        lines.seek(SeekFrom::Start(self.read)).map_err(told)?;
-        let (mut line, mut changes, mut bad) = (Vec::new(), Vec::new(), 0_usize);
+        lines.seek(SeekFrom::Start(at.read)).map_err(told)?;
+        let (mut line, mut changes, mut bad, mut refused) = (Vec::new(), Vec::new(), 0_usize, None);
         loop {
             line.clear();
             let count = lines.read_until(b'\n', &mut line).map_err(told)?;
             // A line that is just being written is read the next time.
-            if count == 0 || line.last() != Some(&b'\n') {
+            let is_end = count == 0 || line.last() != Some(&b'\n');
+            if changes.len() >= BATCH || is_end {
+                refused = Refused::and(refused, subscribers.apply(Feed::Leases, &changes).err());
+                changes.clear();
+            }
+            if is_end {
                 break;
             }
-            self.read += count as u64;
+            at.read += count as u64;
             let text = std::str::from_utf8(&line).unwrap_or_default();
-            match &self.head {
-                None => self.head = Some(Head::read(text)?),
+            match &at.head {
+                None => at.head = Some(Head::read(text)?),
                 Some(_) if text.len() > SUBSCRIBER_LINE_OCTETS_MAX => bad += 1,
                 Some(head) => match head.lease(text) {
                     Ok(lease) => self.take(&lease, subscribers, &mut changes),
                     Err(_) => bad += 1,
                 },
             }
-            if changes.len() >= BATCH {
-                subscribers.apply(Feed::Leases, &changes).map_err(|full| full.to_string())?;
-                changes.clear();
-            }
         }
-        subscribers.apply(Feed::Leases, &changes).map_err(|full| full.to_string())?;
-        if bad > 0 {
-            return Err(format!("{bad} lines are no leases"));
+        match (refused, bad) {
+            (Some(refused), _) => Err(refused.to_string()),
+            (None, 0) => Ok(()),
+            (None, _) => Err(format!("{bad} lines are no leases")),
         }
-        Ok(())
     }
 
     fn take(&mut self, lease: &crate::engine::leases::Lease, subscribers: &Subscribers, changes: &mut Vec<Change>) {
@@ -152,10 +201,7 @@ mod tests {
         format!("{address},00:11:22:33:44:55,,3600,{until},1,0,0,,0,{context},0\n")
     }
 
-    #[test]
-    fn a_file_is_followed_as_it_grows_and_is_written_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("kea-leases4.csv");
+    fn fed() -> Subscribers {
         let subscribers = Subscribers::new((1, 2));
         let settings = SubscriberSettings {
             api_token: None,
@@ -168,15 +214,55 @@ mod tests {
             store: None,
         };
         subscribers.in_force(Some(&settings), None);
+        subscribers
+    }
+
+    fn found(subscribers: &Subscribers) -> Vec<String> {
+        let mut found = Vec::new();
+        subscribers.table().each_prefix(|key, _| found.push(key.place().to_string()));
+        found.sort();
+        found
+    }
+
+    /// Between two clean-ups most leases are in files beside the one that grows.
+    #[test]
+    fn a_process_that_begins_reads_the_files_that_kea_reads() {
+        let far = 4_000_000_000;
+        let lease = |n: u32| line(&format!("10.0.0.{n}"), far, "olt");
+        for (files, held) in [
+            (&[("2", 2), ("1", 1)][..], &["10.0.0.1/32", "10.0.0.2/32", "10.0.0.9/32"][..]),
+            // The clean-up's result stands for what it was made of.
+            (&[("2", 2), ("1", 1), ("completed", 3), ("output", 4)], &["10.0.0.3/32", "10.0.0.9/32"]),
+            (&[("1", 1)], &["10.0.0.1/32", "10.0.0.9/32"]),
+            (&[], &["10.0.0.9/32"]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("kea-leases4.csv");
+            for (ending, n) in files {
+                std::fs::write(folder.path().join(format!("kea-leases4.csv.{ending}")), format!("{HEAD}{}", lease(*n)))
+                    .unwrap();
+            }
+            // The later file counts.
+            std::fs::write(folder.path().join("kea-leases4.csv.x"), lease(8)).unwrap();
+            std::fs::write(&file, format!("{HEAD}{}{}", lease(9), line("10.0.0.7", 0, "olt"))).unwrap();
+            let subscribers = fed();
+            let mut leases = Leases::new(LeaseSettings { name: "kea".into(), file, realm: Realm(3) });
+            leases.look(&subscribers);
+            assert_eq!(found(&subscribers), held, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_followed_as_it_grows_and_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kea-leases4.csv");
+        let subscribers = fed();
         let lease = LeaseSettings { name: "kea".into(), file: file.clone(), realm: Realm(3) };
         let mut leases = Leases::new(lease);
         let far = 4_000_000_000;
         let mut check = |what: &str, held: &[&str]| {
             leases.look(&subscribers);
-            let mut found = Vec::new();
-            subscribers.table().each_prefix(|key, _| found.push(key.place().to_string()));
-            found.sort();
-            assert_eq!(found, held, "{what}");
+            assert_eq!(found(&subscribers), held, "{what}");
         };
         check("no file", &[]);
         std::fs::write(
@@ -202,6 +288,14 @@ mod tests {
         std::fs::write(&new, format!("{HEAD}{}", line("10.0.0.3", far, "olt-3"))).unwrap();
         std::fs::rename(&new, &file).unwrap();
         check("begun anew: what it does not tell still holds", &["10.0.0.1/32", "10.0.0.3/32"]);
+        // LFC: the file is put aside, another begins; what was written in between is not lost.
+        append(&line("10.0.0.4", far, "olt-4"));
+        std::fs::rename(&file, folder.path().join("kea-leases4.csv.1")).unwrap();
+        std::fs::write(&file, format!("{HEAD}{}", line("10.0.0.5", far, "olt-5"))).unwrap();
+        check("put aside", &["10.0.0.1/32", "10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32"]);
+        append(&line("10.0.0.4", 0, "olt-4"));
+        append(&line("10.0.0.5", 0, "olt-5"));
+        check("the new one is followed", &["10.0.0.1/32", "10.0.0.3/32"]);
         std::fs::remove_file(&file).unwrap();
         check("gone: what it told stays until it ends", &["10.0.0.1/32", "10.0.0.3/32"]);
     }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::client::{Realm, Token, TokenKey};
+use crate::engine::limits::SUBSCRIBER_PREFIX_BITS_MIN;
 use crate::engine::subscribers::{Change, Entry, Holder, Key, NameId, Table, Term};
 
 /// Octets of a profile's name; a configuration's are shorter.
@@ -91,6 +92,11 @@ impl Line {
                 (false, Some(_)) => Err("`remove` needs a prefix or a token, not both".to_owned()),
                 (true, None) => Err("`remove` needs a prefix or a token".to_owned()),
             };
+        }
+        if keys.iter().any(Key::is_too_wide) {
+            return Err(format!(
+                "`prefix` is wider than /{SUBSCRIBER_PREFIX_BITS_MIN}, which is no line's (subscriber_prefix_bits_min)"
+            ));
         }
         let term = Term { until: self.until()?, is_hard: true, is_session: false };
         if keys.is_empty() && term.until.is_some() {
@@ -235,6 +241,11 @@ mod tests {
             (r#"{"profile":"family"}"#.to_owned(), Err("`profile` needs a `prefix`")),
             (format!(r#"{{"token":"{token}"}}"#), Err("a token needs a `profile`")),
             (r#"{"prefix":"100.64.1.2/24","profile":"family"}"#.to_owned(), Err("`prefix` has bits set")),
+            (r#"{"prefix":"0.0.0.0/0","profile":"family"}"#.to_owned(), Err("`prefix` is wider than /8")),
+            (r#"{"prefix":"2000::/7","profile":"family"}"#.to_owned(), Err("`prefix` is wider than /8")),
+            (r#"{"prefix":"10.0.0.0/8","profile":"family"}"#.to_owned(), Ok(1)),
+            // What is there from before can be taken out.
+            (r#"{"prefix":"0.0.0.0/0","remove":true}"#.to_owned(), Ok(1)),
             (r#"{"prefix":"::ffff:1.2.3.4/128","profile":"family"}"#.to_owned(), Err("`prefix` is a v4-mapped")),
             (r#"{"prefix":"an","profile":"family"}"#.to_owned(), Err("`prefix` is no network")),
             (r#"{"prefix":"198.51.100.0/24","ports":"1-2","profile":"family"}"#.to_owned(), Err("`ports` must be")),

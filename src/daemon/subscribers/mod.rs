@@ -26,12 +26,18 @@ use crate::daemon::telemetry::Metrics;
 use crate::engine::client::Token;
 use crate::engine::radius::sessions::Sessions;
 use crate::engine::snapshot::Profile;
-use crate::engine::subscribers::{Change, Counts, Entry, Full, Holder, Key, Live, NameId, Table, Writer};
+use crate::engine::subscribers::{
+    Change, Counts, Entry, Full, Holder, Key, Live, NameId, Room, Table, TokenState, Writer,
+};
 use store::{Kept, Store};
 
 /// How often what changed is written down, and what is over is looked for.
 const FLUSH: Duration = Duration::from_secs(1);
 const PRUNE: Duration = Duration::from_secs(60);
+/// Changes made under one lock: a few milliseconds. Whoever else has something to say waits no longer.
+const PIECE: usize = 4_096;
+/// Until the next piece of many: whoever waits has the table meanwhile.
+const BREATH: Duration = Duration::from_micros(100);
 /// Names of profiles that nobody configured, told one by one; more are only counted.
 const TOLD_MAX: usize = 20;
 
@@ -85,6 +91,25 @@ impl Counters {
     }
 }
 
+/// Changes that were not made; all others are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{first}; {count} of the changes are not made")]
+pub struct Refused {
+    /// Why the first of them was not.
+    pub first: Full,
+    pub count: usize,
+}
+
+impl Refused {
+    /// Those of both.
+    pub fn and(one: Option<Refused>, other: Option<Refused>) -> Option<Refused> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(Refused { count: one.count + other.count, ..one }),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
 /// The table, its writer, and what belongs to them.
 pub struct Subscribers {
     table: Arc<Table>,
@@ -99,6 +124,8 @@ pub struct Subscribers {
     live: ArcSwapOption<Live>,
     settings: ArcSwap<Option<SubscriberSettings>>,
     pub counters: Counters,
+    /// Held by a delta or a snapshot. Locked before `inner`, never after.
+    whole: Mutex<()>,
     /// Not there: the map is this node's alone.
     mirror: OnceLock<Arc<Mirror>>,
 }
@@ -110,8 +137,10 @@ struct Inner {
     /// Changes since the last flush.
     pending: Vec<u8>,
     is_kept: bool,
-    /// The name of the fleet's data that this was last in step with; empty: none.
+    /// Where this was last in the fleet's data, as the mirror writes it; empty: nowhere.
     fleet: String,
+    /// What of that is written down.
+    fleet_kept: String,
     told: HashSet<NameId>,
 }
 
@@ -163,13 +192,18 @@ pub struct FeedSummary {
 
 impl Subscribers {
     pub fn new(seed: (u64, u64)) -> Subscribers {
-        let (table, writer) = Table::new(seed);
+        Subscribers::with_room(seed, Room::default())
+    }
+
+    fn with_room(seed: (u64, u64), room: Room) -> Subscribers {
+        let (table, writer) = Table::with_room(seed, room);
         let inner = Inner {
             writer,
             serial: 0,
             pending: Vec::new(),
             is_kept: false,
             fleet: String::new(),
+            fleet_kept: String::new(),
             told: HashSet::new(),
         };
         Subscribers {
@@ -181,6 +215,7 @@ impl Subscribers {
             live: ArcSwapOption::empty(),
             settings: ArcSwap::from_pointee(None),
             counters: Counters::default(),
+            whole: Mutex::default(),
             mirror: OnceLock::new(),
         }
     }
@@ -223,7 +258,7 @@ impl Subscribers {
         }
         let mut inner = self.inner();
         let Kept { store, changes, serial, fleet, complaint, is_busy } = Store::open(directory, key, &self.table);
-        (inner.serial, inner.fleet) = (serial, fleet);
+        (inner.serial, inner.fleet, inner.fleet_kept) = (serial, fleet.clone(), fleet);
         self.take_up(&mut inner, &changes);
         inner.is_kept = store.is_some();
         *files = store;
@@ -261,39 +296,100 @@ impl Subscribers {
         }
     }
 
-    /// Makes changes, all that fit.
+    /// Makes changes, all that fit, piece by piece.
     ///
     /// # Errors
-    /// The table is full: the changes from that one on are not made.
-    pub fn apply(&self, feed: Feed, changes: &[Change]) -> Result<(), Full> {
-        let mut inner = self.inner();
-        let done = self.apply_locked(&mut inner, feed, changes);
-        if done.is_err() {
-            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+    /// The table is full: so many changes are not made. What they would have replaced is taken out all the same.
+    pub fn apply(&self, feed: Feed, changes: &[Change]) -> Result<(), Refused> {
+        let refused = self.apply_pieces(feed, changes, &|_| true);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// `still`: whether a change is to be made yet when its turn comes.
+    fn apply_pieces(&self, feed: Feed, changes: &[Change], still: &dyn Fn(&Change) -> bool) -> Option<Refused> {
+        let mut refused = None;
+        for (i, piece) in changes.chunks(PIECE).enumerate() {
+            if i > 0 {
+                // The lock goes to whoever is quicker, and that would be us.
+                std::thread::sleep(BREATH);
+            }
+            let mut inner = self.inner();
+            refused = Refused::and(refused, self.apply_locked(&mut inner, feed, piece, still));
+        }
+        refused
+    }
+
+    fn apply_locked(
+        &self,
+        inner: &mut Inner,
+        feed: Feed,
+        changes: &[Change],
+        still: &dyn Fn(&Change) -> bool,
+    ) -> Option<Refused> {
+        let mirror = self.mirror.get().filter(|_| feed != Feed::Fleet);
+        let mut said = mirror.map(|_| Vec::with_capacity(changes.len()));
+        let mut refused: Option<Refused> = None;
+        for change in changes.iter().filter(|change| still(change)) {
+            if let Err(first) = self.make(inner, change, said.as_mut()) {
+                refused.get_or_insert(Refused { first, count: 0 }).count += 1;
+            }
+        }
+        if let (Some(mirror), Some(said)) = (mirror, said) {
+            mirror.say(&said);
+        }
+        let (at, not) = (feed as usize, refused.map_or(0, |refused| refused.count));
+        self.counters.updates[at].fetch_add((changes.len() - not) as u64, Ordering::Relaxed);
+        self.counters.refused.fetch_add(not as u64, Ordering::Relaxed);
+        self.counters.last[at].store(clock::unix_secs(), Ordering::Relaxed);
+        refused
+    }
+
+    /// Makes one change; what a fleet is to hear of it goes into `said`.
+    fn make(&self, inner: &mut Inner, change: &Change, said: Option<&mut Vec<Change>>) -> Result<(), Full> {
+        let before = said.as_ref().and_then(|_| self.holder_before(change));
+        let done = inner.writer.apply(change);
+        let made = match (done, change) {
+            (Ok(()), change) => *change,
+            // There is no room for who has the place now; who had it before has it no more all the same.
+            (Err(_), Change::Put(key, _)) if inner.writer.remove(key).is_some() => Change::Remove(*key),
+            (Err(full), _) => return Err(full),
+        };
+        if inner.is_kept {
+            record::write(&made, &self.table, &mut inner.pending);
+        }
+        if let Some(said) = said {
+            said.push(made);
+            said.extend(self.withdrawn(&made, before));
+        }
+        if let Some(name) = name_of(&made)
+            && self.live.load().as_ref().is_some_and(|live| !live.knows(name))
+        {
+            self.tell_unknown(inner, name);
         }
         done
     }
 
-    fn apply_locked(&self, inner: &mut Inner, feed: Feed, changes: &[Change]) -> Result<(), Full> {
-        let live = self.live.load();
-        for change in changes {
-            inner.writer.apply(change)?;
-            if inner.is_kept {
-                record::write(change, &self.table, &mut inner.pending);
-            }
-            if let Some(name) = name_of(change)
-                && live.as_ref().is_some_and(|live| !live.knows(name))
-            {
-                self.tell_unknown(inner, name);
-            }
+    /// Whose a change's prefix is before it is made.
+    fn holder_before(&self, change: &Change) -> Option<(Token, TokenState)> {
+        let (Change::Put(key, _) | Change::Remove(key)) = change else { return None };
+        match self.table.get(key)?.holder {
+            Holder::Token(token) => Some((token, self.table.find_token(token)?)),
+            Holder::Profile(_) => None,
         }
-        if let Some(mirror) = self.mirror.get().filter(|_| feed != Feed::Fleet) {
-            mirror.say(changes);
-        }
-        let at = feed as usize;
-        self.counters.updates[at].fetch_add(changes.len() as u64, Ordering::Relaxed);
-        self.counters.last[at].store(clock::unix_secs(), Ordering::Relaxed);
-        Ok(())
+    }
+
+    /// What the network said of a token ends with its last prefix, and nothing of before comes back with the first: nodes
+    /// that hear of the fleet later have to be told.
+    fn withdrawn(&self, made: &Change, before: Option<(Token, TokenState)>) -> impl Iterator<Item = Change> + use<> {
+        let prefixes = |token| self.table.find_token(token).map_or(0, |state| state.prefixes);
+        let last = before.filter(|(token, state)| state.session.is_some() && prefixes(*token) == 0);
+        let first = match made {
+            Change::Put(_, Entry { holder: Holder::Token(token), term }) if term.is_session => Some(*token),
+            Change::Put(..) | Change::Remove(_) | Change::Choose(..) | Change::Say(..) => None,
+        };
+        let had_one = |token| before.is_some_and(|(of, _)| of == token);
+        let first = first.filter(|token| prefixes(*token) == 1 && !had_one(*token));
+        last.map(|(token, _)| token).into_iter().chain(first).map(|token| Change::Say(token, None))
     }
 
     fn tell_unknown(&self, inner: &mut Inner, name: NameId) {
@@ -314,20 +410,24 @@ impl Subscribers {
     /// # Errors
     /// It is not the next one, or does not fit.
     pub fn apply_delta(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
-        let mut inner = self.inner();
-        if serial <= inner.serial {
+        let _alone = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.serial();
+        if serial <= last {
             return Ok(false);
         }
-        if serial != inner.serial + 1 {
-            return Err(format!(
-                "the last serial here is {}, so {} is next; send a snapshot",
-                inner.serial,
-                inner.serial + 1
-            ));
+        if serial != last + 1 {
+            return Err(format!("the last serial here is {last}, so {} is next; send a snapshot", last + 1));
         }
-        self.apply_locked(&mut inner, Feed::Api, changes).map_err(|why| why.to_string())?;
-        self.set_serial(&mut inner, serial);
+        self.inner().writer.fits(changes.iter()).map_err(|full| self.refuse(full, changes.len()))?;
+        self.apply(Feed::Api, changes).map_err(|refused| refused.to_string())?;
+        self.set_serial(serial);
         Ok(true)
+    }
+
+    /// A whole that does not fit.
+    fn refuse(&self, full: Full, changes: usize) -> String {
+        self.counters.refused.fetch_add(changes as u64, Ordering::Relaxed);
+        format!("{full}: nothing is changed")
     }
 
     /// Replaces everything that is not a session of the network. Every subscriber goes from what it had to what it has at
@@ -336,8 +436,8 @@ impl Subscribers {
     /// # Errors
     /// It is older than what is here, or does not fit.
     pub fn replace(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
-        let mut inner = self.inner();
-        if serial <= inner.serial {
+        let _alone = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if serial <= self.serial() {
             return Ok(false);
         }
         let mut named: HashSet<Key> = HashSet::new();
@@ -349,8 +449,8 @@ impl Subscribers {
                 Change::Choose(_, None) | Change::Remove(_) | Change::Say(..) => {}
             }
         }
-        let counts = inner.writer.counts();
-        let known = counts.v4 + counts.ports + counts.v6 + counts.tokens;
+        let Counts { v4, ports, v6, tokens } = self.counts();
+        let known = v4 + ports + v6 + tokens;
         if named.is_empty() && chosen.is_empty() && known > 0 {
             return Err(format!(
                 "it names nobody, and {known} prefixes and tokens are known: that is taken for a broken export; whom it is \
@@ -368,23 +468,35 @@ impl Subscribers {
                 gone.push(Change::Choose(token, None));
             }
         });
-        self.apply_locked(&mut inner, Feed::Api, changes).map_err(|why| why.to_string())?;
-        self.apply_locked(&mut inner, Feed::Api, &gone).map_err(|why| why.to_string())?;
-        self.set_serial(&mut inner, serial);
+        let order = {
+            let inner = self.inner();
+            match inner.writer.fits(changes.iter().chain(&gone)) {
+                Ok(()) => [changes, &gone],
+                // What goes makes room for what comes.
+                Err(_) => {
+                    let fits = inner.writer.fits(gone.iter().chain(changes));
+                    fits.map_err(|full| self.refuse(full, changes.len()))?;
+                    [&gone, changes]
+                }
+            }
+        };
+        // A session may have begun meanwhile where an entry of the books is to go.
+        let still = |change: &Change| match change {
+            Change::Remove(key) => self.table.get(key).is_some_and(|entry| !entry.term.is_session),
+            Change::Put(..) | Change::Choose(..) | Change::Say(..) => true,
+        };
+        let [one, other] = order.map(|part| self.apply_pieces(Feed::Api, part, &still));
+        if let Some(refused) = Refused::and(one, other) {
+            return Err(refused.to_string());
+        }
+        self.set_serial(serial);
         Ok(true)
     }
 
-    fn set_serial(&self, inner: &mut Inner, serial: u64) {
-        self.note_serial(inner, serial);
+    fn set_serial(&self, serial: u64) {
+        self.heard_serial(serial);
         if let Some(mirror) = self.mirror.get() {
             mirror.say_serial(serial);
-        }
-    }
-
-    fn note_serial(&self, inner: &mut Inner, serial: u64) {
-        inner.serial = serial;
-        if inner.is_kept {
-            record::write_serial(serial, &mut inner.pending);
         }
     }
 
@@ -392,34 +504,45 @@ impl Subscribers {
     pub fn heard_serial(&self, serial: u64) {
         let mut inner = self.inner();
         if serial > inner.serial {
-            self.note_serial(&mut inner, serial);
+            inner.serial = serial;
+            if inner.is_kept {
+                record::write_serial(serial, &mut inner.pending);
+            }
         }
     }
 
-    /// The name of the fleet's data that this was last in step with; empty: none.
-    pub fn fleet_name(&self) -> String {
+    /// Where in the fleet's data this was last, as the mirror writes it; empty: nowhere.
+    pub fn fleet(&self) -> String {
         self.inner().fleet.clone()
     }
 
-    pub fn set_fleet_name(&self, name: &str) {
-        let mut inner = self.inner();
-        inner.fleet = name.to_owned();
-        if inner.is_kept {
-            record::write_fleet(name, &mut inner.pending);
-        }
+    pub fn set_fleet(&self, place: String) {
+        self.inner().fleet = place;
+    }
+
+    /// Everything that a table is made of, as changes: prefixes, then what is chosen, then what the network said.
+    pub fn each_change(&self, mut with: impl FnMut(Change)) {
+        self.table.each_prefix(|key, entry| with(Change::Put(key, entry)));
+        self.table.each_token(|token, state| {
+            if state.chosen.is_some() {
+                with(Change::Choose(token, state.chosen));
+            }
+            if state.session.is_some() {
+                with(Change::Say(token, state.session));
+            }
+        });
     }
 
     /// Takes out what the fleet does not hold any more.
-    pub fn keep_only(&self, has_prefix: &mut dyn FnMut(Key) -> bool, has_choice: &mut dyn FnMut(Token) -> bool) {
+    pub fn keep_only(&self, mut is_held: impl FnMut(&Change) -> bool) {
         let mut gone = Vec::new();
-        self.table.each_prefix(|key, _| {
-            if !has_prefix(key) {
-                gone.push(Change::Remove(key));
-            }
-        });
-        self.table.each_token(|token, state| {
-            if state.chosen.is_some() && !has_choice(token) {
-                gone.push(Change::Choose(token, None));
+        self.each_change(|change| {
+            if !is_held(&change) {
+                gone.push(match change {
+                    Change::Put(key, _) | Change::Remove(key) => Change::Remove(key),
+                    Change::Choose(token, _) => Change::Choose(token, None),
+                    Change::Say(token, _) => Change::Say(token, None),
+                });
             }
         });
         // Less always fits.
@@ -463,6 +586,11 @@ impl Subscribers {
         let Some(store) = files.as_mut() else { return };
         let (octets, about) = {
             let mut inner = self.inner();
+            if inner.is_kept && inner.fleet != inner.fleet_kept {
+                inner.fleet_kept = inner.fleet.clone();
+                let Inner { fleet, pending, .. } = &mut *inner;
+                record::write_fleet(fleet, pending);
+            }
             (std::mem::take(&mut inner.pending), (inner.serial, inner.fleet.clone()))
         };
         if let Err(why) = store.append(&octets, (about.0, &about.1), &self.table) {
@@ -487,25 +615,21 @@ impl Subscribers {
                 over.push((key, entry));
             }
         });
-        let mut inner = self.inner();
-        for (key, entry) in over {
-            // Unless it was confirmed since.
-            if self.table.get(&key) == Some(entry) && self.apply_removal(&mut inner, key) {
-                self.counters.lapsed.fetch_add(1, Ordering::Relaxed);
+        for piece in over.chunks(PIECE) {
+            let (mut inner, mut said) = (self.inner(), Vec::new());
+            for (key, entry) in piece {
+                // Unless it was confirmed since.
+                if self.table.get(key) == Some(*entry) {
+                    // Less always fits.
+                    let _ = self.make(&mut inner, &Change::Remove(*key), Some(&mut said));
+                    self.counters.lapsed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            // A node that is cut off does not know whether others heard more of it.
+            if let Some(mirror) = self.mirror.get().filter(|mirror| mirror.is_current()) {
+                mirror.say(&said);
             }
         }
-    }
-
-    fn apply_removal(&self, inner: &mut Inner, key: Key) -> bool {
-        let was_there = inner.writer.remove(&key).is_some();
-        if was_there && inner.is_kept {
-            record::write(&Change::Remove(key), &self.table, &mut inner.pending);
-        }
-        // A node that is cut off does not know whether others heard more of it.
-        if let Some(mirror) = self.mirror.get().filter(|mirror| mirror.is_current()) {
-            mirror.say(&[Change::Remove(key)]);
-        }
-        was_there
     }
 }
 
@@ -526,9 +650,11 @@ pub fn start(
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
     let subscribers = reloader.subscribers();
-    for seat in radius {
-        tokio::spawn(radius::serve(seat, Arc::clone(subscribers), Arc::clone(metrics), stop.clone()));
-    }
+    let radius = radius.into_iter().filter_map(|seat| {
+        let served = radius::serve(seat, Arc::clone(subscribers), Arc::clone(metrics), stop.clone());
+        served.inspect_err(|why| tracing::error!("RADIUS accounting is not listened to: {why}")).ok()
+    });
+    let radius = radius.collect();
     let settings = subscribers.settings();
     for lease in settings.iter().flat_map(|settings| settings.leases.clone()) {
         tokio::spawn(leases::run(lease, Arc::clone(subscribers), stop.clone()));
@@ -538,13 +664,13 @@ pub fn start(
     {
         let mirror = Arc::new(Mirror::new(store.clone(), settings.state_key.as_ref()));
         let mirror = subscribers.mirror.get_or_init(|| mirror);
-        tokio::spawn(Arc::clone(mirror).run(Arc::clone(subscribers), stop.clone()));
+        mirror.start(Arc::clone(subscribers), stop.clone());
     }
-    tokio::spawn(run(Arc::clone(subscribers), stop.clone()))
+    tokio::spawn(run(Arc::clone(subscribers), radius, stop.clone()))
 }
 
 /// Writes down and takes out until `stop`.
-async fn run(subscribers: Arc<Subscribers>, stop: CancellationToken) {
+async fn run(subscribers: Arc<Subscribers>, radius: Vec<std::thread::JoinHandle<()>>, stop: CancellationToken) {
     let (mut flush, mut prune) = (tokio::time::interval(FLUSH), tokio::time::interval(PRUNE));
     loop {
         let work: fn(&Subscribers) = tokio::select! {
@@ -560,6 +686,8 @@ async fn run(subscribers: Arc<Subscribers>, stop: CancellationToken) {
         let _ = tokio::task::spawn_blocking(move || work(&subscribers)).await;
     }
     let _ = tokio::task::spawn_blocking(move || {
+        // What was acknowledged is written down.
+        radius.into_iter().for_each(|thread| drop(thread.join()));
         subscribers.flush();
         subscribers.release();
     })

@@ -49,6 +49,7 @@ pub fn query(event: &QueryEvent<'_>) {
         category = event.block.map(|b| b.category),
         engine = event.engine,
         generation = event.generation,
+        subscribers = event.subscribers,
         "query"
     );
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::daemon::clock;
 use crate::engine::query::{Origin, Question, Rcode, RecordType, Transport};
+use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::Rung;
 
 pub use metrics::Metrics;
@@ -85,6 +86,8 @@ pub struct QueryEvent<'a> {
     /// The search engine of a rewrite.
     pub engine: Option<&'a str>,
     pub generation: u64,
+    /// How often the table of subscribers had changed when the query came; `None`: there is none.
+    pub subscribers: Option<u64>,
     pub started: Instant,
 }
 
@@ -102,12 +105,15 @@ pub struct Recorder {
     origin: Origin,
     started: Instant,
     generation: u64,
+    subscribers: Option<u64>,
     done: bool,
 }
 
 impl Recorder {
-    pub fn new(metrics: &Arc<Metrics>, origin: Origin, generation: u64) -> Recorder {
-        Recorder { metrics: Arc::clone(metrics), origin, started: clock::now(), generation, done: false }
+    pub fn new(metrics: &Arc<Metrics>, origin: Origin, snapshot: &Snapshot) -> Recorder {
+        let subscribers = snapshot.subscribers.as_ref().map(|live| live.table.epoch());
+        let (generation, started) = (snapshot.generation, clock::now());
+        Recorder { metrics: Arc::clone(metrics), origin, started, generation, subscribers, done: false }
     }
 
     pub fn record(
@@ -138,6 +144,7 @@ impl Recorder {
             block,
             engine,
             generation: self.generation,
+            subscribers: self.subscribers,
             started: self.started,
         };
         self.metrics.record(&event);

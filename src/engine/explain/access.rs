@@ -1,6 +1,7 @@
 //! Who may not ask at all: what stands before the ladder, said like a verdict.
 
 use super::{Explanation, Tried};
+use crate::engine::client::UnixTime;
 use crate::engine::compile::Strangers;
 use crate::engine::query::{Origin, Question};
 use crate::engine::snapshot::Snapshot;
@@ -10,13 +11,14 @@ use crate::engine::verdict::EdeCode;
 pub fn judge_source(
     snapshot: &Snapshot,
     origin: &Origin,
+    at: UnixTime,
     question: &Question,
     type_text: &str,
 ) -> Option<Box<Explanation>> {
     if snapshot.admits(origin) {
         return None;
     }
-    let (source, client) = (origin.source.ip(), snapshot.clients.of(origin));
+    let (source, client) = (origin.source.ip(), snapshot.identify(origin, at));
     let (verdict, outcome, ede) = match snapshot.strangers {
         Strangers::Refuse => ("block", "refused", Some(EdeCode::PROHIBITED.0)),
         Strangers::Drop => ("drop", "dropped", None),

@@ -240,3 +240,27 @@ fn what_an_answer_meets_is_a_result_of_its_rung() {
     let last = told.tried.last().unwrap();
     assert_eq!((last.rung, last.outcome, last.name.as_deref()), ("category", "block", Some("b.example")));
 }
+
+/// Who may not ask is told the profile that it would have: by the table of subscribers, as everywhere.
+#[test]
+fn a_stranger_has_the_profile_of_its_line() {
+    use crate::engine::client::{Realm, UnixTime};
+    use crate::engine::query::{Origin, Transport};
+    use crate::engine::subscribers::{Entry, Holder, Key, Live, Table, Term};
+    let mut snapshot = Setup::new().compile();
+    let (table, mut writer) = Table::new((1, 2));
+    let school = table.intern("school").unwrap();
+    let key = Key::of_net(Realm(7), "203.0.113.9/32".parse().unwrap());
+    let until = Some(1_900_000_000);
+    let term = Term { until, is_hard: true, is_session: false };
+    writer.put(key, Entry { holder: Holder::Profile(school), term }).unwrap();
+    snapshot.subscribers = Some(Live::new(table, &snapshot.profiles, std::sync::Arc::from([])));
+    for (realm, at, profile) in
+        [(7, 1_800_000_000, "school"), (7, 1_900_000_001, "default"), (0, 1_800_000_000, "default")]
+    {
+        let source = "203.0.113.9:4000".parse().unwrap();
+        let origin = Origin { realm: Realm(realm), ..Origin::new(source, None, Transport::Udp) };
+        let told = judge_source(&snapshot, &origin, UnixTime(at), &question("a.example", RecordType::A), "A").unwrap();
+        assert_eq!(told.profile, profile, "realm {realm} at {at}");
+    }
+}

@@ -16,7 +16,7 @@ pub mod suffix;
 
 use std::sync::Arc;
 
-use crate::engine::limits::PATTERNS_MAX;
+use crate::engine::limits::{ORDERS_NAMES_MAX, PATTERNS_MAX};
 use crate::engine::matcher::address::AddressBuilder;
 use crate::engine::matcher::room::{Lost, Room};
 use crate::engine::matcher::special::SpecialBuilder;
@@ -42,6 +42,8 @@ pub enum BuildError {
         u32::MAX
     )]
     IndexFull,
+    #[error("orders hold {0} names, at most {ORDERS_NAMES_MAX}")]
+    OrderNames(usize),
     #[error("rules that were put aside cannot be read again: {0}")]
     Lost(#[from] Lost),
 }

@@ -12,7 +12,7 @@ use md5::{Digest, Md5};
 use smallvec::SmallVec;
 
 use crate::engine::client::Realm;
-use crate::engine::limits::SESSION_PLACES_MAX;
+use crate::engine::limits::{SESSION_PLACES_MAX, SUBSCRIBER_PREFIX_BITS_MIN};
 use crate::engine::subscribers::Key;
 
 /// RFC 2865 §3: code, identifier, length, authenticator.
@@ -148,6 +148,11 @@ impl<'p> Told<'p> {
 
 /// Reads a datagram. Only who knows the secret is listened to.
 pub fn read<'p>(datagram: &'p [u8], secret: &[u8]) -> Result<Told<'p>, Dropped> {
+    attributes(authentic(datagram, secret)?)
+}
+
+/// The packet in a datagram, made by one who knows the secret.
+fn authentic<'p>(datagram: &'p [u8], secret: &[u8]) -> Result<&'p [u8], Dropped> {
     let packet = whole(datagram)?;
     if packet[0] != ACCOUNTING_REQUEST {
         return Err(Dropped::OtherCode);
@@ -155,11 +160,23 @@ pub fn read<'p>(datagram: &'p [u8], secret: &[u8]) -> Result<Told<'p>, Dropped> 
     if !is_equal(&authenticator(packet, &[0; 16], secret), &packet[4..HEADER_OCTETS]) {
         return Err(Dropped::Forged);
     }
-    attributes(packet)
+    Ok(packet)
+}
+
+/// The acknowledgement of a datagram that is authentic and whole.
+pub fn answer(datagram: &[u8], secret: &[u8]) -> Result<[u8; HEADER_OCTETS], Dropped> {
+    let packet = authentic(datagram, secret)?;
+    each_value(&packet[HEADER_OCTETS..], |_, _| {})?;
+    Ok(acknowledge(packet, secret))
+}
+
+/// Reads a datagram that [`answer`] was given before.
+pub fn read_again(datagram: &[u8]) -> Result<Told<'_>, Dropped> {
+    attributes(whole(datagram)?)
 }
 
 /// The acknowledgement of a packet that was read. RFC 2866 §4.2.
-pub fn acknowledge(request: &[u8], secret: &[u8]) -> [u8; HEADER_OCTETS] {
+fn acknowledge(request: &[u8], secret: &[u8]) -> [u8; HEADER_OCTETS] {
     let mut response = [0; HEADER_OCTETS];
     (response[0], response[1], response[3]) = (ACCOUNTING_RESPONSE, request[1], HEADER_OCTETS as u8);
     let sum = authenticator(&response, &request[4..HEADER_OCTETS], secret);
@@ -303,16 +320,14 @@ fn prefix_v6(value: &[u8]) -> Option<IpNet> {
     let mut whole = [0; 16];
     whole.get_mut(..octets.len())?.copy_from_slice(octets);
     let net = Ipv6Net::new(Ipv6Addr::from(whole), length).ok()?.trunc();
-    // The whole internet is nobody's line.
-    (length >= 8).then_some(net.into())
+    (length >= SUBSCRIBER_PREFIX_BITS_MIN).then_some(net.into())
 }
 
 /// RFC 2865 §5.22: text, a prefix first; without a length that of its class, which nobody means any more: a host.
 fn route(value: &[u8]) -> Option<IpNet> {
     let text = std::str::from_utf8(value).ok()?.split_ascii_whitespace().next()?;
     let net: IpNet = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-    // The whole internet is nobody's line.
-    (net.prefix_len() >= 8).then(|| net.trunc())
+    (net.prefix_len() >= SUBSCRIBER_PREFIX_BITS_MIN).then(|| net.trunc())
 }
 
 fn circuit(value: &[u8]) -> Option<&[u8]> {
@@ -371,6 +386,8 @@ mod tests {
     fn only_a_whole_packet_made_with_our_secret_is_listened_to() {
         let good = packet(&[(40, &[0, 0, 0, 1]), (44, b"s1")]);
         assert_eq!(read(&good, SECRET).unwrap().status, Status::Start);
+        assert_eq!(answer(&good, SECRET), Ok(acknowledge(&good, SECRET)));
+        assert_eq!(read_again(&good), read(&good, SECRET));
         let padded = [&good[..], &[0; 5]].concat();
         assert_eq!(read(&padded, SECRET).unwrap().session, b"s1");
         for length in 0..good.len() {
@@ -381,6 +398,7 @@ mod tests {
             let mut forged = good.clone();
             forged[at] ^= 1;
             assert_eq!(read(&forged, SECRET), Err(Dropped::Forged), "octet {at}");
+            assert_eq!(answer(&forged, SECRET), Err(Dropped::Forged), "octet {at}");
         }
         let mut other = good.clone();
         other[0] = 1;
@@ -392,6 +410,7 @@ mod tests {
             whole[3] = whole.len() as u8;
             sign(&mut whole, SECRET);
             assert_eq!(read(&whole, SECRET), Err(Dropped::Malformed), "{bad:?}");
+            assert_eq!(answer(&whole, SECRET), Err(Dropped::Malformed), "{bad:?}");
         }
     }
 

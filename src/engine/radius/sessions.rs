@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::{Kind, Place, Status, Told};
 use crate::engine::client::{Realm, Token, TokenKey};
-use crate::engine::limits::{NAS_MAX, SESSION_ENDED_SECS, SESSIONS_MAX};
+use crate::engine::limits::{NAS_MAX, SESSION_ENDED_SECS, SESSION_KEYS_MAX, SESSIONS_MAX, SUBSCRIBER_PREFIXES_MAX};
 use crate::engine::subscribers::{Change, Entry, Holder, Key, NameId, Table, Term};
 
 /// A session: its NAS and its identifier there, hashed.
@@ -101,6 +101,9 @@ pub struct Sessions {
     nas: HashMap<Token, u16>,
     /// When each NAS last began anew.
     cleared_at: Vec<u32>,
+    open: usize,
+    /// Places that sessions had beyond [`SESSION_KEYS_MAX`].
+    beyond: u64,
 }
 
 impl Sessions {
@@ -126,7 +129,12 @@ impl Sessions {
 
     /// Sessions that are open.
     pub fn open(&self) -> usize {
-        self.sessions.values().filter(|session| matches!(session.state, State::Open { .. })).count()
+        self.open
+    }
+
+    /// How many places sessions lost because they had more than one may.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// Octets of memory, as near as it can be told.
@@ -138,7 +146,7 @@ impl Sessions {
     /// Forgets sessions that ended a while ago, and those of which nobody has told for a week.
     pub fn prune(&mut self, now: u32) {
         const WEEK: u32 = 7 * 86_400;
-        let places = &mut self.places;
+        let (places, open) = (&mut self.places, &mut self.open);
         self.sessions.retain(|id, session| match &session.state {
             State::Ended => now.saturating_sub(session.heard) < SESSION_ENDED_SECS,
             State::Open { places: held, .. } => {
@@ -148,6 +156,7 @@ impl Sessions {
                         places.remove(key);
                     }
                 }
+                *open -= usize::from(!is_kept);
                 is_kept
             }
         });
@@ -183,6 +192,7 @@ impl Sessions {
             }
             !is_over
         });
+        self.open -= ended;
         ended
     }
 
@@ -206,6 +216,7 @@ impl Sessions {
         if is_new {
             let state = State::Open { token: None, places: SmallVec::new() };
             self.sessions.insert(id, Session { nas, at, heard: report.now, began: None, state });
+            self.open += 1;
         }
         let session = self.sessions.get_mut(&id).expect("it is there or was put there");
         session.at = session.at.max(at);
@@ -234,13 +245,15 @@ impl Sessions {
             let is_told_anew = *kind != Kind::Ports && told.iter().any(|(k, _)| k == kind);
             (is_told_anew && !told.contains(&(*kind, *key))) || back.contains(key)
         };
-        let gone: SmallVec<[Key; 2]> = held.iter().filter(|place| is_replaced(place)).map(|(_, key)| *key).collect();
+        let mut gone: SmallVec<[Key; 2]> =
+            held.iter().filter(|place| is_replaced(place)).map(|(_, key)| *key).collect();
         held.retain(|place| !is_replaced(place));
         held.extend(told.iter().filter(|place| !held.contains(place)).copied().collect::<SmallVec<[_; 4]>>());
+        let beyond = held.len().saturating_sub(SESSION_KEYS_MAX);
+        self.beyond += beyond as u64;
+        gone.extend(held.drain(..beyond).map(|(_, key)| key));
+        gone.retain(|key| held.iter().all(|(_, kept)| kept != key));
         let (token, held) = (*token, held.clone());
-        for key in gone {
-            self.let_go(id, &key, changes);
-        }
         let Some(token) = token else {
             // Whose line it is nobody says; it is not that of who had the place before.
             for (_, key) in &held {
@@ -249,11 +262,15 @@ impl Sessions {
                     changes.push(Change::Remove(*key));
                 }
             }
+            gone.iter().for_each(|key| self.let_go(id, key, changes));
             return Effect::Nothing;
         };
         let term =
             Term { until: Some(report.now.saturating_add(report.confirmed_for)), is_hard: false, is_session: true };
         for (_, key) in &held {
+            if self.places.len() >= SUBSCRIBER_PREFIXES_MAX && !self.places.contains_key(key) {
+                continue;
+            }
             let holding = self.places.entry(*key).or_insert(Holding { session: id, at });
             if holding.session != id && holding.at > at {
                 continue;
@@ -261,6 +278,8 @@ impl Sessions {
             *holding = Holding { session: id, at: at.max(if holding.session == id { holding.at } else { 0 }) };
             changes.push(Change::Put(*key, Entry { holder: Holder::Token(token), term }));
         }
+        // Last, so that a line which goes from one address to another is not without any: what was said of it would be lost.
+        gone.iter().for_each(|key| self.let_go(id, key, changes));
         if !is_old && report.profile.is_some() {
             changes.push(Change::Say(token, report.profile));
         }
@@ -291,6 +310,7 @@ impl Sessions {
         }
         let before = self.sessions.insert(id, ended).expect("it was there a moment ago");
         if let State::Open { places, .. } = before.state {
+            self.open -= 1;
             for (_, key) in places {
                 self.let_go(id, &key, changes);
             }

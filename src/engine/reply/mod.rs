@@ -224,14 +224,16 @@ fn push_discovery(
             for rdata in discovery.records(origin.local) {
                 made.push(Section::Answer, owner, RecordType::SVCB, ttl, &rdata);
             }
-            for address in discovery.addresses(origin.local).filter(|_| !discovery.services().is_empty()) {
+            let beside = if made.is_empty() { Vec::new() } else { discovery.addresses(origin.local) };
+            for address in beside {
                 let mut octets = [0; 16];
                 let (rtype, len) = put_address(address, &mut octets);
                 made.push(Section::Additional, discovery.name().as_wire(), rtype, ttl, &octets[..len]);
             }
         }
         About::Addresses => {
-            let asked = discovery.addresses(origin.local).filter(|address| is_of_type(address, query.question.qtype));
+            let addresses = discovery.addresses(origin.local).into_iter();
+            let asked = addresses.filter(|address| is_of_type(address, query.question.qtype));
             asked.for_each(|address| push_address(made, owner, address, ttl));
         }
         About::Resolver => {

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::engine::client::Realm;
+use crate::engine::limits::SUBSCRIBER_PREFIX_BITS_MIN;
 
 /// Bits of an IPv4 address with a port behind it.
 pub const V4_BITS: u8 = 48;
@@ -75,6 +76,11 @@ impl Key {
             IpAddr::V4(v4) => Key::of_v4(realm, v4, port, length),
             IpAddr::V6(v6) => Key::of_v6(realm, v6, length),
         }
+    }
+
+    /// Wider than any line's network can be: an entry for it would be one for half of all clients.
+    pub fn is_too_wide(&self) -> bool {
+        self.length < SUBSCRIBER_PREFIX_BITS_MIN
     }
 
     pub fn realm(&self) -> Realm {

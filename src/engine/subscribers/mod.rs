@@ -24,7 +24,7 @@ use crate::engine::verdict::ProfileId;
 pub use key::{Key, Place};
 pub use names::NameId;
 pub use nat::{Nat, NatError};
-pub use table::{Change, Counts, Entry, Found, Full, Holder, Table, Term, Writer};
+pub use table::{Change, Counts, Entry, Found, Full, Holder, Room, Table, Term, Writer};
 pub use tokens::TokenState;
 
 /// What the table says of a client.

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hashbrown::HashMap;
+
 use super::key::{Key, V4_BITS, V6_BITS};
 use super::names::{NameId, Names};
 use super::slots::{PrefixWriter, Prefixes};
 use super::tokens::{RecordId, TokenState, TokenWriter, Tokens};
 use crate::engine::client::{Realm, Token, unmap};
-use crate::engine::limits::SUBSCRIBER_PREFIXES_MAX;
+use crate::engine::limits::{SUBSCRIBER_PREFIXES_MAX, SUBSCRIBER_TOKENS_MAX};
 
 /// What readers share. It changes only by its [`Writer`].
 #[derive(Debug)]
@@ -18,9 +20,14 @@ pub struct Table {
     tokens: Tokens,
     /// Lengths in use, a bit each, IPv4's first.
     lengths: [AtomicU64; 4],
-    epoch: AtomicU64,
+    epoch: Epoch,
     names: Mutex<Names>,
 }
+
+/// In a cache line of its own: every change writes it, and look-ups read what lies around.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Epoch(AtomicU64);
 
 /// The one hand that changes a [`Table`].
 #[derive(Debug)]
@@ -31,6 +38,20 @@ pub struct Writer {
     /// Prefixes of each length, IPv4's first.
     counts: [Vec<u32>; 2],
     changes: u64,
+    room: Room,
+}
+
+/// How much a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub prefixes: usize,
+    pub tokens: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { prefixes: SUBSCRIBER_PREFIXES_MAX, tokens: SUBSCRIBER_TOKENS_MAX }
+    }
 }
 
 /// Whose a prefix is.
@@ -83,10 +104,10 @@ pub struct Found {
 /// The table holds no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    #[error("the table of subscribers is full: it holds {SUBSCRIBER_PREFIXES_MAX} prefixes (subscriber_prefixes_max)")]
-    Prefixes,
-    #[error("the table of subscribers is full: no further token fits (subscriber_tokens_max)")]
-    Tokens,
+    #[error("the table of subscribers is full: it holds {0} prefixes at most (subscriber_prefixes_max)")]
+    Prefixes(usize),
+    #[error("the table of subscribers is full: it holds {0} tokens at most (subscriber_tokens_max)")]
+    Tokens(usize),
 }
 
 /// What is in a table.
@@ -127,19 +148,24 @@ fn pack(target: Result<RecordId, NameId>, term: Term) -> u64 {
 impl Table {
     /// An empty table and its writer. The seed keys its hash.
     pub fn new(seed: (u64, u64)) -> (Arc<Table>, Writer) {
+        Table::with_room(seed, Room::default())
+    }
+
+    /// One that holds less than the bounds allow.
+    pub fn with_room(seed: (u64, u64), room: Room) -> (Arc<Table>, Writer) {
         let (prefixes, prefix_writer) = Prefixes::new(seed);
         let (tokens, token_writer) = Tokens::new();
-        let (lengths, epoch, names) = (Default::default(), AtomicU64::new(0), Mutex::default());
+        let (lengths, epoch, names) = (Default::default(), Epoch::default(), Mutex::default());
         let table = Arc::new(Table { prefixes, tokens, lengths, epoch, names });
         let counts = [vec![0; usize::from(V4_BITS) + 1], vec![0; usize::from(V6_BITS) + 1]];
-        let writer =
-            Writer { table: Arc::clone(&table), prefixes: prefix_writer, tokens: token_writer, counts, changes: 0 };
+        let (prefixes, tokens) = (prefix_writer, token_writer);
+        let writer = Writer { table: Arc::clone(&table), prefixes, tokens, counts, changes: 0, room };
         (table, writer)
     }
 
     /// How often it changed.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        self.epoch.0.load(Ordering::Relaxed)
     }
 
     /// The subscriber at an address: the longest prefix, blocks of ports before whole addresses. Takes no lock and allocates
@@ -260,13 +286,13 @@ impl Writer {
 
     /// Puts an entry under a key, over what was there.
     pub fn put(&mut self, key: Key, entry: Entry) -> Result<(), Full> {
-        if self.prefixes.len() >= SUBSCRIBER_PREFIXES_MAX && self.table.prefixes.get(&key).is_none() {
-            return Err(Full::Prefixes);
+        if self.prefixes.len() >= self.room.prefixes && self.table.prefixes.get(&key).is_none() {
+            return Err(Full::Prefixes(self.room.prefixes));
         }
         let target = match entry.holder {
             Holder::Profile(name) => Err(name),
             Holder::Token(token) => {
-                let id = self.tokens.of(&self.table.tokens, token).ok_or(Full::Tokens)?;
+                let id = self.token(token)?;
                 // Before the old entry is let go, so that a refresh never gives the record up.
                 self.tokens.change(&self.table.tokens, id, |state| state.prefixes += 1);
                 Ok(id)
@@ -301,15 +327,33 @@ impl Writer {
         self.change_token(token, false, |state| state.session = profile)
     }
 
+    /// The record of a token, made when there is none.
+    fn token(&mut self, token: Token) -> Result<RecordId, Full> {
+        let full = Full::Tokens(self.room.tokens);
+        if self.tokens.len() >= self.room.tokens && self.table.tokens.find(token).is_none() {
+            return Err(full);
+        }
+        self.tokens.of(&self.table.tokens, token).ok_or(full)
+    }
+
     fn change_token(&mut self, token: Token, make: bool, with: impl FnOnce(&mut TokenState)) -> Result<(), Full> {
         let id = match self.table.tokens.find(token) {
             Some((id, _)) => id,
-            None if make => self.tokens.of(&self.table.tokens, token).ok_or(Full::Tokens)?,
+            None if make => self.token(token)?,
             None => return Ok(()),
         };
         self.tokens.change(&self.table.tokens, id, with);
         self.changed();
         Ok(())
+    }
+
+    /// Whether there is room for all of these, made one after the other.
+    pub fn fits<'c>(&self, changes: impl Iterator<Item = &'c Change> + Clone) -> Result<(), Full> {
+        // Far from full, nothing need be counted: no change makes more than one of each.
+        let most =
+            changes.clone().filter(|change| !matches!(change, Change::Remove(_) | Change::Choose(_, None))).count();
+        let is_roomy = self.prefixes.len() + most <= self.room.prefixes && self.tokens.len() + most <= self.room.tokens;
+        if is_roomy { Ok(()) } else { Trial::of(self).all(changes) }
     }
 
     pub fn counts(&self) -> Counts {
@@ -344,7 +388,64 @@ impl Writer {
 
     fn changed(&mut self) {
         self.changes += 1;
-        self.table.epoch.store(self.changes, Ordering::Release);
+        self.table.epoch.0.store(self.changes, Ordering::Release);
+    }
+}
+
+/// What a table would come to, without a change of it.
+struct Trial<'w> {
+    table: &'w Table,
+    room: Room,
+    prefixes: usize,
+    tokens: usize,
+    /// Keys that are otherwise than in the table: whose they are, if anybody's.
+    keys: HashMap<Key, Option<Holder>>,
+    /// Tokens that are: prefixes, and whether something is chosen.
+    states: HashMap<Token, (u32, bool)>,
+}
+
+impl<'w> Trial<'w> {
+    fn of(writer: &'w Writer) -> Trial<'w> {
+        let (prefixes, tokens) = (writer.prefixes.len(), writer.tokens.len());
+        let (keys, states) = (HashMap::new(), HashMap::new());
+        Trial { table: &writer.table, room: writer.room, prefixes, tokens, keys, states }
+    }
+
+    fn all<'c>(mut self, changes: impl Iterator<Item = &'c Change>) -> Result<(), Full> {
+        for change in changes {
+            match change {
+                Change::Put(key, entry) => self.put(*key, Some(entry.holder))?,
+                Change::Remove(key) => self.put(*key, None)?,
+                Change::Choose(token, chosen) => self.change(*token, |state| state.1 = chosen.is_some())?,
+                Change::Say(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: Key, holder: Option<Holder>) -> Result<(), Full> {
+        if let Some(Holder::Token(token)) = holder {
+            self.change(token, |state| state.0 += 1)?;
+        }
+        let known = || self.table.get(&key).map(|entry| entry.holder);
+        let before = self.keys.insert(key, holder).unwrap_or_else(known);
+        if let Some(Holder::Token(token)) = before {
+            self.change(token, |state| state.0 = state.0.saturating_sub(1))?;
+        }
+        self.prefixes = self.prefixes + usize::from(holder.is_some()) - usize::from(before.is_some());
+        if self.prefixes > self.room.prefixes { Err(Full::Prefixes(self.room.prefixes)) } else { Ok(()) }
+    }
+
+    fn change(&mut self, token: Token, with: impl FnOnce(&mut (u32, bool))) -> Result<(), Full> {
+        let table = self.table;
+        let state = self.states.entry(token).or_insert_with(|| {
+            table.find_token(token).map_or((0, false), |state| (state.prefixes, state.chosen.is_some()))
+        });
+        let is_used = |state: &(u32, bool)| usize::from(state.0 > 0 || state.1);
+        let before = is_used(state);
+        with(state);
+        self.tokens = self.tokens + is_used(state) - before;
+        if self.tokens > self.room.tokens { Err(Full::Tokens(self.room.tokens)) } else { Ok(()) }
     }
 }
 
@@ -435,6 +536,35 @@ mod tests {
         writer.choose(token, None).unwrap();
         assert_eq!(table.find_token(token), None);
         assert_eq!(writer.counts().tokens, 1);
+    }
+
+    #[test]
+    fn a_full_table_is_known_before_it_is_changed_and_takes_what_replaces() {
+        let (table, mut writer) = Table::with_room((1, 2), Room { prefixes: 2, tokens: 2 });
+        let family = table.intern("family");
+        let of = |token| Entry { holder: Holder::Token(Token(token)), term: TERM };
+        let (a, b, c) = (net("10.0.0.1/32"), net("10.0.0.2/32"), net("10.0.0.3/32"));
+        for change in [Change::Put(a, of(1)), Change::Put(b, of(2))] {
+            writer.apply(&change).unwrap();
+        }
+        let (no_prefix, no_token) = (Err(Full::Prefixes(2)), Err(Full::Tokens(2)));
+        for (changes, fits) in [
+            (vec![Change::Put(a, of(2)), Change::Put(b, of(1))], Ok(())),
+            (vec![Change::Put(c, of(1))], no_prefix),
+            (vec![Change::Remove(a), Change::Put(c, of(1))], Ok(())),
+            (vec![Change::Put(c, of(1)), Change::Remove(a)], no_prefix),
+            (vec![Change::Put(a, of(3))], no_token),
+            (vec![Change::Choose(Token(3), family)], no_token),
+            (vec![Change::Choose(Token(2), family), Change::Choose(Token(3), None)], Ok(())),
+            (vec![Change::Remove(a), Change::Choose(Token(3), family)], Ok(())),
+            (vec![Change::Choose(Token(1), family), Change::Remove(a), Change::Choose(Token(3), family)], no_token),
+            (vec![Change::Put(c, Entry { holder: Holder::Profile(family.unwrap()), term: TERM })], no_prefix),
+            (vec![Change::Say(Token(9), family)], Ok(())),
+        ] {
+            assert_eq!(writer.fits(changes.iter()), fits, "{changes:?}");
+        }
+        assert_eq!((writer.put(c, of(1)), writer.put(a, of(3))), (no_prefix, no_token));
+        assert_eq!(writer.counts().tokens, 2);
     }
 
     /// A prefix whose token comes and goes never shows another token's profile.

@@ -237,11 +237,7 @@ impl TokenWriter {
 
     fn give_up(&mut self, table: &Tokens, token: Token, id: RecordId) {
         let slots = table.index[shard_of(token)].load_full();
-        let slot = slots.iter().find(|slot| {
-            let slot = slot.load(Ordering::Relaxed);
-            slot as u32 == id.0 + 1 && slot >> 32 == mark(token)
-        });
-        if let Some(slot) = slot {
+        if let Some(slot) = slot_of(&slots, token, id) {
             slot.store(GONE, Ordering::Release);
             let fill = &mut self.fills[shard_of(token)];
             fill.full -= 1;
@@ -276,6 +272,14 @@ impl TokenWriter {
     }
 }
 
+/// The slot that names a record: within the few that a search for its token looks at, not the whole shard.
+fn slot_of(slots: &Slots, token: Token, id: RecordId) -> Option<&AtomicU64> {
+    let (before, from) = slots.split_at(place(token, slots.len()));
+    let word = |slot: &&AtomicU64| slot.load(Ordering::Relaxed);
+    let mut path = from.iter().chain(before).take_while(|slot| word(slot) != EMPTY);
+    path.find(|slot| word(slot) == mark(token) << 32 | u64::from(id.0 + 1))
+}
+
 fn free_place(slots: &Slots, token: Token) -> usize {
     let mut at = place(token, slots.len());
     while !matches!(slots[at].load(Ordering::Relaxed), EMPTY | GONE) {
@@ -290,6 +294,23 @@ mod tests {
 
     fn token(n: u64) -> Token {
         Token(u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+    }
+
+    /// Tokens whose search begins at one place, and goes round the end.
+    #[test]
+    fn what_is_given_up_is_found_on_the_path_of_its_search() {
+        let (table, mut writer) = Tokens::new();
+        let crowded = |n: u128| Token(u128::from(u64::MAX) << 64 | n << 32);
+        let ids: Vec<RecordId> = (0..8).map(|n| writer.of(&table, crowded(n)).unwrap()).collect();
+        let slots = table.index[shard_of(crowded(0))].load_full();
+        for (n, id) in ids.iter().enumerate() {
+            assert!(slot_of(&slots, crowded(n as u128), *id).is_some(), "{n}");
+        }
+        assert!(slot_of(&slots, crowded(0), RecordId(99)).is_none());
+        for (n, id) in ids.iter().enumerate().rev() {
+            writer.change(&table, *id, |state| state.prefixes = 0);
+            assert_eq!((table.find(crowded(n as u128)), writer.len()), (None, n));
+        }
     }
 
     #[test]

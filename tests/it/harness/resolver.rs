@@ -82,7 +82,7 @@ impl InProcess {
             match self.resolver.begin(message, origin) {
                 Begun::Answer(octets) => Some(octets),
                 Begun::Silence => None,
-                Begun::Pending(pending) => self.resolver.finish(*pending).await,
+                Begun::Pending(pending) => self.resolver.finish(pending).await,
             }
         })
     }

@@ -1,15 +1,15 @@
 //! Nodes that share their map of subscribers by a real Redis: killed, paused, emptied. No question fails meanwhile, nobody who
 //! did not ask for it is let through, and in the end all nodes say the same.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::subscribers::{TOKEN, ZONE, api, directory, is_open};
+use super::subscribers::{TOKEN, ZONE, accounting, api, directory, free_udp, is_open, radius};
 use crate::harness::process::Served;
 use crate::harness::upstream::Upstream;
-use crate::harness::{skip, wait_for};
+use crate::harness::{PATIENCE, skip, wait_for};
 
 /// A server of ours. Killed when dropped.
 struct Redis {
@@ -44,8 +44,8 @@ impl Redis {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    /// It keeps nothing on disk: who begins again is empty.
-    fn restart_empty_after_kill(&mut self) {
+    /// It keeps nothing on disk but what `SAVE` puts there: who begins again is empty, or what it was then.
+    fn restart_after_kill(&mut self) {
         self.child = Redis::run(self.address, &self.folder).unwrap();
     }
 
@@ -136,7 +136,7 @@ fn three_nodes_say_the_same_whatever_becomes_of_the_store() {
     assert!(all.iter().all(|node| !is_open(node.v4)));
     set(b, "open");
     assert!(!is_open(a.v4) && is_open(b.v4));
-    redis.restart_empty_after_kill();
+    redis.restart_after_kill();
     converge(&all, true);
 
     // Emptied under our hands.
@@ -176,9 +176,188 @@ fn a_node_that_was_away_catches_up() {
     redis.kill();
     let alone = node(&upstream, &redis);
     assert!(!is_open(alone.v4) && is_open(a.v4));
-    redis.restart_empty_after_kill();
-    wait_current(&alone);
-    assert!(!is_open(alone.v4) && is_open(a.v4), "what nobody says again stays as it is");
+    redis.restart_after_kill();
+    // What the others remember is written to the store that lost it.
+    converge(&[&alone, &a, &back, &new], true);
+    remove(&back);
+    converge(&[&alone, &a, &back, &new], false);
+}
+
+/// The store loses what it was told last: somebody restored an old dump of it, or a follower that was behind took over.
+#[test]
+fn a_store_that_has_gone_back_is_told_again_what_it_lost() {
+    let Some(mut redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    let (a, b) = (node(&upstream, &redis), node(&upstream, &redis));
+    [&a, &b].iter().for_each(|node| wait_current(node));
     set(&a, "open");
-    converge(&[&alone], true);
+    let other = |node: &Served, profile: &str| {
+        let body = format!(r#"{{"prefix":"192.0.2.9/32","profile":"{profile}"}}"#);
+        assert_eq!(api(node, TOKEN, "PUT", "/one", &body).0, 200);
+    };
+    let profile_of_other = |node: &Served| api(node, TOKEN, "GET", "/one?address=192.0.2.9", "").1["profile"].clone();
+    other(&b, "school");
+    converge(&[&a, &b], true);
+    [&a, &b].iter().for_each(|node| wait_current(node));
+    assert!(redis.command("SAVE").starts_with(b"+OK"));
+    // A household is not let through any more, another one is; none of it is in the dump.
+    set(&a, "school");
+    other(&a, "open");
+    let new = r#"{"prefix":"192.0.2.10/32","profile":"school"}"#;
+    assert_eq!(api(&b, TOKEN, "PUT", "/one", new).0, 200);
+    converge(&[&a, &b], false);
+    wait_for("both to know of both", || {
+        let knows = |node: &Served| profile_of_other(node) == "open";
+        (knows(&a) && knows(&b)).then_some(())
+    });
+    [&a, &b].iter().for_each(|node| wait_current(node));
+    redis.kill();
+    redis.restart_after_kill();
+    [&a, &b].iter().for_each(|node| wait_current(node));
+    assert!(!is_open(a.v4) && !is_open(b.v4), "what the dump says is not believed");
+    let fresh = node(&upstream, &redis);
+    wait_for("a node that only the store tells to know all of it", || {
+        let (_, told) = api(&fresh, TOKEN, "GET", "/one?address=192.0.2.10", "");
+        (!is_open(fresh.v4) && profile_of_other(&fresh) == "open" && told["profile"] == "school").then_some(())
+    });
+    assert_eq!((profile_of_other(&a), profile_of_other(&b)), ("open".into(), "open".into()));
+    remove(&fresh);
+    converge(&[&a, &b, &fresh], false);
+}
+
+/// While a store that was emptied is filled again from memory, changes go on: what is only remembered never goes before them.
+#[test]
+fn what_is_told_while_a_store_is_filled_again_is_not_undone() {
+    const LINES: u32 = 20_000;
+    const STEP: usize = 20;
+    let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    let nodes = [node(&upstream, &redis), node(&upstream, &redis), node(&upstream, &redis)];
+    let [a, b, c] = &nodes;
+    nodes.iter().for_each(wait_current);
+    let address = |n: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
+    let put = |n: u32, profile: &str| format!("{{\"prefix\":\"{}/32\",\"profile\":\"{profile}\"}}\n", address(n));
+    let all: String = (0..LINES).map(|n| put(n, "open")).collect();
+    assert_eq!(api(a, TOKEN, "POST", "/bulk", &all).0, 200);
+    let count = |node: &Served| {
+        let status: serde_json::Value = serde_json::from_str(&node.get("/api/v1/subscribers")).unwrap();
+        status["v4"].as_u64()
+    };
+    for node in &nodes {
+        wait_for("all lines", || (count(node) == Some(LINES.into())).then_some(()));
+        wait_current(node);
+    }
+    redis.command("FLUSHALL");
+    // All over the table, on two nodes, one line after the other.
+    let changed: Vec<u32> = (0..LINES).step_by(STEP).collect();
+    for (i, n) in changed.iter().enumerate() {
+        let node = [b, c][i % 2];
+        match i % 4 {
+            3 => assert_eq!(api(node, TOKEN, "DELETE", &format!("/one?prefix={}/32", address(*n)), "").0, 200),
+            _ => assert_eq!(api(node, TOKEN, "PUT", "/one", &put(*n, "school")).0, 200),
+        }
+    }
+    let fresh = node(&upstream, &redis);
+    let left = LINES as usize - changed.len() / 4;
+    for node in nodes.iter().chain([&fresh]) {
+        let told = |n: u32| {
+            let (code, told) = api(node, TOKEN, "GET", &format!("/one?address={}", address(n)), "");
+            if code == 404 { "none".to_owned() } else { told["profile"].as_str().unwrap().to_owned() }
+        };
+        wait_for("as many lines as are left", || (count(node) == Some(left as u64)).then_some(()));
+        wait_current(node);
+        for (i, n) in changed.iter().enumerate() {
+            let expected = if i % 4 == 3 { "none" } else { "school" };
+            wait_for(&format!("{expected} of line {n}"), || (told(*n) == expected).then_some(()));
+            assert_eq!(told(n + 1), "open");
+        }
+    }
+}
+
+/// An authentic packet is acknowledged and acts on the node, whatever has become of the store.
+#[test]
+fn a_radius_packet_is_acknowledged_while_the_store_hangs() {
+    let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    let listen = free_udp();
+    let store = format!("[subscribers.store]\nurl = \"redis://{}\"\n{}", redis.address, radius(listen));
+    let a = Served::start_in(directory(&upstream, &store));
+    wait_current(&a);
+    redis.signal("-STOP");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32;
+    let tell = |status: u8, session: &str, at: u32| {
+        let packet = accounting(9, status, session, "line-1", b"lachan:open", 0x7f00_0001, at);
+        socket.send_to(&packet, listen).unwrap();
+        let mut answer = [0; 64];
+        let length = socket.recv(&mut answer).expect("it is acknowledged");
+        assert_eq!((length, answer[..2].to_vec()), (20, vec![5, 9]));
+    };
+    for n in 0..20 {
+        tell(1, &format!("s{n}"), now - 100 + n);
+        converge(&[&a], true);
+        tell(2, &format!("s{n}"), now - 100 + n);
+        converge(&[&a], false);
+    }
+    tell(1, "last", now);
+    converge(&[&a], true);
+    redis.signal("-CONT");
+    wait_current(&a);
+    converge(&[&a, &node(&upstream, &redis)], true);
+}
+
+/// What the network says of a line comes with its session, to a node that was there and to one that comes later; with the
+/// session it goes.
+#[test]
+fn the_profile_of_a_session_reaches_every_node_and_ends_with_it() {
+    const SESSIONS: u32 = 1_300;
+    let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    let listen = free_udp();
+    let store = format!("[subscribers.store]\nurl = \"redis://{}\"\n{}", redis.address, radius(listen));
+    let a = Served::start_in(directory(&upstream, &store));
+    let live = node(&upstream, &redis);
+    [&a, &live].iter().for_each(|node| wait_current(node));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let tell = |status: u8, session: &str, class: &[u8], at: u32| {
+        for n in 0..SESSIONS {
+            let (session, line) = (format!("{session}-{n}"), format!("line-{n}"));
+            let packet = accounting(n as u8, status, &session, &line, class, 0x0a00_0000 + n, at);
+            socket.send_to(&packet, listen).unwrap();
+            socket.recv_from(&mut [0; 64]).expect("it is acknowledged");
+        }
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32;
+    let profiles = |node: &Served| {
+        let of = |n| {
+            api(node, TOKEN, "GET", &format!("/one?address={}", std::net::Ipv4Addr::from_bits(0x0a00_0000 + n)), "")
+        };
+        let mut told: Vec<String> = (0..SESSIONS).map(|n| of(n).1["profile"].to_string()).collect();
+        told.dedup();
+        told
+    };
+    let count = |node: &Served| {
+        let status: serde_json::Value = serde_json::from_str(&node.get("/api/v1/subscribers")).unwrap();
+        (status["v4"].as_u64(), status["store"]["waiting"].as_u64())
+    };
+    let wait = |nodes: &[&Served], sessions: u32, profile: &str| {
+        for node in nodes {
+            wait_for("every session", || (count(node) == (Some(sessions.into()), Some(0))).then_some(()));
+            if sessions > 0 {
+                wait_for("every session's profile", || (profiles(node) == [profile]).then_some(()));
+            }
+        }
+    };
+    tell(1, "s", b"lachan:school", now - 100);
+    wait(&[&a, &live], SESSIONS, "\"school\"");
+    let late = node(&upstream, &redis);
+    wait(&[&late], SESSIONS, "\"school\"");
+    // The same lines again, of whom the network says nothing: nothing of before comes back.
+    tell(2, "s", b"", now - 50);
+    wait(&[&a, &live, &late], 0, "");
+    tell(1, "t", b"", now - 20);
+    let later = node(&upstream, &redis);
+    wait(&[&a, &live, &late, &later], SESSIONS, "null");
 }

@@ -146,6 +146,41 @@ fn every_family_and_every_block_of_ports_is_held_by_itself() {
     check("start 1 n 10 192.0.2.1#1024-2047 10.0.0.1/32; stop 1 n 20", "192.0.2.1:1024 -; 10.0.0.1 -");
 }
 
+/// A NAT that gives blocks and never says that it took one back.
+#[test]
+fn places_of_a_session_are_bounded_and_the_oldest_goes() {
+    let mut line = Line::new();
+    line.tell("start 1 n 0 10.0.0.1/32");
+    let blocks = SESSION_KEYS_MAX + 20;
+    for n in 0..blocks {
+        let first = 1_024 + n * 64;
+        line.tell(&format!("interim 1 n {} 192.0.2.1#{first}-{}", n + 1, first + 63));
+        // Told again, it is the same one.
+        line.tell(&format!("interim 1 n {} 192.0.2.1#{first}-{}", n + 1, first + 63));
+    }
+    let block = |n: usize| format!("192.0.2.1:{}", 1_024 + n * 64 + 5);
+    let first = blocks - SESSION_KEYS_MAX;
+    for (n, holder) in [(0, None), (first - 1, None), (first, Some(1)), (blocks - 1, Some(1))] {
+        assert_eq!(line.holder(&block(n)), holder, "block {n} of {blocks}");
+    }
+    assert_eq!((line.sessions.places.len(), line.writer.counts().ports), (SESSION_KEYS_MAX, SESSION_KEYS_MAX));
+    assert_eq!(line.sessions.beyond(), 21, "the address and {first} blocks");
+    line.tell("stop 1 n 9999");
+    assert_eq!((line.sessions.places.len(), line.writer.counts().ports, line.sessions.open()), (0, 0, 0));
+}
+
+/// Its profile was told with the Start alone.
+#[test]
+fn a_session_that_changes_its_address_keeps_what_was_said_of_it() {
+    let mut line = Line::new();
+    line.tell("start 1 n 10 10.0.0.1/32");
+    let family = line.table.intern("family");
+    line.writer.say_of_session(Token(1), family).unwrap();
+    line.tell("interim 1 n 20 10.0.0.2/32");
+    assert_eq!((line.holder("10.0.0.1"), line.holder("10.0.0.2")), (None, Some(1)));
+    assert_eq!(line.table.find_token(Token(1)).and_then(|state| state.session), family);
+}
+
 /// Whatever the order, and however often each packet comes: the same sessions hold the same places in the end.
 #[test]
 fn order_and_doubles_make_no_difference() {
