@@ -15,8 +15,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -37,7 +37,6 @@ use lachan::engine::snapshot::Snapshot;
 use lachan::engine::subscribers::{Change, Entry, Holder, Key, Live, Standing, Table, Term, Writer};
 use names::Lcg;
 
-const LINES: u32 = 1_000_000;
 const LOOK_UPS: usize = 1_000_000;
 const ROUNDS: usize = 7;
 const NOW: u32 = 1_800_000_000;
@@ -92,6 +91,12 @@ impl Figures {
         self.missed += usize::from(!is_met);
         println!("| {what} | {figure} | {must}{} |", if is_met { "" } else { ": **missed**" });
     }
+}
+
+/// A million; `-- LINES` for a glance whether all of it runs.
+fn lines() -> u32 {
+    static LINES: OnceLock<u32> = OnceLock::new();
+    *LINES.get_or_init(|| std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(1_000_000))
 }
 
 fn token(n: u32) -> Token {
@@ -173,24 +178,24 @@ fn best(count: usize, mut round: impl FnMut()) -> f64 {
 
 fn shuffled(count: usize) -> Vec<u32> {
     let mut random = Lcg(3);
-    (0..count).map(|_| random.next() as u32 % LINES).collect()
+    (0..count).map(|_| random.next() as u32 % lines()).collect()
 }
 
 fn fill(figures: &mut Figures) -> (Arc<Table>, Writer) {
     let (table, mut writer) = Table::new((1, 2));
     let began = Instant::now();
-    for n in 0..LINES {
+    for n in 0..lines() {
         writer.apply(&put(n, NOW + 1_200)).expect("a million fit");
         let profile = table.intern(&format!("p{}", n % 10));
         writer.apply(&Change::Choose(token(n), profile)).expect("a million fit");
     }
     let counts = writer.counts();
-    assert_eq!((counts.v4 + counts.v6, counts.tokens), (LINES as usize, LINES as usize));
+    assert_eq!((counts.v4 + counts.v6, counts.tokens), (lines() as usize, lines() as usize));
     let octets = table.octets();
-    let (mib, each) = (octets as f64 / 1_048_576.0, octets as f64 / f64::from(LINES));
+    let (mib, each) = (octets as f64 / 1_048_576.0, octets as f64 / f64::from(lines()));
     figures.must("a million prefixes and a million tokens", &format!("{mib:.1} MiB"), "≤ 100 MiB", mib <= 100.0);
     figures.must("memory of a subscriber", &format!("{each:.1} octets"), "≤ 100", each <= 100.0);
-    let rate = 2.0 * f64::from(LINES) / began.elapsed().as_secs_f64();
+    let rate = 2.0 * f64::from(lines()) / began.elapsed().as_secs_f64();
     figures.tell("filling them, one thread", &format!("{rate:.0} changes a second"));
     (table, writer)
 }
@@ -398,7 +403,7 @@ fn serving(figures: &mut Figures, resolver: &Arc<Resolver>, subscribers: &Arc<Su
     let table = subscribers.table();
     let profiles: Vec<_> = (0..10).map(|n| table.intern(&format!("p{n}"))).collect();
     let all: Vec<Change> =
-        (0..LINES).flat_map(|n| [put(n, NOW + 1_200), Change::Choose(token(n), profiles[n as usize % 10])]).collect();
+        (0..lines()).flat_map(|n| [put(n, NOW + 1_200), Change::Choose(token(n), profiles[n as usize % 10])]).collect();
     subscribers.apply(Feed::Radius, &all).expect("a million fit");
     drop(all);
     let names: Vec<Name> =

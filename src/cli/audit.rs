@@ -146,7 +146,8 @@ fn show(place: &Path, args: &ShowArgs, zone: &TimeZone) -> u8 {
         let side = |value: &serde_json::Value| if value.is_null() { "–".to_owned() } else { value.to_string() };
         let (before, after) = (side(&line.before), side(&line.after));
         let at = parse_moment(&line.at).map_or_else(|_| line.at.clone(), |at| rfc3339(at, zone));
-        say!("{:>6}  {at}  {}  {} {}: {before} → {after}", line.seq, line.who, line.what, line.subject);
+        let node = line.node.map_or(String::new(), |node| format!(" ({node})"));
+        say!("{:>6}  {at}  {}{node}  {} {}: {before} → {after}", line.seq, line.who, line.what, line.subject);
     }
     YES
 }

@@ -9,10 +9,11 @@ use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cli::fleet::Told;
 use crate::cli::language::{Language, count_of};
 use crate::cli::{CANNOT_TELL, NO};
 use crate::config::{self, ConfigError};
-use crate::daemon::admin::{CHANGE_HEADER, Status};
+use crate::daemon::admin::{CHANGE_HEADER, MEMBER, Status};
 
 /// How long the running resolver may take to say anything.
 const ANSWER_TIMER: Duration = Duration::from_secs(10);
@@ -209,15 +210,39 @@ pub fn post_json<T: DeserializeOwned>(
     read_json(address, path, ask(Method::POST, address, path, query, timer)?)
 }
 
-/// As [`post_json`], with a body.
-pub fn post_body<T: DeserializeOwned>(
+/// As [`post_json`], for a change that a fleet may be told of.
+pub fn post_shared<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    query: &[(&str, &str)],
+    timer: Duration,
+) -> Result<Told<T>, Trouble> {
+    read_shared(address, path, ask(Method::POST, address, path, query, timer)?)
+}
+
+/// As [`post_shared`], with a body.
+pub fn post_body_shared<T: DeserializeOwned>(
     address: SocketAddr,
     path: &str,
     body: &impl Serialize,
     timer: Duration,
-) -> Result<T, Trouble> {
+) -> Result<Told<T>, Trouble> {
     let body = serde_json::to_string(body).map_err(|why| Trouble::Refused(why.to_string()))?;
-    read_json(address, path, send_json(Method::POST, address, path, &[], Some(body), timer)?)
+    read_shared(address, path, send_json(Method::POST, address, path, &[], Some(body), timer)?)
+}
+
+fn read_shared<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    (status, body): (u16, String),
+) -> Result<Told<T>, Trouble> {
+    let mut members: serde_json::Map<String, serde_json::Value> = read_json(address, path, (status, body))?;
+    let fleet = members.remove(MEMBER);
+    let read = |why: serde_json::Error| {
+        Trouble::Refused(format!("http://{address}{path} answers something else than lachan does: {why}"))
+    };
+    let fleet = fleet.map(serde_json::from_value).transpose().map_err(read)?;
+    Ok(Told { told: serde_json::from_value(members.into()).map_err(read)?, fleet })
 }
 
 fn read_json<T: DeserializeOwned>(

@@ -7,7 +7,7 @@ use crate::cli::client::{self, Trouble};
 use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::review::reason_text;
-use crate::cli::{ListsStatusArgs, ListsUpdateArgs, NO, YES};
+use crate::cli::{ListsStatusArgs, ListsUpdateArgs, NO, YES, person};
 use crate::daemon::admin::{ListStatus, Status};
 use crate::daemon::clock;
 use crate::daemon::sources::outcome::Updated;
@@ -17,7 +17,9 @@ use crate::engine::limits::LIST_FETCH;
 const UPDATE_TIMER: Duration = LIST_FETCH.saturating_mul(3);
 
 pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> u8 {
-    let query: Vec<(&str, &str)> = args.name.iter().map(|name| ("name", name.as_str())).collect();
+    let by = person::by(args.by.as_deref());
+    let name = args.name.iter().map(|name| ("name", name.as_str()));
+    let query: Vec<(&str, &str)> = name.chain([("by", by.as_str())]).collect();
     let asked = client::admin_address(args.admin.admin, config)
         .and_then(|address| client::post_json::<Vec<Updated>>(address, "/api/v1/lists/update", &query, UPDATE_TIMER));
     let updated = match asked {

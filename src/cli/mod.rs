@@ -4,12 +4,14 @@
 
 pub mod annex;
 mod audit;
+mod cache;
 mod check;
 mod client;
 mod compile;
 mod config_reference;
 mod dnr;
 mod explain;
+mod fleet;
 mod healthcheck;
 mod language;
 mod limits;
@@ -144,6 +146,16 @@ enum Command {
         #[command(subcommand)]
         command: orders::OrdersCommand,
     },
+    /// The nodes that share allows, denies, pauses, orders and decisions about lists
+    Fleet {
+        #[command(subcommand)]
+        command: fleet::FleetCommand,
+    },
+    /// What was answered
+    Cache {
+        #[command(subcommand)]
+        command: cache::CacheCommand,
+    },
     /// The log of changes
     Audit {
         #[command(subcommand)]
@@ -210,13 +222,13 @@ enum ListsCommand {
     /// Show what a version that waits would change, or, when none waits, what the last one changed
     Diff(ListArgs),
     /// Put the version that waits into force
-    Approve(ListArgs),
+    Approve(DecisionArgs),
     /// Go back to the version before, until `lists update` or `lists approve`
-    Rollback(ListArgs),
+    Rollback(DecisionArgs),
     /// Take a list out at once, until `lists enable`
-    Disable(ListArgs),
+    Disable(DecisionArgs),
     /// Put a list in again
-    Enable(ListArgs),
+    Enable(DecisionArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -496,10 +508,22 @@ struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+struct DecisionArgs {
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Debug, Args)]
 struct ListsUpdateArgs {
     /// The NAME of one [list.NAME] [default: every list with a `url`]
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print JSON
@@ -562,6 +586,8 @@ pub fn main() -> ExitCode {
         Command::Deny { command } => said::word(config.as_deref(), Kind::Deny, &command),
         Command::Pause { command } => said::pause(config.as_deref(), &command),
         Command::Orders { command } => orders::run(config.as_deref(), &command),
+        Command::Fleet { command } => fleet::run(config.as_deref(), &command),
+        Command::Cache { command } => cache::run(config.as_deref(), &command),
         Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Dnr(args) => dnr::run(config.as_deref(), &args),

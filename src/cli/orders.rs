@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::cli::annex::{OtherColumn, Picked};
 use crate::cli::client::{self, Trouble};
+use crate::cli::fleet::Told;
 use crate::cli::language::Language;
 use crate::cli::lists::{complain, print_json};
 use crate::cli::out::{complain, say};
@@ -275,10 +276,10 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
         dry_run: order.dry_run,
     };
     let address = client::admin_address(order.common.admin.admin, config)?;
-    let entered: Entered = client::post_body(address, "/api/v1/orders", &asked, CHANGE_TIMER)?;
-    let language = Language::of_user();
+    let done = client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER)?;
+    let (language, entered) = (Language::of_user(), &done.told);
     if order.common.json {
-        print_json(&entered);
+        print_json(&done);
     } else {
         for line in entered.lines.iter().filter(|line| !matches!(line.standing, Standing::Accepted { .. })) {
             say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
@@ -292,7 +293,8 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
             say_order(language, told);
         }
     }
-    Ok(if entered.left_out().next().is_some() { NO } else { YES })
+    let code = done.say_reach(order.common.json);
+    Ok(if entered.left_out().next().is_some() { NO } else { code })
 }
 
 fn standing(language: Language, standing: &Standing) -> String {
@@ -355,12 +357,12 @@ fn post(
     common: &Common,
     more: &[(&str, &str)],
 ) -> Result<u8, Trouble> {
-    let told: OrderTold = ask_act(config, what, reference, by, common, more)?;
+    let done: Told<OrderTold> = ask_shared(config, what, reference, by, common, more)?;
     match common.json {
-        true => print_json(&told),
-        false => say_order(Language::of_user(), &told),
+        true => print_json(&done),
+        false => say_order(Language::of_user(), &done.told),
     }
-    Ok(YES)
+    Ok(done.say_reach(common.json))
 }
 
 fn ask_act<T: serde::de::DeserializeOwned>(
@@ -371,10 +373,21 @@ fn ask_act<T: serde::de::DeserializeOwned>(
     common: &Common,
     more: &[(&str, &str)],
 ) -> Result<T, Trouble> {
+    ask_shared(config, what, reference, by, common, more).map(|done| done.told)
+}
+
+fn ask_shared<T: serde::de::DeserializeOwned>(
+    config: Option<&Path>,
+    what: &str,
+    reference: &str,
+    by: Option<&str>,
+    common: &Common,
+    more: &[(&str, &str)],
+) -> Result<Told<T>, Trouble> {
     let by = person::by(by);
     let query = [&[("reference", reference), ("by", by.as_str())], more].concat();
     let address = client::admin_address(common.admin.admin, config)?;
-    client::post_json(address, &format!("/api/v1/orders/{what}"), &query, CHANGE_TIMER)
+    client::post_shared(address, &format!("/api/v1/orders/{what}"), &query, CHANGE_TIMER)
 }
 
 fn all(config: Option<&Path>, role: &str, common: &Common) -> Result<Vec<OrderTold>, Trouble> {

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::client::{self, Trouble};
+use crate::cli::client;
 use crate::cli::language::Language;
 use crate::cli::lists::{complain, print_json, span};
 use crate::cli::out::say;
-use crate::cli::{ListArgs, ListsStatusArgs, NO, YES};
+use crate::cli::{DecisionArgs, ListArgs, ListsStatusArgs, NO, YES, person};
 use crate::daemon::clock;
 use crate::daemon::decide::{Decided, Waiting};
 use crate::daemon::sources::Diff;
@@ -103,11 +103,11 @@ fn print_diff(language: Language, diff: &Diff) {
     }
 }
 
-pub fn approve(config: Option<&Path>, args: &ListArgs) -> u8 {
+pub fn approve(config: Option<&Path>, args: &DecisionArgs) -> u8 {
     decide(config, args, "approve", ("is in force", "đã có hiệu lực"))
 }
 
-pub fn roll_back(config: Option<&Path>, args: &ListArgs) -> u8 {
+pub fn roll_back(config: Option<&Path>, args: &DecisionArgs) -> u8 {
     let said = (
         "is at the version before, and stays there until `lists update` or `lists approve`",
         "đã trở về bản trước, và giữ bản đó đến khi chạy `lists update` hoặc `lists approve`",
@@ -115,7 +115,7 @@ pub fn roll_back(config: Option<&Path>, args: &ListArgs) -> u8 {
     decide(config, args, "rollback", said)
 }
 
-pub fn disable(config: Option<&Path>, args: &ListArgs) -> u8 {
+pub fn disable(config: Option<&Path>, args: &DecisionArgs) -> u8 {
     decide(
         config,
         args,
@@ -124,26 +124,31 @@ pub fn disable(config: Option<&Path>, args: &ListArgs) -> u8 {
     )
 }
 
-pub fn enable(config: Option<&Path>, args: &ListArgs) -> u8 {
+pub fn enable(config: Option<&Path>, args: &DecisionArgs) -> u8 {
     decide(config, args, "enable", ("blocks again", "chặn trở lại"))
 }
 
-fn decide(config: Option<&Path>, args: &ListArgs, what: &str, (english, vietnamese): (&str, &str)) -> u8 {
+fn decide(config: Option<&Path>, args: &DecisionArgs, what: &str, (english, vietnamese): (&str, &str)) -> u8 {
     let path = format!("/api/v1/lists/{what}");
-    let query = [("name", args.name.as_str())];
-    let asked: Result<Decided, Trouble> = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::post_json(address, &path, &query, DECISION_TIMER));
-    match asked {
-        Ok(decided) if args.json => print_json(&decided),
-        Ok(Decided { list, rules, generation, .. }) => {
-            let language = Language::of_user();
-            let rules_word = language.pick("rules", "luật");
-            let generation_word = language.pick("generation", "thế hệ");
-            say!("{list} {}: {rules} {rules_word}, {generation_word} {generation}", language.pick(english, vietnamese));
-        }
+    let by = person::by(args.by.as_deref());
+    let query = [("name", args.list.name.as_str()), ("by", by.as_str())];
+    let args = &args.list;
+    let asked = client::admin_address(args.admin.admin, config)
+        .and_then(|address| client::post_shared::<Decided>(address, &path, &query, DECISION_TIMER));
+    let done = match asked {
+        Ok(done) => done,
         Err(trouble) => return complain(&trouble),
+    };
+    if args.json {
+        print_json(&done);
+    } else {
+        let Decided { list, rules, generation, .. } = &done.told;
+        let language = Language::of_user();
+        let rules_word = language.pick("rules", "luật");
+        let generation_word = language.pick("generation", "thế hệ");
+        say!("{list} {}: {rules} {rules_word}, {generation_word} {generation}", language.pick(english, vietnamese));
     }
-    YES
+    done.say_reach(args.json)
 }
 
 /// Why a version waits, in the user's language.

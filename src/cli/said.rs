@@ -176,19 +176,25 @@ fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &Sai
         ("until", said.until.as_deref()),
     ];
     query.extend(given.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    let asked: Result<Made, Trouble> = client::admin_address(said.who.admin.admin, config)
-        .and_then(|address| client::post_json(address, path(kind), &query, CHANGE_TIMER));
-    let made = match asked {
-        Ok(made) => made,
+    let asked = client::admin_address(said.who.admin.admin, config)
+        .and_then(|address| client::post_shared::<Made>(address, path(kind), &query, CHANGE_TIMER));
+    let done = match asked {
+        Ok(done) => done,
         Err(trouble) => return complain(&trouble),
     };
     let language = Language::of_user();
     if said.who.json {
-        print_json(&made);
+        print_json(&done);
     } else {
-        say!("{} {}: {}", kind.as_str(), made.entry.id, told(language, &made.entry, &zone(config, &said.who.admin)));
+        say!(
+            "{} {}: {}",
+            kind.as_str(),
+            done.told.entry.id,
+            told(language, &done.told.entry, &zone(config, &said.who.admin))
+        );
     }
-    let Some(still) = made.still else { return YES };
+    let code = done.say_reach(said.who.json);
+    let Some(still) = done.told.still else { return code };
     if !said.who.json {
         let lead = match kind {
             Kind::Deny => language.pick("It is allowed all the same.", "Tên này vẫn được phép."),
@@ -224,22 +230,25 @@ fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> u8 {
 fn remove(config: Option<&Path>, kind: Kind, args: &RemoveSaid) -> u8 {
     let (id, by) = (args.id.to_string(), person::by(args.who.by.as_deref()));
     let query = [("id", id.as_str()), ("by", by.as_str())];
-    let asked: Result<Entry, Trouble> = client::admin_address(args.who.admin.admin, config)
-        .and_then(|address| client::post_json(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER));
-    match asked {
-        Ok(entry) if args.who.json => print_json(&entry),
-        Ok(entry) => {
-            let language = Language::of_user();
-            say!(
-                "{} {id} {}: {}",
-                kind.as_str(),
-                language.pick("has ended", "đã kết thúc"),
-                told(language, &entry, &zone(config, &args.who.admin))
-            );
-        }
+    let asked = client::admin_address(args.who.admin.admin, config).and_then(|address| {
+        client::post_shared::<Entry>(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER)
+    });
+    let done = match asked {
+        Ok(done) => done,
         Err(trouble) => return complain(&trouble),
+    };
+    if args.who.json {
+        print_json(&done);
+    } else {
+        let language = Language::of_user();
+        say!(
+            "{} {id} {}: {}",
+            kind.as_str(),
+            language.pick("has ended", "đã kết thúc"),
+            told(language, &done.told, &zone(config, &args.who.admin))
+        );
     }
-    YES
+    done.say_reach(args.who.json)
 }
 
 fn zone(config: Option<&Path>, admin: &AdminArgs) -> TimeZone {

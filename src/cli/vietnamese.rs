@@ -17,6 +17,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("deny", "Chặn một tên trong một thời gian"),
     ("pause", "Tạm tắt lọc nội dung và SafeSearch trong một thời gian"),
     ("orders", "Yêu cầu của cơ quan có thẩm quyền"),
+    ("fleet", "Các nút dùng chung lệnh"),
+    ("cache", "Bộ nhớ đệm"),
     ("audit", "Nhật ký các thay đổi"),
     ("safesearch", "Tìm kiếm an toàn"),
     ("dnr", "Cách báo cho máy khách biết dịch vụ mã hóa: máy chủ DHCP, bộ định tuyến, điện thoại, máy tính"),

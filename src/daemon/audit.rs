@@ -48,6 +48,8 @@ pub struct Change<'a> {
     pub what: &'a str,
     /// What it is about: an id, a reference, a list.
     pub subject: &'a str,
+    /// Where it was said; `None`: here.
+    pub node: Option<&'a str>,
     pub before: Value,
     pub after: Value,
 }
@@ -62,6 +64,9 @@ pub struct Line {
     pub who: String,
     pub what: String,
     pub subject: String,
+    /// The node of the fleet where it was said, when that was not this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     #[serde(default)]
     pub before: Value,
     #[serde(default)]
@@ -238,7 +243,14 @@ impl Log {
         match &broken {
             Some(why) => {
                 let (before, after) = (Value::Null, Value::String(why.clone()));
-                log.record(&Change { who: "lachan", what: "audit.broken", subject: "audit", before, after })?;
+                log.record(&Change {
+                    who: "lachan",
+                    what: "audit.broken",
+                    subject: "audit",
+                    node: None,
+                    before,
+                    after,
+                })?;
             }
             None if head.is_none_or(|head| head.last != log.last) => log.write_head()?,
             None => {}
@@ -253,6 +265,7 @@ impl Log {
             who: change.who.to_owned(),
             what: change.what.to_owned(),
             subject: change.subject.to_owned(),
+            node: change.node.map(str::to_owned),
             before: change.before.clone(),
             after: change.after.clone(),
             prev: self.hash.clone(),

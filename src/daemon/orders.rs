@@ -9,6 +9,7 @@
 mod annex;
 mod commands;
 mod figures;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ const SEAL: &str = "# seal: ";
 #[derive(Default)]
 pub struct Book {
     inner: Mutex<Inner>,
+    /// Held by whoever reads an order to write it changed.
+    changing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -235,6 +238,7 @@ impl Inner {
                         who: "file",
                         what: "order.file",
                         subject: &reference,
+                        node: None,
                         before: told(before),
                         after: told(Some(&held)),
                     };
@@ -337,6 +341,7 @@ fn summary(held: &Held) -> Value {
         "entered_by": order.entered.by,
         "approved_by": act(order.approved.as_ref()),
         "revoked_by": act(order.revoked.as_ref().map(|revoked| &revoked.act)),
+        "revoked_reason": order.revoked.as_ref().map(|revoked| revoked.reason.clone()),
     })
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::config::{self, Settings, Versions};
 use crate::daemon::audit::Audit;
 use crate::daemon::clock;
+use crate::daemon::fleet::Log;
 use crate::daemon::memory;
 use crate::daemon::orders::Book;
 use crate::daemon::resolver::Resolver;
@@ -65,6 +66,8 @@ pub struct Reloader {
     words: Words,
     orders: Book,
     audit: Audit,
+    /// `None`: this node is no fleet's.
+    fleet: Option<Arc<Log>>,
     time_zone: Mutex<TimeZone>,
     /// Held by whoever swaps: which lists are taken out must not change between the mask and the swap.
     swapping: Mutex<()>,
@@ -102,6 +105,7 @@ impl Reloader {
         let (words, orders, audit) = (Words::default(), Book::default(), Audit::default());
         let (order_settings, swapping) = (settings.orders.clone(), Mutex::default());
         let time_zone = Mutex::new(zone_of(&settings));
+        let fleet = fleet_of(&settings, &resolver.cell.load().snapshot.node_name, directory.as_deref());
         let reloader = Reloader {
             loader,
             resolver,
@@ -115,11 +119,15 @@ impl Reloader {
             words,
             orders,
             audit,
+            fleet,
             time_zone,
             swapping,
         };
         if let Some(directory) = directory {
             reloader.keep_in(&directory);
+        }
+        if let Some(log) = &reloader.fleet {
+            reloader.words.join(log.name());
         }
         reloader.orders.configure(&order_settings, &reloader.time_zone());
         reloader.orders.look(&reloader.audit);
@@ -149,6 +157,15 @@ impl Reloader {
 
     pub fn audit(&self) -> &Audit {
         &self.audit
+    }
+
+    /// The commands that this node shares with others; `None`: it is alone.
+    pub fn fleet(&self) -> Option<&Arc<Log>> {
+        self.fleet.as_ref()
+    }
+
+    pub fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
     }
 
     /// The configured one, as it was loaded last.
@@ -347,6 +364,20 @@ impl Reloader {
 /// The configured zone; a name that the configuration was accepted with is in the database.
 fn zone_of(settings: &Settings) -> TimeZone {
     TimeZone::get(&settings.time_zone).unwrap_or(TimeZone::UTC)
+}
+
+/// The log of the configured store. Without a key nobody could tell who wrote a command, so none is shared.
+fn fleet_of(settings: &Settings, node: &str, directory: Option<&Path>) -> Option<Arc<Log>> {
+    let subscribers = settings.subscribers.as_ref()?;
+    let store = subscribers.store.as_ref()?;
+    let Some(key) = &subscribers.state_key else {
+        tracing::warn!(
+            "commands are not shared by [subscribers.store]: without state_key_file in [subscribers] nobody could tell who \
+             wrote one"
+        );
+        return None;
+    };
+    Some(Arc::new(Log::open(store.clone(), key, node, directory)))
 }
 
 fn warn_of(warnings: &[(String, String)]) {

@@ -1,7 +1,9 @@
 //! What people said for a while — allows, denies, pauses — kept over a restart, and put into every generation.
 //!
 //! A change is written to the audit log, then to the state directory, and then a generation goes into force that shares
-//! everything else with the one before. What it does is the engine's ([`overlay`]).
+//! everything else with the one before. What it does is the engine's ([`overlay`]). With a fleet, other nodes are told
+//! ([`fleet`](crate::daemon::fleet)), and what they say is kept here too: a word that was ended is remembered until it would
+//! have ended by itself, so that nobody who missed that brings it back.
 
 mod asked;
 
@@ -18,6 +20,7 @@ use serde_json::Value;
 use crate::config;
 use crate::daemon::audit::Change;
 use crate::daemon::explain::{Asker, Who};
+use crate::daemon::fleet::command::{self, Command, Deed};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};
 use crate::engine::client::{Realm, UnixTime};
@@ -30,7 +33,11 @@ use crate::engine::snapshot::Snapshot;
 /// Name of the file in the state directory.
 const FILE: &str = "said.json";
 /// Its size, in octets: every word at its longest.
-const FILE_OCTETS_MAX: u64 = (2 * OVERLAY_ENTRIES_MAX * (2 * PERSON_TEXT_OCTETS_MAX + 1_024)) as u64;
+const FILE_OCTETS_MAX: u64 = (2 * (OVERLAY_ENTRIES_MAX + ENDED_MAX) * (2 * PERSON_TEXT_OCTETS_MAX + 1_024)) as u64;
+/// Ended words that a fleet remembers. Chosen: as many as can be in force.
+const ENDED_MAX: usize = 2 * OVERLAY_ENTRIES_MAX;
+/// Ids of a fleet's words: nine digits that a person can type.
+const FLEET_IDS: u64 = 999_999_999;
 
 /// What was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +81,21 @@ pub struct Entry {
     pub until: i64,
     pub author: String,
     pub reason: String,
+    /// The node of a fleet that it was said at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// One that was ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Ended {
+    id: u64,
+    kind: Kind,
+    /// When it would have ended.
+    until: i64,
+    at: i64,
+    by: String,
+    node: String,
 }
 
 /// What somebody asks for.
@@ -118,6 +140,9 @@ struct Kept {
     last_id: u64,
     #[serde(default)]
     entries: Vec<Entry>,
+    /// Of a fleet's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ended: Vec<Ended>,
     /// `None`: nothing is kept over a restart.
     #[serde(skip)]
     file: Option<PathBuf>,
@@ -136,9 +161,8 @@ impl Words {
         match read {
             Ok(None) => Ok(()),
             Ok(Some(before)) => {
-                (kept.last_id, kept.entries) = (before.last_id, before.entries);
-                let now = clock::unix_time().0;
-                kept.entries.retain(|entry| entry.until > now);
+                *kept = Kept { file: kept.file.take(), ..before };
+                kept.prune(clock::unix_time().0);
                 Ok(())
             }
             Err(why) => {
@@ -191,17 +215,73 @@ impl Words {
         snapshot.set_overlay(&words, &pauses);
     }
 
+    /// Writes down what was heard of other nodes.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_heard(&self) -> Result<(), String> {
+        self.kept().write()
+    }
+
+    /// Gives words of before there was a fleet ids that are no other node's.
+    pub fn join(&self, node: &str) {
+        let mut kept = self.kept();
+        let mut renamed = false;
+        for at in 0..kept.entries.len() {
+            if kept.entries[at].node.is_none() {
+                let id = kept.next_id(true);
+                tracing::info!(before = kept.entries[at].id, id, "a temporary word has another id now, for the fleet");
+                (kept.entries[at].id, kept.entries[at].node) = (id, Some(node.to_owned()));
+                renamed = true;
+            }
+        }
+        if renamed && let Err(why) = kept.write() {
+            tracing::error!("{why}");
+        }
+    }
+
     /// Takes out what has ended. Whether anything had.
     pub fn prune(&self) -> bool {
         let now = clock::unix_time().0;
         let mut kept = self.kept();
         let before = kept.entries.len();
-        kept.entries.retain(|entry| entry.until > now);
+        kept.prune(now);
         kept.entries.len() < before && kept.write().inspect_err(|why| tracing::error!("{why}")).is_ok()
     }
 }
 
 impl Kept {
+    fn prune(&mut self, now: i64) {
+        self.entries.retain(|entry| entry.until > now);
+        self.ended.retain(|ended| ended.until > now);
+        // More than ever were said: those that would end first go.
+        if self.ended.len() > ENDED_MAX {
+            self.ended.sort_by_key(|ended| ended.until);
+            self.ended.drain(..self.ended.len() - ENDED_MAX);
+        }
+    }
+
+    /// An id for a new word. Of a fleet's node: one that no other node gives at the same time.
+    fn next_id(&self, is_of_fleet: bool) -> u64 {
+        if !is_of_fleet {
+            return self.last_id + 1;
+        }
+        let is_free = |id: &u64| {
+            !self.entries.iter().any(|entry| entry.id == *id) && !self.ended.iter().any(|ended| ended.id == *id)
+        };
+        let ids = std::iter::repeat_with(|| 1 + (command::random() % u128::from(FLEET_IDS)) as u64);
+        ids.into_iter().find(is_free).unwrap_or(self.last_id + 1)
+    }
+
+    /// Whether one more of this kind can be in force.
+    fn check_room(&self, kind: Kind, now: i64) -> Result<(), String> {
+        let same = self.entries.iter().filter(|old| (old.kind == Kind::Pause) == (kind == Kind::Pause));
+        match same.filter(|old| old.until > now).count() >= OVERLAY_ENTRIES_MAX {
+            true => Err(format!("{OVERLAY_ENTRIES_MAX} are in force, and no more can be")),
+            false => Ok(()),
+        }
+    }
+
     fn write(&self) -> Result<(), String> {
         let Some(file) = &self.file else { return Ok(()) };
         let octets = serde_json::to_vec(self).map_err(|why| why.to_string())?;
@@ -329,25 +409,27 @@ impl Reloader {
         let words = self.words();
         {
             let mut kept = words.kept();
-            let same = kept.entries.iter().filter(|old| (old.kind == Kind::Pause) == (kind == Kind::Pause));
-            if same.filter(|old| old.until > now).count() >= OVERLAY_ENTRIES_MAX {
-                return Err(format!("{OVERLAY_ENTRIES_MAX} are in force, and no more can be"));
-            }
-            entry.id = kept.last_id + 1;
+            kept.check_room(kind, now)?;
+            entry.node = self.fleet().map(|log| log.name().to_owned());
+            entry.id = kept.next_id(entry.node.is_some());
             let (what, subject) = (format!("{}.add", kind.as_str()), entry.id.to_string());
             let after = serde_json::to_value(&entry).map_err(|why| why.to_string())?;
             self.audit().record(&Change {
                 who: &entry.author,
                 what: &what,
                 subject: &subject,
+                node: None,
                 before: Value::Null,
                 after,
             })?;
             let before = kept.clone();
-            kept.last_id = entry.id;
-            kept.entries.retain(|old| old.until > now);
+            if entry.node.is_none() {
+                kept.last_id = entry.id;
+            }
+            kept.prune(now);
             kept.entries.push(entry.clone());
             kept.replace(before)?;
+            self.share(&entry.author, &what, Deed::Say(entry.clone()));
         }
         self.take_up()?;
         tracing::info!(id = entry.id, until = entry.until_text(), "a temporary {} is in force", kind.as_str());
@@ -372,12 +454,19 @@ impl Reloader {
                 who: &by,
                 what: &what,
                 subject: &subject,
+                node: None,
                 before: told,
                 after: Value::Null,
             })?;
             let before = kept.clone();
-            kept.entries.retain(|old| old.id != id && old.until > now);
+            kept.prune(now);
+            kept.entries.retain(|old| old.id != id);
+            if let Some(log) = self.fleet() {
+                let (by, node) = (by.clone(), log.name().to_owned());
+                kept.ended.push(Ended { id, kind, until: entry.until, at: now, by, node });
+            }
             kept.replace(before)?;
+            self.share(&by, &what, Deed::Unsay { kind, id, until: entry.until });
             entry
         };
         self.take_up()?;
@@ -446,7 +535,81 @@ impl Reloader {
         let author = person_text("`--by`", &asking.by)?;
         let reason = person_text("`--reason`", &asking.reason)?;
         let profile = asking.profile.clone();
-        Ok(Entry { id: 0, kind, name, profile, client, network, realm, made: now, until, author, reason })
+        Ok(Entry { id: 0, kind, name, profile, client, network, realm, made: now, until, author, reason, node: None })
+    }
+
+    /// Takes up a word of another node. Whether it is new, and why it is not in force as it is there.
+    ///
+    /// # Errors
+    /// It cannot be logged now.
+    pub fn hear_word(&self, command: &Command, entry: &Entry) -> Result<(bool, Option<String>), String> {
+        let now = clock::unix_time().0;
+        let snapshot = &self.in_force().snapshot;
+        let complaint = match (&entry.profile, &entry.client) {
+            (Some(profile), _) if snapshot.profile_named(profile).is_none() => {
+                Some(format!("there is no profile `{profile}` here"))
+            }
+            (_, Some(client)) if !snapshot.clients_known.iter().any(|known| known.name == *client) => {
+                Some(format!("there is no [client.{client}] here"))
+            }
+            _ => None,
+        };
+        let mut kept = self.words().kept();
+        let was_ended = kept.ended.iter().any(|ended| ended.id == entry.id);
+        if was_ended || entry.until <= now {
+            return Ok((false, None));
+        }
+        match kept.entries.iter().find(|old| old.id == entry.id) {
+            Some(old) if old == entry => return Ok((false, complaint)),
+            Some(_) => return Ok((false, Some(format!("another word has the id {} here", entry.id)))),
+            None => {}
+        }
+        if entry.kind != Kind::Pause && entry.word().is_none() {
+            return Ok((false, Some("its name cannot be read here".into())));
+        }
+        if let Err(why) = kept.check_room(entry.kind, now) {
+            return Ok((false, Some(why)));
+        }
+        let after = serde_json::to_value(entry).map_err(|why| why.to_string())?;
+        self.audit().record(&command.change(&entry.id.to_string(), Value::Null, after))?;
+        kept.entries.push(entry.clone());
+        Ok((true, complaint))
+    }
+
+    /// Ends a word because another node was told to, or remembers that it has ended. Whether that is new.
+    ///
+    /// # Errors
+    /// It cannot be logged now.
+    pub fn hear_end(&self, command: &Command, (kind, id, until): (Kind, u64, i64)) -> Result<bool, String> {
+        let mut kept = self.words().kept();
+        if kept.ended.iter().any(|ended| ended.id == id) || until <= clock::unix_time().0 {
+            return Ok(false);
+        }
+        if let Some(entry) = kept.entries.iter().find(|old| old.id == id) {
+            let before = serde_json::to_value(entry).map_err(|why| why.to_string())?;
+            self.audit().record(&command.change(&id.to_string(), before, Value::Null))?;
+        }
+        kept.entries.retain(|old| old.id != id);
+        let (by, node) = (command.by.clone(), command.node.clone());
+        kept.ended.push(Ended { id, kind, until, at: command.at, by, node });
+        Ok(true)
+    }
+
+    /// Everything that was said and ended, as it is told to other nodes.
+    pub fn words_in_force(&self, node: &str) -> Vec<Command> {
+        let now = clock::unix_time().0;
+        let kept = self.words().kept();
+        let words = kept.entries.iter().filter(|entry| entry.until > now).map(|entry| {
+            let node = entry.node.as_deref().unwrap_or(node);
+            let what = format!("{}.add", entry.kind.as_str());
+            Command::new(node, &entry.author, &what, entry.made, Deed::Say(entry.clone()))
+        });
+        let ended = kept.ended.iter().filter(|ended| ended.until > now).map(|ended| {
+            let Ended { id, kind, until, at, by, node } = ended;
+            let deed = Deed::Unsay { kind: *kind, id: *id, until: *until };
+            Command::new(node, by, &format!("{}.remove", kind.as_str()), *at, deed)
+        });
+        words.chain(ended).collect()
     }
 }
 

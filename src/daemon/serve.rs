@@ -127,6 +127,9 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     }));
     // Before anybody can tell of a change: a fleet is to hear of it.
     let keeping = subscribers::start(&reloader, radius, &resolver.metrics, &stop);
+    if let Some(log) = reloader.fleet() {
+        tokio::spawn(Arc::clone(log).run(Arc::clone(&reloader), stop.clone()));
+    }
     let supply = Supply::new(Arc::clone(&resolver), Arc::clone(&reloader), Limits::default());
     // The admin listener lives longer than the DNS ones: a drain can be watched.
     let stop_admin = CancellationToken::new();

@@ -54,6 +54,10 @@ pub const AUDIT_FILE_OCTETS_MAX: u64 = 16 << 20;
 pub const AUDIT_FILES_MAX: usize = 100;
 /// Octets of one line of the audit log that is read; an order with all its names is told by its sum.
 pub const AUDIT_LINE_OCTETS_MAX: usize = 64 << 10;
+/// Commands that wait for the store of a fleet; the oldest are left out, and put back from what is in force when it is there.
+pub const FLEET_COMMANDS_WAITING_MAX: usize = 10_000;
+/// Size of what a node keeps of the fleet, in octets: two decisions about each of a thousand lists fit four times.
+pub const FLEET_FILE_OCTETS_MAX: u64 = 16 << 20;
 /// Profiles in one snapshot: their numbers are 16 bits wide.
 pub const PROFILES_MAX: usize = 1 << 16;
 /// Windows of a profile: what is open is a set in 16 bits.

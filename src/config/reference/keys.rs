@@ -176,8 +176,8 @@ pub const TABLES: &[TableOfKeys] = &[
                 "the machine's name",
                 "\"hn-1\"",
                 text(
-                    "Told by `dig CH TXT id.server` from loopback and by NSID: tells machines behind one address apart.",
-                    "Trả lời cho `dig CH TXT id.server` từ chính máy và cho NSID: phân biệt các máy sau cùng một địa chỉ.",
+                    "Told by `dig CH TXT id.server` from loopback and by NSID: tells machines behind one address apart. Names this node to the others of a fleet.",
+                    "Trả lời cho `dig CH TXT id.server` từ chính máy và cho NSID: phân biệt các máy sau cùng một địa chỉ. Cũng là tên nút này đối với các nút khác.",
                 ),
             ),
             key(
@@ -672,8 +672,8 @@ pub const TABLES: &[TableOfKeys] = &[
                 "none: nothing is kept over a restart",
                 "\"state.key\"",
                 text(
-                    "File with 64 hexadecimal digits that the state on disk, and in a store, is encrypted with.",
-                    "Tệp chứa 64 chữ số thập lục phân dùng để mã hóa trạng thái trên đĩa và trong kho chung.",
+                    "File with 64 hexadecimal digits that the state on disk, and in a store, is encrypted with; nodes that share a store have the same.",
+                    "Tệp chứa 64 chữ số thập lục phân dùng để mã hóa trạng thái trên đĩa và trong kho chung; các nút chung kho dùng cùng một khóa.",
                 ),
             ),
             key(
@@ -815,8 +815,8 @@ pub const TABLES: &[TableOfKeys] = &[
     TableOfKeys {
         title: "[subscribers.store]",
         what: text(
-            "A Valkey or Redis server by which several nodes share their map; each serves from its own memory.",
-            "Máy chủ Valkey hoặc Redis để nhiều nút dùng chung bảng thuê bao; mỗi nút vẫn phục vụ từ bộ nhớ của mình.",
+            "A Valkey or Redis server by which several nodes share their map and, with state_key_file, what people tell one of them; each serves from its own memory.",
+            "Máy chủ Valkey hoặc Redis để nhiều nút dùng chung bảng thuê bao và, khi có state_key_file, các lệnh của người vận hành; mỗi nút vẫn phục vụ từ bộ nhớ của mình.",
         ),
         keys: &[
             key(

@@ -2,6 +2,8 @@
 //!
 //! What changes something is a POST that no web page can send (`host`).
 
+mod cache;
+mod fleet;
 mod host;
 mod limits;
 mod lists;
@@ -15,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -31,6 +34,8 @@ use crate::engine::explain::{FeedTold, rfc3339};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
+pub use cache::Flushed;
+pub use fleet::{Fleet, MEMBER};
 pub use host::CHANGE_HEADER;
 pub use limits::Limits;
 pub use said::{Made, Still};
@@ -65,6 +70,7 @@ pub fn bind(address: SocketAddr) -> std::io::Result<StdTcpListener> {
 
 /// Serves until `stop`.
 pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: CancellationToken) -> std::io::Result<()> {
+    let told = |timer| from_fn_with_state((Arc::clone(&admin), timer), fleet::reach);
     let router = axum::Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "alive\n" }))
@@ -73,12 +79,14 @@ pub async fn serve(listener: StdTcpListener, admin: Arc<Admin>, stop: Cancellati
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/safesearch", get(safe_search_json))
         .route("/api/v1/limits", get(limits::json))
-        .nest("/api/v1/lists", lists::routes())
+        .nest("/api/v1/lists", lists::routes().layer(told(fleet::LONG)))
         .nest("/api/v1/subscribers", subscribers::routes(Arc::clone(&admin)))
-        .nest("/api/v1/allows", said::routes(Kind::Allow))
-        .nest("/api/v1/denies", said::routes(Kind::Deny))
-        .nest("/api/v1/pauses", said::routes(Kind::Pause))
-        .nest("/api/v1/orders", orders::routes())
+        .nest("/api/v1/allows", said::routes(Kind::Allow).layer(told(fleet::SHORT)))
+        .nest("/api/v1/denies", said::routes(Kind::Deny).layer(told(fleet::SHORT)))
+        .nest("/api/v1/pauses", said::routes(Kind::Pause).layer(told(fleet::SHORT)))
+        .nest("/api/v1/orders", orders::routes().layer(told(fleet::SHORT)))
+        .nest("/api/v1/cache", cache::routes().layer(told(fleet::SHORT)))
+        .nest("/api/v1/fleet", fleet::routes())
         .layer(axum::middleware::from_fn(host::guard))
         .with_state(admin);
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -108,6 +116,9 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let problems = admin.reloader.status().notes.problems;
     if let Some(problem) = problems.iter().find(|problem| problem.unready) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", problem.message)).into_response();
+    }
+    if let Some(why) = admin.reloader.fleet().and_then(|log| log.not_ready()) {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response();
     }
     // Somebody should look, and filtering works: no reason to withdraw.
     let more = admin.reloader.audit().trouble().map_or_else(String::new, |why| format!("{why}\n"));

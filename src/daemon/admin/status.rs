@@ -279,6 +279,11 @@ pub fn refresh_gauges(admin: &Admin) {
     refresh_subscribers(admin);
     admin.reloader.orders().tell_metrics(metrics, crate::daemon::clock::unix_time());
     metrics.audit_broken.set(i64::from(admin.reloader.audit().trouble().is_some()));
+    if let Some(log) = admin.reloader.fleet() {
+        for (event, count) in log.counters.events() {
+            metrics.fleet_commands.with_label_values(&[event]).set(count as i64);
+        }
+    }
     // Servers that left with a reload take their series along.
     metrics.upstream.reset();
     metrics.upstream_rtt.reset();

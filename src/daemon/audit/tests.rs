@@ -3,7 +3,14 @@
 use super::*;
 
 fn change(subject: &str) -> Change<'_> {
-    Change { who: "an", what: "allow.add", subject, before: Value::Null, after: serde_json::json!({ "name": subject }) }
+    Change {
+        who: "an",
+        what: "allow.add",
+        subject,
+        node: None,
+        before: Value::Null,
+        after: serde_json::json!({ "name": subject }),
+    }
 }
 
 /// A log of some lines in a fresh directory.

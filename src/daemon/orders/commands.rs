@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -214,6 +214,24 @@ impl Book {
 
     /// Puts an order into the register: it is in its file and in the log when this returns.
     pub(super) fn put(&self, order: Order, who: &str, what: &str, audit: &Audit) -> Result<(), String> {
+        self.write(order, (who, what, None), audit)?;
+        self.publish(audit)
+    }
+
+    /// Puts what was written into force.
+    pub(super) fn publish(&self, audit: &Audit) -> Result<(), String> {
+        let mut inner = self.inner();
+        inner.publish();
+        inner.keep(audit)
+    }
+
+    /// As [`Book::put`], but not in force yet. Who did what to it, at which node if not here.
+    pub(super) fn write(
+        &self,
+        order: Order,
+        (who, what, node): (&str, &str, Option<&str>),
+        audit: &Audit,
+    ) -> Result<(), String> {
         let mut inner = self.inner();
         let Some(directory) = inner.directory.clone() else {
             return Err("there is no place for orders: neither [orders] directory nor a state directory".into());
@@ -229,7 +247,7 @@ impl Book {
             return Err(format!("{} is there already, and it is no file of order {reference}", path.display()));
         }
         let told = before.as_ref().map_or(Value::Null, summary);
-        let change = |what, before, after| Change { who, what, subject: &reference, before, after };
+        let change = |what, before, after| Change { who, what, subject: &reference, node, before, after };
         audit.record(&change(what, told.clone(), summary(&held)))?;
         if let Err(why) = state::write_whole(&path, held.text.as_bytes()) {
             audit.record(&change("order.undone", summary(&held), told))?;
@@ -237,8 +255,7 @@ impl Book {
         }
         inner.seen.insert(path.clone(), Version::of_file(&path));
         inner.held.insert(reference, held);
-        inner.publish();
-        inner.keep(audit)
+        Ok(())
     }
 
     /// Logs what should not wait, each when it begins.
@@ -257,12 +274,16 @@ impl Book {
         inner.alarms = now;
     }
 
-    fn get(&self, reference: &str) -> Result<Order, String> {
+    pub(super) fn get(&self, reference: &str) -> Result<Order, String> {
         let inner = self.inner();
         inner.held.get(reference).map(|held| held.order.clone()).ok_or_else(|| {
             let known: Vec<&str> = inner.held.keys().map(String::as_str).take(20).collect();
             format!("there is no order `{reference}`; there are {}", known.join(", "))
         })
+    }
+
+    pub(super) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn zone(&self) -> TimeZone {
@@ -271,7 +292,7 @@ impl Book {
 }
 
 /// A name for a file: the reference in letters that every file system takes, and some of its hash so that no two are one.
-fn file_name(reference: &str) -> String {
+pub(super) fn file_name(reference: &str) -> String {
     let plain: String = reference.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     format!("{plain}-{}.toml", &sha256(reference)[..8])
 }
@@ -292,11 +313,13 @@ impl Reloader {
             return Ok(Entered { order: None, lines });
         }
         let order = self.order_of(asked, &by, &lines, now)?;
+        let _alone = self.orders().changing();
         if self.orders().get(&order.reference).is_ok() {
             return Err(format!("order {} is there already", order.reference));
         }
         let told = OrderTold::of(&order, now, Role::Operator, &self.orders().zone());
-        self.orders().put(order, &by, "order.add", self.audit())?;
+        self.orders().put(order.clone(), &by, "order.add", self.audit())?;
+        self.share_order(&by, "order.add", &order);
         self.take_up()?;
         Ok(Entered { order: Some(told), lines })
     }
@@ -361,6 +384,7 @@ impl Reloader {
     ) -> Result<OrderTold, String> {
         let by = person_text("`--by`", by)?;
         let at = clock::unix_time();
+        let _alone = self.orders().changing();
         let mut order = self.orders().get(reference)?;
         match order.state(at) {
             state @ (State::Revoked | State::Expired) => {
@@ -369,7 +393,8 @@ impl Reloader {
             _ => change(&mut order, Act { by: by.clone(), at })?,
         }
         let told = OrderTold::of(&order, at, Role::Operator, &self.orders().zone());
-        self.orders().put(order, &by, what, self.audit())?;
+        self.orders().put(order.clone(), &by, what, self.audit())?;
+        self.share_order(&by, what, &order);
         self.take_up()?;
         tracing::info!(order = reference, state = told.state, "{what}");
         Ok(told)

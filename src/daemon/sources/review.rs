@@ -255,6 +255,12 @@ impl Sources {
         Ok(count)
     }
 
+    /// SHA-256 of the version of a list that is in force, and of the one before; `None`: none is kept.
+    pub fn versions(&self, list: &str) -> Option<(String, Option<String>)> {
+        let versions = self.own_store()?.versions(list)?;
+        Some((versions.current.sha256, versions.previous.map(|previous| previous.sha256)))
+    }
+
     /// The rules of the version in force, as they come; none when it has none.
     fn rules_now(&self, settings: &ListSettings) -> RuleSet {
         let held = self.memory().get(&settings.name).and_then(|good| good.text.clone());

@@ -134,14 +134,17 @@ impl Supply {
     ///
     /// # Errors
     /// There is no such list to fetch.
-    pub async fn update(self: &Arc<Self>, name: Option<&str>) -> Result<Vec<Updated>, String> {
+    pub async fn update(self: &Arc<Self>, name: Option<&str>, by: &str) -> Result<Vec<Updated>, String> {
         let lines: Vec<(String, Arc<Line>)> =
             self.lines().into_iter().filter(|(list, _)| name.is_none_or(|name| name == list)).collect();
         if let (Some(name), true) = (name, lines.is_empty()) {
             return Err(format!("there is no list `{name}` with a `url`; files are taken up when they change"));
         }
         // Who asks for what is new does not want to stay with what was before.
-        lines.iter().for_each(|(list, _)| self.sources().unpin(list));
+        let (reloader, by) = (Arc::clone(&self.reloader), by.to_owned());
+        let names: Vec<String> = lines.iter().map(|(list, _)| list.clone()).collect();
+        let unpinned = tokio::task::spawn_blocking(move || names.iter().try_for_each(|list| reloader.unpin(list, &by)));
+        unpinned.await.unwrap_or_else(|why| Err(format!("it broke off: {why}")))?;
         let fetches = lines.iter().map(|(list, line)| async move { (list.clone(), self.fetch(line).await) });
         let outcomes = join_all(fetches).await;
         // Also what a fetch brought that was under way before this one and found that nothing is newer.

@@ -52,6 +52,7 @@ pub struct Metrics {
     pub subscriber_updates: IntGaugeVec,
     pub subscriber_last: IntGaugeVec,
     pub subscriber_events: IntGaugeVec,
+    pub fleet_commands: IntGaugeVec,
     pub radius_packets: IntCounterVec,
     pub orders: IntGaugeVec,
     pub orders_acting: IntGauge,
@@ -158,6 +159,11 @@ impl Metrics {
             subscriber_events: gauges(
                 "lachan_subscriber_events_total",
                 "Entries that lapsed, that have a profile nobody configured, and that a full table refused",
+                &["event"],
+            ),
+            fleet_commands: gauges(
+                "lachan_fleet_commands",
+                "Commands of the fleet since the start: sent, heard, refused here, and ignored because no node wrote them",
                 &["event"],
             ),
             radius_packets: counters(

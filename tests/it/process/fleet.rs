@@ -12,15 +12,15 @@ use crate::harness::upstream::Upstream;
 use crate::harness::{PATIENCE, skip, wait_for};
 
 /// A server of ours. Killed when dropped.
-struct Redis {
+pub(super) struct Redis {
     child: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     folder: TempDir,
 }
 
 impl Redis {
     /// `None`: it is not installed.
-    fn start() -> Option<Redis> {
+    pub(super) fn start() -> Option<Redis> {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         Some(Redis { child: Redis::run(address, &folder)?, address, folder })
@@ -39,22 +39,22 @@ impl Redis {
         Some(child)
     }
 
-    fn signal(&self, signal: &str) {
+    pub(super) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// It keeps nothing on disk but what `SAVE` puts there: who begins again is empty, or what it was then.
-    fn restart_after_kill(&mut self) {
+    pub(super) fn restart_after_kill(&mut self) {
         self.child = Redis::run(self.address, &self.folder).unwrap();
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn command(&self, line: &str) -> Vec<u8> {
+    pub(super) fn command(&self, line: &str) -> Vec<u8> {
         use std::io::{Read, Write};
         let mut stream = TcpStream::connect(self.address).unwrap();
         write!(stream, "{line}\r\nQUIT\r\n").unwrap();

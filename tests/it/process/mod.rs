@@ -5,6 +5,7 @@ mod commands;
 mod compiled;
 mod explained;
 mod fleet;
+mod fleet_commands;
 mod flood;
 mod gates;
 mod hours;
