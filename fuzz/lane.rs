@@ -406,7 +406,9 @@ impl Lanes {
             let slow = self.slow(message, origin).map_or(Took::Silence, Took::Answer);
             // A second may have turned between any two of them; then ages differ, or strangers are told again who were told
             // too often before, and it is done again.
-            if self.fast(message, origin) != fast || self.slow(message, origin).map_or(Took::Silence, Took::Answer) != slow {
+            if self.fast(message, origin) != fast
+                || self.slow(message, origin).map_or(Took::Silence, Took::Answer) != slow
+            {
                 continue;
             }
             assert_same(message, origin, &fast, &slow);

@@ -10,15 +10,40 @@ use std::path::Path;
 use calamine::{Data, Reader, Xlsx};
 
 use crate::engine::limits::{ANNEX_OCTETS_MAX, ANNEX_ROWS_MAX, ANNEX_UNPACKED_OCTETS_MAX, PERSON_TEXT_OCTETS_MAX};
+use crate::engine::name::Name;
 
 /// Titles of the column with names, in any case; of several the first that there is.
 const TITLES: [&str; 8] = ["tên miền", "domain", "domains", "fqdn", "hostname", "url", "website", "link"];
+
+/// A row of a file, counted from 1 as a spreadsheet or an editor does, and its cells.
+type Row = (usize, Vec<String>);
+type Rows = Vec<Row>;
+
+/// What was picked of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Picked {
+    /// The cells of one column, each with the number of its row.
+    pub lines: Vec<(usize, String)>,
+    /// Another column that holds names, which nobody said to leave out.
+    pub other: Option<OtherColumn>,
+}
+
+/// A column that was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OtherColumn {
+    /// As a spreadsheet calls it: `C`.
+    pub letter: String,
+    pub title: Option<String>,
+    pub names: usize,
+    /// The first of them, and its row.
+    pub first: (usize, String),
+}
 
 /// The lines of a file, by the end of its name: `.xlsx`, `.csv`, or one a line.
 ///
 /// # Errors
 /// Why it cannot be read, with the bound and the value.
-pub fn lines(path: &Path, column: Option<&str>) -> Result<Vec<String>, String> {
+pub fn lines(path: &Path, column: Option<&str>) -> Result<Picked, String> {
     let bad = |why: String| format!("{}: {why}", path.display());
     let file = File::open(path).map_err(|why| bad(why.to_string()))?;
     let mut octets = Vec::new();
@@ -32,12 +57,10 @@ pub fn lines(path: &Path, column: Option<&str>) -> Result<Vec<String>, String> {
         "csv" => table(&octets),
         _ => String::from_utf8(octets)
             .map_err(|_| "it is no UTF-8".to_owned())
-            .map(|text| text.lines().map(|line| vec![line.to_owned()]).collect()),
+            .map(|text| text.lines().enumerate().map(|(i, line)| (i + 1, vec![line.to_owned()])).collect()),
     };
     rows.and_then(|rows| pick(rows, column)).map_err(bad)
 }
-
-type Rows = Vec<Vec<String>>;
 
 /// Rows of a CSV file with commas, semicolons or tabs.
 pub fn table(octets: &[u8]) -> Result<Rows, String> {
@@ -48,14 +71,21 @@ pub fn table(octets: &[u8]) -> Result<Rows, String> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(octets);
     let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|why| why.to_string())?;
+    let (mut record, mut line, mut counted) = (csv::StringRecord::new(), 1, 0);
+    loop {
+        let from = reader.position().byte() as usize;
+        if !reader.read_record(&mut record).map_err(|why| why.to_string())? {
+            return Ok(rows);
+        }
         if rows.len() >= ANNEX_ROWS_MAX {
             return Err(format!("more than {ANNEX_ROWS_MAX} rows"));
         }
-        rows.push(record.iter().map(str::to_owned).collect());
+        // The reader passes over empty lines by itself; a row has the number of the line where its first octet stands.
+        let empty = octets[from..].iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
+        line += octets[counted..from + empty].iter().filter(|octet| **octet == b'\n').count();
+        counted = from + empty;
+        rows.push((line, record.iter().map(str::to_owned).collect()));
     }
-    Ok(rows)
 }
 
 /// Rows of the one sheet of a workbook that holds something.
@@ -102,9 +132,9 @@ fn rows_of(book: &mut Xlsx<Cursor<Vec<u8>>>, name: &str) -> Result<Rows, String>
                 return Err(format!("more than {ANNEX_ROWS_MAX} rows"));
             }
             row_at = Some(row);
-            rows.push(Vec::new());
+            rows.push((row as usize + 1, Vec::new()));
         }
-        let cells = rows.last_mut().expect("a row was pushed");
+        let (_, cells) = rows.last_mut().expect("a row was pushed");
         // Columns beyond these hold nothing that we look for.
         if (column as usize) < COLUMNS_MAX {
             cells.resize((column as usize + 1).max(cells.len()), String::new());
@@ -134,11 +164,12 @@ fn check_unpacked(octets: &[u8]) -> Result<(), String> {
 }
 
 /// The column with names: the one that is named, else one with a title that we know, else the first that looks like names.
-fn pick(rows: Rows, column: Option<&str>) -> Result<Vec<String>, String> {
+fn pick(rows: Rows, column: Option<&str>) -> Result<Picked, String> {
     let plain = |text: &str| text.trim().to_lowercase();
     // Titles stand in the first rows, below a letterhead perhaps.
     let head = || rows.iter().take(30).enumerate();
-    let find = |wanted: &str| head().find_map(|(y, row)| Some((y, row.iter().position(|cell| plain(cell) == wanted)?)));
+    let find =
+        |wanted: &str| head().find_map(|(y, (_, row))| Some((y, row.iter().position(|cell| plain(cell) == wanted)?)));
     let (from, at) = match column {
         Some(title) => {
             let (y, x) = find(&plain(title)).ok_or_else(|| format!("no column is titled {title:?}"))?;
@@ -149,20 +180,58 @@ fn pick(rows: Rows, column: Option<&str>) -> Result<Vec<String>, String> {
             None => (0, likeliest(&rows)),
         },
     };
-    let cells =
-        rows.into_iter().skip(from).map(|mut row| if at < row.len() { row.swap_remove(at) } else { String::new() });
-    let lines: Vec<String> = cells.map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect();
-    if let Some(long) = lines.iter().find(|line| line.len() > 8 * PERSON_TEXT_OCTETS_MAX) {
-        return Err(format!("a cell has {} octets, at most {}", long.len(), 8 * PERSON_TEXT_OCTETS_MAX));
+    let other = if column.is_none() { other_column(&rows, from, at) } else { None };
+    let cells = rows.into_iter().skip(from).filter_map(|(number, mut row)| {
+        let cell = if at < row.len() { row.swap_remove(at) } else { String::new() };
+        Some((number, cell.trim().to_owned())).filter(|(_, cell)| !cell.is_empty())
+    });
+    let lines: Vec<(usize, String)> = cells.collect();
+    if let Some((number, long)) = lines.iter().find(|(_, line)| line.len() > 8 * PERSON_TEXT_OCTETS_MAX) {
+        return Err(format!("row {number}: a cell has {} octets, at most {}", long.len(), 8 * PERSON_TEXT_OCTETS_MAX));
     }
-    Ok(lines)
+    Ok(Picked { lines, other })
+}
+
+/// The first column beside the one at `at`, below the titles, most of whose cells are names.
+fn other_column(rows: &Rows, from: usize, at: usize) -> Option<OtherColumn> {
+    let columns = rows.iter().map(|(_, row)| row.len()).max().unwrap_or(0);
+    (0..columns).filter(|x| *x != at).find_map(|x| {
+        let cells = || {
+            let cells = rows.iter().skip(from).filter_map(move |(number, row)| Some((*number, row.get(x)?.trim())));
+            cells.filter(|(_, cell)| !cell.is_empty())
+        };
+        let names = cells().filter(|(_, cell)| is_name(cell)).count();
+        let (number, first) = cells().find(|(_, cell)| is_name(cell))?;
+        let above = from.checked_sub(1).and_then(|y| rows[y].1.get(x)).map(|title| title.trim().to_owned());
+        let title = above.filter(|title| !title.is_empty());
+        (2 * names > cells().count()).then(|| OtherColumn {
+            letter: letters(x),
+            title,
+            names,
+            first: (number, first.into()),
+        })
+    })
+}
+
+/// Whether a cell can only be a host's name or a URL: it has a dot, no space, and its last label is no number.
+fn is_name(cell: &str) -> bool {
+    let host = cell.split_once("://").map_or(cell, |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.replace("[.]", ".");
+    let (Some((_, top)), Ok(_)) = (host.rsplit_once('.'), Name::from_text(&host)) else { return false };
+    !cell.contains([' ', '@']) && top.chars().count() >= 2 && top.chars().all(|c| c.is_alphabetic() || c == '-')
+}
+
+/// The letters of a column, as a spreadsheet counts: A … Z, AA …
+fn letters(x: usize) -> String {
+    let last = char::from(b'A' + (x % 26) as u8);
+    if x < 26 { last.to_string() } else { format!("{}{last}", letters(x / 26 - 1)) }
 }
 
 /// The column with the most cells that hold a dot and no space.
 fn likeliest(rows: &Rows) -> usize {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let columns = rows.iter().map(|(_, row)| row.len()).max().unwrap_or(0);
     let looks = |cell: &String| cell.contains('.') && !cell.trim().contains(' ');
-    let count = |x: usize| rows.iter().filter(|row| row.get(x).is_some_and(looks)).count();
+    let count = |x: usize| rows.iter().filter(|(_, row)| row.get(x).is_some_and(looks)).count();
     (0..columns).max_by_key(|x| (count(*x), std::cmp::Reverse(*x))).unwrap_or(0)
 }
 
@@ -241,10 +310,13 @@ mod tests {
             ("B5", " hxxp://worse[.]example/x "),
         ]);
         let rows = sheet(octets).unwrap();
-        assert_eq!(pick(rows, None).unwrap(), ["bad.example", "hxxp://worse[.]example/x"]);
+        assert_eq!(
+            pick(rows, None).unwrap().lines,
+            [(4, "bad.example".to_owned()), (5, "hxxp://worse[.]example/x".to_owned())]
+        );
         // Two cells that lie far apart are two cells.
         let far = sheet(cells(&[("A1", "a.example"), ("XFD1048576", "b.example")])).unwrap();
-        assert_eq!(far, [vec!["a.example".to_owned()], vec![]]);
+        assert_eq!(far, [(1, vec!["a.example".to_owned()]), (1_048_576, vec![])]);
     }
 
     #[test]
@@ -259,9 +331,45 @@ mod tests {
             ("", None, vec![]),
         ] {
             let rows = table(text.as_bytes()).unwrap();
-            assert_eq!(pick(rows, column).unwrap(), expected, "{text}");
+            let lines = pick(rows, column).unwrap().lines;
+            assert_eq!(lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>(), expected, "{text}");
         }
         assert!(pick(table(b"a,b\n").unwrap(), Some("c")).unwrap_err().contains("no column is titled"));
+    }
+
+    #[test]
+    fn rows_have_the_numbers_that_an_editor_shows() {
+        for (text, expected) in [
+            ("STT,Domain\n1,a.example\n\n\n2,b.example\n", vec![2, 5]),
+            ("\n\nDomain\r\n\r\na.example\r\nb.example", vec![5, 6]),
+            // A cell of two lines.
+            ("Domain,x\na.example,\"one\ntwo\"\nb.example,y\n", vec![2, 4]),
+            ("\u{feff}a.example\nb.example\n", vec![1, 2]),
+        ] {
+            let lines = pick(table(text.as_bytes()).unwrap(), None).unwrap().lines;
+            assert_eq!(lines.into_iter().map(|(number, _)| number).collect::<Vec<_>>(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_column_of_names_is_told() {
+        for (text, column, expected) in [
+            (
+                "Domain,Dự phòng\na.example,b.example\nc.example,\n",
+                None,
+                Some(("B", Some("Dự phòng"), 1, 2, "b.example")),
+            ),
+            ("a.example,x,https://b.example/y\n", None, Some(("C", None, 1, 1, "https://b.example/y"))),
+            // Whoever names a column means it.
+            ("Domain,Dự phòng\na.example,b.example\n", Some("domain"), None),
+            ("Domain,Ngày,Điểm,Thư,Ghi chú\na.example,01.02.2026,1.5,an@b.example,x. y\n", None, None),
+            ("Domain,Ghi chú\na.example,xem b.example\nb.example,c.example\nd.example,không\n", None, None),
+        ] {
+            let other = pick(table(text.as_bytes()).unwrap(), column).unwrap().other;
+            let told = other.as_ref().map(|o| (&*o.letter, o.title.as_deref(), o.names, o.first.0, &*o.first.1));
+            assert_eq!(told, expected, "{text}");
+        }
+        assert_eq!([0, 25, 26, 27, 51, 52].map(letters), ["A", "Z", "AA", "AB", "AZ", "BA"]);
     }
 
     #[test]

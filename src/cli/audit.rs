@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
 
+use crate::cli::client;
 use crate::cli::language::Language;
 use crate::cli::lists::print_json;
 use crate::cli::out::{complain, say};
 use crate::cli::{CANNOT_TELL, NO, YES};
 use crate::config;
+use crate::daemon::admin::parse_moment;
 use crate::daemon::audit::{self, Broken, Verified};
 use crate::daemon::loader::state_directory;
+use crate::engine::explain::rfc3339;
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -64,7 +68,7 @@ pub fn run(config: Option<&Path>, command: &AuditCommand) -> u8 {
     let Some(place) = given.clone().or_else(|| configured(config)) else { return CANNOT_TELL };
     match command {
         AuditCommand::Verify(args) => verify(&place, args.key.as_deref()),
-        AuditCommand::Show(args) => show(&place, args),
+        AuditCommand::Show(args) => show(&place, args, &client::time_zone(None, config)),
         AuditCommand::Key(_) => key(&place),
     }
 }
@@ -85,11 +89,22 @@ fn configured(config: Option<&Path>) -> Option<PathBuf> {
 }
 
 fn verify(place: &Path, key: Option<&str>) -> u8 {
+    let language = Language::of_user();
     if !place.exists() {
-        complain!("lachan: {}: there is no audit log", place.display());
+        let why = language.pick(
+            "there is no audit log; -c FILE says where the configuration keeps one",
+            "không có nhật ký kiểm toán; -c TỆP cho biết cấu hình lưu ở đâu",
+        );
+        complain!("lachan: {}: {why}", place.display());
         return CANNOT_TELL;
     }
-    let language = Language::of_user();
+    let is_empty = place.is_dir() && audit::is_empty(place);
+    if is_empty {
+        let (english, vietnamese) =
+            ("there is no file of an audit log in it", "không có tệp nhật ký kiểm toán nào ở đây");
+        complain!("lachan: {}: {}", place.display(), language.pick(english, vietnamese));
+        return CANNOT_TELL;
+    }
     let found = if place.is_dir() { audit::verify(place, key) } else { audit::verify_file(place, key) };
     match found {
         Ok(Verified { files, lines, first, last, hash }) => {
@@ -115,7 +130,7 @@ fn told(broken: &Broken) -> u8 {
     NO
 }
 
-fn show(place: &Path, args: &ShowArgs) -> u8 {
+fn show(place: &Path, args: &ShowArgs, zone: &TimeZone) -> u8 {
     let lines = match audit::lines_of(place, args.count) {
         Ok(lines) => lines,
         Err(broken) => {
@@ -130,8 +145,9 @@ fn show(place: &Path, args: &ShowArgs) -> u8 {
     for line in lines {
         let side = |value: &serde_json::Value| if value.is_null() { "–".to_owned() } else { value.to_string() };
         let (before, after) = (side(&line.before), side(&line.after));
+        let at = parse_moment(&line.at).map_or_else(|_| line.at.clone(), |at| rfc3339(at, zone));
         let node = line.node.map_or(String::new(), |node| format!(" ({node})"));
-        say!("{:>6}  {}  {}{node}  {} {}: {before} → {after}", line.seq, line.at, line.who, line.what, line.subject);
+        say!("{:>6}  {at}  {}{node}  {} {}: {before} → {after}", line.seq, line.who, line.what, line.subject);
     }
     YES
 }

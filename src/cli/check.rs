@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cli::language::{Language, count_of};
+use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::say;
 use crate::cli::{NO, YES};
 use crate::config::{self, Config, ListFile};
@@ -26,7 +26,7 @@ pub fn run(config: Option<&Path>) -> u8 {
         }
         Err(errors) => {
             for error in &errors {
-                say!("{error}");
+                say!("{}", error_text(error));
             }
             let count = errors.len();
             say!("{shown}: {}", language.pick(&count_of(count, "error"), &format!("{count} lỗi")));
@@ -86,7 +86,7 @@ fn forwarder_error(config: &Config) -> Option<String> {
 fn print_hints(loaded: &Loaded, list_files: &[ListFile], language: Language) {
     let title = language.pick("hint", "lưu ý");
     for hint in &loaded.notes.hints {
-        say!("{title}: {hint}");
+        say!("{title}: {}", error_text(hint));
     }
     // A starter list is compiled in: nobody here can mend it.
     for file in list_files {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use crate::cli::fleet::Told;
 use crate::cli::language::{Language, count_of};
 use crate::cli::{CANNOT_TELL, NO};
 use crate::config::{self, ConfigError};
-use crate::daemon::admin::{CHANGE_HEADER, MEMBER};
+use crate::daemon::admin::{CHANGE_HEADER, MEMBER, Status};
 
 /// How long the running resolver may take to say anything.
 const ANSWER_TIMER: Duration = Duration::from_secs(10);
@@ -90,6 +91,17 @@ fn unreadable(errors: &[ConfigError]) -> String {
         "dùng --admin ĐỊA_CHỈ:CỔNG để hỏi chương trình đang chạy mà không cần cấu hình",
     );
     format!("{lead}: {first}{more}\n{way_out}")
+}
+
+/// In which zone times are told: that of the resolver that was asked, else the configuration's.
+pub fn time_zone(address: Option<SocketAddr>, config: Option<&Path>) -> TimeZone {
+    let told = address.and_then(|address| get_json::<Status>(address, "/api/v1/status", &[]).ok());
+    let written = || match config.map(config::load) {
+        Some(Ok(config)) => config.settings.time_zone,
+        Some(Err(_)) | None => config::default::TIME_ZONE.to_owned(),
+    };
+    let name = told.map(|status| status.time_zone).filter(|name| !name.is_empty()).unwrap_or_else(written);
+    TimeZone::get(&name).unwrap_or(TimeZone::UTC)
 }
 
 /// Status code and body of `path`.

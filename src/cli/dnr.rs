@@ -5,18 +5,21 @@
 mod apple;
 mod servers;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::language::Language;
+use crate::cli::client::{self, Trouble};
+use crate::cli::language::{Language, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::{DnrArgs, NO, USAGE, YES};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Settings};
 use crate::daemon::certificates::{Certificate, listening};
+use crate::engine::compile::Policy;
 use crate::engine::discovery::{Protocol, Service};
 use crate::engine::dnr::{Instance, V4_OPTION, V6_OPTION, v4_option};
+use crate::engine::identity;
 use crate::engine::name::Name;
 
 /// How long a router's word holds, in seconds: three times the longest pause between two of radvd's. RFC 9463 §6.1.
@@ -32,6 +35,10 @@ pub(super) struct Told {
     /// Whose it is, for people.
     organization: String,
     identity: Option<String>,
+    /// A listener for DNS over TLS at its usual port is one that others than this machine may come to.
+    has_dot_for_phones: bool,
+    /// Why the client is told of DNS over HTTPS alone.
+    by_path_alone: Option<String>,
 }
 
 type Form = fn(&Told) -> Result<String, String>;
@@ -40,7 +47,7 @@ pub fn run(config: Option<&Path>, args: &DnrArgs) -> u8 {
     let told = match Told::of(config, args.client.as_deref()) {
         Ok(told) => told,
         Err(why) => {
-            complain!("lachan: {why}");
+            complain!("lachan: {}", error_text(&why));
             return NO;
         }
     };
@@ -67,6 +74,9 @@ pub fn run(config: Option<&Path>, args: &DnrArgs) -> u8 {
         complain!("lachan: {}", Language::of_user().pick("one form at a time", "mỗi lần chỉ một dạng"));
         return USAGE;
     }
+    if let Some(why) = told.by_path_alone.as_ref().filter(|_| !args.android) {
+        complain!("lachan: {why}");
+    }
     for (_, _, form) in forms.iter().filter(|(is_asked, ..)| *is_asked) {
         match form(&told) {
             Ok(text) => say!("{}", text.trim_end()),
@@ -87,6 +97,9 @@ impl Told {
             None => config::embedded(),
         };
         let Config { settings, policy, .. } = loaded;
+        if let Some(identity) = identity {
+            known(identity, &settings, &policy)?;
+        }
         let Some(tls) = &settings.tls else {
             return Err(
                 "nothing encrypted is configured: give certificate_file and private_key_file in [tls], and dot, \
@@ -95,19 +108,34 @@ impl Told {
             );
         };
         // A name that is configured needs no certificate: it may be another machine's to read.
-        let discovery = match Certificate::read(tls) {
-            Ok(certificate) => certificate.discovery(&settings, tls, &listening(&settings), false).0,
-            Err(why) => match &tls.name {
-                Some(_) => Certificate::discovery_without(&settings, tls),
-                None => return Err(why),
-            },
+        let certificate = Certificate::read(tls);
+        let discovery = match (&certificate, &tls.name) {
+            (Ok(certificate), _) => certificate.discovery(&settings, tls, &listening(&settings), false).0,
+            (Err(_), Some(_)) => Certificate::discovery_without(&settings, tls),
+            (Err(why), None) => return Err(why.clone()),
         };
         let Some(discovery) = discovery else {
             return Err(
                 "no encrypted listener with a name is configured: dot, doh or doq in [listen], name in [tls]".into()
             );
         };
-        let name = match identity {
+        // A certificate that is not at hand is taken for one that fits.
+        let fits_below =
+            certificate.as_ref().map_or(true, |certificate| certificate.is_for_all_below(discovery.name()));
+        let mut services = discovery.services().to_vec();
+        let mut by_path_alone = None;
+        if let Some(identity) = identity.filter(|_| !fits_below) {
+            services.retain(|service| service.protocol == Protocol::Doh);
+            let (own, file) = (discovery.name(), tls.certificate_file.display());
+            let why = format!("{file}: the certificate is not for *.{own}, so {identity}.{own} would be refused");
+            if services.is_empty() {
+                return Err(format!(
+                    "{why}; switch DNS over HTTPS on (doh in [listen]): there the path tells who asks"
+                ));
+            }
+            by_path_alone = Some(format!("{why}: this is DNS over HTTPS alone, where the path tells who asks"));
+        }
+        let name = match identity.filter(|_| fits_below) {
             Some(identity) => Name::from_text(&format!("{identity}.{}", discovery.name()))
                 .map_err(|why| format!("{identity} before {}: {why}", discovery.name()))?,
             None => discovery.name().clone(),
@@ -124,20 +152,26 @@ impl Told {
                 true
             }
         });
-        let instances = Instance::all(&name, &addresses, discovery.services(), identity);
+        let instances = Instance::all(&name, &addresses, &services, identity);
+        let is_for_phones = |at: &SocketAddr| {
+            at.port() == Protocol::Dot.usual_port() && (!at.ip().is_loopback() || !tls.addresses.is_empty())
+        };
         Ok(Told {
             organization: policy.contact.organization.unwrap_or_else(|| discovery.name().to_string()),
             name: name.to_string(),
             addresses,
-            services: discovery.services().to_vec(),
+            services,
             instances,
             identity: identity.map(str::to_owned),
+            has_dot_for_phones: settings.dot.iter().any(is_for_phones),
+            by_path_alone,
         })
     }
 
-    /// The port of a transport, if it is on.
+    /// The port of a transport, if it is on; of several the usual one, which clients need not be told.
     fn port(&self, protocol: Protocol) -> Option<u16> {
-        self.services.iter().find(|service| service.protocol == protocol).map(|service| service.port)
+        let ports = || self.services.iter().filter(|service| service.protocol == protocol).map(|service| service.port);
+        ports().find(|port| *port == protocol.usual_port()).or_else(|| ports().next())
     }
 
     /// Where DNS over HTTPS is asked.
@@ -145,8 +179,8 @@ impl Told {
         let port = self.port(Protocol::Doh)?;
         let port = if port == Protocol::Doh.usual_port() { String::new() } else { format!(":{port}") };
         let path = match &self.identity {
-            Some(identity) => format!("{}/{identity}", crate::engine::identity::DOH_PATH),
-            None => crate::engine::identity::DOH_PATH.to_owned(),
+            Some(identity) => format!("{}/{identity}", identity::DOH_PATH),
+            None => identity::DOH_PATH.to_owned(),
         };
         Some(format!("https://{}{port}{path}", self.name))
     }
@@ -204,10 +238,41 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// # Errors
+/// Nobody has this identity: by the configuration, or by what the running resolver knows of subscribers.
+fn known(identity: &str, settings: &Settings, policy: &Policy) -> Result<(), String> {
+    let token = identity::configured(identity);
+    if policy.clients.iter().any(|client| token.is_some_and(|token| client.ids.contains(&token))) {
+        return Ok(());
+    }
+    let unknown = format!("no [client.*] has `{identity}` among its `ids`");
+    let Some(address) = settings.subscribers.as_ref().and(settings.admin) else { return Err(unknown) };
+    // A name that is answered here: nobody upstream is asked.
+    let asked = client::get_json::<Value>(address, "/api/v1/explain", &[("name", "localhost"), ("client", identity)]);
+    match asked {
+        Ok(_) => Ok(()),
+        Err(Trouble::Refused(_)) => Err(format!("{unknown}, and no subscriber has it")),
+        Err(why @ (Trouble::NoDaemon(_) | Trouble::NoAddress(_))) => {
+            complain!("lachan: {unknown}; whether a subscriber has it is not known: {why}");
+            Ok(())
+        }
+    }
+}
+
 /// Private DNS knows DNS over TLS at port 853 alone.
 fn android(told: &Told) -> Result<String, String> {
+    if let Some(why) = &told.by_path_alone {
+        return Err(format!("Android's Private DNS needs DNS over TLS. {why}"));
+    }
     if told.port(Protocol::Dot) != Some(Protocol::Dot.usual_port()) {
         return Err("Android's Private DNS needs DNS over TLS at port 853: dot in [listen]".to_owned());
+    }
+    if !told.has_dot_for_phones {
+        return Err(
+            "every listener for DNS over TLS at port 853 is this machine's own (loopback): give dot in [listen] an \
+                    address that phones reach, or `addresses` in [tls]"
+                .to_owned(),
+        );
     }
     let (name, language) = (&told.name, Language::of_user());
     Ok(language
@@ -255,6 +320,8 @@ mod tests {
             services,
             organization: "Nhà mạng <Ví Dụ>".to_owned(),
             identity: None,
+            has_dot_for_phones: true,
+            by_path_alone: None,
         }
     }
 
@@ -282,6 +349,12 @@ netsh dns add encryption server=2001:db8::53 dohtemplate=https://dns.example.vn/
         assert!(android(&bare).unwrap_err().contains("port 853"));
         assert!(servers::kea(&bare).unwrap_err().contains("`addresses` in [tls]"));
         assert!(android(&told()).unwrap().contains("\ndns.example.vn\n"));
+        let own = Told { has_dot_for_phones: false, ..told() };
+        assert!(android(&own).unwrap_err().contains("loopback"));
+        // Any of several listeners will do.
+        let mut several = told();
+        several.services.insert(0, Service { protocol: Protocol::Dot, port: 8853 });
+        assert!(android(&several).is_ok());
     }
 
     #[test]

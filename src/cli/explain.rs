@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::cli::client::{self, Trouble};
-use crate::cli::language::Language;
+use crate::cli::language::{Language, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::{ExplainArgs, NO, USAGE, YES};
 use crate::daemon::admin::{parse_moment, parse_type, type_name};
-use crate::daemon::explain::{Who, explain_offline};
+use crate::daemon::explain::{Who, explain_offline, take_up_kept};
 use crate::daemon::reload::Loader;
-use crate::engine::client::UnixTime;
+use crate::engine::client::{Realm, UnixTime};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question};
 
@@ -36,7 +38,7 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     let at = match args.at.as_deref().map(parse_moment).transpose() {
         Ok(at) => at,
         Err(why) => {
-            complain!("lachan: {why}");
+            complain!("lachan: {}", error_text(&why));
             return USAGE;
         }
     };
@@ -55,7 +57,7 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
             YES
         }
         Err((code, why)) => {
-            complain!("lachan: {why}");
+            complain!("lachan: {}", error_text(&why));
             code
         }
     }
@@ -97,12 +99,7 @@ fn about_address_vi(address: IpAddr) -> String {
     )
 }
 
-fn online(
-    config: Option<&Path>,
-    qname: &Name,
-    type_text: &str,
-    args: &ExplainArgs,
-) -> Result<serde_json::Value, (u8, String)> {
+fn online(config: Option<&Path>, qname: &Name, type_text: &str, args: &ExplainArgs) -> Result<Value, (u8, String)> {
     let without_it = Language::of_user()
         .pick("(--offline explains without it)", "(--offline: trả lời mà không cần chương trình đang chạy)");
     let cannot = |trouble: Trouble| match &trouble {
@@ -113,6 +110,8 @@ fn online(
     let (name, client) = (qname.to_string(), args.client.as_ref().map(ToString::to_string));
     let mut query = vec![("name", name.as_str()), ("type", type_text)];
     query.extend(client.as_deref().map(|c| ("client", c)));
+    let realm = args.realm.map(|realm| realm.to_string());
+    query.extend(realm.as_deref().map(|realm| ("realm", realm)));
     query.extend(args.profile.as_deref().map(|p| ("profile", p)));
     query.extend(args.at.as_deref().map(|at| ("at", at)));
     client::get_json(address, "/api/v1/explain", &query).map_err(cannot)
@@ -124,68 +123,70 @@ fn offline(
     type_text: &str,
     args: &ExplainArgs,
     at: Option<UnixTime>,
-) -> Result<serde_json::Value, (u8, String)> {
+) -> Result<Value, (u8, String)> {
     let mut loader = Loader::new(config.map(Path::to_owned)).reading_state();
-    let loaded = loader.load(None, None).map_err(|errors| (NO, errors.join("\nlachan: ")))?;
-    for problem in &loaded.notes.problems {
-        eprintln!("lachan: {}", problem.message);
+    let mut loaded = loader.load(None, None).map_err(|errors| (NO, errors.join("\nlachan: ")))?;
+    let kept = take_up_kept(&mut loaded.generation.snapshot, &loaded.settings);
+    for problem in loaded.notes.problems.iter().map(|problem| &problem.message).chain(&kept) {
+        complain!("lachan: {problem}");
     }
-    let who = Who { client: args.client.clone(), profile: args.profile.clone(), at, ..Who::default() };
+    let realm = Realm(args.realm.unwrap_or(0));
+    let who = Who { client: args.client.clone(), realm, profile: args.profile.clone(), at, ..Who::default() };
     let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
         .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))
 }
 
-fn print_told(told: &serde_json::Value, offline: bool, asks_when: bool) {
+fn print_told(told: &Value, offline: bool, asks_when: bool) {
     let language = Language::of_user();
     let text = |key: &str| told.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     say!("{}", language.pick(&text("sentence_en"), &text("sentence_vi")));
     say!("");
-    let line = told.get("line").and_then(serde_json::Value::as_u64);
+    let line = told.get("line").and_then(Value::as_u64);
     let file = match (text("file"), line) {
         (file, Some(line)) if !file.is_empty() => format!("{file}:{line}"),
         (file, _) => file,
     };
-    let ede = told.get("ede").and_then(serde_json::Value::as_u64).map(|code| code.to_string()).unwrap_or_default();
-    let window = match (text("window"), text("window_until")) {
-        (window, until) if !until.is_empty() => format!("{window}, {} {until}", language.pick("open until", "mở đến")),
-        (window, _) => window,
+    let ede = told.get("ede").and_then(Value::as_u64).map(|code| code.to_string()).unwrap_or_default();
+    let row = |title: &str, value: &str| {
+        if !value.is_empty() {
+            // Padded by characters: Vietnamese titles have more octets than columns.
+            say!("  {title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
+        }
     };
+    let word = |key: &str| in_words(&text(key), language).to_owned();
     for (title_en, title_vi, value) in [
-        ("verdict", "kết luận", text("verdict")),
-        ("rung", "bậc", text("rung")),
+        ("verdict", "kết luận", word("verdict")),
+        ("rung", "bậc", word("rung")),
         ("category", "loại", text("category")),
         ("list", "danh sách", text("list")),
         ("file", "tệp", file),
         ("rule", "luật", text("rule")),
         ("target", "đích", text("target")),
+        ("order", "yêu cầu", order_text(told, language)),
+        ("said", "tạm thời", said_text(&told["temporary"], language)),
+        ("pause", "tạm tắt", said_text(&told["pause"], language)),
         ("EDE", "EDE", ede),
         ("type", "kiểu", text("type")),
         ("client", "máy hỏi", text("client")),
-        ("profile", "hồ sơ", text("profile")),
-        ("line", "thuê bao", subscriber_text(told, language)),
-        ("mode", "chế độ", text("mode")),
-        ("window", "khung giờ", window),
+        ("is", "là", configured_text(&told["configured"], language)),
+        ("line", "thuê bao", subscriber_text(told, offline, language)),
+        ("feeds", "nguồn tin", feeds_text(&told["subscriber"]["feeds"], language)),
+        ("profile", "hồ sơ", profile_text(&text("profile"), &text("profile_from"), language)),
+        ("mode", "chế độ", word("mode")),
+        ("windows", "khung giờ", windows_text(&told["windows"], language)),
+        ("cached", "đệm", cache_text(&told["cache"], offline, language)),
         ("at", "lúc", if asks_when { text("at") } else { String::new() }),
     ] {
-        if !value.is_empty() {
-            // Padded by characters: Vietnamese titles have more octets than columns.
-            let title = language.pick(title_en, title_vi);
-            say!("  {title}{} {value}", " ".repeat(10_usize.saturating_sub(title.chars().count())));
-        }
+        row(language.pick(title_en, title_vi), &value);
     }
-    let steps: Vec<String> = told
-        .get("tried")
-        .and_then(|t| t.as_array())
-        .into_iter()
-        .flatten()
-        .map(|step| {
-            let part = |key: &str| step.get(key).and_then(|v| v.as_str()).unwrap_or_default();
-            format!("{}: {}", part("rung"), part("outcome"))
-        })
-        .collect();
-    let title = language.pick("tried", "đã xét");
-    say!("  {title}{} {}", " ".repeat(10_usize.saturating_sub(title.chars().count())), steps.join(" → "));
+    let steps = items(&told["tried"]).map(|step| {
+        let part = |key: &str| step.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+        let by = [part("list"), part("name")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let by = if by.is_empty() { by } else { format!(" ({by})") };
+        format!("{}: {}{by}", in_words(part("rung"), language), in_words(part("outcome"), language))
+    });
+    row(language.pick("tried", "đã xét"), &steps.collect::<Vec<_>>().join(" → "));
     if offline {
         let note = language.pick(
             "(offline: the names and addresses of the answer were not looked at)",
@@ -198,41 +199,178 @@ fn print_told(told: &serde_json::Value, offline: bool, asks_when: bool) {
     say!("{lead} {}", language.pick(&text("change_en"), &text("change_vi")));
 }
 
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A word of the JSON as people read it.
+fn in_words(word: &str, language: Language) -> &str {
+    let vietnamese = match word {
+        "allow" => "cho phép",
+        "block" => "chặn",
+        "rewrite" => "chuyển tới nơi khác",
+        "drop" => "không trả lời",
+        "nothing" => "không có",
+        "answered" => "đã trả lời",
+        "refused" => "từ chối",
+        "dropped" => "bỏ qua",
+        "excepted" => "ngoại lệ",
+        "spared: protected name" => "tên được bảo vệ",
+        "paused" => "đang tạm tắt",
+        "observe" => "chỉ quan sát",
+        "access" => "quyền hỏi",
+        "local-data" => "dữ liệu tại chỗ",
+        "order" => "yêu cầu của cơ quan có thẩm quyền",
+        "operator" => "nhà vận hành",
+        "security" => "an ninh",
+        "profile" => "hồ sơ",
+        "category" => "loại nội dung",
+        "safe-search" => "tìm kiếm an toàn",
+        "forward" => "hỏi cấp trên",
+        _ => word,
+    };
+    language.pick(word, vietnamese)
+}
+
+/// What somebody said for a while.
+fn said_text(said: &Value, language: Language) -> String {
+    let Some(id) = said.get("id").and_then(Value::as_u64) else { return String::new() };
+    let text = |key: &str| said.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (scope, until, author, reason) = (text("scope"), text("until"), text("author"), text("reason"));
+    match language {
+        Language::English => format!("{id}, for {scope}, until {until}, by {author}: {reason}"),
+        Language::Vietnamese => {
+            format!("{id}, cho {}, đến {until}, do {author}: {reason}", text("scope_vi"))
+        }
+    }
+}
+
+fn order_text(told: &Value, language: Language) -> String {
+    let Some(order) = told.get("order") else { return String::new() };
+    let text = |key: &str| order.get(key).and_then(Value::as_str).unwrap_or_default();
+    let name = match text("reference") {
+        "" => language.pick("one that is not published", "không công bố").to_owned(),
+        reference => format!("{reference} ({})", text("authority")),
+    };
+    let until = match text("until") {
+        "" => language.pick("no end is stated", "chưa có thời hạn").to_owned(),
+        until => format!("{} {until}", language.pick("until", "đến")),
+    };
+    format!("{name}; {}; {until}", text("state"))
+}
+
+/// The `[client.*]` that matched.
+fn configured_text(configured: &Value, language: Language) -> String {
+    let text = |key: &str| configured.get(key).and_then(Value::as_str).unwrap_or_default();
+    if text("name").is_empty() {
+        return String::new();
+    }
+    let by = match text("by") {
+        "identity" => language.pick("by its identity", "theo danh tính").to_owned(),
+        "prefix" => format!("{} {}", language.pick("by the network", "theo mạng"), text("prefix")),
+        "listener" => language.pick("by the address it asks", "theo địa chỉ được hỏi").to_owned(),
+        _ => language.pick("by its name", "theo tên").to_owned(),
+    };
+    let place = match (text("file"), configured.get("line").and_then(Value::as_u64)) {
+        (file, Some(line)) if !file.is_empty() => format!(" ({file}:{line})"),
+        _ => String::new(),
+    };
+    format!("[client.{}], {by}{place}", text("name"))
+}
+
+fn profile_text(profile: &str, from: &str, language: Language) -> String {
+    let why = match from {
+        "asked" => language.pick("as asked for", "theo yêu cầu"),
+        "subscriber" => language.pick("chosen for the subscriber", "đã chọn cho thuê bao"),
+        "identity" => language.pick("of the [client.*] with this identity", "của [client.*] có danh tính này"),
+        "prefix" => language.pick("of the [client.*] with the longest prefix", "của [client.*] có tiền tố dài nhất"),
+        "listener" => language.pick("of the [client.*] at this listener", "của [client.*] hỏi tại địa chỉ này"),
+        "name" => language.pick("of this [client.*]", "của [client.*] này"),
+        "default" => language
+            .pick("no [client.*] and no subscriber: the default", "không thuộc [client.*] hay thuê bao nào: mặc định"),
+        _ => return profile.to_owned(),
+    };
+    format!("{profile} ({why})")
+}
+
+fn windows_text(windows: &Value, language: Language) -> String {
+    let told = items(windows).map(|window| {
+        let name = window["window"].as_str().unwrap_or_default();
+        let until = window["until"].as_str();
+        match (window["open"].as_bool() == Some(true), until) {
+            (true, Some(until)) => format!("{name}: {} {until}", language.pick("open until", "đang mở đến")),
+            (true, None) => format!("{name}: {}", language.pick("open", "đang mở")),
+            (false, Some(until)) => format!("{name}: {} {until}", language.pick("closed, opens", "đang đóng, mở lúc")),
+            (false, None) => format!("{name}: {}", language.pick("closed", "đang đóng")),
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+fn cache_text(cache: &Value, offline: bool, language: Language) -> String {
+    let age = cache["age_secs"].as_u64().unwrap_or_default();
+    match (cache["has"].as_str(), language) {
+        (Some("fresh"), Language::English) => format!("yes, {age} s old"),
+        (Some("fresh"), Language::Vietnamese) => format!("có, từ {age} giây trước"),
+        (Some("stale"), Language::English) => format!("stale, {age} s old"),
+        (Some("stale"), Language::Vietnamese) => format!("có nhưng đã quá hạn, từ {age} giây trước"),
+        (Some(_), _) => language.pick("no", "không").to_owned(),
+        (None, _) if offline => language.pick("offline: not known", "ngoại tuyến: không biết").to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+fn feeds_text(feeds: &Value, language: Language) -> String {
+    let told = items(feeds).map(|feed| {
+        let name = feed["feed"].as_str().unwrap_or_default();
+        match feed["last"].as_str() {
+            Some(last) => format!("{name}: {} {last}", language.pick("last at", "lần cuối lúc")),
+            None => format!("{name}: {}", language.pick("nothing since the start", "chưa báo gì từ lúc khởi động")),
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 /// Who the client is to us: session and token, and what became of its profile.
-fn subscriber_text(told: &serde_json::Value, language: Language) -> String {
+fn subscriber_text(told: &Value, offline: bool, language: Language) -> String {
     let Some(subscriber) = told.get("subscriber") else { return String::new() };
     let text = |key: &str| subscriber.get(key).and_then(|v| v.as_str()).unwrap_or_default();
-    let standing = match text("standing") {
-        "known" => language.pick("known", "đã biết"),
-        "no-choice" => {
-            language.pick("known, nothing chosen: the default profile", "đã biết, chưa chọn gì: hồ sơ mặc định")
-        }
-        "unknown-profile" => language.pick(
-            "its profile is not configured: the default one",
-            "hồ sơ của thuê bao chưa được cấu hình: dùng hồ sơ mặc định",
-        ),
-        "lapsed" => language.pick(
-            "not confirmed in time, or over: the default profile",
-            "không được xác nhận kịp thời hoặc đã hết hạn: hồ sơ mặc định",
-        ),
-        _ => language
-            .pick("nobody told of this address: the default profile", "chưa ai báo về địa chỉ này: hồ sơ mặc định"),
+    // Whoever is in no table, or not with a profile, has what [client.*] says, if one does.
+    let has_client = told.get("configured").is_some();
+    let so = match has_client {
+        true => language.pick("its [client.*] decides", "theo [client.*] của máy"),
+        false => language.pick("the default profile", "hồ sơ mặc định"),
     };
-    let mut parts = vec![standing.to_owned()];
-    if subscriber.get("session").and_then(serde_json::Value::as_bool) == Some(true) {
+    let standing = match text("standing") {
+        "known" => language.pick("known", "đã biết").to_owned(),
+        "no-choice" => format!("{}: {so}", language.pick("known, nothing chosen", "đã biết, chưa chọn gì")),
+        "unknown-profile" => {
+            format!("{}: {so}", language.pick("its profile is not configured", "hồ sơ của thuê bao chưa được cấu hình"))
+        }
+        "lapsed" => format!(
+            "{}: {so}",
+            language.pick("not confirmed in time, or over", "không được xác nhận kịp thời hoặc đã hết hạn")
+        ),
+        "not-read" if offline => language
+            .pick(
+                "not looked at: the running resolver has the table (without --offline it is asked)",
+                "chưa xét: chương trình đang chạy giữ bảng thuê bao (bỏ --offline để hỏi)",
+            )
+            .to_owned(),
+        _ => format!("{}: {so}", language.pick("nobody told of this address", "chưa ai báo về địa chỉ này")),
+    };
+    let mut parts = vec![standing];
+    if subscriber.get("session").and_then(Value::as_bool) == Some(true) {
         parts.push(language.pick("a session of the network", "phiên của mạng").to_owned());
     }
-    for (lead_en, lead_vi, value) in
-        [("token", "mã", text("token")), ("profile in the table", "hồ sơ trong bảng", text("profile"))]
-    {
+    for (lead_en, lead_vi, value) in [
+        ("token", "mã", text("token")),
+        ("profile in the table", "hồ sơ trong bảng", text("profile")),
+        ("until", "đến", text("until_at")),
+    ] {
         if !value.is_empty() {
             parts.push(format!("{} {value}", language.pick(lead_en, lead_vi)));
         }
-    }
-    if let Some(until) = subscriber.get("until").and_then(serde_json::Value::as_i64)
-        && let Ok(until) = jiff::Timestamp::from_second(until)
-    {
-        parts.push(format!("{} {until}", language.pick("until", "đến")));
     }
     parts.join("; ")
 }

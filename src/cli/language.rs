@@ -1,5 +1,7 @@
 //! The user's language: Vietnamese when the locale says so, else English.
 
+use crate::cli::vietnamese;
+
 /// The two languages that user-facing text exists in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -25,6 +27,14 @@ impl Language {
             Language::English => english,
             Language::Vietnamese => vietnamese,
         }
+    }
+}
+
+/// An error in the user's language, where it is known in that one; else in English.
+pub fn error_text(error: &str) -> String {
+    match Language::of_user() {
+        Language::English => error.to_owned(),
+        Language::Vietnamese => vietnamese::told(error),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::client::{self, Trouble};
-use crate::cli::language::{Language, count_of};
+use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::review::reason_text;
 use crate::cli::{ListsStatusArgs, ListsUpdateArgs, NO, YES, person};
@@ -40,7 +40,7 @@ pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> u8 {
 }
 
 pub fn complain(trouble: &Trouble) -> u8 {
-    complain!("lachan: {trouble}");
+    complain!("lachan: {}", error_text(&trouble.to_string()));
     trouble.code()
 }
 

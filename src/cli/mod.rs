@@ -28,15 +28,17 @@ mod serve;
 mod services;
 mod subscribers;
 mod tls;
+mod vietnamese;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::daemon::listener::Claim;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::daemon::explain::Asker;
+use language::Language;
 use out::say;
 
 use crate::daemon::said::Kind;
@@ -541,6 +543,9 @@ struct ExplainArgs {
     /// which
     #[arg(long, value_name = "ADDR[:PORT]|ID")]
     client: Option<Asker>,
+    /// The realm of this address, where several networks use the same ones [default: 0]
+    #[arg(long, value_name = "N", requires = "client")]
+    realm: Option<u16>,
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -569,7 +574,7 @@ Needs api_token_file in [subscribers] of the configuration.";
 
 /// Runs what the arguments ask for. Usage errors end the process with 2 inside clap.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parsed();
     let config = cli.config.clone().or_else(default_config);
     let code = match cli.command.unwrap_or(Command::Serve(ServeArgs::default())) {
         Command::Serve(args) => serve::run(config, args.claim()),
@@ -598,6 +603,14 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(if code == YES && !out::is_whole() { NO } else { code })
+}
+
+fn parsed() -> Cli {
+    let command = match Language::of_user() {
+        Language::English => Cli::command(),
+        Language::Vietnamese => vietnamese::first_page(Cli::command()),
+    };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|why| why.exit())
 }
 
 fn lists_command(config: Option<&Path>, command: &ListsCommand) -> u8 {

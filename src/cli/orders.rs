@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 
+use crate::cli::annex::{OtherColumn, Picked};
 use crate::cli::client::{self, Trouble};
 use crate::cli::fleet::Told;
 use crate::cli::language::Language;
 use crate::cli::lists::{complain, print_json};
 use crate::cli::out::{complain, say};
-use crate::cli::{AdminArgs, CANNOT_TELL, NO, USAGE, YES, annex, person};
-use crate::config;
+use crate::cli::{AdminArgs, NO, USAGE, YES, annex, person};
 use crate::daemon::orders::{Asked, Effect, Entered, OrderTold, Standing, letter};
 
 /// An order of fifty thousand names, and a reload that is under way before it. Chosen.
@@ -194,15 +194,11 @@ pub struct LetterArgs {
 }
 
 pub fn run(config: Option<&Path>, command: &OrdersCommand) -> u8 {
-    match command {
-        OrdersCommand::Add(AddArgs { names, order }) => enter(config, names.clone(), order),
-        OrdersCommand::Import(ImportArgs { file, column, order }) => match annex::lines(file, column.as_deref()) {
-            Ok(lines) => enter(config, lines, order),
-            Err(why) => {
-                complain!("lachan: {why}");
-                USAGE
-            }
-        },
+    let done = match command {
+        OrdersCommand::Add(AddArgs { names, order }) => {
+            enter(config, names.iter().cloned().enumerate().map(|(i, name)| (i + 1, name)).collect(), order)
+        }
+        OrdersCommand::Import(args) => import(config, args),
         OrdersCommand::Approve(args) => act(config, "approve", args, &[]),
         OrdersCommand::Revoke(RevokeArgs { act: args, reason }) => act(config, "revoke", args, &[("reason", reason)]),
         OrdersCommand::Check(CheckArgs { reference: Some(reference), by, common }) => {
@@ -213,10 +209,49 @@ pub fn run(config: Option<&Path>, command: &OrdersCommand) -> u8 {
         OrdersCommand::Show(args) => show(config, args),
         OrdersCommand::Verify(args) => verify(config, args),
         OrdersCommand::Letter(args) => write_letter(config, args),
+    };
+    done.unwrap_or_else(|trouble| complain(&trouble))
+}
+
+fn import(config: Option<&Path>, args: &ImportArgs) -> Result<u8, Trouble> {
+    let ImportArgs { file, column, order } = args;
+    let Picked { lines, other } = match annex::lines(file, column.as_deref()) {
+        Ok(picked) => picked,
+        Err(why) => {
+            complain!("lachan: {why}");
+            return Ok(USAGE);
+        }
+    };
+    let entered = enter(config, lines, order)?;
+    let Some(other) = other else { return Ok(entered) };
+    complain!("lachan: {}: {}", file.display(), column_left_out(Language::of_user(), &other));
+    Ok(entered.max(NO))
+}
+
+fn column_left_out(language: Language, other: &OtherColumn) -> String {
+    let OtherColumn { letter, title, names, first: (row, first) } = other;
+    match (language, title) {
+        (Language::English, Some(title)) => format!(
+            "column {letter} ({title:?}) holds {names} names too, which were not taken; the first is {first} in row {row}; \
+             --column {title:?} takes that column, --column with the title of the other one says that it is meant alone"
+        ),
+        (Language::English, None) => format!(
+            "column {letter} holds {names} names too, which were not taken; the first is {first} in row {row}; give the \
+             columns titles and say which is meant with --column"
+        ),
+        (Language::Vietnamese, Some(title)) => format!(
+            "cột {letter} ({title:?}) cũng có {names} tên miền chưa được nhận, tên đầu tiên là {first} ở dòng {row}; \
+             --column {title:?} để nhận cột đó, --column với tiêu đề cột kia để xác nhận chỉ dùng cột ấy"
+        ),
+        (Language::Vietnamese, None) => format!(
+            "cột {letter} cũng có {names} tên miền chưa được nhận, tên đầu tiên là {first} ở dòng {row}; hãy đặt tiêu đề \
+             cho các cột và chọn bằng --column"
+        ),
     }
 }
 
-fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
+fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) -> Result<u8, Trouble> {
+    let (numbers, lines) = lines.into_iter().unzip();
     let asked = Asked {
         reference: order.reference.clone(),
         authority: order.authority.clone(),
@@ -225,6 +260,7 @@ fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
         category: order.category.clone(),
         channel: order.channel.clone(),
         lines,
+        numbers,
         scope: order.scope.clone(),
         realm: order.realm,
         received: order.received.clone(),
@@ -239,23 +275,14 @@ fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
         overrides: order.overrides.clone(),
         dry_run: order.dry_run,
     };
-    let done = client::admin_address(order.common.admin.admin, config)
-        .and_then(|address| client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER));
-    let done = match done {
-        Ok(done) => done,
-        Err(trouble) => return complain(&trouble),
-    };
+    let address = client::admin_address(order.common.admin.admin, config)?;
+    let done = client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER)?;
     let (language, entered) = (Language::of_user(), &done.told);
     if order.common.json {
         print_json(&done);
     } else {
-        for line in entered.left_out() {
+        for line in entered.lines.iter().filter(|line| !matches!(line.standing, Standing::Accepted { .. })) {
             say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
-        }
-        for line in &entered.lines {
-            if let Standing::AlreadyOrdered { .. } = line.standing {
-                say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
-            }
         }
         let (held, left) = entered.counts();
         match language {
@@ -267,7 +294,7 @@ fn enter(config: Option<&Path>, lines: Vec<String>, order: &OrderArgs) -> u8 {
         }
     }
     let code = done.say_reach(order.common.json);
-    if entered.left_out().next().is_some() { NO } else { code }
+    Ok(if entered.left_out().next().is_some() { NO } else { code })
 }
 
 fn standing(language: Language, standing: &Standing) -> String {
@@ -276,8 +303,8 @@ fn standing(language: Language, standing: &Standing) -> String {
         Standing::Accepted { name, .. } => name.clone(),
         Standing::AlreadyOrdered { by, .. } if vi => format!("đã nhận; cũng thuộc yêu cầu {}", by.join(", ")),
         Standing::AlreadyOrdered { by, .. } => format!("taken; ordered already by {}", by.join(", ")),
-        Standing::Repeated { name } if vi => format!("{name} đã có ở dòng trước"),
-        Standing::Repeated { name } => format!("{name} is in a line before"),
+        Standing::Repeated { name, line } if vi => format!("{name} đã có ở dòng {line}"),
+        Standing::Repeated { name, line } => format!("{name} is already on line {line}"),
         Standing::Url { host } if vi => {
             format!("là URL, DNS không chặn được một trang; --host-of-urls sẽ chặn toàn bộ {host}")
         }
@@ -318,7 +345,7 @@ fn say_order(language: Language, told: &OrderTold) {
     alarms.iter().for_each(|alarm| say!("    ! {alarm}"));
 }
 
-fn act(config: Option<&Path>, what: &str, args: &ActArgs, more: &[(&str, &str)]) -> u8 {
+fn act(config: Option<&Path>, what: &str, args: &ActArgs, more: &[(&str, &str)]) -> Result<u8, Trouble> {
     post(config, what, &args.reference, args.by.as_deref(), &args.common, more)
 }
 
@@ -329,17 +356,13 @@ fn post(
     by: Option<&str>,
     common: &Common,
     more: &[(&str, &str)],
-) -> u8 {
-    let asked: Result<Told<OrderTold>, Trouble> = ask_shared(config, what, reference, by, common, more);
-    let done = match asked {
-        Ok(done) => done,
-        Err(trouble) => return complain(&trouble),
-    };
+) -> Result<u8, Trouble> {
+    let done: Told<OrderTold> = ask_shared(config, what, reference, by, common, more)?;
     match common.json {
         true => print_json(&done),
         false => say_order(Language::of_user(), &done.told),
     }
-    done.say_reach(common.json)
+    Ok(done.say_reach(common.json))
 }
 
 fn ask_act<T: serde::de::DeserializeOwned>(
@@ -372,43 +395,37 @@ fn all(config: Option<&Path>, role: &str, common: &Common) -> Result<Vec<OrderTo
     client::get_json(address, "/api/v1/orders", &[("role", role)])
 }
 
-fn list(config: Option<&Path>, args: &ListArgs) -> u8 {
+fn list(config: Option<&Path>, args: &ListArgs) -> Result<u8, Trouble> {
+    let orders = all(config, &args.role, &args.common)?;
     let language = Language::of_user();
-    match all(config, &args.role, &args.common) {
-        Ok(orders) if args.common.json => print_json(&orders),
-        Ok(orders) if orders.is_empty() => say!("{}", language.pick("there is no order", "chưa có yêu cầu nào")),
-        Ok(orders) => orders.iter().for_each(|told| say_order(language, told)),
-        Err(trouble) => return complain(&trouble),
+    match orders.as_slice() {
+        _ if args.common.json => print_json(&orders),
+        [] => say!("{}", language.pick("there is no order", "chưa có yêu cầu nào")),
+        orders => orders.iter().for_each(|told| say_order(language, told)),
     }
-    YES
+    Ok(YES)
 }
 
-fn show(config: Option<&Path>, args: &ShowArgs) -> u8 {
-    let orders = match all(config, &args.list.role, &args.list.common) {
-        Ok(orders) => orders,
-        Err(trouble) => return complain(&trouble),
-    };
+fn show(config: Option<&Path>, args: &ShowArgs) -> Result<u8, Trouble> {
+    let orders = all(config, &args.list.role, &args.list.common)?;
     let language = Language::of_user();
     let Some(told) = orders.iter().find(|order| order.reference == args.reference) else {
         complain!("lachan: {} {}", language.pick("there is no order", "không có yêu cầu"), args.reference);
-        return NO;
+        return Ok(NO);
     };
     if args.list.common.json {
         print_json(told);
-        return YES;
+        return Ok(YES);
     }
     say_order(language, told);
     told.names.iter().skip(SHOWN).for_each(|name| say!("      {name}"));
-    YES
+    Ok(YES)
 }
 
-fn alarms(config: Option<&Path>, common: &Common) -> u8 {
-    let problems: Result<Vec<String>, Trouble> = client::admin_address(common.admin.admin, config)
-        .and_then(|address| client::get_json(address, "/api/v1/orders/problems", &[]));
-    let (orders, problems) = match (all(config, "operator", common), problems) {
-        (Ok(orders), Ok(problems)) => (orders, problems),
-        (Err(trouble), _) | (_, Err(trouble)) => return complain(&trouble),
-    };
+fn alarms(config: Option<&Path>, common: &Common) -> Result<u8, Trouble> {
+    let address = client::admin_address(common.admin.admin, config)?;
+    let problems: Vec<String> = client::get_json(address, "/api/v1/orders/problems", &[])?;
+    let orders = all(config, "operator", common)?;
     let language = Language::of_user();
     let waiting: Vec<&OrderTold> = orders.iter().filter(|order| !order.alarms_en.is_empty()).collect();
     if common.json {
@@ -420,15 +437,11 @@ fn alarms(config: Option<&Path>, common: &Common) -> u8 {
             say!("{}", language.pick("nothing waits", "không có gì phải xử lý"));
         }
     }
-    if waiting.is_empty() && problems.is_empty() { YES } else { NO }
+    Ok(if waiting.is_empty() && problems.is_empty() { YES } else { NO })
 }
 
-fn verify(config: Option<&Path>, args: &ActArgs) -> u8 {
-    let asked = ask_act::<Effect>(config, "verify", &args.reference, args.by.as_deref(), &args.common, &[]);
-    let effect = match asked {
-        Ok(effect) => effect,
-        Err(trouble) => return complain(&trouble),
-    };
+fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
+    let effect: Effect = ask_act(config, "verify", &args.reference, args.by.as_deref(), &args.common, &[])?;
     let language = Language::of_user();
     if args.common.json {
         print_json(&effect);
@@ -442,31 +455,21 @@ fn verify(config: Option<&Path>, args: &ActArgs) -> u8 {
         }
         say_order(language, &effect.order);
     }
-    if effect.names.iter().all(|name| name.effective) { YES } else { NO }
+    Ok(if effect.names.iter().all(|name| name.effective) { YES } else { NO })
 }
 
-fn write_letter(config: Option<&Path>, args: &LetterArgs) -> u8 {
+fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble> {
     let LetterArgs { act: ActArgs { reference, by, common }, sent } = args;
-    let effect: Effect = match ask_act(config, "verify", reference, by.as_deref(), common, &[]) {
-        Ok(effect) => effect,
-        Err(trouble) => return complain(&trouble),
-    };
-    let zone = match config.map(config::load) {
-        Some(Ok(config)) => config.settings.time_zone,
-        Some(Err(_)) | None => config::default::TIME_ZONE.to_owned(),
-    };
-    let Ok(zone) = jiff::tz::TimeZone::get(&zone) else { return CANNOT_TELL };
+    let effect: Effect = ask_act(config, "verify", reference, by.as_deref(), common, &[])?;
+    let zone = client::time_zone(client::admin_address(common.admin.admin, config).ok(), config);
     say!("{}", letter(&effect, &zone));
     if !effect.names.iter().all(|name| name.effective) {
         let why = Language::of_user().pick("not every name is blocked", "chưa chặn hết các tên miền");
         complain!("lachan: {why}");
-        return NO;
+        return Ok(NO);
     }
     if *sent {
-        return match ask_act::<OrderTold>(config, "report", reference, by.as_deref(), common, &[]) {
-            Ok(_) => YES,
-            Err(trouble) => complain(&trouble),
-        };
+        ask_act::<OrderTold>(config, "report", reference, by.as_deref(), common, &[])?;
     }
-    YES
+    Ok(YES)
 }

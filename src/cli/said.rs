@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
@@ -12,6 +13,8 @@ use crate::cli::out::say;
 use crate::cli::{AdminArgs, NO, YES, person};
 use crate::daemon::admin::Made;
 use crate::daemon::said::{Entry, Kind};
+use crate::engine::client::UnixTime;
+use crate::engine::explain::rfc3339;
 
 /// A reload may be under way before it. Chosen.
 const CHANGE_TIMER: Duration = Duration::from_secs(60);
@@ -21,7 +24,8 @@ pub enum WordCommand {
     /// Say it for a while
     #[command(
         after_help = "Examples:\n  lachan allow add zalo.me --profile school --for 45m --reason \"lesson 5, class 7A\"\n  \
-                      lachan deny add =www.example.com --until 17:30 --reason \"ticket 4711\"\n\nA name means itself and all \
+                      lachan deny add =www.example.com --until 17:30 --reason \"ticket 4711\"\n  lachan allow add \
+                      zalo.me --profile school --until-window --reason \"this lesson\"\n\nA name means itself and all \
                       below; =NAME itself alone; *.NAME all below. Without --profile and --client it is for everybody, and \
                       goes before the security lists; for a profile or a client it goes after them."
     )]
@@ -47,6 +51,9 @@ pub struct AddWord {
     /// NAME, =NAME or *.NAME
     #[arg(value_name = "NAME")]
     name: String,
+    /// The name is a public suffix, as com or com.vn, and everything below it is meant
+    #[arg(long)]
+    public_suffix: bool,
     #[command(flatten)]
     said: SaidArgs,
 }
@@ -72,11 +79,32 @@ struct SaidArgs {
     #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
     lasts: Option<String>,
     /// Until then: 17:30, or 2027-01-31T17:30:00+07:00
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "until_window")]
     until: Option<String>,
+    /// Until the window of the profile that is open now ends, as a lesson; of several the one by this name, else the first to
+    /// end
+    #[arg(
+        long,
+        value_name = "WINDOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with = "lasts"
+    )]
+    until_window: Option<String>,
+    /// For everybody; a pause without --profile and --client needs it
+    #[arg(long, conflicts_with_all = ["profile", "client"])]
+    everyone: bool,
     /// Why; `explain` and the audit log tell it
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    who: WhoSays,
+}
+
+/// Who says so, to whom, and how it is told.
+#[derive(Debug, Args)]
+struct WhoSays {
     /// Who says so [default: the user]
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
@@ -101,19 +129,15 @@ pub struct RemoveSaid {
     /// As `list` shows it
     #[arg(value_name = "ID")]
     id: u64,
-    /// Who says so [default: the user]
-    #[arg(long, value_name = "WHO")]
-    by: Option<String>,
     #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    who: WhoSays,
 }
 
 pub fn word(config: Option<&Path>, kind: Kind, command: &WordCommand) -> u8 {
     match command {
-        WordCommand::Add(AddWord { name, said }) => add(config, kind, Some(name), said),
+        WordCommand::Add(AddWord { name, public_suffix, said }) => {
+            add(config, kind, Some((name.as_str(), *public_suffix)), said)
+        }
         WordCommand::List(args) => list(config, kind, args),
         WordCommand::Remove(args) => remove(config, kind, args),
     }
@@ -135,12 +159,16 @@ fn path(kind: Kind) -> &'static str {
     }
 }
 
-fn add(config: Option<&Path>, kind: Kind, name: Option<&str>, said: &SaidArgs) -> u8 {
-    let by = person::by(said.by.as_deref());
+fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &SaidArgs) -> u8 {
+    let by = person::by(said.who.by.as_deref());
     let realm = said.realm.map(|realm| realm.to_string());
     let mut query = vec![("reason", said.reason.as_str()), ("by", by.as_str())];
+    let is_true = |given: bool| given.then_some("true");
     let given = [
-        ("name", name),
+        ("name", word.map(|(name, _)| name)),
+        ("public_suffix", word.and_then(|(_, public_suffix)| is_true(public_suffix))),
+        ("everyone", is_true(said.everyone)),
+        ("until_window", said.until_window.as_deref()),
         ("profile", said.profile.as_deref()),
         ("client", said.client.as_deref()),
         ("realm", realm.as_deref()),
@@ -148,21 +176,26 @@ fn add(config: Option<&Path>, kind: Kind, name: Option<&str>, said: &SaidArgs) -
         ("until", said.until.as_deref()),
     ];
     query.extend(given.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    let asked = client::admin_address(said.admin.admin, config)
+    let asked = client::admin_address(said.who.admin.admin, config)
         .and_then(|address| client::post_shared::<Made>(address, path(kind), &query, CHANGE_TIMER));
     let done = match asked {
         Ok(done) => done,
         Err(trouble) => return complain(&trouble),
     };
     let language = Language::of_user();
-    if said.json {
+    if said.who.json {
         print_json(&done);
     } else {
-        say!("{} {}: {}", kind.as_str(), done.told.entry.id, told(language, &done.told.entry));
+        say!(
+            "{} {}: {}",
+            kind.as_str(),
+            done.told.entry.id,
+            told(language, &done.told.entry, &zone(config, &said.who.admin))
+        );
     }
-    let code = done.say_reach(said.json);
+    let code = done.say_reach(said.who.json);
     let Some(still) = done.told.still else { return code };
-    if !said.json {
+    if !said.who.json {
         let lead = match kind {
             Kind::Deny => language.pick("It is allowed all the same.", "Tên này vẫn được phép."),
             Kind::Allow | Kind::Pause => language.pick("It is blocked all the same.", "Tên này vẫn bị chặn."),
@@ -182,55 +215,55 @@ fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> u8 {
         Err(trouble) => return complain(&trouble),
     };
     let language = Language::of_user();
+    let zone = zone(config, &args.admin);
     if args.json {
         print_json(&entries);
     } else if entries.is_empty() {
         say!("{}", language.pick("none is in force", "không có mục nào đang có hiệu lực"));
     }
     for entry in entries.iter().filter(|_| !args.json) {
-        say!("{:>6}  {}", entry.id, told(language, entry));
+        say!("{:>6}  {}", entry.id, told(language, entry, &zone));
     }
     YES
 }
 
 fn remove(config: Option<&Path>, kind: Kind, args: &RemoveSaid) -> u8 {
-    let (id, by) = (args.id.to_string(), person::by(args.by.as_deref()));
+    let (id, by) = (args.id.to_string(), person::by(args.who.by.as_deref()));
     let query = [("id", id.as_str()), ("by", by.as_str())];
-    let asked = client::admin_address(args.admin.admin, config).and_then(|address| {
+    let asked = client::admin_address(args.who.admin.admin, config).and_then(|address| {
         client::post_shared::<Entry>(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER)
     });
     let done = match asked {
         Ok(done) => done,
         Err(trouble) => return complain(&trouble),
     };
-    if args.json {
+    if args.who.json {
         print_json(&done);
     } else {
         let language = Language::of_user();
-        say!("{} {id} {}: {}", kind.as_str(), language.pick("has ended", "đã kết thúc"), told(language, &done.told));
+        say!(
+            "{} {id} {}: {}",
+            kind.as_str(),
+            language.pick("has ended", "đã kết thúc"),
+            told(language, &done.told, &zone(config, &args.who.admin))
+        );
     }
-    done.say_reach(args.json)
+    done.say_reach(args.who.json)
+}
+
+fn zone(config: Option<&Path>, admin: &AdminArgs) -> TimeZone {
+    client::time_zone(client::admin_address(admin.admin, config).ok(), config)
 }
 
 /// One entry in a line.
-fn told(language: Language, entry: &Entry) -> String {
+fn told(language: Language, entry: &Entry, zone: &TimeZone) -> String {
     let what = entry.name.clone().unwrap_or_else(|| {
         language.pick("content and SafeSearch off", "tạm tắt lọc nội dung và SafeSearch").to_owned()
     });
-    let (scope, until, author, reason) = (entry.scope_text(), entry.until_text(), &entry.author, &entry.reason);
+    let (until, Entry { author, reason, .. }) = (rfc3339(UnixTime(entry.until), zone), entry);
+    let (scope_en, scope_vi) = entry.scope_texts();
     match language {
-        Language::English => format!("{what}, for {scope}, until {until}, by {author}: {reason}"),
-        Language::Vietnamese => {
-            let scope = match (&entry.profile, &entry.client, &entry.network) {
-                (Some(profile), ..) => format!("hồ sơ `{profile}`"),
-                (None, Some(client), _) => format!("máy `{client}`"),
-                (None, None, Some(network)) => match entry.realm {
-                    Some(realm) => format!("mạng {network} thuộc realm {realm}"),
-                    None => format!("mạng {network}"),
-                },
-                (None, None, None) => "mọi người".to_owned(),
-            };
-            format!("{what}, cho {scope}, đến {until}, do {author}: {reason}")
-        }
+        Language::English => format!("{what}, for {scope_en}, until {until}, by {author}: {reason}"),
+        Language::Vietnamese => format!("{what}, cho {scope_vi}, đến {until}, do {author}: {reason}"),
     }
 }

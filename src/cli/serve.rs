@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cli::language::{Language, count_of};
+use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::progress::{self, Otherwise};
 use crate::cli::{NO, YES};
@@ -34,7 +34,7 @@ pub fn run(config: Option<PathBuf>, claim: Claim) -> u8 {
         Ok(()) => YES,
         Err(errors) => {
             for error in &errors {
-                complain!("lachan: {error}");
+                complain!("lachan: {}", error_text(error));
             }
             let count = errors.len();
             let english = format!("not started ({})", count_of(count, "error"));
@@ -92,7 +92,7 @@ fn banner(started: &Started) {
     );
     row("admin", "quản trị", &admin);
     for hint in &started.hints {
-        row("note", "lưu ý", hint);
+        row("note", "lưu ý", &error_text(hint));
     }
     let Some(first) = started.addresses.dns.first() else { return };
     let at = match first.ip() {

@@ -19,6 +19,8 @@ use crate::daemon::admin::{Done, One};
 use crate::daemon::clock;
 use crate::daemon::subscribers::Summary;
 use crate::daemon::subscribers::line::{Expires, Line};
+use crate::engine::client::UnixTime;
+use crate::engine::explain::rfc3339;
 
 /// How long a whole table may take.
 const LOAD_TIMER: Duration = Duration::from_secs(600);
@@ -88,16 +90,18 @@ fn get(config: Option<&Path>, args: &SubscriberArgs) -> Result<u8, Trouble> {
         query.push(("address", source.ip().to_string()));
         query.push(("port", source.port().to_string()));
     }
-    let one: One = call(config, &args.api, Method::GET, "/one", &query, Vec::new(), TIMER)?;
+    let one: One = call(config, &args.api, Call { query, ..Call::new(Method::GET, "/one") })?;
     if args.api.json {
         print_json(&one);
         return Ok(YES);
     }
+    let zone = one.until.map(|_| client::time_zone(client::admin_address(args.api.admin.admin, config).ok(), config));
+    let time = |until: u32| zone.as_ref().map(|zone| rfc3339(UnixTime(until.into()), zone)).unwrap_or_default();
     for (title, value) in [
         (language.pick("standing", "tình trạng"), Some(one.standing)),
         (language.pick("token", "mã"), one.token),
         (language.pick("profile", "hồ sơ"), one.profile),
-        (language.pick("until", "đến"), one.until.map(|until| time(until.into()))),
+        (language.pick("until", "đến"), one.until.map(time)),
         (language.pick("session", "phiên"), one.session.then(|| language.pick("yes", "có").to_owned())),
         (language.pick("prefixes", "số tiền tố"), one.prefixes.map(|count| count.to_string())),
         (language.pick("entries", "mục"), (!one.entries.is_empty()).then(|| one.entries.join(", "))),
@@ -124,13 +128,14 @@ fn set(config: Option<&Path>, args: &SubscriberSetArgs) -> Result<u8, Trouble> {
         remove: false,
     };
     let body = serde_json::to_vec(&line).map_err(|why| Trouble::Refused(why.to_string()))?;
-    let done: Done = call(config, &who.api, Method::PUT, "/one", &[], body, TIMER)?;
+    let done: Done = call(config, &who.api, Call { body, ..Call::new(Method::PUT, "/one") })?;
     tell(&done, who.api.json);
     Ok(YES)
 }
 
 fn remove(config: Option<&Path>, args: &SubscriberArgs) -> Result<u8, Trouble> {
-    let done: Done = call(config, &args.api, Method::DELETE, "/one", &parameters(args), Vec::new(), TIMER)?;
+    let query = parameters(args);
+    let done: Done = call(config, &args.api, Call { query, ..Call::new(Method::DELETE, "/one") })?;
     tell(&done, args.api.json);
     Ok(YES)
 }
@@ -143,8 +148,9 @@ fn load(config: Option<&Path>, args: &SubscribersLoadArgs) -> Result<u8, Trouble
         (None, Some(_)) => "/delta",
         (None, None) => "/bulk",
     };
-    let query: Vec<(&str, String)> = serial.into_iter().collect();
-    let (code, text) = send(config, &args.api, Method::POST, path, &query, body, LOAD_TIMER)?;
+    let query = serial.into_iter().collect();
+    let (code, text) =
+        send(config, &args.api, Call { query, body, timer: LOAD_TIMER, ..Call::new(Method::POST, path) })?;
     let Ok(done) = serde_json::from_str::<Done>(&text) else { return Err(refused(&text)) };
     tell(&done, args.api.json);
     Ok(if code == 200 { YES } else { NO })
@@ -198,16 +204,23 @@ fn parameters(args: &SubscriberArgs) -> Vec<(&'static str, String)> {
     given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).chain(realm).collect()
 }
 
-fn call<T: DeserializeOwned>(
-    config: Option<&Path>,
-    api: &ApiArgs,
+/// What is asked of the API.
+struct Call<'a> {
     method: Method,
-    path: &str,
-    query: &[(&str, String)],
+    path: &'a str,
+    query: Vec<(&'static str, String)>,
     body: Vec<u8>,
     timer: Duration,
-) -> Result<T, Trouble> {
-    let (code, text) = send(config, api, method, path, query, body, timer)?;
+}
+
+impl<'a> Call<'a> {
+    fn new(method: Method, path: &'a str) -> Call<'a> {
+        Call { method, path, query: Vec::new(), body: Vec::new(), timer: TIMER }
+    }
+}
+
+fn call<T: DeserializeOwned>(config: Option<&Path>, api: &ApiArgs, call: Call<'_>) -> Result<T, Trouble> {
+    let (code, text) = send(config, api, call)?;
     match serde_json::from_str(&text) {
         Ok(told) if code == 200 => Ok(told),
         _ => Err(refused(&text)),
@@ -220,15 +233,8 @@ fn refused(text: &str) -> Trouble {
     Trouble::Refused(error.unwrap_or_else(|| text.trim().to_owned()))
 }
 
-fn send(
-    config: Option<&Path>,
-    api: &ApiArgs,
-    method: Method,
-    path: &str,
-    query: &[(&str, String)],
-    body: Vec<u8>,
-    timer: Duration,
-) -> Result<(u16, String), Trouble> {
+fn send(config: Option<&Path>, api: &ApiArgs, call: Call<'_>) -> Result<(u16, String), Trouble> {
+    let Call { method, path, query, body, timer } = call;
     let address = client::admin_address(api.admin.admin, config)?;
     let token = api_token(config, api.token_file.as_deref())?;
     let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -256,10 +262,6 @@ fn api_token(config: Option<&Path>, file: Option<&Path>) -> Result<String, Troub
         (None, None) => return Err(without()),
     };
     String::from_utf8(octets).map(|text| text.trim().to_owned()).map_err(|_| without())
-}
-
-fn time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }
 
 /// A file as NDJSON: as it is, or line by line out of CSV, so that the numbers of lines stay the file's.

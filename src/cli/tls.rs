@@ -42,12 +42,21 @@ fn make(args: &SelfSignedArgs) -> Result<(), String> {
     let span = |days: i64| jiff::SignedDuration::from_hours(24 * days);
     params.not_before = day(today - span(1));
     params.not_after = day(today + span(DAYS));
-    let key = KeyPair::generate().map_err(failed)?;
-    let certificate = params.self_signed(&key).map_err(failed)?;
     std::fs::create_dir_all(&args.directory).map_err(|why| format!("{}: {why}", args.directory.display()))?;
     let (certificate_file, key_file) = (args.directory.join("fullchain.pem"), args.directory.join("privkey.pem"));
-    // The key first, and neither over what is there: it may be the real one.
-    write(&key_file, &key.serialize_pem(), 0o600)?;
+    // Neither is written over what is there: it may be the real one.
+    if certificate_file.exists() {
+        return Err(is_there(&certificate_file, language));
+    }
+    let key = match existing_key(&key_file, language)? {
+        Some(key) => key,
+        None => {
+            let key = KeyPair::generate().map_err(failed)?;
+            write(&key_file, &key.serialize_pem(), 0o600)?;
+            key
+        }
+    };
+    let certificate = params.self_signed(&key).map_err(failed)?;
     write(&certificate_file, &certificate.pem(), 0o644)?;
     say!("[tls]");
     say!("certificate_file = {:?}", certificate_file.display().to_string());
@@ -66,11 +75,42 @@ fn make(args: &SelfSignedArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn write(file: &Path, text: &str, mode: u32) -> Result<(), String> {
-    let told = |why: std::io::Error| match why.kind() {
-        std::io::ErrorKind::AlreadyExists => format!("{}: is there already, and is left as it is", file.display()),
-        _ => format!("{}: {why}", file.display()),
+/// The key that is there already, when a certificate can be made with it.
+fn existing_key(file: &Path, language: Language) -> Result<Option<KeyPair>, String> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(why) => return Err(format!("{}: {why}", file.display())),
     };
+    let shown = file.display();
+    let key = KeyPair::from_pem(&text).map_err(|why| {
+        let english = format!(
+            "{shown}: is there already, and no certificate can be made with it ({why}); it is left as it is: move it away, or \
+             give another directory with -o"
+        );
+        let vietnamese = format!(
+            "{shown}: đã có và không dùng được để tạo chứng chỉ ({why}); tệp được giữ nguyên: hãy chuyển tệp đi nơi khác hoặc \
+             chọn thư mục khác bằng -o"
+        );
+        language.pick(&english, &vietnamese).to_owned()
+    })?;
+    let english = format!("{shown}: is there already, and the certificate is made with it");
+    let vietnamese = format!("{shown}: đã có, chứng chỉ được tạo bằng khóa này");
+    complain!("{}", language.pick(&english, &vietnamese));
+    Ok(Some(key))
+}
+
+fn is_there(file: &Path, language: Language) -> String {
+    let shown = file.display();
+    let english =
+        format!("{shown}: is there already, and is left as it is; move it away, or give another directory with -o");
+    let vietnamese =
+        format!("{shown}: đã có và được giữ nguyên; hãy chuyển tệp đi nơi khác hoặc chọn thư mục khác bằng -o");
+    language.pick(&english, &vietnamese).to_owned()
+}
+
+fn write(file: &Path, text: &str, mode: u32) -> Result<(), String> {
+    let told = |why: std::io::Error| format!("{}: {why}", file.display());
     let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(file).map_err(told)?;
     made.write_all(text.as_bytes()).map_err(told)
 }

@@ -2,20 +2,28 @@
 
 use std::net::SocketAddr;
 
-use crate::engine::category::{CANARY_NAME, Categories, Layer, TEST_ZONE};
-use crate::engine::compile::ListSettings;
+use crate::engine::category::{CANARY_NAME, Categories, CategoryId, Layer, TEST_ZONE};
+use crate::engine::compile::{ListSettings, ProfileSettings};
 use crate::engine::list::Reach;
 use crate::engine::name::Name;
 use crate::engine::upstream::{Host, Server, UpstreamTransport};
 use crate::engine::verdict::BlockResponse;
 
-use super::errors::{Sink, Spanned};
+use super::default::{self, DEFAULT_PROFILE};
+use super::errors::{Place, Sink, Spanned};
 use super::lower::{is_ourselves, listeners};
 use super::profile::ProfileMode;
+use super::services;
 use super::spec::{Admin, ListSpec, OwnEntries, Spec};
 
 /// Looks for all of it. `listen` are the addresses in force, given or not.
-pub(super) fn find(spec: &Spec, listen: &[SocketAddr], categories: &Categories, lists: &[ListSettings], sink: &Sink) {
+pub(super) fn find(
+    spec: &Spec,
+    listen: &[SocketAddr],
+    categories: &Categories,
+    (lists, profiles): (&[ListSettings], &[ProfileSettings]),
+    sink: &Sink,
+) {
     overlapping_listeners(spec, sink);
     nobody_may_ask(spec, listen, sink);
     upstream_servers(spec, sink);
@@ -32,7 +40,7 @@ pub(super) fn find(spec: &Spec, listen: &[SocketAddr], categories: &Categories, 
     }
     unused_page(spec, sink);
     files_named_twice(&spec.lists, sink);
-    empty_categories(spec, categories, lists, sink);
+    empty_categories(spec, categories, lists, profiles, sink);
     own_entries(&spec.operator_allow, &spec.operator_deny, "[operator]", sink);
     for profile in &spec.profiles {
         own_entries(&profile.allow, &profile.deny, &format!("[profile.{}]", profile.name.value), sink);
@@ -169,27 +177,91 @@ fn own_entries(allow: &OwnEntries, deny: &OwnEntries, table: &str, sink: &Sink) 
 }
 
 /// A category that is blocked but that no list has blocks nothing; somebody should know.
-fn empty_categories(spec: &Spec, categories: &Categories, lists: &[ListSettings], sink: &Sink) {
+fn empty_categories(
+    spec: &Spec,
+    categories: &Categories,
+    lists: &[ListSettings],
+    profiles: &[ProfileSettings],
+    sink: &Sink,
+) {
     // What a compiled file brings is seen when it is opened.
     if spec.lists.iter().any(|list| list.compiled) {
         return;
     }
+    let is_empty = |id: CategoryId| {
+        let category = categories.get(id);
+        // The rules of `unsafe-search` are the SafeSearch table's.
+        category.layer == Layer::Content
+            && category.name != "unsafe-search"
+            && !lists.iter().any(|list| list.category == id)
+    };
     for profile in &spec.profiles {
         let of_windows = profile.windows.iter().flat_map(|window| window.categories.iter().flatten());
         for name in profile.block.iter().chain(&profile.shadow).flatten().chain(of_windows) {
-            // Its rules are the SafeSearch table's.
-            if name.value == "unsafe-search" {
-                continue;
-            }
-            if let Some(id) = categories.id(&name.value)
-                && categories.get(id).layer == Layer::Content
-                && !lists.iter().any(|list| list.category == id)
-            {
-                let profile = &profile.name.value;
-                let message = format!("[profile.{profile}] blocks `{}`, but no [list.*] has this category", name.value);
+            if categories.id(&name.value).is_some_and(is_empty) {
+                let (profile, how) = (&profile.name.value, how_to_add(&name.value));
+                let message =
+                    format!("[profile.{profile}] blocks `{}`, but no [list.*] has this category; {how}", name.value);
                 sink.hint(name.at, message);
             }
         }
+    }
+    let top = Place { file: 0, line: 1, column: 1 };
+    if lists.is_empty() && spec.lists.is_empty() {
+        let how = how_to_add("adult");
+        let message = format!("there is no [list.*]: profiles block no category, and no malware either; {how}");
+        return sink.hint(top, message);
+    }
+    for profile in profiles {
+        let name = profile.name.as_str();
+        let declared = spec.profiles.iter().find(|given| given.name.value == name);
+        let asked = spec.clients.iter().filter_map(|client| client.profile.as_ref()).find(|of| of.value == name);
+        let at = declared.map(|given| given.name.at).or(asked.map(|of| of.at));
+        let Some(at) = at.or((name == DEFAULT_PROFILE).then_some(top)) else { continue };
+        if says_what_it_blocks(spec, name) {
+            continue;
+        }
+        let empty: Vec<&str> =
+            profile.block.iter().filter(|id| is_empty(**id)).map(|id| categories.get(*id).name.as_str()).collect();
+        if let Some(first) = empty.first() {
+            let (all, how) = (empty.join(", "), how_to_add(first));
+            let message = format!(
+                "profile `{name}` blocks {all} as it is shipped, but no [list.*] has these categories; {how}, or say \
+                 `block` in [profile.{name}]"
+            );
+            sink.hint(at, message);
+        }
+    }
+}
+
+/// Whether a profile, or one of its declared parents, has `block`: then the hint is there.
+fn says_what_it_blocks(spec: &Spec, name: &str) -> bool {
+    let mut name = name.to_owned();
+    // As many steps as there are profiles: a circle is an error elsewhere.
+    for _ in 0..=spec.profiles.len() {
+        let Some(given) = spec.profiles.iter().find(|given| given.name.value == name) else { return false };
+        if given.block.is_some() {
+            return true;
+        }
+        match &given.inherit {
+            Some(parent) => name.clone_from(&parent.value),
+            None => return false,
+        }
+    }
+    false
+}
+
+/// A list for a category, as somebody would write it.
+fn how_to_add(category: &str) -> String {
+    if category.starts_with(services::PREFIX) {
+        return "services are built in".to_owned();
+    }
+    let table = format!("add [list.{category}] with category = \"{category}\" and");
+    match default::BUILT_IN_LISTS.contains(&category) {
+        true => {
+            format!("{table} file = \"builtin:{category}\" (a short starter list), or a `file` or `url` of your own")
+        }
+        false => format!("{table} a `file` or `url` of your own"),
     }
 }
 

@@ -125,7 +125,7 @@ fn kind(window: &WindowSpec) -> WindowKind {
     window.mode.as_ref().map_or(WindowKind::Is(WindowMode::Block), |mode| mode.value)
 }
 
-fn time_zone(name: &str) -> TimeZone {
+pub(super) fn time_zone(name: &str) -> TimeZone {
     TimeZone::get(name).expect("a zone's name was looked up in the database when it was read")
 }
 

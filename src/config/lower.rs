@@ -21,7 +21,7 @@ use crate::engine::upstream::{Fallback, UpstreamTable};
 use super::errors::{Sink, Spanned, suggestion};
 use super::files::is_pattern;
 use super::gate::{self, GateSpec};
-use super::hours::Calendars;
+use super::hours::{self, Calendars};
 use super::list_url::list_url;
 use super::spec::{Admin, CategorySpec, ListSpec, OwnEntries, Spec, UpstreamSpec};
 use super::{
@@ -46,7 +46,7 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
     let peers = peers::lower(&spec.peers, &spec.realms, sink);
     let clients = people::clients(&spec.clients, &profiles, &peers.realms, sink);
     let compiled = compiled(&spec.lists, &categories, sink);
-    hints::find(spec, &settings.dns, &categories, &lists, sink);
+    hints::find(spec, &settings.dns, &categories, (&lists, &profiles), sink);
     // Who speaks for others may ask for itself, as proxies do to see whether we are there.
     let before_us = peers.trusted.iter().chain(&peers.proxies).copied();
     let of_clients = clients.iter().flat_map(|client| client.networks.iter().copied());
@@ -83,6 +83,7 @@ pub(super) fn lower(spec: &Spec, calendars: &Calendars, sink: &Sink) -> (Setting
         },
         discovery: None,
         node_name: spec.node_name.as_ref().map_or(String::new(), |name| name.value.clone()),
+        time_zone: hours::time_zone(&settings.time_zone),
     };
     check_index_size(spec, &policy, sink);
     (settings, policy)

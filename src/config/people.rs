@@ -106,8 +106,7 @@ fn check(profile: &ProfileSpec, spec: &Spec, sink: &Sink) {
     let by_category = profile.block_responses.iter().find(|(_, response)| *response == BlockResponse::Page);
     let places = [garden.map(|mode| mode.at), paged.map(|response| response.at), by_category.map(|(of, _)| of.at)];
     if let Some(at) = places.into_iter().flatten().next()
-        && spec.page_v4.is_none()
-        && spec.page_v6.is_none()
+        && !spec.page_given
     {
         sink.error(at, format!("[profile.{name}] answers with a page, so [page] needs `v4` or `v6`"));
     }
@@ -280,7 +279,8 @@ pub(super) fn clients(
         let tags = spec.tags.iter().flatten().map(|tag| tag.value.clone()).collect();
         let lines = spec.lines.map_or(1, |lines| lines as u32);
         let (name, mode) = (name.clone(), spec.mode.as_ref().map(|mode| mode.value));
-        clients.push(ClientSettings { name, networks, realm, ids, listeners, tags, profile, lines, mode });
+        let place = Some((sink.file(spec.name.at).to_owned(), spec.name.at.line));
+        clients.push(ClientSettings { name, networks, realm, ids, listeners, tags, profile, lines, mode, place });
     }
     clients
 }

@@ -17,7 +17,7 @@ pub struct TableOfKeys {
 }
 
 /// A key.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     pub name: &'static str,
     /// What its value is, with its unit and bounds.
@@ -30,7 +30,7 @@ pub struct Key {
 }
 
 /// The same in both languages.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Text {
     pub en: &'static str,
     pub vi: &'static str,

@@ -96,6 +96,8 @@ pub(super) struct Spec {
     pub profiles: Vec<ProfileSpec>,
     pub clients: Vec<ClientSpec>,
     pub contact: ContactSpec,
+    /// `[page]` has an address, whether it is a good one or not.
+    pub page_given: bool,
     pub page_v4: Option<Spanned<Ipv4Addr>>,
     pub page_v6: Option<Spanned<Ipv6Addr>>,
     pub block_ttl: Option<Spanned<Duration>>,
@@ -213,6 +215,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
     operator.finish(TOP_LEVEL);
 
     let mut page = top.section("page");
+    let page_given = page.has("v4") || page.has("v6");
     let page_v4 = page.string("v4", |text| values::page_address(text, "IPv4"));
     let page_v6 = page.string("v6", |text| values::page_address(text, "IPv6"));
     page.finish(TOP_LEVEL);
@@ -262,6 +265,7 @@ pub(super) fn read(table: &Table, at: Place, sink: &Sink) -> Spec {
             .collect(),
         clients: top.named_sections("client").into_iter().map(|(name, section)| client(name, section)).collect(),
         contact: contact::table(top.section("contact"), TOP_LEVEL),
+        page_given,
         page_v4,
         page_v6,
         block_ttl: top.quantity("block_ttl", |text| {

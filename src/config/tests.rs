@@ -654,19 +654,85 @@ fn what_is_probably_not_meant_is_a_hint() {
         ),
         ("[operator]\nallow = [\"*.com\"]", "t.toml:2: `allow` in [operator] takes in every name below `com`"),
     ] {
-        let config = good(text);
-        assert_eq!(config.hints.len(), 1, "{text:?}: {:#?}", config.hints);
-        assert!(config.hints[0].to_string().contains(want), "{text:?}: {}", config.hints[0]);
+        let hints = hints(text);
+        assert_eq!(hints.len(), 1, "{text:?}: {hints:#?}");
+        assert!(hints[0].contains(want), "{text:?}: {}", hints[0]);
     }
-    assert_eq!(good("[profile.a]\nblock = [\"unsafe-search\"]").hints, []);
+    assert_eq!(hints("[profile.a]\nblock = [\"unsafe-search\"]").len(), 0);
     for text in [
         "[listen]\ndns = [\"0.0.0.0:53\", \"[::]:53\"]\n[[upstream]]\nservers = [\"192.0.2.1\"]",
         "[listen]\ndns = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n[[upstream]]\nservers = [\"192.0.2.1\", \"tcp://192.0.2.1\"]",
         "[[upstream]]\nservers = [\"tls://192.0.2.1:443\", \"https://192.0.2.1:8443\", \"quic://192.0.2.1:853\"]",
     ] {
-        assert_eq!(good(text).hints, [], "{text:?}");
+        assert_eq!(hints(text).len(), 0, "{text:?}");
     }
-    assert_eq!(good("[operator]\nallow = [\"=lachan.example\", \"adult.block.lachan.example\"]").hints, []);
+    assert_eq!(hints("[operator]\nallow = [\"=lachan.example\", \"adult.block.lachan.example\"]").len(), 0);
+}
+
+/// Without those about lists, which most short texts have none of.
+fn hints(text: &str) -> Vec<String> {
+    let hints = good(text).hints.into_iter().map(|hint| hint.to_string());
+    hints.filter(|hint| !hint.contains("there is no [list.*]") && !hint.contains("as it is shipped")).collect()
+}
+
+#[test]
+fn what_is_blocked_without_a_list_is_told_with_how_to_add_one() {
+    let malware = "[list.m]\ncategory = \"malware\"\nfile = \"m\"\n";
+    let told = |text: &str| good(text).hints.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (text, expected) in [
+        (
+            "time_zone = \"UTC\"".to_owned(),
+            vec![
+                "t.toml:1: there is no [list.*]: profiles block no category, and no malware either; add [list.adult] with \
+                  category = \"adult\" and file = \"builtin:adult\"",
+            ],
+        ),
+        (
+            format!("{malware}[profile.default]\nblock = [\"adult\"]"),
+            vec![
+                "t.toml:5: [profile.default] blocks `adult`, but no [list.*] has this category; add [list.adult] with \
+                  category = \"adult\" and file = \"builtin:adult\" (a short starter list)",
+            ],
+        ),
+        (
+            malware.to_owned(),
+            vec![
+                "t.toml:1: profile `default` blocks adult, gambling, violence, drugs, self-harm as it is shipped, but no",
+            ],
+        ),
+        (
+            format!(
+                "{malware}[profile.default]\nblock = []\n[client.a]\nnetworks = [\"10.0.0.0/8\"]\nprofile = \"family\""
+            ),
+            vec![
+                "t.toml:8: profile `family` blocks adult, gambling, violence, drugs, self-harm, dating, piracy, bypass as",
+            ],
+        ),
+        // A parent that says what it blocks is told of once.
+        (
+            format!(
+                "{malware}[category.vapes]\n[profile.default]\nblock = [\"vapes\"]\n[profile.b]\ninherit = \"default\""
+            ),
+            vec![
+                "t.toml:6: [profile.default] blocks `vapes`, but no [list.*] has this category; add [list.vapes] with \
+                  category = \"vapes\" and a `file` or `url` of your own",
+            ],
+        ),
+        (format!("{malware}[profile.default]\nblock = []"), vec![]),
+    ] {
+        let told = told(&text);
+        assert_eq!(told.len(), expected.len(), "{text}: {told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{text}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_address_of_a_page_is_one_mistake() {
+    let told = mistakes("[page]\nv4 = \"127.0.0.3\"\n[profile.default]\nblock_response = \"page\"");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("t.toml:2: `v4` in [page]"), "{told:?}");
 }
 
 #[test]

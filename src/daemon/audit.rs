@@ -14,7 +14,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
@@ -28,7 +29,7 @@ use crate::daemon::{clock, state};
 use crate::engine::explain::time_text;
 use crate::engine::limits::{AUDIT_FILE_OCTETS_MAX, AUDIT_FILES_MAX, AUDIT_LINE_OCTETS_MAX};
 
-pub use verify::{Broken, Verified, lines_of, verify, verify_file};
+pub use verify::{Broken, Verified, is_empty, lines_of, verify, verify_file};
 
 /// In the state directory.
 pub const DIRECTORY: &str = "audit";
@@ -103,6 +104,13 @@ fn hash_of(octets: &[u8]) -> String {
 pub struct Audit {
     /// `None`: nothing is kept, because there is no state directory.
     log: Mutex<Option<Log>>,
+    /// Of a log that another process writes.
+    elsewhere: Option<String>,
+    /// Why the log is not whole, or is not kept at all. What is broken stays so until the process ends.
+    broken: Mutex<Option<String>>,
+    /// Why the last change could not be written.
+    unwritten: Mutex<Option<String>>,
+    is_verified: AtomicBool,
 }
 
 struct Log {
@@ -122,9 +130,42 @@ impl Audit {
     /// Why it cannot be written there.
     pub fn keep_in(&self, state_directory: &Path) -> Result<(), String> {
         let directory = state_directory.join(DIRECTORY);
-        let log = Log::open(&directory).map_err(|why| format!("{}: {why}", directory.display()))?;
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(log);
+        let opened = Log::open(&directory).map_err(|why| format!("{}: {why}", directory.display()));
+        let (log, broken) = opened.inspect_err(|why| {
+            *locked(&self.broken) = Some(format!("the audit log cannot be kept, and nothing is written down: {why}"));
+        })?;
+        *locked(&self.broken) = broken;
+        *locked(&self.log) = Some(log);
         Ok(())
+    }
+
+    /// What somebody should look into; filtering goes on all the same.
+    pub fn trouble(&self) -> Option<String> {
+        locked(&self.broken).clone().or_else(|| locked(&self.unwritten).clone())
+    }
+
+    /// Reads the whole log once, for what the start did not look at: it goes by the last file. Blocks, for long when the log is.
+    pub fn verify_once(&self) {
+        if self.is_verified.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Some(directory) = locked(&self.log).as_ref().map(|log| log.directory.clone()) else { return };
+        if verify(&directory, None).is_ok() {
+            return;
+        }
+        // A line may have been written meanwhile. What is broken while nobody writes is.
+        let writing = locked(&self.log);
+        if let Err(why) = verify(&directory, None) {
+            let why = broken_text(&directory, &why);
+            tracing::error!("{why}");
+            locked(&self.broken).get_or_insert(why);
+        }
+        drop(writing);
+    }
+
+    /// Knows the public key of the log in a state directory, which another process writes.
+    pub fn looking_into(state_directory: &Path) -> Audit {
+        Audit { elsewhere: public_key_in(state_directory).ok(), ..Audit::default() }
     }
 
     /// Writes a change down; it is on the disk when this returns. Without a state directory nothing is written.
@@ -132,25 +173,33 @@ impl Audit {
     /// # Errors
     /// It could not be written. Then the change must not happen.
     pub fn record(&self, change: &Change<'_>) -> Result<(), String> {
-        match self.log.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            Some(log) => log.record(change).map_err(|why| {
-                format!("the audit log cannot be written, so nothing was changed: {}: {why}", log.directory.display())
-            }),
-            None => Ok(()),
-        }
+        let Some(log) = &mut *locked(&self.log) else { return Ok(()) };
+        let written = log.record(change).map_err(|why| {
+            format!("the audit log cannot be written, so nothing was changed: {}: {why}", log.directory.display())
+        });
+        *locked(&self.unwritten) = written.clone().err();
+        written
     }
 
     /// Signs octets with the log's key; `None` when nothing is kept.
     pub fn sign(&self, octets: &[u8]) -> Option<String> {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = locked(&self.log);
         log.as_ref().map(|log| BASE64.encode(log.key.sign(octets)))
     }
 
     /// The key that signatures are checked with.
     pub fn public_key(&self) -> Option<String> {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.as_ref().map(|log| BASE64.encode(log.key.public_key()))
+        let log = locked(&self.log);
+        log.as_ref().map(|log| BASE64.encode(log.key.public_key())).or_else(|| self.elsewhere.clone())
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn broken_text(directory: &Path, why: &dyn std::fmt::Display) -> String {
+    format!("{}: the audit log is broken: {why}; `lachan audit verify` tells", directory.display())
 }
 
 /// Whether a signature by this public key is good.
@@ -165,7 +214,8 @@ pub fn public_key_in(state_directory: &Path) -> io::Result<String> {
 }
 
 impl Log {
-    fn open(directory: &Path) -> io::Result<Log> {
+    /// Beside the log why it is broken, if it is.
+    fn open(directory: &Path) -> io::Result<(Log, Option<String>)> {
         let key = open_key(directory)?;
         let public = BASE64.encode(key.public_key());
         let head = read_head(&directory.join(HEAD), &public)?;
@@ -179,7 +229,7 @@ impl Log {
             Ok(end) => (end, None),
             Err(why) => {
                 // What is there stays for whoever looks into it. The next line follows the last that was signed.
-                tracing::error!("{}: the audit log is broken: {why}; `lachan audit verify` tells", directory.display());
+                tracing::error!("{}", broken_text(directory, &why));
                 let last = head.as_ref().map_or(0, |head| head.last).max(verify::last_first(file.as_deref()));
                 let hash = head.as_ref().map_or(NOTHING.to_owned(), |head| head.hash.clone());
                 (End { last: last + 1, hash, path: None }, Some(why))
@@ -190,9 +240,9 @@ impl Log {
         let octets = file.metadata()?.len();
         let first = head.as_ref().map_or(1, |head| head.first);
         let mut log = Log { directory: directory.to_owned(), key, file, octets, first, last: end.last, hash: end.hash };
-        match broken {
+        match &broken {
             Some(why) => {
-                let (before, after) = (Value::Null, Value::String(why));
+                let (before, after) = (Value::Null, Value::String(why.clone()));
                 log.record(&Change {
                     who: "lachan",
                     what: "audit.broken",
@@ -205,7 +255,7 @@ impl Log {
             None if head.is_none_or(|head| head.last != log.last) => log.write_head()?,
             None => {}
         }
-        Ok(log)
+        Ok((log, broken.map(|why| broken_text(directory, &why))))
     }
 
     fn record(&mut self, change: &Change<'_>) -> io::Result<()> {

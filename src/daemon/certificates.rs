@@ -142,7 +142,7 @@ impl Certificate {
                 tls.certificate_file.display()
             ));
         }
-        if has_identities && !self.names.iter().any(|of| of.eq_ignore_ascii_case(&format!("*.{name}"))) {
+        if has_identities && !self.is_for_all_below(&name) {
             hints.push(format!(
                 "{}: the certificate is not for *.{name}, so clients with `ids` can say who they are by the path of DNS over \
                  HTTPS alone: a phone with ID.{name} as its Private DNS will refuse it",
@@ -168,6 +168,11 @@ impl Certificate {
         let listening = listening(settings);
         let name = tls.name.clone().filter(|_| !listening.is_empty())?;
         Some(Discovery::new(name, listening, tls.addresses.clone(), tls.share, tls.info_url.as_deref()))
+    }
+
+    /// Whether it is for every name one label below this one.
+    pub fn is_for_all_below(&self, name: &Name) -> bool {
+        self.names.iter().any(|of| of.eq_ignore_ascii_case(&format!("*.{name}")))
     }
 
     /// Whether it is for a name, itself or by a wildcard of one label. RFC 6125 §6.4.

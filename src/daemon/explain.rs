@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::config::Version;
+use crate::config::{Settings, Version};
 use crate::daemon::clock;
 use crate::daemon::gates::LeftOut;
+use crate::daemon::loader::state_directory;
+use crate::daemon::orders::Book;
 use crate::daemon::resolver::Resolver;
+use crate::daemon::said::Words;
 use crate::daemon::sources::{self, Lines};
 use crate::engine::client::{Client, Realm, Token, UnixTime};
 use crate::engine::compile::ListSource;
@@ -86,13 +89,14 @@ impl fmt::Display for Asker {
 
 impl Who {
     /// How its questions come. Who says its name does so over TLS, from somewhere.
-    fn origin(&self) -> Origin {
+    fn origin(&self, snapshot: &Snapshot) -> Origin {
         let loopback = IpAddr::V4([127, 0, 0, 1].into());
         let origin = match &self.client {
             None => Origin::new((loopback, 0).into(), None, Transport::Udp),
             Some(Asker::Address(address)) => Origin::new(*address, None, Transport::Udp),
-            Some(Asker::Identity(_, token)) => {
-                Origin { identity: Some(*token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
+            Some(Asker::Identity(text, token)) => {
+                let token = known_token(snapshot, text, *token).unwrap_or(*token);
+                Origin { identity: Some(token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
             }
         };
         Origin { realm: self.realm, ..origin }
@@ -104,14 +108,15 @@ impl Who {
     /// Names an identity that nobody has, or a profile that is not there, and those that are.
     pub fn resolve(&self, snapshot: &Snapshot) -> Result<Client, String> {
         if let Some(Asker::Identity(text, token)) = &self.client
-            && !snapshot.knows(*token)
+            && known_token(snapshot, text, *token).is_none()
         {
-            return Err(format!("no client has the identity `{text}`"));
+            return Err(format!("no client has the identity `{text}`, and no subscriber that is known here"));
         }
-        let mut client = snapshot.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
+        let mut client = snapshot.identify(&self.origin(snapshot), self.at.unwrap_or_else(clock::unix_time));
         if let Some(name) = &self.known {
             let at = snapshot.clients_known.iter().position(|known| known.name == *name);
             client.configured = at.map(|at| at as u32);
+            client.profile = at.map_or(client.profile, |at| snapshot.clients_known[at].profile);
         }
         if let Some(name) = &self.profile {
             client.profile = snapshot.profile_named(name).ok_or_else(|| {
@@ -131,17 +136,20 @@ impl Who {
     }
 
     /// What the table says of the client that is asked about.
-    fn subscriber(&self, snapshot: &Snapshot) -> Option<Subscriber> {
+    fn subscriber(&self, snapshot: &Snapshot, is_read: bool) -> Option<Subscriber> {
         self.client.as_ref()?;
         let live = snapshot.subscribers.as_ref()?;
         let Identified { standing, found, .. } =
-            live.identify(&self.origin(), self.at.unwrap_or_else(clock::unix_time));
+            live.identify(&self.origin(snapshot), self.at.unwrap_or_else(clock::unix_time));
+        let until = found.and_then(|found| found.term.until);
         Some(Subscriber {
-            standing: standing.as_str(),
+            standing: if is_read { standing.as_str() } else { "not-read" },
             token: found.and_then(|found| found.token).map(|token| format!("{:08x}", token.0 >> 96)),
             profile: found.and_then(|found| found.profile).map(|name| live.table.name(name)),
             session: found.is_some_and(|found| found.term.is_session),
-            until: found.and_then(|found| found.term.until),
+            until,
+            until_at: until.map(|until| explain::rfc3339(UnixTime(until.into()), &snapshot.zone)),
+            feeds: Vec::new(),
         })
     }
 
@@ -149,7 +157,7 @@ impl Who {
     fn judge_source(&self, snapshot: &Snapshot, question: &Question, type_text: &str) -> Option<Box<Explanation>> {
         self.client.as_ref()?;
         let at = self.at.unwrap_or_else(clock::unix_time);
-        explain::judge_source(snapshot, &self.origin(), at, question, type_text)
+        explain::judge_source(snapshot, &self.origin(snapshot), at, question, type_text)
     }
 }
 
@@ -165,8 +173,10 @@ pub async fn explain(
     let snapshot = &*who.hours_of(&generation.snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, None, who, snapshot));
+        return Ok(finish(*told, None, who, (snapshot, client), true));
     }
+    // Before the question is asked: then the cache has it in any case.
+    let cache = resolver.cached(&generation, question);
     let told = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told) => told,
         Asked::Forward(told, permit) => {
@@ -190,7 +200,7 @@ pub async fn explain(
         Some(None) => Some(Line::NotHere),
         None => None,
     };
-    Ok(finish(*told, line, who, snapshot))
+    Ok(Explanation { cache, ..finish(*told, line, who, (snapshot, client), true) })
 }
 
 /// Explains by the question alone, without a running resolver. `in_force` says where each list's lines are, by its name.
@@ -204,14 +214,26 @@ pub fn explain_offline(
     let snapshot = &*who.hours_of(snapshot);
     let client = who.resolve(snapshot)?;
     if let Some(told) = who.judge_source(snapshot, question, type_text) {
-        return Ok(finish(*told, None, who, snapshot));
+        return Ok(finish(*told, None, who, (snapshot, client), false));
     }
     let told = match explain::judge_question(snapshot, client, question, type_text) {
         Asked::Done(told) | Asked::Forward(told, _) => told,
     };
     let place = told.place.as_ref().map(|at| Place::of(snapshot, at, in_force));
     let line = place.map(|place| place.map_or(Line::NotHere, |place| place.read()));
-    Ok(finish(*told, line, who, snapshot))
+    Ok(finish(*told, line, who, (snapshot, client), false))
+}
+
+/// Puts into a generation that was loaded here what the process that serves keeps in its state directory: words, pauses and
+/// orders. Nothing there is changed. What cannot be read is told.
+pub fn take_up_kept(snapshot: &mut Snapshot, settings: &Settings) -> Vec<String> {
+    let directory = state_directory(settings);
+    let (words, orders) = (Words::default(), Book::default());
+    let mut problems: Vec<String> = words.look_into(&directory).err().into_iter().collect();
+    words.put_into(snapshot);
+    problems.extend(orders.look_into(&directory, &settings.orders, &snapshot.zone));
+    problems.extend(snapshot.set_orders(orders.orders()).err().map(|why| format!("orders: {why}")));
+    problems
 }
 
 /// Says of a name that nothing speaks about which list would, had its rule not been left out.
@@ -299,10 +321,25 @@ impl Place {
     }
 }
 
-/// Puts in what only files and the caller know.
-fn finish(told: Explanation, line: Option<Line>, who: &Who, snapshot: &Snapshot) -> Explanation {
-    let client = who.client.as_ref().map(ToString::to_string);
-    tell_line(Explanation { client, subscriber: who.subscriber(snapshot), ..told }, line)
+/// Puts in what only files and the caller know. `is_read`: whether the table of subscribers is here.
+fn finish(
+    told: Explanation,
+    line: Option<Line>,
+    who: &Who,
+    (snapshot, client): (&Snapshot, Client),
+    is_read: bool,
+) -> Explanation {
+    let asked = who.client.as_ref().map(ToString::to_string);
+    let mut told = Explanation { client: asked, subscriber: who.subscriber(snapshot, is_read), ..told };
+    explain::tell_client(snapshot, &who.origin(snapshot), client, who.profile.is_some(), &mut told);
+    tell_line(told, line)
+}
+
+/// The token of an identity that somebody has: the word itself, or 32 hexadecimal digits that are a subscriber's.
+fn known_token(snapshot: &Snapshot, text: &str, token: Token) -> Option<Token> {
+    let is_hex = text.len() == 32 && text.bytes().all(|c| c.is_ascii_hexdigit());
+    let digits = is_hex.then(|| u128::from_str_radix(text, 16).ok().map(Token)).flatten();
+    [Some(token), digits].into_iter().flatten().find(|token| snapshot.knows(*token))
 }
 
 fn tell_line(mut told: Explanation, line: Option<Line>) -> Explanation {

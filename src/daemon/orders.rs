@@ -8,6 +8,7 @@
 
 mod annex;
 mod commands;
+mod figures;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -104,6 +105,16 @@ impl Book {
         }
         inner.publish();
         Ok(())
+    }
+
+    /// Takes up what another process keeps in its state directory and what its files say; nothing is changed. What is wrong.
+    pub fn look_into(&self, state_directory: &Path, settings: &OrderSettings, zone: &TimeZone) -> Vec<String> {
+        let audit = Audit::looking_into(state_directory);
+        let kept = self.keep_in(state_directory, &audit, zone).err();
+        self.configure(settings, zone);
+        self.inner().kept_in = None;
+        self.look(&audit);
+        kept.into_iter().chain(self.problems()).collect()
     }
 
     /// Follows the configuration.

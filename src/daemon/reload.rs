@@ -180,6 +180,7 @@ impl Reloader {
             self.mask_again();
         }
         self.orders.tell_alarms();
+        self.audit.verify_once();
     }
 
     /// Puts what was said and the orders into force as they are now; lists, their rules and upstream stay as they are.

@@ -28,6 +28,7 @@ use crate::engine::category::CANARY_NAME;
 use crate::engine::client::{Client, Token};
 use crate::engine::compile::Strangers;
 use crate::engine::cookie::Standing;
+use crate::engine::explain::CacheTold;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::peers::Peers;
@@ -741,6 +742,20 @@ impl Resolver {
         let counter = if hit.is_some() { &self.metrics.cache_hits } else { &self.metrics.cache_misses };
         counter.inc();
         hit
+    }
+
+    /// What the cache has for a question, for who tells why. It is not counted.
+    pub fn cached(&self, generation: &Generation, question: &Question) -> Option<CacheTold> {
+        let routes = &generation.snapshot.routes;
+        let key = Key::new(question, false, false, routes.key(routes.group_for(&question.qname)?));
+        let Some(hit) = self.cache.get(&key, generation.snapshot.cache.serve_stale) else {
+            return Some(CacheTold { has: "nothing", age_secs: None });
+        };
+        let has = match hit.freshness {
+            Freshness::Fresh | Freshness::Prefetch => "fresh",
+            Freshness::Stale | Freshness::StaleHeld => "stale",
+        };
+        Some(CacheTold { has, age_secs: Some(hit.age_secs) })
     }
 
     /// What a connection from an address may be.

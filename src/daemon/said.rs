@@ -5,6 +5,9 @@
 //! ([`fleet`](crate::daemon::fleet)), and what they say is kept here too: a word that was ended is remembered until it would
 //! have ended by itself, so that nobody who missed that brings it back.
 
+mod asked;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,11 +19,12 @@ use serde_json::Value;
 
 use crate::config;
 use crate::daemon::audit::Change;
+use crate::daemon::explain::{Asker, Who};
 use crate::daemon::fleet::command::{self, Command, Deed};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};
 use crate::engine::client::{Realm, UnixTime};
-use crate::engine::explain::time_text;
+use crate::engine::explain::{rfc3339, time_text};
 use crate::engine::limits::{OVERLAY_ENTRIES_MAX, OVERLAY_TIME_MAX, PERSON_TEXT_OCTETS_MAX};
 use crate::engine::list::own_entry;
 use crate::engine::overlay::{self, Scope, Word};
@@ -109,6 +113,14 @@ pub struct Asking {
     pub lasts: Option<String>,
     /// RFC 3339, or `17:30` of the configured time zone.
     pub until: Option<String>,
+    /// The window by this name, or any of them when it is empty: until the one that is open now ends.
+    pub until_window: Option<String>,
+    /// It is meant for everybody. A pause needs that to be said.
+    #[serde(default)]
+    pub everyone: bool,
+    /// The name is a public suffix, and everything below it is meant.
+    #[serde(default)]
+    pub public_suffix: bool,
     #[serde(default)]
     pub reason: String,
     #[serde(default)]
@@ -163,6 +175,18 @@ impl Words {
                 ))
             }
         }
+    }
+
+    /// Takes up those of a state directory that is another process's: nothing there is changed.
+    ///
+    /// # Errors
+    /// What is there cannot be read; then nothing is known of it.
+    pub fn look_into(&self, state_directory: &Path) -> Result<(), String> {
+        let file = state_directory.join(FILE);
+        let read =
+            read(&file).map_err(|why| format!("{}: {why}; what was said for a while is not told", file.display()))?;
+        self.kept().entries = read.map(|kept| kept.entries).unwrap_or_default();
+        Ok(())
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -314,12 +338,12 @@ impl Entry {
         Some(Word { said: self.said(), effect, name, reach })
     }
 
-    /// Whom it is for, in a word or two of English.
-    pub fn scope_text(&self) -> String {
-        self.scope().to_string()
+    /// Whom it is for, in a word or two of English, and of Vietnamese.
+    pub fn scope_texts(&self) -> (String, String) {
+        (self.scope().to_string(), self.scope().in_vietnamese())
     }
 
-    /// RFC 3339.
+    /// RFC 3339, UTC.
     pub fn until_text(&self) -> String {
         time_text(UnixTime(self.until))
     }
@@ -330,15 +354,15 @@ fn end_of(asking: &Asking, now: i64, zone: &TimeZone) -> Result<i64, String> {
     let until = match (&asking.lasts, &asking.until) {
         (Some(lasts), None) => now.saturating_add(config::duration(lasts)?.as_secs() as i64),
         (None, Some(until)) => moment(until, now, zone)?,
-        (None, None) => return Err("say when it ends: `--for 45m` or `--until 17:30`".into()),
+        (None, None) => return Err("say when it ends: `--for 45m`, `--until 17:30` or `--until-window`".into()),
         (Some(_), Some(_)) => return Err("say either `--for` or `--until`, not both".into()),
     };
     let most = OVERLAY_TIME_MAX.as_secs() as i64;
     match until - now {
-        ..=0 => Err(format!("it would end at {}, which is past", time_text(UnixTime(until)))),
+        ..=0 => Err(format!("it would end at {}, which is past", rfc3339(UnixTime(until), zone))),
         secs if secs > most => Err(format!(
             "it would end at {}, at most {} days from now; what is to last longer belongs into the configuration",
-            time_text(UnixTime(until)),
+            rfc3339(UnixTime(until), zone),
             Duration::from_secs(most as u64).as_secs() / 86_400
         )),
         _ => Ok(until),
@@ -451,14 +475,13 @@ impl Reloader {
     }
 
     fn entry(&self, kind: Kind, asking: &Asking, now: i64) -> Result<Entry, String> {
-        let until = end_of(asking, now, &self.time_zone())?;
         let generation = self.in_force();
         let snapshot = &generation.snapshot;
         let name = match (kind, &asking.name) {
             (Kind::Pause, None) => None,
             (Kind::Pause, Some(_)) => return Err("a pause is for people, not for a name".into()),
             (Kind::Allow | Kind::Deny, Some(name)) => {
-                own_entry(name)?;
+                asked::check_breadth(kind, asking, Some(&own_entry(name)?))?;
                 Some(name.trim().to_owned())
             }
             (Kind::Allow | Kind::Deny, None) => return Err("say which name".into()),
@@ -487,6 +510,28 @@ impl Reloader {
             return Err("`--realm` goes with `--client` and an address or a network".into());
         }
         let realm = asking.realm.filter(|realm| *realm != 0);
+        asked::check_breadth(kind, asking, None)?;
+        let until = match &asking.until_window {
+            None => end_of(asking, now, &self.time_zone())?,
+            Some(_) if asking.lasts.is_some() || asking.until.is_some() => {
+                return Err("say one of `--for`, `--until` and `--until-window`".into());
+            }
+            Some(window) => {
+                let who = Who {
+                    client: network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
+                    known: client.clone(),
+                    realm: Realm(realm.unwrap_or(0)),
+                    profile: asking.profile.clone(),
+                    at: None,
+                };
+                if who.client.is_none() && who.known.is_none() && who.profile.is_none() {
+                    return Err(
+                        "`--until-window` goes by the windows of a profile: say `--profile` or `--client`".into()
+                    );
+                }
+                asked::window_end(snapshot, who.resolve(snapshot)?.profile, window, UnixTime(now))?.0
+            }
+        };
         let author = person_text("`--by`", &asking.by)?;
         let reason = person_text("`--reason`", &asking.reason)?;
         let profile = asking.profile.clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 
 use crate::engine::category::{self, CANARY_NAME, Categories, Category, CategoryId, TEST_ZONE};
 use crate::engine::client::{Access, ClientTable, Configured as KnownBy, Known, Realm, Token, UnixTime};
@@ -68,6 +69,8 @@ pub struct Policy {
     pub discovery: Option<Discovery>,
     /// Answers `id.server` and NSID; empty: the daemon puts the machine's name.
     pub node_name: String,
+    /// In which people are told times.
+    pub time_zone: TimeZone,
 }
 
 /// `mode`: whether policy is done or only counted.
@@ -211,6 +214,8 @@ pub struct ClientSettings {
     pub lines: u32,
     /// `None`: as its profile has it.
     pub mode: Option<Mode>,
+    /// File and line of its table.
+    pub place: Option<(String, u32)>,
 }
 
 /// A list with what was read of it, ready to be compiled.
@@ -472,7 +477,11 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
             policy
                 .clients
                 .into_iter()
-                .map(|c| KnownClient { name: c.name, tags: c.tags, lines: c.lines, mode: c.mode })
+                .map(|c| {
+                    let ClientSettings { name, tags, lines, mode, networks, place, .. } = c;
+                    let profile = ProfileId(c.profile as u16);
+                    KnownClient { name, tags, lines, mode, profile, networks, place }
+                })
                 .collect(),
         ),
         clients: Arc::new(ClientTable::new(known)),
@@ -515,6 +524,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
         rebind_allow: policy.rebind_allow,
         cache: policy.cache,
         node_name: policy.node_name,
+        zone: policy.time_zone,
     }
     .with_hours_from(now);
     note_ineffective(&snapshot, &policy.operator_deny, "[operator] deny", &mut report);

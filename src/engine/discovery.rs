@@ -178,9 +178,8 @@ impl Discovery {
             return Some(self.addresses.clone());
         }
         // A listener of IPv6 never takes IPv4 along.
-        let listens = |asked: IpAddr| {
-            at.iter().any(|at| *at == asked || at.is_unspecified() && at.is_ipv4() == asked.is_ipv4())
-        };
+        let listens =
+            |asked: IpAddr| at.iter().any(|at| *at == asked || at.is_unspecified() && at.is_ipv4() == asked.is_ipv4());
         if let Some(asked) = asked.filter(|asked| listens(*asked)) {
             return Some(vec![asked]);
         }
@@ -265,8 +264,9 @@ mod tests {
     #[test]
     fn without_configured_addresses_the_one_that_was_asked_is_told() {
         let asked: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
-        let told =
-            |given: &[&str]| discovery(1, given).addresses(Some(asked)).iter().map(IpAddr::to_string).collect::<Vec<_>>();
+        let told = |given: &[&str]| {
+            discovery(1, given).addresses(Some(asked)).iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
         assert_eq!(told(&[]), ["192.0.2.7"]);
         assert_eq!(told(&["192.0.2.1"]), ["192.0.2.1"]);
     }
@@ -287,8 +287,10 @@ mod tests {
         let all = discovery(services.to_vec());
         let told = |asked: &str| {
             let told = all.told(Some(asked.parse().unwrap()));
-            told.map(|(service, at)| format!("{:?} {}", service.protocol, at.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(" ")))
-                .collect::<Vec<_>>()
+            told.map(|(service, at)| {
+                format!("{:?} {}", service.protocol, at.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(" "))
+            })
+            .collect::<Vec<_>>()
         };
         assert_eq!(told("192.0.2.1"), ["Dot 192.0.2.1", "Doh 192.0.2.2"], "nobody listens for QUIC on IPv4 but near");
         assert_eq!(told("2001:db8::1"), ["Dot 2001:db8::1", "Doh 192.0.2.2", "Doq 2001:db8::1"]);

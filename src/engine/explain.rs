@@ -3,179 +3,38 @@
 //! The same [`policy`] decides; nothing here does.
 
 use std::net::IpAddr;
-
-use ipnet::IpNet;
-use jiff::tz::TimeZone;
-use serde::Serialize;
+use std::sync::Arc;
 
 use crate::engine::answer::Answer;
 use crate::engine::category::Category;
-use crate::engine::client::{Client, UnixTime};
+use crate::engine::client::Client;
 use crate::engine::compile::ListSource;
 use crate::engine::list::special::{Owner, Pattern, RuleAnswer, SpecialRule};
 use crate::engine::list::{Effect, Reach};
 use crate::engine::name::Name;
-use crate::engine::order::Order;
-use crate::engine::overlay::{Said, Word};
+use crate::engine::overlay::Word;
 use crate::engine::policy::{self, AnswerVerdict, Permit, QueryVerdict, Step};
 use crate::engine::query::Question;
 use crate::engine::safe_search::Rule;
-use crate::engine::snapshot::{List, ListRole, Snapshot};
+use crate::engine::snapshot::{List, Snapshot};
 use crate::engine::verdict::{Block, BlockResponse, Cause, Counted, EdeCode, ListId, Redirect, Rung, Target, Would};
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
 
 mod access;
 mod hours;
+mod sentence;
+mod told;
+mod who;
 
 pub use access::judge_source;
 pub use hours::{moment, rfc3339};
-
-/// The answer to "why?", in the shape of DESIGN §7; what does not apply is absent.
-#[derive(Debug, Clone, Serialize, Default)]
-pub struct Explanation {
-    pub name: String,
-    #[serde(rename = "type")]
-    pub qtype: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    pub profile: String,
-    /// Who the client is to us, when somebody tells of subscribers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscriber: Option<Subscriber>,
-    /// When it is asked, in UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
-    /// `observe`: what is told would be done, and is only counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<&'static str>,
-    /// `allow`, `block`, `rewrite` or `drop`.
-    pub verdict: &'static str,
-    pub rung: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub category: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub list: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// The name or address of the answer that hit, or the SafeSearch target.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ede: Option<u16>,
-    /// The window of the profile that blocks, and when it closes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_until: Option<String>,
-    /// The temporary allow or deny that decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temporary: Option<Temporary>,
-    /// The pause that the client has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pause: Option<Temporary>,
-    /// The legal order that decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order: Option<OrderTold>,
-    pub tried: Vec<Tried>,
-    /// Whether the answer was looked at too; `false` when only the question could be judged.
-    pub answer_checked: bool,
-    /// One plain sentence, and how to change it, in English and Vietnamese.
-    pub sentence_en: String,
-    pub sentence_vi: String,
-    pub change_en: String,
-    pub change_vi: String,
-    /// Where the rule that is told stands.
-    #[serde(skip)]
-    pub place: Option<Provenance>,
-}
-
-/// What the table of subscribers says of a client.
-#[derive(Debug, Clone, Serialize)]
-pub struct Subscriber {
-    /// As [`Standing`](crate::engine::subscribers::Standing) says it.
-    pub standing: &'static str,
-    /// The first eight digits of its token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// The name of its profile in the table.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// Whether the network told of it.
-    pub session: bool,
-    /// When its entry ends, or its session must have been confirmed; seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<u32>,
-}
-
-/// What somebody said for a while.
-#[derive(Debug, Clone, Serialize)]
-pub struct Temporary {
-    pub id: u64,
-    pub scope: String,
-    pub author: String,
-    pub reason: String,
-    /// RFC 3339.
-    pub until: String,
-}
-
-/// A legal order; of one that may not be published, that there is one.
-#[derive(Debug, Clone, Serialize)]
-pub struct OrderTold {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub authority: Option<String>,
-    pub state: &'static str,
-    /// RFC 3339; absent while no end is stated.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-}
-
-impl Temporary {
-    fn of(said: &Said) -> Temporary {
-        let Said { id, scope, until, author, reason } = said;
-        let (scope, until) = (scope.to_string(), time_text(*until));
-        Temporary { id: *id, scope, author: author.clone(), reason: reason.clone(), until }
-    }
-}
-
-impl OrderTold {
-    fn of(order: &Order, at: UnixTime) -> OrderTold {
-        let told = |text: &String| order.publishable.then(|| text.clone());
-        OrderTold {
-            reference: told(&order.reference),
-            authority: told(&order.authority),
-            state: order.state(at).as_str(),
-            until: order.acts_until(at).map(time_text),
-        }
-    }
-}
-
-/// RFC 3339, UTC.
-pub fn time_text(at: UnixTime) -> String {
-    jiff::Timestamp::from_second(at.0).map_or_else(|_| at.0.to_string(), |time| time.to_string())
-}
-
-/// One rung that was asked.
-#[derive(Debug, Clone, Serialize)]
-pub struct Tried {
-    pub rung: &'static str,
-    pub outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub list: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// A rule's place, so that the caller can show its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
-    pub list: ListId,
-    pub line: u32,
-}
+use sentence::{leads, place, sentence, who, who_vi};
+pub use told::{
+    CacheTold, ConfiguredTold, Explanation, FeedTold, OrderTold, Provenance, Subscriber, Temporary, Tried, WindowTold,
+    time_text,
+};
+pub use who::tell_client;
 
 /// What the question alone leads to.
 pub enum Asked {
@@ -183,19 +42,6 @@ pub enum Asked {
     Done(Box<Explanation>),
     /// It would be forwarded, or a target asked for: give the answer to [`judge_answer`].
     Forward(Box<Explanation>, Permit),
-}
-
-impl Explanation {
-    /// The name that was judged: the target that hit, else the question's.
-    fn asked_name(&self) -> &str {
-        self.target.as_deref().unwrap_or(&self.name)
-    }
-
-    /// What was told of a rule does not decide after all.
-    fn forget_rule(&mut self) {
-        (self.category, self.list, self.file, self.line, self.rule, self.place) = (None, None, None, None, None, None);
-        (self.window, self.window_until, self.temporary, self.order) = (None, None, None, None);
-    }
 }
 
 /// Judges the question.
@@ -206,8 +52,9 @@ pub fn judge_question(snapshot: &Snapshot, client: Client, question: &Question, 
         name: question.qname.to_string(),
         qtype: type_text.to_owned(),
         profile: snapshot.profile(client.profile).name.clone(),
-        at: Some(rfc3339(client.at, &TimeZone::UTC)),
-        pause: snapshot.overlay.pause(&client).map(Temporary::of),
+        at: Some(rfc3339(client.at, &snapshot.zone)),
+        pause: snapshot.overlay.pause(&client).map(|said| Temporary::of(said, &snapshot.zone)),
+        windows: hours::all(snapshot, client),
         tried: steps.iter().map(|(rung, step)| tried(snapshot, &question.qname, *rung, step)).collect(),
         ..Explanation::default()
     });
@@ -255,8 +102,13 @@ fn fill_query(
             told.rung = Rung::LocalData.as_str();
             told.sentence_en = format!("{} is a special name that this resolver answers itself.", told.name);
             told.sentence_vi = format!("{} là tên đặc biệt do chính máy phân giải này trả lời.", told.name);
-            told.change_en = "nothing can change this, except an [[upstream]] zone of your own at or below it.".into();
-            told.change_vi = "không thay đổi được, trừ khi khai báo vùng [[upstream]] riêng cho tên này.".into();
+            told.change_en =
+                "nothing can change this, except an [[upstream]] zone of your own at or below it; the operator \
+                              may declare one."
+                    .into();
+            told.change_vi =
+                "không thay đổi được, trừ khi khai báo vùng [[upstream]] riêng cho tên này; nhà vận hành được phép."
+                    .into();
         }
         QueryVerdict::Block(block) => fill_block(snapshot, client, &question.qname, told, block),
         QueryVerdict::Rewrite(rewrite, _) => {
@@ -266,7 +118,7 @@ fn fill_query(
         QueryVerdict::Redirect(redirect, _) => fill_redirect(snapshot, client, &question.qname, told, redirect),
         QueryVerdict::Allow(permit) => {
             fill_allow(snapshot, &question.qname, told, steps);
-            if permit.allowed().is_none() {
+            if permit.allowed().is_none() && !tell_paused(snapshot, client, question, told) {
                 hours::tell_next(snapshot, client, &question.qname, told);
             }
             if let Some(category) = permit.would().and_then(|would| would.category) {
@@ -290,10 +142,28 @@ pub fn judge_answer(
     mut told: Box<Explanation>,
 ) -> Box<Explanation> {
     told.answer_checked = true;
+    judge_what_came(snapshot, client, permit, question, answer, &mut told);
+    // What the answer meets on a rung is a result of that rung like any other.
+    if let ("block" | "drop" | "rewrite", Some(target)) = (told.verdict, &told.target) {
+        let outcome = if told.verdict == "rewrite" { "answered" } else { "block" };
+        let (rung, list, name) = (told.rung, told.list.clone(), Some(target.clone()));
+        told.tried.push(Tried { rung, outcome, list, name });
+    }
+    told
+}
+
+fn judge_what_came(
+    snapshot: &Snapshot,
+    client: Client,
+    permit: &Permit,
+    question: &Question,
+    answer: &Answer,
+    told: &mut Explanation,
+) {
     match policy::on_answer(snapshot, client, permit, question, answer) {
-        AnswerVerdict::Block(block) => fill_block(snapshot, client, &question.qname, &mut told, &block),
+        AnswerVerdict::Block(block) => fill_block(snapshot, client, &question.qname, told, &block),
         AnswerVerdict::Redirect(redirect, _) => {
-            fill_redirect(snapshot, client, &question.qname, &mut told, &redirect);
+            fill_redirect(snapshot, client, &question.qname, told, &redirect);
         }
         AnswerVerdict::TooLong => {
             told.forget_rule();
@@ -304,7 +174,7 @@ pub fn judge_answer(
             told.change_vi = "không thay đổi được ở đây: bên quản lý tên này phải rút ngắn chuỗi tên.".into();
         }
         AnswerVerdict::Rewrite(rewrite) => {
-            fill_rewrite(snapshot, &mut told, &rewrite.rule, Some(&rewrite.rule.host));
+            fill_rewrite(snapshot, told, &rewrite.rule, Some(&rewrite.rule.host));
         }
         AnswerVerdict::Deliver(cleared) => {
             if let Some(Would { how, rung, category }) = cleared.would() {
@@ -315,7 +185,7 @@ pub fn judge_answer(
                             format!("What {} leads to would be stopped on the rung {}.", told.name, rung.as_str());
                         told.sentence_vi =
                             format!("Những gì {} dẫn tới lẽ ra bị chặn ở bậc {}.", told.name, rung.as_str());
-                        tell_observed(&mut told);
+                        tell_observed(told);
                     }
                     Counted::Shadow => {
                         told.sentence_en
@@ -326,7 +196,6 @@ pub fn judge_answer(
             }
         }
     }
-    told
 }
 
 fn tried(snapshot: &Snapshot, qname: &Name, rung: Rung, step: &Step) -> Tried {
@@ -359,7 +228,7 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
         _ => None,
     });
     if let Some((rung, word)) = said {
-        return fill_said(told, rung, word);
+        return fill_said(told, rung, word, &snapshot.zone);
     }
     let allow = steps.iter().find_map(|(rung, step)| match step {
         Step::Allow(cause @ Cause::Rule { list, .. }) => Some((*rung, *list, cause.owner(qname)?)),
@@ -403,23 +272,67 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
                     format!("{name} được phép: không có luật nào nói về tên này."),
                 ),
             };
-            told.change_en = "to block it, put it into [operator] deny (everybody) or the profile's deny.".into();
-            told.change_vi = "muốn chặn, thêm tên vào [operator] deny (mọi người) hoặc deny của hồ sơ.".into();
+            told.change_en =
+                "to block it, put it into [operator] deny (everybody; the operator may) or the profile's deny \
+                              (whoever keeps that profile may)."
+                    .into();
+            told.change_vi =
+                "muốn chặn, thêm tên vào [operator] deny (mọi người; nhà vận hành được phép) hoặc deny của hồ sơ \
+                              (người quản lý hồ sơ được phép)."
+                    .into();
         }
     }
 }
 
+/// Tells of a pause that is in force; whether it is why the name passes.
+fn tell_paused(snapshot: &Snapshot, client: Client, question: &Question, told: &mut Explanation) -> bool {
+    let Some(Temporary { id, scope, scope_vi, author, reason, until }) = told.pause.clone() else { return false };
+    let mut without = snapshot.clone();
+    without.overlay = Arc::new(snapshot.overlay.without_pauses());
+    let mut steps = Vec::new();
+    let verdict = policy::on_query_enforced(&without, client, question, &mut steps);
+    if matches!(verdict, QueryVerdict::Allow(_)) {
+        told.sentence_en.push_str(&format!(
+            " (Content filtering and SafeSearch are paused until {until} for {scope}, by {author}: {reason}. The question \
+             would pass without it too.)"
+        ));
+        told.sentence_vi.push_str(&format!(
+            " (Lọc nội dung và SafeSearch đang tạm tắt đến {until} cho {scope_vi}, do {author}: {reason}. Không tạm tắt thì câu \
+             hỏi này cũng được phép.)"
+        ));
+        return false;
+    }
+    let (name, qtype) = (told.name.clone(), told.qtype.clone());
+    let mut else_told = Explanation { name, qtype, profile: told.profile.clone(), ..Explanation::default() };
+    fill_query(&without, client, question, &mut else_told, &verdict, &steps);
+    let name = &told.name;
+    told.sentence_en = format!(
+        "{name} is allowed until {until}, because content filtering and SafeSearch are paused for {scope}, by {author}: \
+         {reason}. Without the pause: {}",
+        else_told.sentence_en
+    );
+    told.sentence_vi = format!(
+        "{name} được phép đến {until}, vì lọc nội dung và SafeSearch đang tạm tắt cho {scope_vi}, do {author}: {reason}. Nếu \
+         không tạm tắt: {}",
+        else_told.sentence_vi
+    );
+    told.change_en = format!("`lachan pause remove {id}` ends the pause; the operator may.");
+    told.change_vi = format!("`lachan pause remove {id}` để kết thúc tạm tắt; nhà vận hành được phép.");
+    true
+}
+
 /// A temporary allow.
-fn fill_said(told: &mut Explanation, rung: Rung, word: &Word) {
+fn fill_said(told: &mut Explanation, rung: Rung, word: &Word, zone: &TimeZone) {
     told.rung = rung.as_str();
-    let Temporary { id, scope, author, reason, until } = Temporary::of(&word.said);
+    let said = Temporary::of(&word.said, zone);
+    let Temporary { id, scope, scope_vi, author, reason, until } = &said;
     let (name, rule) = (&told.name, rule_text(&word.name, word.reach));
     told.sentence_en = format!("{name} is allowed until {until} for {scope}, by {author}: {reason}");
-    told.sentence_vi = format!("{name} được phép đến {until} cho {scope}, do {author}: {reason}");
+    told.sentence_vi = format!("{name} được phép đến {until} cho {scope_vi}, do {author}: {reason}");
     told.change_en = format!("`lachan allow remove {id}` ends it; {}.", who(rung));
     told.change_vi = format!("`lachan allow remove {id}` để kết thúc; {}.", who_vi(rung));
     told.rule = Some(rule);
-    told.temporary = Some(Temporary::of(&word.said));
+    told.temporary = Some(said);
 }
 
 /// `leads_to`: the engine's host, when it was not the question itself.
@@ -435,8 +348,12 @@ fn fill_rewrite(snapshot: &Snapshot, told: &mut Explanation, rule: &Rule, leads_
     told.sentence_vi =
         format!("{} được chuyển tới {}, tìm kiếm an toàn của {engine}{leads_vi}.", told.name, rule.target);
     let profile = &told.profile;
-    told.change_en = format!("set safe_search (or youtube) in [profile.{profile}]; allow rules do not switch it off.");
-    told.change_vi = format!("đổi safe_search (hoặc youtube) trong [profile.{profile}]; luật cho phép không tắt được.");
+    told.change_en = format!(
+        "set safe_search (or youtube) in [profile.{profile}]; whoever keeps that profile may; allow rules do not switch it off."
+    );
+    told.change_vi = format!(
+        "đổi safe_search (hoặc youtube) trong [profile.{profile}]; người quản lý hồ sơ được phép; luật cho phép không tắt được."
+    );
 }
 
 /// A list's CNAME, told as the block it stands for, with where it leads.
@@ -480,10 +397,10 @@ fn fill_block(snapshot: &Snapshot, client: Client, qname: &Name, told: &mut Expl
     };
     match &reason.cause {
         Cause::Order { order, .. } => {
-            told.order = snapshot.orders.get(*order).map(|order| OrderTold::of(order, client.at));
+            told.order = snapshot.orders.get(*order).map(|order| OrderTold::of(order, client.at, &snapshot.zone));
         }
         Cause::Temporary { at, .. } => {
-            told.temporary = snapshot.overlay.get(*at).map(|word| Temporary::of(&word.said));
+            told.temporary = snapshot.overlay.get(*at).map(|word| Temporary::of(&word.said, &snapshot.zone));
         }
         Cause::Rule { .. }
         | Cause::Address { .. }
@@ -568,127 +485,6 @@ fn tell_line(told: &mut Explanation, list: &List, line: u32) {
     }
 }
 
-fn sentence(
-    snapshot: &Snapshot,
-    told: &mut Explanation,
-    block: &Block,
-    titles: Option<(&str, &str)>,
-    list: Option<ListId>,
-) {
-    let name = &told.name;
-    let (leads_en, leads_vi) = told.target.as_ref().map(leads).unwrap_or_default();
-    let rung = block.reason.rung;
-    let said = told.temporary.as_ref().map(|said| {
-        let Temporary { id, scope, author, reason, until } = said;
-        let sentences = (
-            format!("{name} is blocked until {until} for {scope}, by {author}: {reason}{leads_en}"),
-            format!("{name} bị chặn đến {until} cho {scope}, do {author}: {reason}{leads_vi}"),
-        );
-        let changes = (
-            format!("`lachan deny remove {id}` ends it; {}.", who(rung)),
-            format!("`lachan deny remove {id}` để kết thúc; {}.", who_vi(rung)),
-        );
-        (sentences, changes)
-    });
-    if let Some((sentences, changes)) = said {
-        (told.sentence_en, told.sentence_vi) = sentences;
-        (told.change_en, told.change_vi) = changes;
-        return;
-    }
-    if let Cause::Order { .. } = block.reason.cause {
-        let (en, vi) = order_words(told.order.as_ref());
-        let sentences =
-            (format!("{name} is blocked by {en}{leads_en}."), format!("{name} bị chặn theo {vi}{leads_vi}."));
-        (told.sentence_en, told.sentence_vi) = sentences;
-        told.change_en =
-            "only the authority that ordered it can end it: `lachan orders revoke` records its word; no allow \
-                          rule reaches this rung."
-                .into();
-        told.change_vi =
-            "chỉ cơ quan ra yêu cầu mới chấm dứt được: ghi nhận bằng `lachan orders revoke`; luật cho phép không \
-                          có tác dụng ở bậc này."
-                .into();
-        return;
-    }
-    (told.sentence_en, told.sentence_vi) = match (&block.reason.cause, titles) {
-        (Cause::Rebinding, _) => (
-            format!("{name} is blocked: a public name answers with the private address of a local machine."),
-            format!("{name} bị chặn: tên công cộng lại trả về địa chỉ riêng của máy trong mạng."),
-        ),
-        (Cause::NotAllowed, _) => (
-            format!("{name} is blocked: only what is allowed passes here now."),
-            format!("{name} bị chặn: hiện chỉ những tên được cho phép mới được truy cập."),
-        ),
-        (Cause::UnsafeSearch { .. }, _) => (
-            format!("{name} is blocked: this search engine cannot be made safe."),
-            format!("{name} bị chặn: công cụ tìm kiếm này không có chế độ tìm kiếm an toàn."),
-        ),
-        (_, Some((en, vi))) => {
-            (format!("{name} is blocked as {en}{leads_en}."), format!("{name} bị chặn vì thuộc loại {vi}{leads_vi}."))
-        }
-        (_, None) if rung == Rung::Operator => (
-            format!("{name} is blocked by the operator of this resolver{leads_en}."),
-            format!("{name} bị nhà vận hành máy phân giải này chặn{leads_vi}."),
-        ),
-        (_, None) => (
-            format!("{name} is blocked by the profile `{}`{leads_en}.", told.profile),
-            format!("{name} bị hồ sơ `{}` chặn{leads_vi}.", told.profile),
-        ),
-    };
-    let what = told.target.as_deref().unwrap_or(name);
-    let profile = &told.profile;
-    (told.change_en, told.change_vi) = match (rung, &block.reason.cause) {
-        (_, Cause::Rebinding) => (
-            format!("add {name} to rebind_allow, or give its zone an [[upstream]]; the operator may."),
-            format!("thêm {name} vào rebind_allow, hoặc khai báo [[upstream]] cho vùng này; nhà vận hành được phép."),
-        ),
-        (Rung::Operator, _) => (
-            format!(
-                "take it out of {}; the operator may.",
-                list.map_or("[operator] deny".into(), |l| place(snapshot, l))
-            ),
-            "bỏ khỏi [operator] deny; nhà vận hành được phép.".to_owned(),
-        ),
-        (Rung::Security | Rung::Order, _) => (
-            format!(
-                "put {what} into [operator] allow; only the operator may, a profile's allow does not reach this rung."
-            ),
-            format!("thêm {what} vào [operator] allow; chỉ nhà vận hành được phép."),
-        ),
-        (Rung::Profile, Cause::NotAllowed) => (
-            format!("put {what} into [profile.{profile}] allow; whoever keeps that profile may."),
-            format!("thêm {what} vào allow của [profile.{profile}]; người quản lý hồ sơ được phép."),
-        ),
-        (Rung::Profile, _) => (
-            format!("take it out of [profile.{profile}] deny; whoever keeps that profile may."),
-            format!("bỏ khỏi deny của [profile.{profile}]; người quản lý hồ sơ được phép."),
-        ),
-        _ => (
-            format!(
-                "put {what} into [profile.{profile}] allow, or [operator] allow for everybody; whoever keeps that profile may."
-            ),
-            format!(
-                "thêm {what} vào allow của [profile.{profile}], hoặc [operator] allow cho mọi người; người quản lý hồ sơ được phép."
-            ),
-        ),
-    };
-}
-
-/// An order as a sentence calls it, in English and Vietnamese.
-fn order_words(told: Option<&OrderTold>) -> (String, String) {
-    match told.and_then(|told| told.reference.as_ref().zip(told.authority.as_ref())) {
-        Some((reference, authority)) => {
-            (format!("the legal order {reference} of {authority}"), format!("yêu cầu {reference} của {authority}"))
-        }
-        None => ("a legal order".to_owned(), "yêu cầu của cơ quan có thẩm quyền".to_owned()),
-    }
-}
-
-/// Why a name is treated as another: the end of a sentence, in English and Vietnamese.
-fn leads(target: impl std::fmt::Display) -> (String, String) {
-    (format!(", because it leads to {target}"), format!(", vì dẫn tới {target}"))
-}
-
 /// Line and reach of the list's rule at `owner` that reaches the name in `judged`.
 fn rule_line(snapshot: &Snapshot, list: ListId, owner: &Name, judged: &str, effect: Effect) -> Option<(u32, Reach)> {
     let other = if owner.to_string() == judged { Reach::Children } else { Reach::Exact };
@@ -722,34 +518,6 @@ fn rule_text(owner: &Name, reach: Reach) -> String {
         Reach::Exact => format!("={owner}"),
         Reach::Subtree => owner.to_string(),
         Reach::Children => format!("*.{owner}"),
-    }
-}
-
-/// Where a list is written, for "to change this".
-fn place(snapshot: &Snapshot, list: ListId) -> String {
-    match snapshot.list(list).role {
-        ListRole::OperatorAllow => "[operator] allow".into(),
-        ListRole::OperatorDeny => "[operator] deny".into(),
-        ListRole::ProfileAllow(p) => format!("[profile.{}] allow", snapshot.profile(p).name),
-        ListRole::ProfileDeny(p) => format!("[profile.{}] deny", snapshot.profile(p).name),
-        ListRole::Category(_) => format!("[list.{}]", snapshot.list(list).name),
-        ListRole::Protected | ListRole::ProtectedContent => "the protected names".into(),
-        ListRole::Infrastructure | ListRole::Connectivity => "the names that machines need".into(),
-        ListRole::Orders => "the orders".into(),
-    }
-}
-
-fn who(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Profile => "whoever keeps that profile may",
-        _ => "the operator may",
-    }
-}
-
-fn who_vi(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Profile => "người quản lý hồ sơ được phép",
-        _ => "nhà vận hành được phép",
     }
 }
 

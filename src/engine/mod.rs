@@ -37,7 +37,7 @@ pub mod snapshot;
 pub mod structured;
 pub mod subscribers;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 pub mod upstream;
 pub mod verdict;
 pub mod zone_limit;

@@ -153,6 +153,40 @@ pub enum Alarm {
     },
 }
 
+impl Alarm {
+    /// Every [`Alarm::kind`].
+    pub const KINDS: [&'static str; 11] = [
+        "lapses",
+        "lapsed",
+        "deadline",
+        "overdue",
+        "ends-30d",
+        "ends-7d",
+        "ends-1d",
+        "review-30d",
+        "review-7d",
+        "review-1d",
+        "review-due",
+    ];
+
+    /// What it is about and how near that is: each is told once, and is the label of a metric.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Alarm::Lapses { .. } => "lapses",
+            Alarm::Lapsed => "lapsed",
+            Alarm::Deadline { secs } if secs < 0 => "overdue",
+            Alarm::Deadline { .. } => "deadline",
+            Alarm::Ends { days: ..=1 } => "ends-1d",
+            Alarm::Ends { days: ..=7 } => "ends-7d",
+            Alarm::Ends { .. } => "ends-30d",
+            Alarm::Review { days: ..=0 } => "review-due",
+            Alarm::Review { days: ..=1 } => "review-1d",
+            Alarm::Review { days: ..=7 } => "review-7d",
+            Alarm::Review { .. } => "review-30d",
+        }
+    }
+}
+
 /// Whether two names are one person's: case and spaces do not make another one.
 pub fn is_same_person(a: &str, b: &str) -> bool {
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
@@ -246,6 +280,19 @@ impl Order {
 }
 
 impl State {
+    pub const ALL: [State; 10] = [
+        State::Received,
+        State::Checked,
+        State::Approved,
+        State::Provisional,
+        State::Lapsed,
+        State::InForce,
+        State::Verified,
+        State::Reported,
+        State::Expired,
+        State::Revoked,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             State::Received => "received",
@@ -487,7 +534,14 @@ pub(crate) mod tests {
             (&waits, 25 * HOUR, vec![Alarm::Deadline { secs: -HOUR }]),
         ] {
             assert_eq!(order.alarms(UnixTime(at)), alarms, "{at}");
+            assert!(alarms.iter().all(|alarm| Alarm::KINDS.contains(&alarm.kind())), "{alarms:?}");
         }
+        // Each step on the way to an end is an alarm of its own, and so is the deadline that has passed.
+        let kinds = |order: &Order, at| order.alarms(UnixTime(at)).iter().map(|alarm| alarm.kind()).collect::<Vec<_>>();
+        let steps = [70, 93, 99].map(|day| kinds(&ends, day * DAY));
+        assert_eq!(steps, [["ends-30d"], ["ends-7d"], ["ends-1d"]]);
+        assert_eq!(kinds(&open, 100 * DAY), ["review-due"]);
+        assert_eq!([kinds(&waits, 20 * HOUR), kinds(&waits, 25 * HOUR)], [["deadline"], ["overdue"]]);
     }
 
     #[test]

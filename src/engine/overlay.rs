@@ -105,6 +105,12 @@ impl Overlay {
         self.words.is_empty() && self.pauses.is_empty()
     }
 
+    /// The same words, as if nobody had paused anything.
+    pub fn without_pauses(&self) -> Overlay {
+        let Overlay { words, by_name, depths, pauses: _ } = self;
+        Overlay { words: words.clone(), by_name: by_name.clone(), depths: *depths, pauses: Vec::new() }
+    }
+
     /// The word at a place that [`Spoken`] told.
     pub fn get(&self, at: u32) -> Option<&Word> {
         self.words.get(at as usize).map(|(_, word)| word)
@@ -177,6 +183,19 @@ fn whom(scope: &Scope, snapshot: &Snapshot) -> Whom {
             at.map_or(Whom::Nobody, |at| Whom::Client(at as u32))
         }
         Scope::Network(realm, net) => Whom::Network(*realm, *net),
+    }
+}
+
+impl Scope {
+    /// As [`Scope::to_string`], in Vietnamese.
+    pub fn in_vietnamese(&self) -> String {
+        match self {
+            Scope::Everyone => "mọi người".to_owned(),
+            Scope::Profile(name) => format!("hồ sơ `{name}`"),
+            Scope::Client(name) => format!("máy `{name}`"),
+            Scope::Network(Realm(0), net) => format!("mạng {net}"),
+            Scope::Network(Realm(realm), net) => format!("mạng {net} thuộc realm {realm}"),
+        }
     }
 }
 

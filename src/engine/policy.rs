@@ -290,7 +290,7 @@ fn enforced(
         let rewrite = Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max };
         return QueryVerdict::Rewrite(rewrite, permit);
     }
-    trace.step(Rung::SafeSearch, || Step::Nothing);
+    trace.step(Rung::SafeSearch, || if profile.paused_until.is_some() { Step::Paused } else { Step::Nothing });
     QueryVerdict::Allow(permit)
 }
 

@@ -3,6 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+
 use crate::engine::category::{Categories, CategoryId};
 use crate::engine::client::{Access, Client, ClientTable, Token, UnixTime};
 use crate::engine::compile::{CacheSettings, Home, ListSettings, Mode, Observe, Strangers, YouTube};
@@ -73,6 +76,8 @@ pub struct Snapshot {
     pub rebind_allow: Vec<Name>,
     pub cache: CacheSettings,
     pub node_name: String,
+    /// In which people are told times.
+    pub zone: TimeZone,
 }
 
 /// A list of this generation.
@@ -128,6 +133,11 @@ pub struct KnownClient {
     pub lines: u32,
     /// `None`: as its profile has it.
     pub mode: Option<Mode>,
+    pub profile: ProfileId,
+    /// For who tells why a client is this one.
+    pub networks: Vec<IpNet>,
+    /// File and line of its table.
+    pub place: Option<(String, u32)>,
 }
 
 /// A profile with its bit masks over the lists.

@@ -71,6 +71,8 @@ pub struct Texts {
     /// By kind, then by category; the last of each kind is for none.
     texts: Vec<[Box<str>; 2]>,
     categories: usize,
+    /// Whose decision it is.
+    organization: Option<String>,
 }
 
 /// What a block is for the one who is told. The order is that of [`Texts::texts`].
@@ -145,7 +147,12 @@ impl Texts {
     pub fn new(contact: &Contact, categories: &Categories) -> Texts {
         let all: Vec<Option<&Category>> = categories.iter().map(|(_, category)| Some(category)).chain([None]).collect();
         let texts = Kind::ALL.iter().flat_map(|kind| all.iter().map(|category| told(*kind, *category, contact)));
-        Texts { texts: texts.collect(), categories: all.len() }
+        Texts { texts: texts.collect(), categories: all.len(), organization: contact.organization.clone() }
+    }
+
+    /// The operator's name, as configured.
+    pub fn organization(&self) -> Option<&str> {
+        self.organization.as_deref()
     }
 
     /// What is said of a block that is told with this code; `None`: plain text goes.

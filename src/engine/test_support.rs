@@ -177,6 +177,7 @@ impl Setup {
             },
             discovery: None,
             node_name: String::new(),
+            time_zone: jiff::tz::TimeZone::UTC,
         };
         let built_in = BuiltIn {
             safe_search: Arc::new(SafeSearch::from_csv(SAFE_SEARCH).unwrap()),

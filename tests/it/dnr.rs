@@ -19,6 +19,10 @@ name = \"dns.example.vn\"
 addresses = [\"192.0.2.53\", \"2001:db8::53\"]
 [contact]
 organization = \"Trường Ví Dụ\"
+[profile.default]
+[client.lop-6a]
+ids = [\"lop-6a\"]
+profile = \"default\"
 ";
 
 fn dnr(directory: &Path, arguments: &[&str]) -> Ran {
@@ -109,6 +113,8 @@ fn a_client_of_its_own_has_its_name_and_its_path() {
     assert!(android.stdout.contains("\nlop-6a.dns.example.vn"), "{android:?}");
     let windows = dnr(directory.path(), &["--windows", "--client", "lop-6a"]);
     assert!(windows.stdout.contains("https://lop-6a.dns.example.vn/dns-query/lop-6a"), "{windows:?}");
+    let unknown = dnr(directory.path(), &["--android", "--client", "lop-6b"]);
+    assert!(unknown.code == 1 && unknown.stderr.contains("no [client.*] has `lop-6b`"), "{unknown:?}");
     assert_eq!(dnr(directory.path(), &["--android", "--client", "a.b"]).code, 2);
     assert_eq!(dnr(directory.path(), &["--android", "--kea"]).code, 2);
     let all = dnr(directory.path(), &[]);
@@ -118,4 +124,29 @@ fn a_client_of_its_own_has_its_name_and_its_path() {
     let nothing = run(&["dnr"]);
     assert_eq!(nothing.code, 1);
     assert!(nothing.stderr.contains("nothing encrypted is configured"), "{nothing:?}");
+}
+
+#[test]
+fn a_certificate_without_a_wildcard_tells_a_client_by_the_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("lachan.toml");
+    let made = run(&["tls", "self-signed", "--name", "dns.example.vn", "-o", directory.path().to_str().unwrap()]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let text = CONFIG.replace("elsewhere.pem", "fullchain.pem").replace("elsewhere.key", "privkey.pem");
+    std::fs::write(&config, &text).unwrap();
+    let dnr = |arguments: &[&str]| run(&[&["dnr", "-c", config.to_str().unwrap()][..], arguments].concat());
+    let ios = dnr(&["--ios", "--client", "lop-6a"]);
+    assert!(
+        ios.code == 0 && ios.stdout.contains("<string>https://dns.example.vn/dns-query/lop-6a</string>"),
+        "{ios:?}"
+    );
+    assert!(!ios.stdout.contains("<string>TLS</string>") && !ios.stdout.contains("lop-6a.dns.example.vn"), "{ios:?}");
+    assert!(ios.stderr.contains("the certificate is not for *.dns.example.vn"), "{ios:?}");
+    let android = dnr(&["--android", "--client", "lop-6a"]);
+    assert!(android.code == 1 && android.stderr.contains("the certificate is not for *.dns.example.vn"), "{android:?}");
+    // Who is nobody in particular has both.
+    assert!(dnr(&["--ios"]).stdout.contains("<string>TLS</string>"));
+    std::fs::write(&config, text.replace("doh = [\"127.0.0.1:443\"]\n", "")).unwrap();
+    let without = dnr(&["--ios", "--client", "lop-6a"]);
+    assert!(without.code == 1 && without.stderr.contains("switch DNS over HTTPS on"), "{without:?}");
 }

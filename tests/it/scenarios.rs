@@ -125,6 +125,8 @@ fn say(stage: &Stage, line: &str) {
             _ => asking.name = Some(word.into()),
         }
     }
+    // Whoever writes a scenario without a scope means everybody.
+    asking.everyone = asking.profile.is_none() && asking.client.is_none();
     stage.resolver.reloader.say(kind, &asking).unwrap_or_else(|why| panic!("{line}: {why}"));
 }
 

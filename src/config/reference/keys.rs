@@ -10,6 +10,67 @@ const fn key(name: &'static str, kind: &'static str, default: &'static str, exam
     Key { name, kind, default, what, example }
 }
 
+/// Bounds of [gate], which a list may have of its own.
+const BOUNDS: [Key; 6] = [
+    key(
+        "must_not_block_max",
+        "count, or \"off\"",
+        "10; 0 for security lists",
+        "10",
+        text(
+            "Names of our own list of what should not be blocked that a version may newly hit.",
+            "Số tên không nên chặn (theo danh sách có sẵn) mà bản mới được phép chạm tới.",
+        ),
+    ),
+    key(
+        "must_not_block_spare",
+        "count, or \"off\"",
+        "10",
+        "10",
+        text(
+            "Up to so many of them the rules that would block them are left out and the rest goes into force.",
+            "Đến bấy nhiêu tên thì bỏ luật chặn chúng, phần còn lại vẫn có hiệu lực.",
+        ),
+    ),
+    key(
+        "popular_max",
+        "count, or \"off\"",
+        "10; \"off\" for ads",
+        "10",
+        text(
+            "Names of the ranked file that a version may newly hit.",
+            "Số tên phổ biến mà bản mới được phép chạm tới.",
+        ),
+    ),
+    key(
+        "questions_max",
+        "share, or \"off\"",
+        "\"1 %\"",
+        "\"1 %\"",
+        text(
+            "Share of what people ask that a version may newly block.",
+            "Phần câu hỏi của người dùng mà bản mới được phép chặn thêm.",
+        ),
+    ),
+    key(
+        "shrink_max",
+        "share, or \"off\"",
+        "\"30 %\"",
+        "\"30 %\"",
+        text(
+            "Share of its rules that a list may lose from one version to the next.",
+            "Phần luật mà danh sách được phép mất giữa hai bản.",
+        ),
+    ),
+    key(
+        "grow_max",
+        "share, or \"off\"",
+        "\"50 %\"; phishing \"200 %\"",
+        "\"50 %\"",
+        text("Share of its rules that a list may gain.", "Phần luật mà danh sách được phép tăng."),
+    ),
+];
+
 /// Every table, in the order of the embedded file.
 pub const TABLES: &[TableOfKeys] = &[
     TableOfKeys {
@@ -449,63 +510,12 @@ pub const TABLES: &[TableOfKeys] = &[
             "Điều bản mới của danh sách phải giữ để tự có hiệu lực.",
         ),
         keys: &[
-            key(
-                "must_not_block_max",
-                "count, or \"off\"",
-                "10; 0 for security lists",
-                "10",
-                text(
-                    "Names of our own list of what should not be blocked that a version may newly hit.",
-                    "Số tên không nên chặn (theo danh sách có sẵn) mà bản mới được phép chạm tới.",
-                ),
-            ),
-            key(
-                "must_not_block_spare",
-                "count, or \"off\"",
-                "10",
-                "10",
-                text(
-                    "Up to so many of them the rules that would block them are left out and the rest goes into force.",
-                    "Đến bấy nhiêu tên thì bỏ luật chặn chúng, phần còn lại vẫn có hiệu lực.",
-                ),
-            ),
-            key(
-                "popular_max",
-                "count, or \"off\"",
-                "10; \"off\" for ads",
-                "10",
-                text(
-                    "Names of the ranked file that a version may newly hit.",
-                    "Số tên phổ biến mà bản mới được phép chạm tới.",
-                ),
-            ),
-            key(
-                "questions_max",
-                "share, or \"off\"",
-                "\"1 %\"",
-                "\"1 %\"",
-                text(
-                    "Share of what people ask that a version may newly block.",
-                    "Phần câu hỏi của người dùng mà bản mới được phép chặn thêm.",
-                ),
-            ),
-            key(
-                "shrink_max",
-                "share, or \"off\"",
-                "\"30 %\"",
-                "\"30 %\"",
-                text(
-                    "Share of its rules that a list may lose from one version to the next.",
-                    "Phần luật mà danh sách được phép mất giữa hai bản.",
-                ),
-            ),
-            key(
-                "grow_max",
-                "share, or \"off\"",
-                "\"50 %\"; phishing \"200 %\"",
-                "\"50 %\"",
-                text("Share of its rules that a list may gain.", "Phần luật mà danh sách được phép tăng."),
-            ),
+            BOUNDS[0],
+            BOUNDS[1],
+            BOUNDS[2],
+            BOUNDS[3],
+            BOUNDS[4],
+            BOUNDS[5],
             key(
                 "popular_file",
                 "path",
@@ -1015,65 +1025,7 @@ pub const TABLES: &[TableOfKeys] = &[
             "In place of `gate`: bounds of this list's own, as in [gate].",
             "Thay cho `gate`: giới hạn riêng của danh sách này, như trong [gate].",
         ),
-        keys: &[
-            key(
-                "must_not_block_max",
-                "count, or \"off\"",
-                "10; 0 for security lists",
-                "10",
-                text(
-                    "Names of our own list of what should not be blocked that a version may newly hit.",
-                    "Số tên không nên chặn (theo danh sách có sẵn) mà bản mới được phép chạm tới.",
-                ),
-            ),
-            key(
-                "must_not_block_spare",
-                "count, or \"off\"",
-                "10",
-                "10",
-                text(
-                    "Up to so many of them the rules that would block them are left out and the rest goes into force.",
-                    "Đến bấy nhiêu tên thì bỏ luật chặn chúng, phần còn lại vẫn có hiệu lực.",
-                ),
-            ),
-            key(
-                "popular_max",
-                "count, or \"off\"",
-                "10; \"off\" for ads",
-                "10",
-                text(
-                    "Names of the ranked file that a version may newly hit.",
-                    "Số tên phổ biến mà bản mới được phép chạm tới.",
-                ),
-            ),
-            key(
-                "questions_max",
-                "share, or \"off\"",
-                "\"1 %\"",
-                "\"1 %\"",
-                text(
-                    "Share of what people ask that a version may newly block.",
-                    "Phần câu hỏi của người dùng mà bản mới được phép chặn thêm.",
-                ),
-            ),
-            key(
-                "shrink_max",
-                "share, or \"off\"",
-                "\"30 %\"",
-                "\"30 %\"",
-                text(
-                    "Share of its rules that a list may lose from one version to the next.",
-                    "Phần luật mà danh sách được phép mất giữa hai bản.",
-                ),
-            ),
-            key(
-                "grow_max",
-                "share, or \"off\"",
-                "\"50 %\"; phishing \"200 %\"",
-                "\"50 %\"",
-                text("Share of its rules that a list may gain.", "Phần luật mà danh sách được phép tăng."),
-            ),
-        ],
+        keys: &BOUNDS,
     },
     TableOfKeys {
         title: "[category.NAME]",

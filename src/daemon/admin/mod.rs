@@ -28,8 +28,9 @@ use crate::daemon::reload::Reloader;
 use crate::daemon::resolver::Resolver;
 use crate::daemon::said::Kind;
 use crate::daemon::sources::supply::Supply;
-use crate::daemon::subscribers::Subscribers;
+use crate::daemon::subscribers::{FeedSummary, Subscribers};
 use crate::engine::client::{Realm, UnixTime};
+use crate::engine::explain::{FeedTold, rfc3339};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
 
@@ -119,10 +120,13 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if let Some(why) = admin.reloader.fleet().and_then(|log| log.not_ready()) {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response();
     }
+    // Somebody should look, and filtering works: no reason to withdraw.
+    let more = admin.reloader.audit().trouble().map_or_else(String::new, |why| format!("{why}\n"));
     if status::upstream_is_lost(&admin) {
-        return "degraded: no upstream server answers; blocks, cache and stale answers go on\n".into_response();
+        let text = format!("degraded: no upstream server answers; blocks, cache and stale answers go on\n{more}");
+        return text.into_response();
     }
-    "ready\n".into_response()
+    format!("ready\n{more}").into_response()
 }
 
 async fn status_json(State(admin): State<Arc<Admin>>) -> Json<Status> {
@@ -181,10 +185,24 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
             let lists = admin.reloader.status().notes.lists;
             let left_out = lists.iter().filter_map(|list| Some((list.name.as_str(), gates.of(&list.name).left_out?)));
             explain::tell_left_out(&mut told, &question.qname, left_out);
+            if let Some(subscriber) = &mut told.subscriber {
+                subscriber.feeds = feeds(&admin);
+            }
             Json(told).into_response()
         }
         Err(why) => bad(why),
     }
+}
+
+/// Those that told something of subscribers since the start.
+fn feeds(admin: &Admin) -> Vec<FeedTold> {
+    let zone = admin.reloader.time_zone();
+    let feeds = admin.subscribers().summary().feeds.into_iter();
+    let told = feeds.filter_map(|(feed, FeedSummary { updates, last })| {
+        let last = rfc3339(UnixTime(i64::try_from(last?).ok()?), &zone);
+        Some(FeedTold { feed, updates, last: Some(last) })
+    });
+    told.collect()
 }
 
 /// Types that people write by name.

@@ -44,7 +44,9 @@ async fn list(State(admin): State<Arc<Admin>>, Query(looking): Query<Looking>) -
 }
 
 async fn problems(State(admin): State<Arc<Admin>>) -> Response {
-    Json(admin.reloader.orders().problems()).into_response()
+    // Orders are no better than the log of who entered them.
+    let problems = admin.reloader.audit().trouble().into_iter().chain(admin.reloader.orders().problems());
+    Json(problems.collect::<Vec<_>>()).into_response()
 }
 
 async fn enter(State(admin): State<Arc<Admin>>, Json(asked): Json<Asked>) -> Response {

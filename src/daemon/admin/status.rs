@@ -22,6 +22,9 @@ pub struct Status {
     pub canary_blocked: bool,
     /// `false`: the clock cannot be right, and every window counts as closed.
     pub clock_is_set: bool,
+    /// In which times are told: an IANA name.
+    #[serde(default)]
+    pub time_zone: String,
     pub degraded: bool,
     pub rules: usize,
     pub profiles: Vec<String>,
@@ -208,6 +211,7 @@ impl Status {
             dns: admin.dns.iter().map(ToString::to_string).collect(),
             canary_blocked: admin.resolver.canary_is_blocked(),
             clock_is_set: crate::daemon::clock::sane_time().is_some(),
+            time_zone: snapshot.zone.iana_name().unwrap_or("UTC").to_owned(),
             degraded: upstream_is_lost(admin),
             rules: crate::daemon::reload::rule_count(snapshot),
             profiles: snapshot.profiles.iter().map(|p| p.name.clone()).collect(),
@@ -273,6 +277,8 @@ pub fn refresh_gauges(admin: &Admin) {
         metrics.list_disabled.with_label_values(&[&list.name]).set(i64::from(decided.disabled_since.is_some()));
     }
     refresh_subscribers(admin);
+    admin.reloader.orders().tell_metrics(metrics, crate::daemon::clock::unix_time());
+    metrics.audit_broken.set(i64::from(admin.reloader.audit().trouble().is_some()));
     if let Some(log) = admin.reloader.fleet() {
         for (event, count) in log.counters.events() {
             metrics.fleet_commands.with_label_values(&[event]).set(count as i64);

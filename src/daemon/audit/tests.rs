@@ -160,3 +160,35 @@ fn what_is_too_long_for_a_line_is_refused() {
     assert!(audit.record(&long).unwrap_err().contains("nothing was changed"));
     assert_eq!(verify(&directory, None).unwrap().lines, 1);
 }
+
+#[test]
+fn what_is_broken_is_told_until_the_process_ends_and_also_when_the_last_file_is_whole() {
+    let (folder, directory) = log_of(3);
+    let start = || {
+        let audit = Audit::default();
+        audit.keep_in(folder.path()).unwrap();
+        audit
+    };
+    let audit = start();
+    audit.verify_once();
+    assert_eq!(audit.trouble(), None);
+    let file = only_file(&directory);
+    let mut octets = fs::read(&file).unwrap();
+    octets[40] ^= 1;
+    fs::write(&file, octets).unwrap();
+    let audit = start();
+    assert!(audit.trouble().unwrap().contains("the audit log is broken"), "{:?}", audit.trouble());
+    // Lines go on in a file of their own, and the next start looks at that one alone: the rest is read once.
+    audit.record(&change("later.example")).unwrap();
+    assert!(audit.trouble().is_some());
+    let audit = start();
+    assert_eq!(audit.trouble(), None);
+    audit.verify_once();
+    assert!(audit.trouble().unwrap().contains("audit-000000000001.jsonl:1"), "{:?}", audit.trouble());
+
+    // Where nothing can be written, that is the trouble.
+    let nowhere = Audit::default();
+    let taken = tempfile::NamedTempFile::new().unwrap();
+    nowhere.keep_in(taken.path()).unwrap_err();
+    assert!(nowhere.trouble().unwrap().contains("cannot be kept"), "{:?}", nowhere.trouble());
+}

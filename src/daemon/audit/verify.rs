@@ -55,6 +55,11 @@ pub(super) fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Whether a directory can be read and holds no log, not even one whose files are gone.
+pub fn is_empty(directory: &Path) -> bool {
+    files_in(directory).is_ok_and(|files| files.is_empty()) && !directory.join(HEAD).exists()
+}
+
 /// The file whose first line has this number.
 pub(super) fn path_of(directory: &Path, first: u64) -> PathBuf {
     directory.join(format!("audit-{first:012}.jsonl"))

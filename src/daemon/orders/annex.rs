@@ -3,6 +3,7 @@
 //! Nothing is widened: a line with a URL asks for a page, and blocking its host would take everything else there away, so it
 //! is taken for the host only when somebody says so.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -20,7 +21,7 @@ use crate::engine::snapshot::Snapshot;
 /// A line, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Counts from 1.
+    /// As the annex counts its rows, from 1.
     pub line: usize,
     pub text: String,
     pub standing: Standing,
@@ -43,6 +44,7 @@ pub enum Standing {
     /// A line before says the same.
     Repeated {
         name: String,
+        line: usize,
     },
     /// A page. DNS knows hosts alone.
     Url {
@@ -89,22 +91,25 @@ pub struct Taking<'a> {
     pub overrides: &'a [String],
 }
 
-/// Looks at every line that is not empty.
+/// Looks at every line that is not empty. `numbers` are those of its rows; where there are none, lines count from 1.
 pub fn look_at<'t>(
     snapshot: &Snapshot,
     at: UnixTime,
     lines: impl Iterator<Item = &'t str>,
+    numbers: &[usize],
     taking: &Taking<'_>,
 ) -> Vec<Entry> {
-    let mut seen = std::collections::HashSet::new();
-    let lines = lines.enumerate().map(|(i, text)| (i + 1, text.trim())).filter(|(_, text)| !text.is_empty());
-    lines
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let numbered = lines.enumerate().map(|(i, text)| (numbers.get(i).copied().unwrap_or(i + 1), text.trim()));
+    numbered
+        .filter(|(_, text)| !text.is_empty())
         .map(|(line, text)| {
             let mut standing = standing(snapshot, at, text, taking);
-            if let Some((name, _)) = standing.held_name().map(|(name, overrides)| (name.to_owned(), overrides))
-                && !seen.insert(name.clone())
-            {
-                standing = Standing::Repeated { name };
+            if let Some(name) = standing.held_name().map(|(name, _)| name.to_owned()) {
+                match seen.get(&name) {
+                    Some(&line) => standing = Standing::Repeated { name, line },
+                    None => _ = seen.insert(name, line),
+                }
             }
             Entry { line, text: text.chars().take(300).collect(), standing }
         })

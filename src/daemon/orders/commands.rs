@@ -20,7 +20,7 @@ use crate::daemon::said::person_text;
 use crate::daemon::{clock, state};
 use crate::engine::answer::Answer;
 use crate::engine::client::UnixTime;
-use crate::engine::explain::time_text;
+use crate::engine::explain::{rfc3339, time_text};
 use crate::engine::name::Name;
 use crate::engine::order::{Act, Alarm, Channel, End, Order, Revoked, State, is_same_person};
 use crate::engine::query::{CLASS_IN, Origin, Question, RecordType, Transport};
@@ -38,6 +38,8 @@ pub struct Asked {
     pub channel: Option<String>,
     /// Names, or the lines of an annex.
     pub lines: Vec<String>,
+    /// The rows of the annex that they stand in; none: they count from 1.
+    pub numbers: Vec<usize>,
     pub scope: Vec<IpNet>,
     pub realm: Option<u16>,
     pub received: Option<String>,
@@ -120,8 +122,10 @@ pub struct Measured {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Effect {
     pub order: OrderTold,
-    /// Which node says so.
+    /// Which node says so, and whose it is.
     pub node: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
     /// When it was asked.
     pub at: String,
     /// Seconds from when the order was received.
@@ -130,7 +134,9 @@ pub struct Effect {
 }
 
 impl OrderTold {
-    pub(super) fn of(order: &Order, at: UnixTime, role: Role) -> OrderTold {
+    /// Times are those of `zone`.
+    pub(super) fn of(order: &Order, at: UnixTime, role: Role, zone: &TimeZone) -> OrderTold {
+        let time_text = |at: UnixTime| rfc3339(at, zone);
         let state = order.state(at);
         let is_hidden = role == Role::Viewer && !order.publishable;
         let name = |ordered| match ordered_text(ordered) {
@@ -202,7 +208,8 @@ fn alarm_in_vietnamese(alarm: Alarm) -> String {
 impl Book {
     /// Every order, by reference.
     pub fn told(&self, at: UnixTime, role: Role) -> Vec<OrderTold> {
-        self.inner().held.values().map(|held| OrderTold::of(&held.order, at, role)).collect()
+        let zone = self.zone();
+        self.inner().held.values().map(|held| OrderTold::of(&held.order, at, role, &zone)).collect()
     }
 
     /// Puts an order into the register: it is in its file and in the log when this returns.
@@ -260,9 +267,7 @@ impl Book {
             .values()
             .flat_map(|held| held.order.alarms(at).into_iter().map(|alarm| (held.order.reference.clone(), alarm)))
             .collect();
-        let is_kind = |a: &(String, Alarm), b: &(String, Alarm)| {
-            a.0 == b.0 && std::mem::discriminant(&a.1) == std::mem::discriminant(&b.1)
-        };
+        let is_kind = |a: &(String, Alarm), b: &(String, Alarm)| a.0 == b.0 && a.1.kind() == b.1.kind();
         for alarm in now.iter().filter(|alarm| !inner.alarms.iter().any(|told| is_kind(told, alarm))) {
             tracing::warn!(order = alarm.0, "{}", alarm_text(alarm.1));
         }
@@ -302,16 +307,17 @@ impl Reloader {
         let now = clock::unix_time();
         let generation = self.in_force();
         let taking = annex::Taking { host_of_urls: asked.host_of_urls, overrides: &asked.overrides };
-        let lines = annex::look_at(&generation.snapshot, now, asked.lines.iter().map(String::as_str), &taking);
+        let lines = asked.lines.iter().map(String::as_str);
+        let lines = annex::look_at(&generation.snapshot, now, lines, &asked.numbers, &taking);
         if asked.dry_run {
             return Ok(Entered { order: None, lines });
         }
         let order = self.order_of(asked, &by, &lines, now)?;
-        let told = OrderTold::of(&order, now, Role::Operator);
         let _alone = self.orders().changing();
         if self.orders().get(&order.reference).is_ok() {
             return Err(format!("order {} is there already", order.reference));
         }
+        let told = OrderTold::of(&order, now, Role::Operator, &self.orders().zone());
         self.orders().put(order.clone(), &by, "order.add", self.audit())?;
         self.share_order(&by, "order.add", &order);
         self.take_up()?;
@@ -386,7 +392,7 @@ impl Reloader {
             }
             _ => change(&mut order, Act { by: by.clone(), at })?,
         }
-        let told = OrderTold::of(&order, at, Role::Operator);
+        let told = OrderTold::of(&order, at, Role::Operator, &self.orders().zone());
         self.orders().put(order.clone(), &by, what, self.audit())?;
         self.share_order(&by, what, &order);
         self.take_up()?;
@@ -457,11 +463,13 @@ impl Reloader {
                 order.verified_at = Some(act.at);
                 Ok(())
             })?,
-            false => OrderTold::of(&order, at, Role::Operator),
+            false => OrderTold::of(&order, at, Role::Operator, &self.orders().zone()),
         };
-        let node = self.in_force().snapshot.node_name.clone();
+        let generation = self.in_force();
+        let (node, organization) =
+            (generation.snapshot.node_name.clone(), generation.snapshot.structured.organization().map(str::to_owned));
         let after_secs = order.verified_at.unwrap_or(at).0 - order.received.0;
-        Ok(Effect { order: told, node, at: time_text(at), after_secs, names })
+        Ok(Effect { order: told, node, organization, at: rfc3339(at, &self.orders().zone()), after_secs, names })
     }
 }
 
@@ -493,6 +501,7 @@ fn message(name: &Name) -> Vec<u8> {
 
 /// The reply to the authority, in the form that NĐ 30/2020 gives letters, as Markdown.
 pub fn letter(effect: &Effect, zone: &TimeZone) -> String {
+    let unit = effect.organization.as_deref().unwrap_or("TÊN ĐƠN VỊ");
     let OrderTold { reference, authority, legal_basis, received, .. } = &effect.order;
     let here = |text: &str| {
         text.parse::<jiff::Timestamp>().map_or_else(
@@ -506,7 +515,7 @@ pub fn letter(effect: &Effect, zone: &TimeZone) -> String {
     );
     let done = effect.names.iter().filter(|name| name.effective).count();
     let mut text = format!(
-        "**TÊN ĐƠN VỊ**\n\nSố: …/…\n\n**CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM**  \n**Độc lập – Tự do – Hạnh phúc**\n\n\
+        "**{unit}**\n\nSố: …/…\n\n**CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM**  \n**Độc lập – Tự do – Hạnh phúc**\n\n\
          *…, {date}*\n\nV/v thực hiện yêu cầu số {reference}\n\n**Kính gửi:** {authority}\n\n\
          Thực hiện yêu cầu số {reference} của {authority} (căn cứ: {legal_basis}), nhận lúc {}, đơn vị chúng tôi xin báo cáo \
          kết quả như sau:\n\n1. Đã ngăn chặn {done}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.\n\n\

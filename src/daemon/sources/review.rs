@@ -218,6 +218,12 @@ impl Sources {
     /// Why it cannot.
     pub fn roll_back(&self, settings: &ListSettings) -> Result<usize, String> {
         let list = settings.name.as_str();
+        if matches!(settings.source, ListSource::BuiltIn(_)) {
+            return Err(format!(
+                "list `{list}` is built in and changes with the program alone, so there is no version to go back to; `lachan \
+                 lists disable {list}` takes it out"
+            ));
+        }
         let store = self.own_store().ok_or("no earlier version is kept: there is no state directory")?;
         let before = store.versions(list).and_then(|versions| versions.previous);
         let before = before.ok_or_else(|| format!("no version of list `{list}` before the one in force is kept"))?;

@@ -54,6 +54,12 @@ pub struct Metrics {
     pub subscriber_events: IntGaugeVec,
     pub fleet_commands: IntGaugeVec,
     pub radius_packets: IntCounterVec,
+    pub orders: IntGaugeVec,
+    pub orders_acting: IntGauge,
+    pub order_alarms: IntGaugeVec,
+    pub order_problems: IntGauge,
+    pub order_next: IntGauge,
+    pub audit_broken: IntGauge,
     pub keyword_reviews: IntCounterVec,
     /// What would have been done for clients that are observed.
     pub observed: IntCounterVec,
@@ -170,6 +176,19 @@ impl Metrics {
                 "Queries about zones that fail too often; in a dry run upstream was asked all the same",
                 &["mode"],
             ),
+            orders: gauges("lachan_orders", "Legal orders by where they stand", &["state"]),
+            orders_acting: gauge("lachan_orders_acting", "Legal orders that block now"),
+            order_alarms: gauges(
+                "lachan_order_alarms",
+                "Legal orders that should not wait, by what is near",
+                &["kind"],
+            ),
+            order_problems: gauge("lachan_order_problems", "What is wrong with files of orders"),
+            order_next: gauge(
+                "lachan_order_next_deadline_timestamp_seconds",
+                "The first time by which somebody must approve an order, so that it acts in time or goes on; 0: none waits",
+            ),
+            audit_broken: gauge("lachan_audit_broken", "1 while the audit log is not whole, or cannot be written"),
             keyword_reviews: counters(
                 "lachan_keyword_reviews_total",
                 "Questions let by whose name has a keyword of the list",

@@ -112,6 +112,7 @@ fn clients_find_their_profile_and_others_the_first() {
         profile,
         lines: 1,
         mode: None,
+        place: None,
     };
     setup.policy.clients =
         vec![client("all", &["10.0.0.0/8", "2001:db8::/32"], 2), client("class", &["10.1.0.0/16"], 1)];

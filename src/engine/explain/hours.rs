@@ -3,13 +3,26 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::Explanation;
+use super::{Explanation, WindowTold};
 use crate::engine::client::{Client, UnixTime};
 use crate::engine::matcher::{Hits, ListSet};
 use crate::engine::name::Name;
 use crate::engine::schedule::WindowMode;
 use crate::engine::snapshot::{Hours, Profile, Snapshot, Unlisted};
 use crate::engine::verdict::{Cause, Reason, Rung};
+
+/// Every window of the client's profile at its moment.
+pub(super) fn all(snapshot: &Snapshot, client: Client) -> Vec<WindowTold> {
+    let profile = snapshot.profile(client.profile);
+    let timeline = &profile.timeline;
+    let open = timeline.open().get(usize::from(timeline.spot(client.at).state));
+    let told = profile.hours.iter().enumerate().map(|(number, hours)| WindowTold {
+        window: hours.window.name.clone(),
+        open: open.is_some_and(|open| open.contains(number)),
+        until: timeline.next_change(number, client.at).map(|at| rfc3339(at, &hours.window.zone)),
+    });
+    told.collect()
+}
 
 /// Tells of the window by which a reason blocks, if it is one.
 pub(super) fn tell_open(snapshot: &Snapshot, client: Client, reason: &Reason, told: &mut Explanation) {

@@ -202,6 +202,45 @@ fn the_json_keeps_out_what_does_not_apply() {
     assert_eq!(tried.last().unwrap(), "\"category\" \"block\"");
 }
 
+#[test]
+fn a_pause_that_is_in_force_is_told_whether_it_matters_or_not() {
+    for (rules, qname, says_en, says_vi) in [
+        (
+            "pause x.example; adult a.example",
+            "a.example",
+            "because content filtering and SafeSearch are paused for network 127.0.0.0/8, by Cô Lan: a lesson. Without the pause: \
+             a.example is blocked as adult content.",
+            "vì lọc nội dung và SafeSearch đang tạm tắt cho mạng 127.0.0.0/8, do Cô Lan: a lesson. Nếu không tạm tắt: a.example \
+             bị chặn",
+        ),
+        (
+            "pause x.example",
+            "www.search.example",
+            "Without the pause: www.search.example is sent to",
+            "được chuyển tới",
+        ),
+        ("pause x.example", "a.example", "The question would pass without it too.)", "cũng được phép.)"),
+    ] {
+        let told = explain(Setup::new().rules(rules), "default", qname, None);
+        assert_eq!(told.verdict, "allow");
+        assert!(told.sentence_en.contains(says_en), "{}", told.sentence_en);
+        assert!(told.sentence_vi.contains(says_vi), "{}", told.sentence_vi);
+        let pause = told.pause.as_ref().unwrap();
+        assert!(told.sentence_en.contains(&pause.until), "{}", told.sentence_en);
+        assert!(told.tried.iter().any(|step| step.outcome == "paused"), "{:?}", told.tried);
+    }
+    // Security goes on, and what decides is told.
+    let told = explain(Setup::new().rules("pause x.example; malware a.example"), "default", "a.example", None);
+    assert_eq!((told.verdict, told.rung, told.pause.is_some()), ("block", "security", true));
+}
+
+#[test]
+fn what_an_answer_meets_is_a_result_of_its_rung() {
+    let told = explain(Setup::new().rules("adult b.example"), "default", "a.example", Some("CNAME b.example"));
+    let last = told.tried.last().unwrap();
+    assert_eq!((last.rung, last.outcome, last.name.as_deref()), ("category", "block", Some("b.example")));
+}
+
 /// Who may not ask is told the profile that it would have: by the table of subscribers, as everywhere.
 #[test]
 fn a_stranger_has_the_profile_of_its_line() {

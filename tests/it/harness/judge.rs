@@ -46,6 +46,7 @@ pub fn snapshot(format: Format, lists: &[String], who: &Who) -> (Snapshot, Clien
             profile: 0,
             lines: 1,
             mode: None,
+            place: None,
         });
     }
     let adult = policy.categories.id("adult").unwrap();

@@ -103,7 +103,7 @@ fn a_word_is_in_force_at_every_node_and_ends_at_every_node() {
     let told: Value = serde_json::from_str(&denied.stdout).unwrap();
     assert_eq!((denied.code, &told["fleet"]["effective"], &told["entry"]["node"]), (0, &3.into(), &"b".into()));
     assert!(nodes.iter().all(|node| blocks(node, "good.example")));
-    let mut pause = lachan(&["pause", "add", "--for", "1 h", "--reason", "exam", "--by", "Chi"]);
+    let mut pause = lachan(&["pause", "add", "--everyone", "--for", "1 h", "--reason", "exam", "--by", "Chi"]);
     pause.args(["--admin", &c.admin.to_string()]).env("LANG", "vi_VN.UTF-8");
     said(&ran(&mut pause), 0, "3/3 nút có hiệu lực sau 0,");
     assert!(nodes.iter().all(|node| node.command(&["pause", "list"]).stdout.contains("by Chi: exam")));

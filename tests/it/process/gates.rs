@@ -197,7 +197,8 @@ fn is_in_force_without_good_names(served: &Served, name: &str) {
     let review = served.command(&["lists", "review"]);
     said(&review, 0, "nothing waits");
     said(&review, 0, "left out (1): zalo.me");
-    assert_eq!(served.get("/readyz").trim(), "ready");
+    // Without a state directory there is no audit log, which is told below.
+    assert_eq!(served.get("/readyz").lines().next(), Some("ready"));
     said(&served.command(&["explain", "oa.zalo.me"]), 0, "has a rule for zalo.me, which was left out");
     served.reload("ok");
     check(true);

@@ -13,6 +13,7 @@ mod lifetime;
 mod operations;
 mod subscribers;
 mod supply;
+mod told;
 mod wildcard;
 
 use crate::harness::process::{Served, with_upstream};

@@ -73,6 +73,13 @@ fn a_word_acts_at_once_outlives_the_process_and_is_told() {
         (&["deny", "add", "a.b", "--reason", "x", "--for", "1h", "--client", "no"], "there is no [client.no]"),
         (&["deny", "add", "a.b", "--reason", "x", "--for", "9999 d"], "at most 366 days"),
         (&["deny", "remove", "1"], "no deny 1 is in force"),
+        (&["deny", "add", "com", "--reason", "x", "--for", "1h"], "com is a public suffix"),
+        (&["allow", "add", "*.com.vn", "--reason", "x", "--for", "1h", "--profile", "school"], "`--public-suffix`"),
+        (&["allow", "add", "a.b", "--reason", "x", "--until-window"], "say `--profile` or `--client`"),
+        (
+            &["allow", "add", "a.b", "--reason", "x", "--until-window", "--profile", "school"],
+            "profile `school` has no window",
+        ),
     ] {
         said(&served.command(arguments), 1, told);
     }
@@ -85,10 +92,12 @@ fn a_word_acts_at_once_outlives_the_process_and_is_told() {
     );
     assert!(told["change_en"].as_str().unwrap().contains("`lachan allow remove 1`"), "{told}");
     let told = explain(&served, "good.example");
-    assert!(told["sentence_vi"].as_str().unwrap().contains("cho everyone, do Cô Lan: lesson 5"), "{told}");
+    assert!(told["sentence_vi"].as_str().unwrap().contains("cho mọi người, do Cô Lan: lesson 5"), "{told}");
     assert_eq!((&told["rung"], &told["ede"]), (&"operator".into(), &15.into()));
 
-    let pause = served.command(&["pause", "add", "--for", "1 h", "--reason", "exam", "--by", "an"]);
+    let pause = ["pause", "add", "--for", "1 h", "--reason", "exam", "--by", "an"];
+    said(&served.command(&pause), 1, "say `--everyone`");
+    let pause = served.command(&[&pause[..], &["--everyone"]].concat());
     said(&pause, 0, "content and SafeSearch off");
     assert_eq!(explain(&served, "adult.example")["pause"]["reason"], "exam");
 
@@ -219,10 +228,11 @@ fn an_annex_is_taken_line_by_line_and_widened_by_nothing() {
     };
     let looked = import("1/A05", &["--dry-run"]);
     for part in [
-        "2: hxxps://good[.]example/page: a URL: DNS cannot block a page; --host-of-urls blocks all of good.example",
-        "3: 192.0.2.4: an address",
-        "5: blogspot.com: a shared platform (*.blogspot.com would be blocked too)",
-        "6: vietcombank.com.vn: a protected name; --override vietcombank.com.vn",
+        "3: hxxps://good[.]example/page: a URL: DNS cannot block a page; --host-of-urls blocks all of good.example",
+        "4: 192.0.2.4: an address",
+        "5: one.example: one.example is already on line 2",
+        "6: blogspot.com: a shared platform (*.blogspot.com would be blocked too)",
+        "7: vietcombank.com.vn: a protected name; --override vietcombank.com.vn",
         "2 lines taken, 6 not",
     ] {
         said(&looked, 1, part);
@@ -232,8 +242,13 @@ fn an_annex_is_taken_line_by_line_and_widened_by_nothing() {
     assert!(blocks(&served, "one.example") && blocks(&served, "two.example") && !blocks(&served, "good.example"));
     assert!(blocks(&served, "vietcombank.com.vn") && !blocks(&served, "x.blogspot.com"));
     said(&import("1/A05", &[]), 1, "order 1/A05 is there already");
-    said(&import("2/A05", &["--host-of-urls"]), 1, "1: one.example: taken; ordered already by 1/A05");
+    said(&import("2/A05", &["--host-of-urls"]), 1, "2: one.example: taken; ordered already by 1/A05");
     assert!(blocks(&served, "good.example"));
+
+    // A second column of names is not passed over in silence.
+    served.write("annex.csv", "STT;Tên miền;Tên khác\n1;one.example;three.example\n");
+    said(&import("3/A05", &["--dry-run"]), 1, "column C (\"Tên khác\") holds 1 names too, which were not taken");
+    said(&import("3/A05", &["--dry-run", "--column", "Tên miền"]), 0, "1 lines taken, 0 not");
 
     served.write("annex.xlsx", "no workbook");
     let broken = served.directory.path().join("annex.xlsx");

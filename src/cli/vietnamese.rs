@@ -1,0 +1,241 @@
+//! What is written in English elsewhere, for people whose locale is Vietnamese: the first page of `--help`, and the errors
+//! that people meet most often. What is not here stays English, as README says.
+//!
+//! The running resolver says its errors in English, because it does not know who reads them; here they are known by their
+//! form. A sentence that was changed there and not here is told as it is: nothing gets lost but the translation.
+
+use clap::Command;
+
+/// The commands as the first page of `--help` names them.
+const COMMANDS: &[(&str, &str)] = &[
+    ("serve", "Trả lời truy vấn (khi không ghi lệnh nào)"),
+    ("check", "Đọc cấu hình và các danh sách, báo mọi lỗi kèm tệp và dòng"),
+    ("explain", "Cho biết vì sao một tên bị chặn, được chuyển hay được phép"),
+    ("lists", "Các danh sách: đang có hiệu lực, và biên dịch thành tệp"),
+    ("limits", "Các giới hạn tần suất"),
+    ("allow", "Cho phép một tên trong một thời gian"),
+    ("deny", "Chặn một tên trong một thời gian"),
+    ("pause", "Tạm tắt lọc nội dung và SafeSearch trong một thời gian"),
+    ("orders", "Yêu cầu của cơ quan có thẩm quyền"),
+    ("fleet", "Các nút dùng chung lệnh"),
+    ("cache", "Bộ nhớ đệm"),
+    ("audit", "Nhật ký các thay đổi"),
+    ("safesearch", "Tìm kiếm an toàn"),
+    ("dnr", "Cách báo cho máy khách biết dịch vụ mã hóa: máy chủ DHCP, bộ định tuyến, điện thoại, máy tính"),
+    ("subscribers", "Các thuê bao thay đổi liên tục, và hồ sơ của họ"),
+    ("tls", "Chứng chỉ"),
+    ("schedule", "Giờ giấc: khung giờ của các hồ sơ"),
+    ("services", "Các dịch vụ dùng được trong `block = [\"service:TÊN\"]`"),
+    ("config", "Tệp cấu hình"),
+    (
+        "healthcheck",
+        "Mã thoát 0 khi nút nên phục vụ, 1 khi nên rút ra, 3 khi suy giảm (mất máy chủ phía trên) hoặc không rõ",
+    ),
+    ("version", "Phiên bản"),
+];
+
+const EXAMPLES: &str = "\
+Ví dụ:
+  lachan                                              chạy với cấu hình có sẵn tại 127.0.0.1:5354
+  lachan -c /etc/lachan/lachan.toml                   chạy với một cấu hình
+  lachan check -c lachan.toml                         tìm mọi lỗi trong cấu hình
+  lachan explain www.example.com                      vì sao một tên bị (hay không bị) chặn?
+  lachan explain www.example.com -c lachan.toml       cũng vậy, hỏi chương trình chạy theo cấu hình này
+  lachan safesearch test                              mọi công cụ tìm kiếm đã an toàn chưa?
+  dig @127.0.0.1 -p 5354 adult.block.lachan.example   một tên vô hại bị chặn để thử
+
+Mã thoát: 0 có, 1 không, 2 dòng lệnh sai, 3 không biết (không có chương trình chạy, không có trả lời, không biết hỏi ở đâu).
+Trợ giúp của từng lệnh viết bằng tiếng Anh.";
+
+/// The first page of `--help`.
+pub fn first_page(command: Command) -> Command {
+    let command = command
+        .about("Lá Chắn: máy phân giải tên miền lọc nội dung xấu độc trên đường truyền")
+        .long_about(
+            "Lá Chắn là máy phân giải tên miền cho trường học và nhà mạng: chuyển tiếp câu hỏi, chặn tên xấu độc, bật tìm kiếm \
+             an toàn và cho người dùng biết vì sao.",
+        )
+        .after_help(EXAMPLES)
+        .subcommand_help_heading("Lệnh")
+        .help_template("{about-with-newline}\nCách dùng: {usage}\n\n{all-args}{after-help}")
+        .mut_arg("config", |config| {
+            config.help(
+                "Tệp cấu hình [mặc định: $LACHAN_CONFIG, nếu không thì /etc/lachan/lachan.toml khi có, nếu không thì cấu hình \
+                 có sẵn]",
+            )
+        });
+    let template = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
+    COMMANDS.iter().fold(command, |command, (name, about)| {
+        command.mut_subcommand(name, |inner| inner.about(*about).help_template(template))
+    })
+}
+
+/// Sentences with `{}` where something stands, and the same in Vietnamese, with the same things in the same order.
+const SENTENCES: &[(&str, &str)] = &[
+    ("there is no profile `{}`; there are {}", "không có hồ sơ `{}`; hiện có: {}"),
+    ("there is no profile `{}`; there are: {}", "không có hồ sơ `{}`; hiện có: {}"),
+    ("there is no list `{}`; there are {}", "không có danh sách `{}`; hiện có: {}"),
+    ("there is no order `{}`; there are {}", "không có yêu cầu `{}`; hiện có: {}"),
+    ("order {} is there already", "yêu cầu {} đã có"),
+    (
+        "`{}` is no address, no network, and there is no [client.{}]",
+        "`{}` không phải địa chỉ, không phải mạng, và không có [client.{}]",
+    ),
+    (
+        "no client has the identity `{}`, and no subscriber that is known here",
+        "không máy nào có danh tính `{}`, và không thuê bao nào ở đây có danh tính đó",
+    ),
+    (
+        "no [client.*] has `{}` among its `ids`, and no subscriber has it",
+        "không [client.*] hay thuê bao nào có danh tính `{}`",
+    ),
+    ("no [client.*] has `{}` among its `ids`", "không [client.*] nào có `{}` trong `ids`"),
+    ("{} is no time; write {}", "{} không phải thời điểm; hãy viết {}"),
+    ("{} is no moment: write it as {}", "{} không phải thời điểm: hãy viết như {}"),
+    ("{} is no duration{}", "{} không phải khoảng thời gian{}"),
+    ("it would end at {}, which is past", "như vậy sẽ kết thúc lúc {}, đã qua rồi"),
+    (
+        "it would end at {}, at most {} days from now; what is to last longer belongs into the configuration",
+        "như vậy sẽ kết thúc lúc {}, lâu nhất là {} ngày kể từ bây giờ; lâu hơn thì ghi vào cấu hình",
+    ),
+    ("say when it ends: {}", "hãy cho biết khi nào kết thúc: {}"),
+    ("say either `--for` or `--until`, not both", "chỉ dùng một trong hai: `--for` hoặc `--until`"),
+    ("say one of `--for`, `--until` and `--until-window`", "chỉ dùng một: `--for`, `--until` hoặc `--until-window`"),
+    (
+        "`--until-window` goes by the windows of a profile: say `--profile` or `--client`",
+        "`--until-window` tính theo khung giờ của hồ sơ: hãy ghi `--profile` hoặc `--client`",
+    ),
+    ("profile `{}` has no window; say {}", "hồ sơ `{}` không có khung giờ; hãy ghi {}"),
+    ("profile `{}` has no window `{}`; there are {}", "hồ sơ `{}` không có khung giờ `{}`; hiện có: {}"),
+    (
+        "{} is a public suffix: everything registered below it would be meant; say so with {}, or write {} for the name alone",
+        "{} là hậu tố công cộng: mọi tên đăng ký bên dưới đều bị ảnh hưởng; nếu đúng ý thì ghi {}, hoặc viết {} cho riêng tên đó",
+    ),
+    (
+        "this would pause content filtering and SafeSearch for everybody: say whom it is for with {}, or say {}",
+        "như vậy là tạm tắt lọc nội dung và SafeSearch cho mọi người: hãy ghi dành cho ai bằng {}, hoặc ghi {}",
+    ),
+    ("no {} {} is in force", "không có {} {} đang có hiệu lực"),
+    ("{} entered order {}: a second person approves it", "{} đã nhập yêu cầu {}: cần người thứ hai phê duyệt"),
+    ("{} approved order {} already", "{} đã phê duyệt yêu cầu {}"),
+    (
+        "no version of list `{}` before the one in force is kept",
+        "không còn giữ bản nào của danh sách `{}` trước bản đang có hiệu lực",
+    ),
+    (
+        "list `{}` is built in and changes with the program alone, so there is no version to go back to; {} takes it out",
+        "danh sách `{}` có sẵn trong chương trình và chỉ đổi cùng chương trình nên không có bản trước; {} để tắt",
+    ),
+    (
+        "the audit log cannot be written, so nothing was changed: {}",
+        "không ghi được nhật ký kiểm toán nên chưa thay đổi gì: {}",
+    ),
+    ("there is no [subscribers] in the configuration", "cấu hình không có [subscribers]"),
+    ("the API needs `api_token_file` in [subscribers]", "API cần `api_token_file` trong [subscribers]"),
+    ("the token of `api_token_file` is needed: {}", "cần mã truy cập của `api_token_file`: {}"),
+    ("there is no search engine `{}`{}", "không có công cụ tìm kiếm `{}`{}"),
+    ("unknown key {} in {}; did you mean {}", "không có khóa {} trong {}; có phải ý bạn là {}"),
+    ("unknown key {} in {}; known: {}", "không có khóa {} trong {}; có các khóa: {}"),
+    ("unknown key {}; did you mean {}", "không có khóa {}; có phải ý bạn là {}"),
+    ("unknown key {}; known: {}", "không có khóa {}; có các khóa: {}"),
+    (
+        "unknown key {}; it belongs above the first [table] of the file",
+        "khóa {} phải đứng trên [bảng] đầu tiên của tệp",
+    ),
+    ("{} has undeclared profile `{}`; did you mean {}", "{} có hồ sơ chưa khai báo `{}`; có phải ý bạn là {}"),
+    ("{} has undeclared profile `{}`; known: {}", "{} có hồ sơ chưa khai báo `{}`; hiện có: {}"),
+    ("{}: undeclared category `{}`; did you mean {}", "{}: loại chưa khai báo `{}`; có phải ý bạn là {}"),
+    ("{}: undeclared category `{}`; known: {}", "{}: loại chưa khai báo `{}`; hiện có: {}"),
+    (
+        "there is no [list.*]: profiles block no category, and no malware either; add {}",
+        "chưa có [list.*]: các hồ sơ không chặn loại nội dung nào, cũng không chặn mã độc; hãy thêm {}",
+    ),
+    (
+        "{} blocks `{}`, but no [list.*] has this category; add {}",
+        "{} chặn `{}` nhưng không [list.*] nào thuộc loại này; hãy thêm {}",
+    ),
+    (
+        "profile `{}` blocks {} as it is shipped, but no [list.*] has these categories; add {}",
+        "hồ sơ có sẵn `{}` chặn {} nhưng không [list.*] nào thuộc các loại này; hãy thêm {}",
+    ),
+    ("cannot listen on {}: {}", "không mở được cổng {}: {}"),
+    ("Permission denied (os error 13)", "không có quyền (os error 13)"),
+    ("No such file or directory (os error 2)", "không có tệp hoặc thư mục này (os error 2)"),
+    ("Address already in use (os error 98)", "địa chỉ đang được dùng (os error 98)"),
+];
+
+/// A sentence in Vietnamese, as a whole or behind what stands before it (`lachan.toml:12: `); as it is when it is not known.
+pub fn told(text: &str) -> String {
+    if let Some(told) = SENTENCES.iter().find_map(|(english, vietnamese)| translated(text, english, vietnamese)) {
+        return told;
+    }
+    match text.split_once(": ") {
+        Some((before, rest)) => format!("{before}: {}", told(rest)),
+        None => text.to_owned(),
+    }
+}
+
+fn translated(text: &str, english: &str, vietnamese: &str) -> Option<String> {
+    let mut parts = english.split("{}");
+    let mut rest = text.strip_prefix(parts.next()?)?;
+    let mut things = Vec::new();
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        // What stands last goes to the end of the sentence.
+        let at = if parts.peek().is_none() { rest.strip_suffix(part)?.len() } else { rest.find(part)? };
+        things.push(&rest[..at]);
+        rest = &rest[at + part.len()..];
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    let mut out = String::new();
+    for (i, part) in vietnamese.split("{}").enumerate() {
+        if let Some(thing) = i.checked_sub(1).and_then(|i| things.get(i)) {
+            // The last thing may be a sentence of its own: what the system says.
+            out.push_str(&if i == things.len() { told(thing) } else { (*thing).to_owned() });
+        }
+        out.push_str(part);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_first_page_has_its_line() {
+        let page = first_page(crate::cli::Cli::command());
+        let names: Vec<&str> = page.get_subcommands().map(Command::get_name).filter(|name| *name != "help").collect();
+        assert_eq!(names, COMMANDS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        page.debug_assert();
+    }
+
+    #[test]
+    fn sentences_are_known_by_their_form() {
+        for (english, vietnamese) in SENTENCES {
+            assert_eq!(english.matches("{}").count(), vietnamese.matches("{}").count(), "{english}");
+            let filled = english.replace("{}", "x");
+            assert_eq!(told(&filled), vietnamese.replace("{}", "x"), "{english}");
+        }
+        for (english, vietnamese) in [
+            ("there is no profile `lop`; there are default, school", "không có hồ sơ `lop`; hiện có: default, school"),
+            (
+                "a.toml:3: unknown key `blok` in [profile.a]; did you mean `block`?",
+                "a.toml:3: không có khóa `blok` trong [profile.a]; có phải ý bạn là `block`?",
+            ),
+            (
+                "cannot listen on 0.0.0.0:53: Permission denied (os error 13)",
+                "không mở được cổng 0.0.0.0:53: không có quyền (os error 13)",
+            ),
+            ("/x/y: No such file or directory (os error 2)", "/x/y: không có tệp hoặc thư mục này (os error 2)"),
+            ("something new: and more", "something new: and more"),
+            ("", ""),
+        ] {
+            assert_eq!(told(english), vietnamese, "{english}");
+        }
+    }
+}
