@@ -58,7 +58,7 @@ def arguments():
     parser.add_argument("--probes", default=1_000, type=int, help="reload, abuse: questions a second of the client that is timed [1,000]")
     parser.add_argument("--flood", default=8_000, type=int, help="abuse: questions a second for random names [8,000]")
     parser.add_argument("--spoofed", default=4_000, type=int, help="abuse: ANY questions a second from made-up sources [4,000]")
-    parser.add_argument("--minutes", default=30, type=int, help="soak: of full load; a third as many below it follow [30]")
+    parser.add_argument("--minutes", default=30, type=int, help="soak: of full load; a tenth as many below it follow [30]")
     args = parser.parse_args()
     args.lachan = args.lachan.resolve()
     return args

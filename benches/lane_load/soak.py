@@ -21,7 +21,7 @@ MINUTE = 60
 
 
 def measure(args, work):
-    below_minutes = max(args.minutes // 3, 1)
+    below_minutes = max(args.minutes // 10, 1)
     table = rig.Table(f"## Soak: {args.minutes} minutes at full load, {below_minutes} at {BELOW:.0%} of it")
     rand = random.Random(11)
     hits, blocks = ((work / f"{mix}.questions").read_text().splitlines() for mix in ("hit", "block"))
