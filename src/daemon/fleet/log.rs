@@ -557,7 +557,7 @@ impl Log {
         if let Some(wait) = wait {
             ask.arg("BLOCK").arg(wait.as_millis() as u64);
         }
-        let last = self.state().kept.last.clone();
+        let (asked, last) = (clock::now(), self.state().kept.last.clone());
         let told: Option<StreamReadReply> =
             ask.arg("STREAMS").arg(self.key("log")).arg(last).query_async(connection).await?;
         let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
@@ -573,7 +573,8 @@ impl Log {
         {
             let mut state = self.state();
             if state.is_following && state.contact.is_some_and(is_long_ago) {
-                state.behind_since = Some(clock::now());
+                // This answer may be of before the process was stopped: only the next one tells that nothing is missing.
+                (state.behind_since, state.contact) = (Some(clock::now()), Some(clock::now()));
             }
         }
         let count = entries.len();
@@ -587,7 +588,7 @@ impl Log {
             self.something.notify_one();
         }
         let mut state = self.state();
-        if state.is_following && count < BATCH {
+        if state.is_following && count < BATCH && state.behind_since.is_none_or(|since| since <= asked) {
             (state.contact, state.behind_since) = (Some(clock::now()), None);
         }
         Ok(count)
