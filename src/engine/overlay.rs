@@ -187,7 +187,7 @@ fn whom(scope: &Scope, snapshot: &Snapshot) -> Whom {
 }
 
 impl Scope {
-    /// As [`Scope::to_string`], in Vietnamese.
+    /// As its `Display`, in Vietnamese.
     pub fn in_vietnamese(&self) -> String {
         match self {
             Scope::Everyone => "mọi người".to_owned(),

@@ -98,7 +98,7 @@ struct Outbox {
 }
 
 /// Changes of one transaction, with their turns.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Batch {
     changes: Vec<(u64, Change)>,
     /// They are what the server lost.
@@ -201,6 +201,8 @@ pub struct Mirror {
     /// This process, in the stream.
     node: String,
     outbox: Mutex<Outbox>,
+    /// What is being written: nobody knows whether it got there when the connection is given up meanwhile.
+    writing: Mutex<Option<Batch>>,
     something: Notify,
     /// The server answers, and what it had is read.
     is_current: AtomicBool,
@@ -257,6 +259,7 @@ impl Mirror {
             fields: TokenKey::new(fields),
             node: format!("{:016x}", u64::from_be_bytes(octets)),
             outbox: Mutex::default(),
+            writing: Mutex::default(),
             something: Notify::new(),
             is_current: AtomicBool::new(false),
             current_at: AtomicI64::new(0),
@@ -265,6 +268,10 @@ impl Mirror {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Option<Batch>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up what a feed of this node told.
@@ -362,6 +369,9 @@ impl Mirror {
     }
 
     async fn follow(&self, subscribers: &Subscribers, at: &mut Position, complained: &mut bool) -> Result<(), Trouble> {
+        // It may have been written: then it is said twice, and is where it stands last.
+        let unsure = self.writing().take();
+        unsure.into_iter().for_each(|batch| self.put_back(batch));
         let (mut reading, mut writing) = (connect(&self.settings.url.0).await?, connect(&self.settings.url.0).await?);
         self.catch_up(subscribers, at, &mut reading).await?;
         if std::mem::take(complained) {
@@ -691,14 +701,21 @@ impl Mirror {
         }
     }
 
-    /// Our own entry: from here on others' are later than it.
+    /// Our own entry: from here on others' are later than it. What was said twice, and by another in between, is so again.
     fn read_back(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<(), Trouble> {
         let records = record::read(&self.opened(sealed)?, subscribers.table()).unwrap_or_default();
+        let mut ours = Vec::new();
         let mut outbox = self.outbox();
         for record in records {
             let Record::Change(change) = record else { continue };
-            outbox.heard(&Slot::of(&change));
+            let slot = Slot::of(&change);
+            outbox.heard(&slot);
+            if !outbox.is_own(&slot) && in_memory(&change, subscribers.table()) != change {
+                ours.push(change);
+            }
         }
+        drop(outbox);
+        let _ = subscribers.apply(Feed::Fleet, &ours);
         Ok(())
     }
 
@@ -739,10 +756,10 @@ impl Mirror {
                 self.something.notified().await;
                 continue;
             }
-            if let Err(why) = self.write_batch(subscribers, &batch, connection).await {
-                self.put_back(batch);
-                return Err(why);
-            }
+            // Whoever reads may end this at any await.
+            *self.writing() = Some(batch.clone());
+            self.write_batch(subscribers, &batch, connection).await?;
+            *self.writing() = None;
         }
     }
 
