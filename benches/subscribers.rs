@@ -100,7 +100,9 @@ fn lines() -> u32 {
 }
 
 fn token(n: u32) -> Token {
-    Token::of(&TokenKey::LABELS, &n.to_be_bytes().map(|octet| octet | 0x80))
+    // A letter for each four bits: letters of either case would be one and the same.
+    let letters: [u8; 8] = std::array::from_fn(|i| b'a' + (n >> (4 * i) & 15) as u8);
+    Token::of(&TokenKey::LABELS, &letters)
 }
 
 fn address(n: u32) -> IpAddr {
