@@ -77,7 +77,7 @@ struct OrderArgs {
     /// A network that it is for [default: every client]
     #[arg(long, value_name = "NET")]
     scope: Vec<IpNet>,
-    /// The realm of these networks, where several use the same addresses [default: 0]
+    /// The realm of these networks, where several use the same addresses [default: all]
     #[arg(long, value_name = "NUMBER", requires = "scope")]
     realm: Option<u16>,
     /// When it came [default: now]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use crate::engine::client::{Client, Realm, UnixTime};
+use crate::engine::client::{Client, Realm, UnixTime, unmap};
 use crate::engine::list::{Effect, Reach, RuleSet};
 use crate::engine::matcher::{BuildError, Builder, HashSeed, Layer, Part};
 use crate::engine::name::Name;
@@ -43,7 +43,8 @@ pub struct Order {
     pub names: Vec<OrderedName>,
     /// Networks it is for; empty: every client.
     pub scope: Vec<IpNet>,
-    /// Whose these networks are, where several use the same addresses.
+    /// Whose these networks are, where several use the same addresses; realm 0: everybody's, for an order is not to be missed
+    /// because of how a question came.
     pub realm: Realm,
     pub received: UnixTime,
     pub deadline: UnixTime,
@@ -222,7 +223,11 @@ impl Order {
     }
 
     pub fn is_for(&self, client: &Client) -> bool {
-        self.scope.is_empty() || self.scope.iter().any(|net| client.is_in(self.realm, net))
+        let is_in = |net: &IpNet| match self.realm {
+            Realm(0) => net.contains(&unmap(client.source)),
+            realm => client.is_in(realm, net),
+        };
+        self.scope.is_empty() || self.scope.iter().any(is_in)
     }
 
     pub fn state(&self, at: UnixTime) -> State {
@@ -423,6 +428,7 @@ impl Orders {
 pub(crate) mod tests {
     use super::*;
     use crate::engine::list::own_entry;
+    use crate::engine::test_support::{Setup, client};
 
     const HOUR: i64 = 3_600;
 
@@ -542,6 +548,21 @@ pub(crate) mod tests {
         assert_eq!(steps, [["ends-30d"], ["ends-7d"], ["ends-1d"]]);
         assert_eq!(kinds(&open, 100 * DAY), ["review-due"]);
         assert_eq!([kinds(&waits, 20 * HOUR), kinds(&waits, 25 * HOUR)], [["deadline"], ["overdue"]]);
+    }
+
+    /// I8: how a question came is no way around an order; one for a network behind one gateway is for that alone.
+    #[test]
+    fn an_order_that_names_no_realm_is_for_its_networks_in_every_realm() {
+        let snapshot = Setup::new().compile();
+        let scope = vec!["100.64.0.0/10".parse().unwrap()];
+        let anywhere = Order { scope, ..order("1", &["a.example"]) };
+        let of_one = Order { realm: Realm(7), ..anywhere.clone() };
+        for (realm, source, expected) in
+            [(0, [100, 64, 0, 9], [true, false]), (7, [100, 64, 0, 9], [true, true]), (7, [192, 0, 2, 1], [false, false])]
+        {
+            let client = Client { realm: Realm(realm), source: source.into(), ..client(&snapshot, "default") };
+            assert_eq!([anywhere.is_for(&client), of_one.is_for(&client)], expected, "realm {realm}");
+        }
     }
 
     #[test]
