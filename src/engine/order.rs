@@ -557,9 +557,11 @@ pub(crate) mod tests {
         let scope = vec!["100.64.0.0/10".parse().unwrap()];
         let anywhere = Order { scope, ..order("1", &["a.example"]) };
         let of_one = Order { realm: Realm(7), ..anywhere.clone() };
-        for (realm, source, expected) in
-            [(0, [100, 64, 0, 9], [true, false]), (7, [100, 64, 0, 9], [true, true]), (7, [192, 0, 2, 1], [false, false])]
-        {
+        for (realm, source, expected) in [
+            (0, [100, 64, 0, 9], [true, false]),
+            (7, [100, 64, 0, 9], [true, true]),
+            (7, [192, 0, 2, 1], [false, false]),
+        ] {
             let client = Client { realm: Realm(realm), source: source.into(), ..client(&snapshot, "default") };
             assert_eq!([anywhere.is_for(&client), of_one.is_for(&client)], expected, "realm {realm}");
         }
