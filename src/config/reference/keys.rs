@@ -294,7 +294,7 @@ pub const TABLES: &[TableOfKeys] = &[
             key(
                 "addresses",
                 "addresses without ports",
-                "the address that was asked",
+                "the address that was asked, else where it listens",
                 "[\"192.0.2.53\"]",
                 text("Where clients are told to reach it.", "Địa chỉ mà máy hỏi được chỉ để kết nối."),
             ),
