@@ -1,37 +1,30 @@
 """Does abuse of one kind and another, all at once, reach those who behave?
 
-A client asks hits at a steady rate: alone; then among as many harmless questions as the floods will have, by the same two
-generators, because a question waits behind others whatever they are, and generators that share a core ask in bursts. Then come, at
-once: a flood of random names below one domain, each of which has to be asked upstream; ANY questions from made-up sources; and an
+A client asks hits at a steady rate: alone; then among as many harmless questions as the floods will have. Then come, at
+once: a flood of random names below one domain, each of which has to be asked upstream; ANY questions; both from made-up sources; and an
 upstream that takes a second and a half for everything. After, both floods are over, and upstream is as it was. The cache is full
 beforehand, so that memory does not grow for that reason; each of the client's names is asked once a second, so that whoever throws
-out what nobody asks for keeps it. What waits for upstream takes memory up to its bounds, and no more however long the floods last.
+out what nobody asks for keeps it.
 """
 
 import contextlib
 import re
-import subprocess
 import sys
 import threading
 import time
 import urllib.request
 
 import rig
-from floods import ANY, SlowUpstream, SpoofedFlood
+from floods import A, ANY, Flood, SlowUpstream, write_questions
 from probe import Latency, Probe
 from reload import clean_names
 from rig import lab
 
 # "Flat": chosen, so that a noisy minute is none and a queue is one.
 LATENCY_RATIO_MAX = 3.0
-MEMORY_RATIO_MAX = 1.1
-CACHE = "32 MiB"
-# More than there is room for: an answer takes some 150 octets.
-FILLING = 400_000
+MEMORY_RATIO_MAX = 1.2
+GROWTH_RATIO_MAX = 1.05
 DELAY_MS = 1_500
-# Questions that the flood has open: more than the slow upstream keeps waiting.
-FLOOD_IN_FLIGHT = 60_000
-A = 1
 
 
 def measure(args, work):
@@ -39,26 +32,29 @@ def measure(args, work):
         f"## Abuse at once: {args.flood:,} random names and {args.spoofed:,} spoofed ANY a second, upstream {DELAY_MS} ms late; "
         f"phases of {args.seconds} s, the floods twice that, {args.probes:,} probes a second")
     names = sorted(set(clean_names(work)))[: args.probes]
+    hits, random, spoofed = work / "hits", work / "random", work / "spoofed"
+    write_questions(hits, names, A)
+    write_questions(spoofed, names, ANY)
+    write_questions(random, (f"r{i:x}.victim.example" for i in range(args.flood * (2 * args.seconds + 2))), A)
     upstream = SlowUpstream()
     try:
-        with rig.served(args, work, upstream.port, cache=CACHE) as server:
-            fill(server, work)
+        with rig.served(args, work, upstream.port, cache=args.cache) as server:
+            fill(server, work, args.filling)
             probe, memory = Probe(server.port, names, args.probes), Memory(server.process.pid)
             # A few times around, so that all are cached.
             time.sleep(3)
             alone = phase(args.seconds)
-            busy, *_ = under_load(server, args, args.seconds, work / "hit.questions", names, A)
+            busy, _ = under(Flood(server.port, work, [(args.flood, hits), (args.spoofed, hits)]), args.seconds)
             time.sleep(2)
             upstream.delay_ms.value = DELAY_MS
-            random = work / "flood.questions"
-            lab.write_misses(random, "random", args.flood * 2 * args.seconds, below="victim.example")
-            flooded, sent, told = under_load(server, args, 2 * args.seconds, random, names, ANY)
+            flood = Flood(server.port, work, [(args.flood, random), (args.spoofed, spoofed)])
+            flooded, sent = under(flood, 2 * args.seconds)
             upstream.delay_ms.value = 0
             time.sleep(2)
             after = phase(args.seconds)
             seen = probe.end()
             phases = {"alone": alone, "among as many harmless questions": busy, "during the floods": flooded, "after them": after}
-            report(table, seen, phases, memory, sent, told)
+            report(table, seen, phases, memory, sent)
             for limit, count in limits(server):
                 table.row(f"bound that was met: {limit}", count)
     finally:
@@ -66,10 +62,10 @@ def measure(args, work):
     return table.met
 
 
-def fill(server, work):
+def fill(server, work, count):
     """Answers that nobody will ask for again, more than the cache has room for."""
-    lab.write_misses(work / "filling.questions", "filling", FILLING)
-    lab.load(server.port, work / "filling.questions", 60, once=True)
+    lab.write_misses(work / "filling.questions", "filling", count)
+    lab.load(server.port, work / "filling.questions", 120, once=True)
 
 
 def phase(seconds):
@@ -78,19 +74,15 @@ def phase(seconds):
     return began, time.time_ns()
 
 
-def under_load(server, args, seconds, questions, names, qtype):
-    """A phase with two generators, of the same rates whatever they ask; what the made-up sources sent, and the answers to `questions`."""
-    line = lab.load_line(server.port, questions, seconds, rate=args.flood, once=qtype == ANY, in_flight=FLOOD_IN_FLIGHT)
-    load = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    from_anywhere = SpoofedFlood(server.port, names, args.spoofed, qtype)
-    # The first half second they begin.
+def under(flood, seconds):
+    """A phase with a flood, and what that sent."""
+    # The first half second it begins.
     time.sleep(0.5)
-    span = phase(seconds) if load.poll() is None else sys.exit("dnsperf ended before its time")
-    sent = from_anywhere.end()
-    return span, sent, lab.read_load(load.communicate()[0])
+    span = phase(seconds) if flood.process.poll() is None else sys.exit("the flood ended before its time")
+    return span, flood.end()
 
 
-def report(table, seen, phases, memory, sent, told):
+def report(table, seen, phases, memory, sent):
     latencies = {title: Latency(seen, [span]) for title, span in phases.items()}
     rss = {title: memory.highest(*span) for title, span in phases.items()}
     for title, latency in latencies.items():
@@ -98,19 +90,16 @@ def report(table, seen, phases, memory, sent, told):
         table.none(f"{title}: hits lost", latency.lost, f" of {latency.asked}")
         table.row(f"{title}: RSS at the highest", f"{rss[title]:.0f} MiB")
     alone, busy, during, behind = latencies.values()
-    table.at_most("p50 during the floods beside harmless questions", during.p50 / busy.p50, LATENCY_RATIO_MAX)
-    table.at_most("p99 during the floods beside harmless questions", during.p99 / busy.p99, LATENCY_RATIO_MAX)
-    table.row("p99 during the floods beside alone", f"{during.p99 / alone.p99:.2f} ×")
+    table.row("p50 / p99 during the floods beside harmless questions", f"{during.p50 / busy.p50:.2f} × / {during.p99 / busy.p99:.2f} ×")
+    table.at_most("p50 during the floods beside alone", during.p50 / alone.p50, LATENCY_RATIO_MAX)
+    table.at_most("p99 during the floods beside alone", during.p99 / alone.p99, LATENCY_RATIO_MAX)
     table.at_most("p99 after them beside alone", behind.p99 / alone.p99, LATENCY_RATIO_MAX)
+    table.at_most("RSS during the floods beside alone", rss["during the floods"] / rss["alone"], MEMORY_RATIO_MAX)
     began, ended = phases["during the floods"]
     middle = (began + ended) // 2
     first, second = memory.highest(began, middle), memory.highest(middle, ended)
-    table.at_most("RSS in the floods' second half beside their first", second / first, MEMORY_RATIO_MAX)
-    table.row("RSS more during the floods than among harmless questions", f"{max(first, second) - rss['among as many harmless questions']:.0f} MiB")
-    codes = ", ".join(f"{code} {count}" for code, count in sorted(told.codes.items()))
-    table.row("random names: answered in two seconds / not", f"{told.answers} / {told.lost}")
-    table.row("random names: answers", codes)
-    table.row("spoofed ANY: sent", sent)
+    table.at_most("RSS in the floods' second half beside their first", second / first, GROWTH_RATIO_MAX)
+    table.row("sent: random names / spoofed ANY", " / ".join(f"{count:,}" for count in sent))
 
 
 class Memory:

@@ -7,16 +7,16 @@ import collections
 import contextlib
 import multiprocessing
 import os
-import random
 import socket
 import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from rig import lab
 
-ANY = 255
-# Of <linux/in.h>: where a datagram is to be sent from, as an interface's number and two addresses.
-IP_PKTINFO = 8
+A, ANY = 1, 255
 # NOERROR with one address, owner the question's, TTL a day: what the well-behaved client asks for shall not run out.
 RECORD = b"\xc0\x0c\x00\x01\x00\x01" + struct.pack(">IH", 86_400, 4) + lab.CLEAN_ADDRESS
 # Datagrams taken in between two looks at the clock.
@@ -62,38 +62,25 @@ def answer(query):
     return query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + query[12:end] + RECORD
 
 
-class SpoofedFlood:
-    """Questions for these names, ANY or what `qtype` says, each from an address of 127.0.0.0/8 that it makes up, so that the answers
-    stay on the machine."""
+class Flood:
+    """Questions from made-up sources, evenly in time (flood.c): of each of these files so many a second."""
 
-    def __init__(self, port, names, rate, qtype=ANY):
-        self.sent = multiprocessing.Value("L", 0)
-        arguments = (port, names, rate, qtype, self.sent)
-        self.process = multiprocessing.Process(target=ask_from_anywhere, args=arguments, daemon=True)
-        self.process.start()
+    def __init__(self, port, work, streams):
+        compiler = lab.program("cc") or lab.program("gcc") or sys.exit("cc is not installed, and the flood has to be built")
+        source = Path(__file__).with_name("flood.c")
+        subprocess.run([compiler, "-O2", "-Wall", "-o", work / "flood", source], check=True)
+        words = [word for rate, questions in streams for word in (rate, questions)]
+        line = lab.on_core(lab.LOAD_CORE, work / "flood", port, *words)
+        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
 
     def end(self):
-        """Questions sent."""
+        """Questions sent, of each file."""
         self.process.terminate()
-        self.process.join()
-        return self.sent.value
+        return [int(line) for line in self.process.communicate()[0].split()]
 
 
-def ask_from_anywhere(port, names, rate, qtype, sent):
-    os.sched_setaffinity(0, {lab.LOAD_CORE})
-    rand = random.Random(3)
-    # Bound to no address, it may send from any that is the machine's (IP_PKTINFO), as all of 127.0.0.0/8 are. Nobody reads the
-    # answers: what does not fit into the smallest buffer goes where answers to a victim go.
-    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    sender.bind(("", 0))
-    questions = [lab.question(name, qtype) for name in names]
-    began = time.monotonic()
-    while True:
-        while sent.value < (time.monotonic() - began) * rate:
-            source = struct.pack(">I", (127 << 24) | rand.randrange(1 << 16, 1 << 24))
-            information = struct.pack("I", 0) + source + bytes(4)
-            with contextlib.suppress(OSError):
-                sender.sendmsg([questions[sent.value % len(questions)]], [(socket.IPPROTO_IP, IP_PKTINFO, information)], 0, (lab.ADDRESS, port))
-            sent.value += 1
-        time.sleep(0.001)
+def write_questions(path, names, qtype):
+    with path.open("wb") as file:
+        for name in names:
+            question = lab.question(name, qtype)
+            file.write(struct.pack(">H", len(question)) + question)

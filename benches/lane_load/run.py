@@ -9,7 +9,7 @@
     cargo build --release && benches/lane_load/run workers reload abuse
 
 Each prints a table with its must beside each figure; exits 1 when one is not met. Everything stays on 127.0.0.0/8. Needs Linux, two
-cores, and from Debian: dnsperf knot zstd. As root the prober goes first on its core and its figures are steadier.
+cores, and from Debian: dnsperf gcc knot zstd. As root the prober goes first on its core and its figures are steadier.
 """
 
 import argparse
@@ -56,8 +56,10 @@ def arguments():
     parser.add_argument("--seconds", default=10, type=int, help="of a row, of a phase [10]")
     parser.add_argument("--rate", default=80_000, type=int, help="workers: questions a second, for either number [80,000]")
     parser.add_argument("--probes", default=1_000, type=int, help="reload, abuse: questions a second of the client that is timed [1,000]")
-    parser.add_argument("--flood", default=8_000, type=int, help="abuse: questions a second for random names [8,000]")
-    parser.add_argument("--spoofed", default=4_000, type=int, help="abuse: ANY questions a second from made-up sources [4,000]")
+    parser.add_argument("--flood", default=20_000, type=int, help="abuse: questions a second for random names [20,000]")
+    parser.add_argument("--spoofed", default=10_000, type=int, help="abuse: ANY questions a second [10,000]")
+    parser.add_argument("--cache", default="256 MiB", help="abuse: the cache, as in the configuration [256 MiB]")
+    parser.add_argument("--filling", default=2_500_000, type=int, help="abuse: answers that fill it [2,500,000]")
     parser.add_argument("--minutes", default=30, type=int, help="soak: of full load; a tenth as many below it follow [30]")
     args = parser.parse_args()
     args.lachan = args.lachan.resolve()

@@ -4,6 +4,7 @@
 //! understand, or cannot answer from the index and the cache alone, it leaves to [`Resolver::begin`], and then it has counted
 //! nothing. Both give the same answers: the lane decides less, never otherwise.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,13 +19,15 @@ use crate::daemon::telemetry::{Metrics, Outcome, QueryEvent, log};
 use crate::daemon::zone_limiter::ZoneLimiter;
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
-use crate::engine::client::{Client, UnixTime};
+use crate::engine::client::{Client, Realm, UnixTime};
 use crate::engine::compile::Strangers;
 use crate::engine::matcher::{Hits, Together};
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
-use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
+use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::subscribers::{Held, Reader};
 use crate::engine::upstream::GroupId;
 use crate::engine::verdict::{Block, EngineId, Rewrite};
 
@@ -35,6 +38,7 @@ pub struct Lane {
     table: Arc<Table>,
     limiter: Option<Arc<Limiter>>,
     zones: Option<Arc<ZoneLimiter>>,
+    subscribers: Subscribers,
     entry: Entry,
     room: Room,
     waiting: Waiting,
@@ -45,6 +49,31 @@ pub struct Lane {
 struct Room {
     target: AnswerBuilder,
     made: AnswerBuilder,
+}
+
+/// What the lane reads the generation's table of subscribers with.
+#[derive(Default)]
+struct Subscribers {
+    reader: Option<Reader>,
+    /// Where the datagrams of a batch came from, by their numbers, and what the table has there. Empty: nobody looked ahead.
+    asking: Vec<(Realm, SocketAddr)>,
+    found: Vec<Option<Held>>,
+}
+
+impl Subscribers {
+    fn of(generation: &Generation) -> Subscribers {
+        let reader = generation.snapshot.subscribers.as_ref().map(|live| live.table.reader());
+        Subscribers { reader, ..Subscribers::default() }
+    }
+
+    fn identify(&mut self, snapshot: &Snapshot, number: Option<usize>, origin: &Origin, at: UnixTime) -> Client {
+        let place = (origin.realm, origin.source);
+        let number = number.filter(|number| origin.identity.is_none() && self.asking.get(*number) == Some(&place));
+        match number.and_then(|number| self.found.get(number)) {
+            Some(held) => snapshot.identify_held(*held, origin, at),
+            None => snapshot.identify_by(&mut self.reader, origin, at),
+        }
+    }
 }
 
 /// What became of a datagram.
@@ -105,6 +134,7 @@ pub struct Batch<'l> {
     table: &'l Table,
     limiter: Option<&'l Limiter>,
     zones: Option<&'l ZoneLimiter>,
+    subscribers: &'l mut Subscribers,
     entry: &'l mut Entry,
     room: &'l mut Room,
     waiting: &'l mut Waiting,
@@ -136,18 +166,21 @@ impl Lane {
         let (limiter, zones) = (resolver.limiter(), resolver.zones());
         let room = Room { target: AnswerBuilder::new(Rcode::NOERROR), made: AnswerBuilder::new(Rcode::NOERROR) };
         let (entry, waiting) = (Entry::default(), Waiting::default());
-        Lane { resolver, generation, table, limiter, zones, entry, room, waiting, tally }
+        let subscribers = Subscribers::of(&generation);
+        Lane { resolver, generation, table, limiter, zones, subscribers, entry, room, waiting, tally }
     }
 
     /// Takes up the generation in force.
     pub fn begin(&mut self, now: Instant) -> Batch<'_> {
-        let Lane { resolver, generation, table, limiter, zones, entry, room, waiting, tally } = self;
+        let Lane { resolver, generation, table, limiter, zones, subscribers, entry, room, waiting, tally } = self;
         let mut tally = tally::lock(tally);
         waiting.clear();
+        (subscribers.asking.clear(), subscribers.found.clear());
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
             *generation = Arc::clone(&in_force);
             *table = resolver.cache.table();
+            *subscribers = Subscribers::of(generation);
             (*limiter, *zones) = (resolver.limiter(), resolver.zones());
             tally.turn_to(generation, &resolver.metrics);
         }
@@ -161,6 +194,7 @@ impl Lane {
             table,
             limiter,
             zones,
+            subscribers,
             entry,
             room,
             waiting,
@@ -176,6 +210,22 @@ impl Lane {
 }
 
 impl Batch<'_> {
+    /// Finds who sent the datagrams of this batch, by their numbers: together, since each alone waits for memory. `touch` is told what is
+    /// read next. Without it each is found when its turn comes.
+    pub fn look_ahead(&mut self, origins: impl Iterator<Item = Option<Origin>>, touch: impl FnMut(*const u8)) {
+        let snapshot = &self.generation.snapshot;
+        let Subscribers { reader: Some(reader), asking, found } = &mut *self.subscribers else { return };
+        let Some(live) = &snapshot.subscribers else { return };
+        let nobody = Origin::new((Ipv4Addr::UNSPECIFIED, 0).into(), None, Transport::Udp);
+        asking.clear();
+        let origins = origins.map(|origin| {
+            let origin = origin.map_or(nobody, |origin| snapshot.peers.recognise(origin, None));
+            asking.push((origin.realm, origin.source));
+            origin
+        });
+        live.find_all(reader, origins, found, touch);
+    }
+
     /// A datagram without what a proxy put before it, and who asks by it. `None`: it is nobody's.
     pub fn open<'m>(&self, datagram: &'m [u8], origin: Origin) -> Option<(&'m [u8], Origin)> {
         self.resolver.open(&self.generation.snapshot, datagram, origin)
@@ -184,7 +234,7 @@ impl Batch<'_> {
     /// Answers one datagram into `out`, or does not.
     pub fn answer(&mut self, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Fast {
         let mut asked = self.waiting.room();
-        let fast = match self.read(message, origin, &mut asked, out) {
+        let fast = match self.read(None, message, origin, &mut asked, out) {
             Some(fast) => fast,
             None => self.settle(&asked, None, out),
         };
@@ -196,7 +246,7 @@ impl Batch<'_> {
     /// [`Batch::look_up`], and its turn comes in [`Batch::answer_next`]: `None`.
     pub fn answer_or_wait(&mut self, number: usize, message: &[u8], origin: Origin, out: &mut Vec<u8>) -> Option<Fast> {
         let mut asked = self.waiting.room();
-        let fast = self.read(message, origin, &mut asked, out);
+        let fast = self.read(Some(number), message, origin, &mut asked, out);
         match fast {
             Some(_) => self.waiting.free.push(asked),
             None => {
@@ -233,7 +283,14 @@ impl Batch<'_> {
     }
 
     /// Reads a datagram and answers it from the cache; `None`: that has nothing.
-    fn read(&mut self, message: &[u8], origin: Origin, asked: &mut Asked, out: &mut Vec<u8>) -> Option<Fast> {
+    fn read(
+        &mut self,
+        number: Option<usize>,
+        message: &[u8],
+        origin: Origin,
+        asked: &mut Asked,
+        out: &mut Vec<u8>,
+    ) -> Option<Fast> {
         let Some(header) = Header::peek(message) else {
             self.tally.ignore(origin.transport);
             return Some(Fast::Silence);
@@ -246,11 +303,16 @@ impl Batch<'_> {
         meet(snapshot, &mut asked.query.edns, origin);
         let query = &asked.query;
         let origin = snapshot.peers.recognise(origin, query.edns.as_ref());
-        if query.question.qclass != CLASS_IN || !query.recursion_desired || policy::is_any(&query.question) {
+        if query.question.qclass != CLASS_IN || !query.recursion_desired {
             return Some(Fast::Slow);
         }
-        let client = snapshot.identify(&origin, self.at);
+        let client = self.subscribers.identify(snapshot, number, &origin, self.at);
         let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Some(Fast::Slow) };
+        if policy::is_any(&query.question) {
+            // Never cached, and never asked upstream.
+            asked.by = Some((client, origin, group));
+            return None;
+        }
         let dnssec_ok = query.edns.is_some_and(|e| e.dnssec_ok);
         let group_key = snapshot.routes.key(group);
         let key = KeyRef::new(&query.question, dnssec_ok, query.checking_disabled, group_key);
@@ -313,16 +375,21 @@ impl Batch<'_> {
         let snapshot = &self.generation.snapshot;
         let query = &asked.query;
         let Some((client, origin, group)) = asked.by else { return Fast::Slow };
+        let is_any = policy::is_any(&query.question);
         match self.judge(client, query, origin, hits, out) {
             Judged::Done(fast) => fast,
             // One of our servers may be asking us what we would ask it.
-            Judged::Allow(_) if self.generation.forwarder.is_server(origin.source.ip()) => Fast::Slow,
+            Judged::Allow(_) if !is_any && self.generation.forwarder.is_server(origin.source.ip()) => Fast::Slow,
             Judged::Allow(permit) => {
                 if let Some(list) = permit.review() {
                     let name = snapshot.list(list).name.as_str();
                     self.resolver.metrics.keyword_reviews.with_label_values(&[name]).inc();
                 }
                 self.resolver.count_would(snapshot, client, permit.would());
+                if is_any {
+                    let rcode = reply::any(snapshot, query, origin, &mut self.room.made, out);
+                    return self.done(client, query, origin, Outcome::Local, rcode, None, out);
+                }
                 self.resolver.metrics.cache_misses.inc();
                 if self.refuses(client, query, origin, |limiter, metrics, asker, now| {
                     limiter.refuses_miss(metrics, asker, now)

@@ -254,8 +254,9 @@ impl Resolver {
                     return Begun::Answer(reply::refusal(&refusal, origin));
                 }
                 if policy::is_any(&query.question) {
-                    let bytes = reply::any(snapshot, &query, origin);
-                    return self.answer(snapshot, asked, recorder, bytes, Ended::new(Outcome::Local, Rcode::NOERROR));
+                    let (mut made, mut bytes) = (AnswerBuilder::new(Rcode::NOERROR), Vec::with_capacity(512));
+                    let rcode = reply::any(snapshot, &query, origin, &mut made, &mut bytes);
+                    return self.answer(snapshot, asked, recorder, bytes, Ended::new(Outcome::Local, rcode));
                 }
                 let Some(group) = snapshot.routes.group_for(&query.question.qname) else {
                     return self.failed(snapshot, asked, recorder, NotFound::NotReady, None);

@@ -24,7 +24,7 @@ use crate::engine::rate_limit::RateLimit;
 use crate::engine::safe_search::SafeSearch;
 use crate::engine::schedule::{Open, Timeline, Window, WindowMode};
 use crate::engine::structured::Texts;
-use crate::engine::subscribers::{Identified, Live};
+use crate::engine::subscribers::{Held, Identified, Live, Reader};
 use crate::engine::upstream::Routes;
 use crate::engine::verdict::{BlockResponse, EngineId, ListId, ProfileId};
 use crate::engine::zone_limit::ZoneLimit;
@@ -224,13 +224,28 @@ pub struct Masks {
 impl Snapshot {
     /// Who asks, and whose profile it has.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Client {
+        self.identify_with(origin, at, |live| live.identify(origin, at))
+    }
+
+    /// As [`Snapshot::identify`], by what a thread keeps to read the table of subscribers with.
+    pub fn identify_by(&self, reader: &mut Option<Reader>, origin: &Origin, at: UnixTime) -> Client {
+        let Some(reader) = reader else { return self.identify(origin, at) };
+        self.identify_with(origin, at, |live| live.identify_by(reader, origin, at))
+    }
+
+    /// As [`Snapshot::identify`] for one who says no identity, of whom the table of subscribers has this.
+    pub fn identify_held(&self, held: Option<Held>, origin: &Origin, at: UnixTime) -> Client {
+        self.identify_with(origin, at, |live| live.judge(held, at))
+    }
+
+    fn identify_with<F>(&self, origin: &Origin, at: UnixTime, identify: impl FnOnce(&Live) -> Identified<F>) -> Client {
         let client = Client { at, ..self.clients.of(origin) };
         let Some(live) = &self.subscribers else { return client };
         // An identity of the configuration goes before the line that it asks from.
         if origin.identity.is_some_and(|token| self.clients.knows(token)) {
             return client;
         }
-        let Identified { standing, profile, .. } = live.identify(origin, at);
+        let Identified { standing, profile, .. } = identify(live);
         Client { standing, profile: profile.unwrap_or(client.profile), ..client }
     }
 

@@ -213,6 +213,7 @@ fn an_answer_of_the_fast_lane_needs_no_memory() {
         ("a rewrite", "www.google.com", 1, "127.0.0.1", Fast::Answer),
         ("a rewrite by an alias", "www.youtube.com", 1, "10.1.0.1", Fast::Answer),
         ("a rewrite without data", "www.google.com", 65, "127.0.0.1", Fast::Answer),
+        ("all types at once", "clean.example.org", 255, "127.0.0.1", Fast::Answer),
         ("a local name", "localhost", 1, "127.0.0.1", Fast::Answer),
         ("a local address", "1.0.0.127.in-addr.arpa", 12, "127.0.0.1", Fast::Answer),
         ("a stranger", "clean.example.org", 1, "203.0.113.9", Fast::Silence),

@@ -19,7 +19,7 @@ use crate::daemon::express::{Misses, Started};
 use crate::daemon::lane::{Fast, Lane, Turn};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, send_one};
 use crate::daemon::listener::leave_group;
-use crate::daemon::prefetch::prefetch;
+use crate::daemon::prefetch::{prefetch, prefetch_at};
 use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
 use crate::engine::limits::{SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT, UDP_IN_FLIGHT_MAX};
@@ -144,6 +144,7 @@ impl Worker {
         let now = clock::now();
         let Worker { socket, resolver, queue, lane, misses, batch, out, .. } = self;
         let mut work = lane.begin(now);
+        work.look_ahead((0..count).map(|i| Some(read(batch, i)?.1)), prefetch_at);
         for i in 0..count {
             let Some((octets, origin)) = read(batch, i).and_then(|(octets, origin)| work.open(octets, origin)) else {
                 continue;

@@ -347,11 +347,12 @@ pub fn cut_short(query: &Query, out: &mut Vec<u8>) -> Rcode {
 }
 
 /// ANY, for a name that nothing blocks: a HINFO of our own. RFC 8482 §4.2.
-pub fn any(snapshot: &Snapshot, query: &Query, origin: Origin) -> Vec<u8> {
-    let mut made = AnswerBuilder::new(Rcode::NOERROR);
+pub fn any(snapshot: &Snapshot, query: &Query, origin: Origin, made: &mut AnswerBuilder, out: &mut Vec<u8>) -> Rcode {
+    made.clear(Rcode::NOERROR);
     let owner = query.question.qname.as_wire();
     made.push(Section::Answer, owner, RecordType::HINFO, ANY_TTL_SECS, b"\x07RFC8482\0");
-    write_made(snapshot, query, origin, &made.finish(), &[])
+    write_made_into(snapshot, query, origin, made.answer(), &[], out);
+    Rcode::NOERROR
 }
 
 /// SERVFAIL of ours, with the reason (I8: never "allow").

@@ -24,7 +24,7 @@ use crate::engine::verdict::ProfileId;
 pub use key::{Key, Place};
 pub use names::NameId;
 pub use nat::{Nat, NatError};
-pub use table::{Change, Counts, Entry, Found, Full, Holder, Room, Table, Term, Writer};
+pub use table::{Change, Counts, Entry, Found, Full, Held, Holder, LookUp, Reader, Room, Table, Term, Writer};
 pub use tokens::TokenState;
 
 /// What the table says of a client.
@@ -84,11 +84,11 @@ struct Named {
 
 /// What a look-up came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identified {
+pub struct Identified<F = Found> {
     pub standing: Standing,
     /// For [`Standing::Known`]; else the client has what it would have without a table.
     pub profile: Option<ProfileId>,
-    pub found: Option<Found>,
+    pub found: Option<F>,
 }
 
 impl Live {
@@ -117,33 +117,53 @@ impl Live {
 
     /// Who asks. What a client says that it is goes before where it is. Takes no lock and allocates nothing.
     pub fn identify(&self, origin: &Origin, at: UnixTime) -> Identified {
-        let found = origin.identity.and_then(|token| {
-            let state = self.table.find_token(token)?;
-            Some(Found { token: Some(token), profile: state.profile(), term: Term::default() })
-        });
-        self.judge(found.or_else(|| self.find_place(origin)), at)
+        self.identify_by(&mut &*self.table, origin, at)
     }
 
-    fn find_place(&self, origin: &Origin) -> Option<Found> {
+    /// As [`Live::identify`], by what a thread keeps to read this table with.
+    pub fn identify_by<L: LookUp>(&self, by: &mut L, origin: &Origin, at: UnixTime) -> Identified<L::Found> {
+        let found = origin.identity.and_then(|token| by.find_token(token));
+        self.judge(found.or_else(|| self.find_place(by, origin)), at)
+    }
+
+    fn find_place<L: LookUp>(&self, by: &mut L, origin: &Origin) -> Option<L::Found> {
         // Port 0: nobody said which.
-        if let IpAddr::V4(outside) = unmap(origin.source.ip())
+        if !self.nats.is_empty()
+            && let IpAddr::V4(outside) = unmap(origin.source.ip())
             && origin.source.port() != 0
         {
             let inside = self.nats.iter().find_map(|nat| nat.inside(origin.realm, outside, origin.source.port()));
-            let found = inside.and_then(|(realm, inside)| self.table.find(realm, (inside, 0).into()));
+            let found = inside.and_then(|(realm, inside)| by.find(realm, (inside, 0).into()));
             if found.is_some() {
                 return found;
             }
         }
-        self.table.find(origin.realm, origin.source)
+        by.find(origin.realm, origin.source)
     }
 
-    fn judge(&self, found: Option<Found>, at: UnixTime) -> Identified {
+    /// What the table has for each of these origins that say no identity: [`Reader::find_all`]. Nothing where ports of a gateway
+    /// lead to lines.
+    pub fn find_all(
+        &self,
+        reader: &mut Reader,
+        origins: impl Iterator<Item = Origin>,
+        found: &mut Vec<Option<Held>>,
+        touch: impl FnMut(*const u8),
+    ) {
+        found.clear();
+        if self.nats.is_empty() {
+            reader.find_all(origins.map(|origin| (origin.realm, origin.source)), found, touch);
+        }
+    }
+
+    /// What is found for one who asks comes to this.
+    #[inline]
+    pub fn judge<F: Copy + Into<Held>>(&self, found: Option<F>, at: UnixTime) -> Identified<F> {
         let without = |standing| Identified { standing, profile: None, found };
-        let Some(entry) = found else { return without(Standing::Unknown) };
-        let Some(name) = entry.profile else { return without(Standing::NoChoice) };
+        let Some(Held { profile, term }) = found.map(Into::into) else { return without(Standing::Unknown) };
+        let Some(name) = profile else { return without(Standing::NoChoice) };
         let Some(named) = self.named(name) else { return without(Standing::UnknownProfile) };
-        if self.has_lapsed(entry.term, named, at) {
+        if self.has_lapsed(term, named, at) {
             return without(Standing::Lapsed);
         }
         Identified { standing: Standing::Known, profile: Some(named.profile), found }

@@ -3,11 +3,15 @@
 //! A slot's key never changes while the slot is full, and its value is one word: whoever reads sees the old value or the new
 //! one. A slot that was full and is used again has another number in its first word, which a reader looks at twice. A shard
 //! that fills up is made anew, larger, beside the one that is read. So a writer that is stopped half way stops nobody.
+//!
+//! A [`PrefixReader`] keeps the shards that it saw last and asks by a plain read whether they are still those: to take them up
+//! for each look-up would be a locked instruction, and the processor does not wait for memory of several look-ups at once
+//! across one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 
 use super::key::Key;
 
@@ -35,12 +39,20 @@ struct Slot {
     value: AtomicU64,
 }
 
-type Slots = Box<[Slot]>;
+type Slots = Arc<[Slot]>;
+type Shards = [Slots; SHARDS];
 
-/// The table as readers see it.
+/// The table that all share.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    shards: Box<[ArcSwap<Slots>]>,
+    shards: Arc<ArcSwap<Shards>>,
+    seed: (u64, u64),
+}
+
+/// The table as one reader sees it.
+#[derive(Debug)]
+pub(super) struct PrefixReader {
+    shards: Cache<Arc<ArcSwap<Shards>>, Arc<Shards>>,
     seed: (u64, u64),
 }
 
@@ -70,62 +82,116 @@ fn head_of(key: &Key) -> u64 {
 
 impl Prefixes {
     pub fn new(seed: (u64, u64)) -> (Prefixes, PrefixWriter) {
-        let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(empty(SLOTS_MIN))).collect();
+        let shards: Shards = std::array::from_fn(|_| empty(SLOTS_MIN));
         // Digits of pi: a zero seed must not fold everything to nothing.
         let seed = (seed.0 ^ 0x243f_6a88_85a3_08d3, seed.1 ^ 0x1319_8a2e_0370_7344);
+        let shards = Arc::new(ArcSwap::from_pointee(shards));
         (Prefixes { shards, seed }, PrefixWriter { fills: vec![Fill::default(); SHARDS], next_use: 0 })
     }
 
-    fn hash(&self, key: &Key) -> u64 {
-        let head = fold(head_of(key) ^ self.seed.0, key.low ^ self.seed.1);
-        fold(head ^ key.high, self.seed.1)
+    pub fn reader(&self) -> PrefixReader {
+        PrefixReader { shards: Cache::new(Arc::clone(&self.shards)), seed: self.seed }
     }
 
-    /// The value under a key. Takes no lock and allocates nothing.
+    /// The value under a key, for those who ask seldom. Takes no lock and allocates nothing.
     pub fn get(&self, key: &Key) -> Option<u64> {
-        let hash = self.hash(key);
-        let slots = self.shards[shard_of(hash)].load();
-        let head = head_of(key);
-        let mut at = place(hash, slots.len());
-        for _ in 0..slots.len() {
-            let slot = &slots[at];
-            loop {
-                let seen = slot.head.load(Ordering::Acquire);
-                if seen == EMPTY {
-                    return None;
-                }
-                if seen & KEY_MASK != head {
-                    break;
-                }
-                let (high, low) = (slot.high.load(Ordering::Relaxed), slot.low.load(Ordering::Relaxed));
-                let value = slot.value.load(Ordering::Acquire);
-                fence(Ordering::Acquire);
-                // Used for another key meanwhile? Then the writer has done something, and it is looked at again.
-                if slot.head.load(Ordering::Relaxed) != seen {
-                    continue;
-                }
-                if (high, low) == (key.high, key.low) {
-                    return Some(value);
-                }
-                break;
-            }
-            at = if at + 1 == slots.len() { 0 } else { at + 1 };
-        }
-        None
+        let hash = hash_of(key, self.seed);
+        get_in(&self.shards.load()[shard_of(hash)], hash, key)
+    }
+
+    fn shard(&self, hash: u64) -> Slots {
+        Arc::clone(&self.shards.load()[shard_of(hash)])
     }
 
     /// Octets of all slots.
     pub fn octets(&self) -> usize {
-        self.shards.iter().map(|shard| shard.load().len() * size_of::<Slot>()).sum()
+        self.shards.load().iter().map(|shard| shard.len() * size_of::<Slot>()).sum()
     }
 
     /// Every entry, in no order. What is put in meanwhile may be among them or not.
     pub fn each(&self, mut with: impl FnMut(Key, u64)) {
-        for shard in &self.shards {
-            let slots = shard.load_full();
-            slots.iter().filter_map(entry).for_each(|(key, value)| with(key, value));
+        for shard in self.shards.load_full().iter() {
+            shard.iter().filter_map(entry).for_each(|(key, value)| with(key, value));
         }
     }
+}
+
+impl PrefixReader {
+    /// The value under a key. Takes no lock and allocates nothing.
+    #[inline]
+    pub fn get(&mut self, key: &Key) -> Option<u64> {
+        let shards = self.shards();
+        shards.get(shards.hash(key), key)
+    }
+
+    /// The shards that there are now.
+    #[inline]
+    pub fn shards(&mut self) -> ShardsNow<'_> {
+        ShardsNow { shards: self.shards.load(), seed: self.seed }
+    }
+}
+
+/// The table as it is between two changes of a shard's size.
+#[derive(Clone, Copy)]
+pub(super) struct ShardsNow<'r> {
+    shards: &'r Shards,
+    seed: (u64, u64),
+}
+
+impl ShardsNow<'_> {
+    #[inline]
+    pub fn hash(&self, key: &Key) -> u64 {
+        hash_of(key, self.seed)
+    }
+
+    /// Where the search for a key begins.
+    #[inline]
+    pub fn first_place(&self, hash: u64) -> *const u8 {
+        let slots = &self.shards[shard_of(hash)];
+        std::ptr::from_ref(&slots[place(hash, slots.len())]).cast()
+    }
+
+    #[inline]
+    pub fn get(&self, hash: u64, key: &Key) -> Option<u64> {
+        get_in(&self.shards[shard_of(hash)], hash, key)
+    }
+}
+
+#[inline]
+fn hash_of(key: &Key, seed: (u64, u64)) -> u64 {
+    let head = fold(head_of(key) ^ seed.0, key.low ^ seed.1);
+    fold(head ^ key.high, seed.1)
+}
+
+#[inline]
+fn get_in(slots: &[Slot], hash: u64, key: &Key) -> Option<u64> {
+    let head = head_of(key);
+    let mut at = place(hash, slots.len());
+    for _ in 0..slots.len() {
+        let slot = &slots[at];
+        loop {
+            let seen = slot.head.load(Ordering::Acquire);
+            if seen == EMPTY {
+                return None;
+            }
+            if seen & KEY_MASK != head {
+                break;
+            }
+            let (high, low) = (slot.high.load(Ordering::Relaxed), slot.low.load(Ordering::Relaxed));
+            let value = slot.value.load(Ordering::Acquire);
+            fence(Ordering::Acquire);
+            // Used for another key meanwhile? Then the writer has done something, and it is looked at again.
+            if slot.head.load(Ordering::Relaxed) != seen {
+                continue;
+            }
+            if (high, low) == (key.high, key.low) {
+                return Some(value);
+            }
+            break;
+        }
+        at = if at + 1 == slots.len() { 0 } else { at + 1 };
+    }
+    None
 }
 
 /// As the writer reads, beside whom nobody writes.
@@ -163,9 +229,9 @@ impl PrefixWriter {
 
     /// Puts a value under a key; what was there before.
     pub fn put(&mut self, table: &Prefixes, key: &Key, value: u64) -> Option<u64> {
-        let hash = table.hash(key);
+        let hash = hash_of(key, table.seed);
         let shard = shard_of(hash);
-        let mut slots = table.shards[shard].load_full();
+        let mut slots = table.shard(hash);
         let (found, mut free) = search(&slots, hash, key);
         if let Some(at) = found {
             return Some(slots[at].value.swap(value, Ordering::AcqRel));
@@ -188,8 +254,8 @@ impl PrefixWriter {
     }
 
     pub fn remove(&mut self, table: &Prefixes, key: &Key) -> Option<u64> {
-        let hash = table.hash(key);
-        let slots = table.shards[shard_of(hash)].load_full();
+        let hash = hash_of(key, table.seed);
+        let slots = table.shard(hash);
         let at = search(&slots, hash, key).0?;
         let value = slots[at].value.load(Ordering::Relaxed);
         slots[at].head.store(GONE, Ordering::Release);
@@ -200,16 +266,18 @@ impl PrefixWriter {
     }
 
     /// Makes a shard anew with room, and without what is gone.
-    fn grow(&mut self, table: &Prefixes, shard: usize, old: &Slots) -> Arc<Slots> {
+    fn grow(&mut self, table: &Prefixes, shard: usize, old: &Slots) -> Slots {
         let fill = &mut self.fills[shard];
         fill.gone = 0;
         let wanted = (fill.full + 1) * 16 / 9;
-        let new = Arc::new(empty(wanted.max(SLOTS_MIN)));
+        let new = empty(wanted.max(SLOTS_MIN));
         for (key, value) in old.iter().filter_map(entry) {
-            let at = search(&new, table.hash(&key), &key).1.expect("there is more room than entries");
+            let at = search(&new, hash_of(&key, table.seed), &key).1.expect("there is more room than entries");
             fill_slot(&new[at], &key, value, 0);
         }
-        table.shards[shard].store(Arc::clone(&new));
+        let mut shards = table.shards.load().as_ref().clone();
+        shards[shard] = Arc::clone(&new);
+        table.shards.store(Arc::new(shards));
         new
     }
 }
@@ -224,7 +292,7 @@ fn fill_slot(slot: &Slot, key: &Key, value: u64, number: u32) {
 }
 
 /// Where a key is, and else where it would go.
-fn search(slots: &Slots, hash: u64, key: &Key) -> (Option<usize>, Option<usize>) {
+fn search(slots: &[Slot], hash: u64, key: &Key) -> (Option<usize>, Option<usize>) {
     let head = head_of(key);
     let mut at = place(hash, slots.len());
     let mut free = None;
@@ -292,12 +360,13 @@ mod tests {
         }
         let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let mut n = 0_u32;
+            for keeps_shards in [false, true] {
+                let (table, done) = (&table, &done);
+                scope.spawn(move || {
+                    let (mut n, mut reader) = (0_u32, table.reader());
                     while !done.load(Ordering::Relaxed) {
                         n = (n + 7) % 4_000;
-                        match table.get(&key(n)) {
+                        match if keeps_shards { reader.get(&key(n)) } else { table.get(&key(n)) } {
                             Some(value) => assert_eq!(value % 4_000, u64::from(n)),
                             None => assert!(n >= 1_000, "{n} stays"),
                         }

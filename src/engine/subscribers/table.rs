@@ -1,6 +1,6 @@
 //! Prefix → subscriber → profile, in memory, changed while it is read: many readers, one writer, no lock between them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,8 +8,8 @@ use hashbrown::HashMap;
 
 use super::key::{Key, V4_BITS, V6_BITS};
 use super::names::{NameId, Names};
-use super::slots::{PrefixWriter, Prefixes};
-use super::tokens::{RecordId, TokenState, TokenWriter, Tokens};
+use super::slots::{PrefixReader, PrefixWriter, Prefixes};
+use super::tokens::{RecordId, TokenReader, TokenState, TokenWriter, Tokens};
 use crate::engine::client::{Realm, Token, unmap};
 use crate::engine::limits::{SUBSCRIBER_PREFIXES_MAX, SUBSCRIBER_TOKENS_MAX};
 
@@ -28,6 +28,60 @@ pub struct Table {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Epoch(AtomicU64);
+
+/// A [`Table`] as one who asks again and again sees it: what a thread that answers questions keeps.
+///
+/// It shows every change as soon as the table does. While it is not used it may hold parts of the table that were replaced.
+#[derive(Debug)]
+pub struct Reader {
+    table: Arc<Table>,
+    prefixes: PrefixReader,
+    tokens: TokenReader,
+    /// Room for [`Reader::find_all`].
+    probes: Vec<Probe>,
+    words: Vec<Option<u64>>,
+}
+
+/// A place where one of several that are looked for may be.
+#[derive(Debug)]
+struct Probe {
+    of: usize,
+    key: Key,
+    hash: u64,
+}
+
+/// The prefixes that an address may be found by, the longest first.
+struct Keys {
+    realm: Realm,
+    address: IpAddr,
+    port: u16,
+    /// Lengths in use, a bit each.
+    lengths: [u64; 3],
+    word: usize,
+}
+
+impl Iterator for Keys {
+    type Item = Key;
+
+    #[inline]
+    fn next(&mut self) -> Option<Key> {
+        while self.lengths[self.word] == 0 {
+            self.word = self.word.checked_sub(1)?;
+        }
+        let top = self.lengths[self.word].ilog2();
+        self.lengths[self.word] &= !(1 << top);
+        Some(Key::around(self.realm, self.address, self.port, (self.word * 64) as u8 + top as u8))
+    }
+}
+
+/// Finds subscribers in a table. Takes no lock and allocates nothing.
+pub trait LookUp {
+    type Found: Copy + Into<Held>;
+    /// The subscriber at an address: the longest prefix, blocks of ports before whole addresses.
+    fn find(&mut self, realm: Realm, source: SocketAddr) -> Option<Self::Found>;
+    /// What is known of a token.
+    fn find_token(&mut self, token: Token) -> Option<Self::Found>;
+}
 
 /// The one hand that changes a [`Table`].
 #[derive(Debug)]
@@ -101,6 +155,20 @@ pub struct Found {
     pub term: Term,
 }
 
+/// As much of that as the ladder needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// `None`: nobody has said.
+    pub profile: Option<NameId>,
+    pub term: Term,
+}
+
+impl From<Found> for Held {
+    fn from(found: Found) -> Held {
+        Held { profile: found.profile, term: found.term }
+    }
+}
+
 /// The table holds no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
@@ -168,53 +236,59 @@ impl Table {
         self.epoch.0.load(Ordering::Relaxed)
     }
 
-    /// The subscriber at an address: the longest prefix, blocks of ports before whole addresses. Takes no lock and allocates
-    /// nothing.
+    /// As [`LookUp::find`], for those who ask seldom.
     pub fn find(&self, realm: Realm, source: SocketAddr) -> Option<Found> {
-        let (address, port) = (unmap(source.ip()), source.port());
-        let words = if address.is_ipv4() { &self.lengths[..1] } else { &self.lengths[1..] };
-        loop {
-            let before = self.tokens.reuses();
-            let mut found = None;
-            'lengths: for (i, word) in words.iter().enumerate().rev() {
-                let mut lengths = word.load(Ordering::Acquire);
-                while lengths != 0 {
-                    let top = 63 - lengths.leading_zeros();
-                    lengths &= !(1 << top);
-                    let key = Key::around(realm, address, port, (i * 64) as u8 + top as u8);
-                    if let Some(word) = self.prefixes.get(&key) {
-                        found = self.follow(word);
-                        break 'lengths;
-                    }
+        self.whole(|| {
+            let (target, term) = unpack(self.keys(realm, source).find_map(|key| self.prefixes.get(&key))?);
+            match target {
+                Err(profile) => Some(Found { token: None, profile, term }),
+                Ok(id) => {
+                    let (token, state) = self.tokens.at(id)?;
+                    Some(Found { token: Some(token), profile: state.profile(), term })
                 }
             }
-            // Only when a record was used again in these nanoseconds; the writer has then done something.
-            if self.tokens.is_still(before) {
-                return found;
-            }
-        }
+        })
     }
 
-    fn follow(&self, word: u64) -> Option<Found> {
-        let (target, term) = unpack(word);
-        match target {
-            Err(profile) => Some(Found { token: None, profile, term }),
-            Ok(id) => {
-                let (token, state) = self.tokens.at(id)?;
-                Some(Found { token: Some(token), profile: state.profile(), term })
-            }
-        }
-    }
-
-    /// What is known of a token. Takes no lock and allocates nothing.
+    /// What is known of a token, for those who ask seldom.
     pub fn find_token(&self, token: Token) -> Option<TokenState> {
+        self.whole(|| self.tokens.find(token).map(|(_, state)| state))
+    }
+
+    /// What is read while no record is used again: that happens in these nanoseconds only when the writer has done something.
+    fn whole<T>(&self, mut read: impl FnMut() -> Option<T>) -> Option<T> {
         loop {
             let before = self.tokens.reuses();
-            let found = self.tokens.find(token).map(|(_, state)| state);
+            let found = read();
             if self.tokens.is_still(before) {
                 return found;
             }
         }
+    }
+
+    #[inline]
+    fn keys(&self, realm: Realm, source: SocketAddr) -> Keys {
+        let (address, port) = (unmap(source.ip()), source.port());
+        let lengths = |at: usize| self.lengths[at].load(Ordering::Acquire);
+        let (lengths, word) =
+            if address.is_ipv4() { ([lengths(0), 0, 0], 0) } else { ([lengths(1), lengths(2), lengths(3)], 2) };
+        Keys { realm, address, port, lengths, word }
+    }
+
+    /// What a prefix's word leads to.
+    #[inline]
+    fn held(&self, word: u64) -> Option<Held> {
+        let (target, term) = unpack(word);
+        let profile = match target {
+            Err(profile) => profile,
+            Ok(id) => self.tokens.state(id)?.profile(),
+        };
+        Some(Held { profile, term })
+    }
+
+    pub fn reader(self: &Arc<Table>) -> Reader {
+        let (prefixes, tokens) = (self.prefixes.reader(), self.tokens.reader());
+        Reader { table: Arc::clone(self), prefixes, tokens, probes: Vec::new(), words: Vec::new() }
     }
 
     pub fn get(&self, key: &Key) -> Option<Entry> {
@@ -264,6 +338,73 @@ impl Table {
     /// Every name that has a number, by it.
     pub fn all_names(&self) -> Vec<String> {
         self.names().all().to_vec()
+    }
+}
+
+impl LookUp for &Table {
+    type Found = Found;
+
+    fn find(&mut self, realm: Realm, source: SocketAddr) -> Option<Found> {
+        Table::find(self, realm, source)
+    }
+
+    fn find_token(&mut self, token: Token) -> Option<Found> {
+        let state = Table::find_token(self, token)?;
+        Some(Found { token: Some(token), profile: state.profile(), term: Term::default() })
+    }
+}
+
+impl LookUp for Reader {
+    type Found = Held;
+
+    fn find(&mut self, realm: Realm, source: SocketAddr) -> Option<Held> {
+        let Reader { table, prefixes, .. } = self;
+        table.whole(|| table.held(table.keys(realm, source).find_map(|key| prefixes.get(&key))?))
+    }
+
+    fn find_token(&mut self, token: Token) -> Option<Held> {
+        let Reader { table, tokens, .. } = self;
+        let (_, state) = table.whole(|| table.tokens.find_by(tokens, token))?;
+        Some(Held { profile: state.profile(), term: Term::default() })
+    }
+}
+
+impl Reader {
+    /// Finds those at all of these addresses, into `found` by their order, so that the processor waits for the memory of many at
+    /// once: `touch` is told of what is read next, first where each prefix would be, then the record that each points to. Nothing
+    /// is in `found` when a record was used again meanwhile.
+    pub fn find_all(
+        &mut self,
+        sources: impl Iterator<Item = (Realm, SocketAddr)>,
+        found: &mut Vec<Option<Held>>,
+        mut touch: impl FnMut(*const u8),
+    ) {
+        let Reader { table, prefixes, probes, words, .. } = self;
+        let before = table.tokens.reuses();
+        let shards = prefixes.shards();
+        (probes.clear(), words.clear(), found.clear());
+        for (of, (realm, source)) in sources.enumerate() {
+            words.push(None);
+            for key in table.keys(realm, source) {
+                let hash = shards.hash(&key);
+                touch(shards.first_place(hash));
+                probes.push(Probe { of, key, hash });
+            }
+        }
+        for Probe { of, key, hash } in probes {
+            if words[*of].is_none()
+                && let Some(word) = shards.get(*hash, key)
+            {
+                words[*of] = Some(word);
+                if let Ok(id) = unpack(word).0 {
+                    touch(table.tokens.place(id));
+                }
+            }
+        }
+        found.extend(words.iter().map(|word| table.held((*word)?)));
+        if !table.tokens.is_still(before) {
+            found.clear();
+        }
     }
 }
 
@@ -567,6 +708,41 @@ mod tests {
         assert_eq!(writer.counts().tokens, 2);
     }
 
+    /// Whoever keeps what it reads with sees what the table holds now, however it has grown; and only what is there is touched.
+    #[test]
+    fn a_reader_sees_every_change_at_once() {
+        let (table, mut writer) = Table::new((1, 2));
+        let mut reader = table.reader();
+        let profile = table.intern("family").unwrap();
+        let source = |n: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0a00_0000 + n), 7));
+        for n in 0..20_000 {
+            let key = Key::of_net(Realm(0), source(n).ip().into());
+            assert_eq!(reader.find(Realm(0), source(n)), None);
+            writer
+                .put(key, Entry { holder: Holder::Token(Token(u128::from(n) << 64 | u128::from(n))), term: TERM })
+                .unwrap();
+            assert!(reader.find(Realm(0), source(n)).is_some(), "{n}");
+            writer.choose(Token(u128::from(n) << 64 | u128::from(n)), Some(profile)).unwrap();
+            assert_eq!(
+                reader.find(Realm(0), source(n / 2)),
+                table.find(Realm(0), source(n / 2)).map(Held::from),
+                "{n}"
+            );
+            assert_eq!(reader.find(Realm(0), source(n)).unwrap().profile, Some(profile), "{n}");
+        }
+        let (mut touched, mut found) = (Vec::new(), Vec::new());
+        let sources = [source(1), source(30_000), source(2)];
+        reader.find_all(sources.map(|source| (Realm(0), source)).into_iter(), &mut found, |place| touched.push(place));
+        assert_eq!(found, sources.map(|source| reader.find(Realm(0), source)));
+        assert_eq!((touched.len(), found[1]), (3 + 2, None), "three places of prefixes, and the records of two");
+        // Of several lengths the longest wins here too.
+        writer
+            .put(net("10.0.0.0/16"), Entry { holder: Holder::Profile(table.intern("wide").unwrap()), term: TERM })
+            .unwrap();
+        reader.find_all([(Realm(0), source(1)), (Realm(0), source(30_000))].into_iter(), &mut found, |_| {});
+        assert_eq!(found, [source(1), source(30_000)].map(|source| reader.find(Realm(0), source)));
+    }
+
     /// A prefix whose token comes and goes never shows another token's profile.
     #[test]
     fn records_used_again_are_nobodys_elses() {
@@ -574,17 +750,23 @@ mod tests {
         let names: Vec<_> = (0..8).map(|n| table.intern(&format!("p{n}")).unwrap()).collect();
         let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for line in 0..2_u8 {
+            for (line, keeps_shards) in [(0_usize, false), (1, false), (0, true), (1, true)] {
                 let (table, names, done) = (&table, &names, &done);
                 scope.spawn(move || {
-                    let source = SocketAddr::from(([10, 0, 0, line], 1));
+                    let source = SocketAddr::from(([10, 0, 0, line as u8], 1));
+                    let (mut table, mut reader) = (&**table, table.reader());
                     while !done.load(Ordering::Relaxed) {
-                        let Some(found) = table.find(Realm(0), source) else { continue };
+                        let found = match keeps_shards {
+                            true => reader.find(Realm(0), source),
+                            false => LookUp::find(&mut table, Realm(0), source).map(|found| {
+                                assert_eq!(found.token.unwrap().0 as usize % 2, line);
+                                found.into()
+                            }),
+                        };
                         // The session's profile may not be told yet, or not any more.
-                        let Some(profile) = found.profile else { continue };
-                        let token = found.token.unwrap();
-                        assert_eq!(token.0 as usize % 8 % 2, usize::from(line));
-                        assert_eq!(profile, names[token.0 as usize % 8]);
+                        let Some(profile) = found.and_then(|held: Held| held.profile) else { continue };
+                        let place = names.iter().position(|name| *name == profile).unwrap();
+                        assert_eq!(place % 2, line);
                     }
                 });
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 
 use super::names::NameId;
 use crate::engine::client::Token;
@@ -76,15 +76,22 @@ impl Record {
     }
 }
 
-type Slots = Box<[AtomicU64]>;
+type Slots = Arc<[AtomicU64]>;
+type Index = [Slots; SHARDS];
 
-/// The records as readers see them.
+/// The records, which all share.
 #[derive(Debug)]
 pub(super) struct Tokens {
     chunks: Box<[OnceLock<Box<[Record]>>]>,
     /// A part of the token's bits above a record's number plus one.
-    index: Box<[ArcSwap<Slots>]>,
+    index: Arc<ArcSwap<Index>>,
     reuses: AtomicU64,
+}
+
+/// The index as one reader sees it; see [`PrefixReader`](super::slots::PrefixReader).
+#[derive(Debug)]
+pub(super) struct TokenReader {
+    index: Cache<Arc<ArcSwap<Index>>, Arc<Index>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,7 +126,8 @@ fn mark(token: Token) -> u64 {
 impl Tokens {
     pub fn new() -> (Tokens, TokenWriter) {
         let chunks = (0..SUBSCRIBER_TOKENS_MAX.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
-        let index = (0..SHARDS).map(|_| ArcSwap::from_pointee(empty(SLOTS_MIN))).collect();
+        let index: Index = std::array::from_fn(|_| empty(SLOTS_MIN));
+        let index = Arc::new(ArcSwap::from_pointee(index));
         let writer = TokenWriter { fills: vec![Fill::default(); SHARDS], used: 0, free: Vec::new() };
         (Tokens { chunks, index, reuses: AtomicU64::new(0) }, writer)
     }
@@ -139,15 +147,43 @@ impl Tokens {
         self.reuses.load(Ordering::Relaxed) == before
     }
 
+    /// Where a record's state is.
+    #[inline]
+    pub fn place(&self, id: RecordId) -> *const u8 {
+        self.record(id).map_or(std::ptr::null(), |record| std::ptr::from_ref(&record.state).cast())
+    }
+
+    #[inline]
+    pub fn state(&self, id: RecordId) -> Option<TokenState> {
+        Some(TokenState::unpack(self.record(id)?.state.load(Ordering::Acquire)))
+    }
+
     pub fn at(&self, id: RecordId) -> Option<(Token, TokenState)> {
         let record = self.record(id)?;
         let state = TokenState::unpack(record.state.load(Ordering::Acquire));
         Some((record.token(), state))
     }
 
-    /// The record of a token. Takes no lock and allocates nothing; compare [`Tokens::reuses`] around it.
+    pub fn reader(&self) -> TokenReader {
+        TokenReader { index: Cache::new(Arc::clone(&self.index)) }
+    }
+
+    /// The record of a token, for those who ask seldom. Takes no lock and allocates nothing; compare [`Tokens::reuses`] around
+    /// it.
     pub fn find(&self, token: Token) -> Option<(RecordId, TokenState)> {
-        let slots = self.index[shard_of(token)].load();
+        self.find_in(&self.index.load()[shard_of(token)], token)
+    }
+
+    /// As [`Tokens::find`].
+    pub fn find_by(&self, reader: &mut TokenReader, token: Token) -> Option<(RecordId, TokenState)> {
+        self.find_in(&reader.index.load()[shard_of(token)], token)
+    }
+
+    fn shard(&self, token: Token) -> Slots {
+        Arc::clone(&self.index.load()[shard_of(token)])
+    }
+
+    fn find_in(&self, slots: &[AtomicU64], token: Token) -> Option<(RecordId, TokenState)> {
         let mut at = place(token, slots.len());
         for _ in 0..slots.len() {
             let slot = slots[at].load(Ordering::Acquire);
@@ -168,8 +204,7 @@ impl Tokens {
 
     /// Every token, in no order.
     pub fn each(&self, mut with: impl FnMut(Token, TokenState)) {
-        for shard in &self.index {
-            let slots = shard.load_full();
+        for slots in self.index.load_full().iter() {
             for slot in slots.iter().map(|slot| slot.load(Ordering::Acquire)) {
                 if slot == EMPTY || slot as u32 == GONE as u32 {
                     continue;
@@ -183,7 +218,7 @@ impl Tokens {
 
     pub fn octets(&self) -> usize {
         let chunks = self.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
-        let index: usize = self.index.iter().map(|shard| shard.load().len() * size_of::<AtomicU64>()).sum();
+        let index: usize = self.index.load().iter().map(|slots| slots.len() * size_of::<AtomicU64>()).sum();
         self.chunks.len() * size_of::<OnceLock<Box<[Record]>>>() + chunks * CHUNK * size_of::<Record>() + index
     }
 }
@@ -236,7 +271,7 @@ impl TokenWriter {
     }
 
     fn give_up(&mut self, table: &Tokens, token: Token, id: RecordId) {
-        let slots = table.index[shard_of(token)].load_full();
+        let slots = table.shard(token);
         if let Some(slot) = slot_of(&slots, token, id) {
             slot.store(GONE, Ordering::Release);
             let fill = &mut self.fills[shard_of(token)];
@@ -248,11 +283,11 @@ impl TokenWriter {
 
     fn enter(&mut self, table: &Tokens, token: Token, id: RecordId) {
         let shard = shard_of(token);
-        let mut slots = table.index[shard].load_full();
+        let mut slots = table.shard(token);
         let fill = &mut self.fills[shard];
         if (fill.full + fill.gone + 1) * 4 > slots.len() * 3 {
             fill.gone = 0;
-            let new = Arc::new(empty(((fill.full + 1) * 16 / 9).max(SLOTS_MIN)));
+            let new = empty(((fill.full + 1) * 16 / 9).max(SLOTS_MIN));
             for old in slots.iter().map(|slot| slot.load(Ordering::Relaxed)) {
                 if old == EMPTY || old as u32 == GONE as u32 {
                     continue;
@@ -260,7 +295,9 @@ impl TokenWriter {
                 let (token, _) = table.at(RecordId(old as u32 - 1)).expect("the index holds numbers of records");
                 new[free_place(&new, token)].store(old, Ordering::Relaxed);
             }
-            table.index[shard].store(Arc::clone(&new));
+            let mut index = table.index.load().as_ref().clone();
+            index[shard] = Arc::clone(&new);
+            table.index.store(Arc::new(index));
             slots = new;
         }
         let at = free_place(&slots, token);
@@ -273,14 +310,14 @@ impl TokenWriter {
 }
 
 /// The slot that names a record: within the few that a search for its token looks at, not the whole shard.
-fn slot_of(slots: &Slots, token: Token, id: RecordId) -> Option<&AtomicU64> {
+fn slot_of(slots: &[AtomicU64], token: Token, id: RecordId) -> Option<&AtomicU64> {
     let (before, from) = slots.split_at(place(token, slots.len()));
     let word = |slot: &&AtomicU64| slot.load(Ordering::Relaxed);
     let mut path = from.iter().chain(before).take_while(|slot| word(slot) != EMPTY);
     path.find(|slot| word(slot) == mark(token) << 32 | u64::from(id.0 + 1))
 }
 
-fn free_place(slots: &Slots, token: Token) -> usize {
+fn free_place(slots: &[AtomicU64], token: Token) -> usize {
     let mut at = place(token, slots.len());
     while !matches!(slots[at].load(Ordering::Relaxed), EMPTY | GONE) {
         at = if at + 1 == slots.len() { 0 } else { at + 1 };
@@ -302,7 +339,7 @@ mod tests {
         let (table, mut writer) = Tokens::new();
         let crowded = |n: u128| Token(u128::from(u64::MAX) << 64 | n << 32);
         let ids: Vec<RecordId> = (0..8).map(|n| writer.of(&table, crowded(n)).unwrap()).collect();
-        let slots = table.index[shard_of(crowded(0))].load_full();
+        let slots = table.shard(crowded(0));
         for (n, id) in ids.iter().enumerate() {
             assert!(slot_of(&slots, crowded(n as u128), *id).is_some(), "{n}");
         }
