@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::streams::StreamReadReply;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::command::{Command, Deed, Seal, random};
 use super::connection::{Trouble, WAIT, connect};
 use super::reach::{FORGOTTEN_SECS, Node, Place, Reach, Refused, Why, missing, seen};
+use super::stream::{self, Field, NONE};
 use crate::config::{StoreSettings, read_steady};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};
@@ -61,8 +61,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const GAP: Duration = Duration::from_millis(4_500);
 /// Refusals that are told.
 const REFUSED_MAX: usize = 32;
-/// Before the first entry of a stream.
-const NONE: &str = "0-0";
 /// What a command of the stream is sealed for.
 const IN_STREAM: &[u8] = b"stream";
 
@@ -424,10 +422,7 @@ impl Log {
 
     /// Finds out what the server's data is.
     async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
-        let fresh = format!("{:032x}", random());
-        let _: redis::Value =
-            redis::cmd("SET").arg(self.key("name")).arg(&fresh).arg("NX").query_async(connection).await?;
-        let name: String = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
+        let name = stream::name_of_data(&self.key("name"), random(), connection).await?;
         let mut state = self.state();
         if state.kept.data == name {
             return Ok(());
@@ -451,7 +446,7 @@ impl Log {
             // Names that somebody wanted out of every cache may have been among what is missed.
             reloader.resolver().flush(&Name::ROOT);
         }
-        let end = self.last_entry(connection).await?;
+        let end = stream::last(&self.key("log"), connection).await?;
         let theirs = self.read_hash(reloader, connection).await?;
         if !goes_on {
             self.state().kept.last = end;
@@ -479,15 +474,7 @@ impl Log {
         if last == NONE {
             return Ok(false);
         }
-        let entry: StreamRange =
-            redis::cmd("XRANGE").arg(self.key("log")).arg(&last).arg(&last).query_async(connection).await?;
-        Ok(!entry.is_empty())
-    }
-
-    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> Result<String, Trouble> {
-        let entries: StreamRange =
-            redis::cmd("XREVRANGE").arg(self.key("log")).arg(&["+", "-", "COUNT", "1"]).query_async(connection).await?;
-        Ok(entries.into_iter().next().map_or_else(|| NONE.to_owned(), |(id, _)| id))
+        stream::holds(&self.key("log"), &last, connection).await
     }
 
     /// Does all that the hash holds: the sum of each deed by its slot. What has ended is taken out.
@@ -498,13 +485,7 @@ impl Log {
     ) -> Result<HashMap<String, [u8; 32]>, Trouble> {
         let (mut cursor, mut sums) = (0_u64, HashMap::new());
         loop {
-            let (next, fields): (u64, Vec<Field>) = redis::cmd("HSCAN")
-                .arg(self.key("live"))
-                .arg(cursor)
-                .arg("COUNT")
-                .arg(SCAN)
-                .query_async(connection)
-                .await?;
+            let (next, fields) = stream::scan(&self.key("live"), cursor, SCAN, connection).await?;
             let mut commands = Vec::new();
             for (field, sealed) in fields {
                 let Some(command) = self.opened(&field, &sealed) else { continue };
@@ -552,15 +533,8 @@ impl Log {
         wait: Option<Duration>,
         connection: &mut MultiplexedConnection,
     ) -> Result<usize, Trouble> {
-        let mut ask = redis::cmd("XREAD");
-        ask.arg("COUNT").arg(BATCH);
-        if let Some(wait) = wait {
-            ask.arg("BLOCK").arg(wait.as_millis() as u64);
-        }
         let (asked, last) = (clock::now(), self.state().kept.last.clone());
-        let told: Option<StreamReadReply> =
-            ask.arg("STREAMS").arg(self.key("log")).arg(last).query_async(connection).await?;
-        let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
+        let entries = stream::read(&self.key("log"), &last, BATCH, wait, connection).await?;
         if entries.is_empty() && wait.is_some() {
             // Nothing new is no news of the data's being the same.
             let name: Option<String> = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
@@ -778,9 +752,3 @@ fn read(file: &Path) -> Result<Kept, String> {
         Err(why) => Err(why.to_string()),
     }
 }
-
-/// A name of a hash, and what stands there.
-type Field = (Vec<u8>, Vec<u8>);
-
-/// Entries of a stream, as `XRANGE` tells them.
-type StreamRange = Vec<(String, redis::Value)>;

@@ -22,12 +22,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::streams::StreamReadReply;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Trouble, WAIT, connect};
+use super::stream::{self, NONE};
 use crate::config::StoreSettings;
 use crate::daemon::clock;
 use crate::daemon::subscribers::record::{self, Record};
@@ -35,8 +35,6 @@ use crate::daemon::subscribers::{Feed, Subscribers};
 use crate::engine::client::{Token, TokenKey};
 use crate::engine::subscribers::{Change, Key, Table};
 
-/// A name of the hash, and what stands there.
-type Field = (Vec<u8>, Vec<u8>);
 /// Names of the hash.
 type Held = HashSet<[u8; 16]>;
 
@@ -49,8 +47,6 @@ const SCAN: usize = 1_000;
 /// Until the server is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 const NONCE_OCTETS: usize = 12;
-/// Before the first entry of a stream.
-const NONE: &str = "0-0";
 /// Names fields of the hash when there is no state key: then the server sees records anyway.
 const FIELDS: [u8; 16] = *b"lachan fields v1";
 
@@ -394,17 +390,14 @@ impl Mirror {
     ) -> Result<(), Trouble> {
         let mut octets = [0; 16];
         getrandom::fill(&mut octets).map_err(|why| Trouble::new(why.to_string()))?;
-        let fresh = format!("{:032x}", u128::from_be_bytes(octets));
-        let _: Option<String> =
-            redis::cmd("SET").arg(self.key("name")).arg(&fresh).arg("NX").query_async(connection).await?;
-        let name: String = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
+        let name = stream::name_of_data(&self.key("name"), u128::from_be_bytes(octets), connection).await?;
         let is_same = at.name == name;
         if !is_same && !at.name.is_empty() {
             tracing::warn!(
                 "the store of the fleet is empty or another one: what is in memory stays, and is written to it unless another node did"
             );
         }
-        let last = self.last_entry(connection).await?;
+        let last = stream::last(&self.key("changes"), connection).await?;
         if is_same && self.has_gone_back(&at.last, &last, connection).await? {
             tracing::warn!(
                 "the store of the fleet has gone back to what it was before: what is in memory stays, and is written to it again"
@@ -457,15 +450,8 @@ impl Mirror {
         if place(read) == (0, 0) || place(last) < place(read) || self.remembers(read, connection).await? {
             return Ok(place(last) < place(read));
         }
-        let first: StreamRange = redis::cmd("XRANGE")
-            .arg(self.key("changes"))
-            .arg("-")
-            .arg("+")
-            .arg("COUNT")
-            .arg(1)
-            .query_async(connection)
-            .await?;
-        Ok(first.first().is_none_or(|(id, _)| place(id) < place(read)))
+        let first = stream::first(&self.key("changes"), connection).await?;
+        Ok(first.is_none_or(|first| place(&first) < place(read)))
     }
 
     /// Takes in what nodes said from a place on up to `last`, this one too: it is later than what is in memory.
@@ -477,15 +463,7 @@ impl Mirror {
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         while place(&at.last) < place(last) {
-            let told: Option<StreamReadReply> = redis::cmd("XREAD")
-                .arg("COUNT")
-                .arg(BATCH)
-                .arg("STREAMS")
-                .arg(self.key("changes"))
-                .arg(&at.last)
-                .query_async(connection)
-                .await?;
-            let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
+            let entries = stream::read(&self.key("changes"), &at.last, BATCH, None, connection).await?;
             if entries.is_empty() {
                 break;
             }
@@ -558,21 +536,7 @@ impl Mirror {
 
     /// Whether the stream goes on from an entry without a gap, and has not gone back behind it.
     async fn remembers(&self, last: &str, connection: &mut MultiplexedConnection) -> Result<bool, Trouble> {
-        let entry: StreamRange =
-            redis::cmd("XRANGE").arg(self.key("changes")).arg(last).arg(last).query_async(connection).await?;
-        Ok(!entry.is_empty())
-    }
-
-    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> Result<String, Trouble> {
-        let entry: StreamRange = redis::cmd("XREVRANGE")
-            .arg(self.key("changes"))
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(1)
-            .query_async(connection)
-            .await?;
-        Ok(entry.into_iter().next().map_or_else(|| NONE.to_owned(), |(id, _)| id))
+        stream::holds(&self.key("changes"), last, connection).await
     }
 
     /// Takes in all that the hash holds; the names of its fields.
@@ -602,13 +566,7 @@ impl Mirror {
     ) -> Result<(), Trouble> {
         let mut cursor = 0_u64;
         loop {
-            let (next, fields): (u64, Vec<Field>) = redis::cmd("HSCAN")
-                .arg(self.key("map"))
-                .arg(cursor)
-                .arg("COUNT")
-                .arg(SCAN)
-                .query_async(connection)
-                .await?;
+            let (next, fields) = stream::scan(&self.key("map"), cursor, SCAN, connection).await?;
             for (field, sealed) in fields {
                 // The serial has a name of another length; no change does.
                 with(<[u8; 16]>::try_from(field).unwrap_or_default(), sealed)?;
@@ -659,17 +617,7 @@ impl Mirror {
     ) -> Result<(), Trouble> {
         let mut looked = clock::now();
         loop {
-            let told: Option<StreamReadReply> = redis::cmd("XREAD")
-                .arg("COUNT")
-                .arg(BATCH)
-                .arg("BLOCK")
-                .arg(WAIT.as_millis() as u64)
-                .arg("STREAMS")
-                .arg(self.key("changes"))
-                .arg(&at.last)
-                .query_async(connection)
-                .await?;
-            let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
+            let entries = stream::read(&self.key("changes"), &at.last, BATCH, Some(WAIT), connection).await?;
             let is_all = entries.len() < BATCH;
             // Nothing new is no news of the data's being the same; nor is what others write without having looked.
             if entries.is_empty() || clock::now().saturating_duration_since(looked) >= WAIT {
@@ -678,7 +626,7 @@ impl Mirror {
                 if name.as_ref() != Some(&at.name) {
                     return Err(Trouble::new("its data is gone"));
                 }
-                if place(&self.last_entry(connection).await?) < place(&at.last) {
+                if place(&stream::last(&self.key("changes"), connection).await?) < place(&at.last) {
                     return Err(Trouble::new("its data has gone back"));
                 }
             }
@@ -835,9 +783,6 @@ impl Mirror {
         Ok(())
     }
 }
-
-/// Entries of a stream, as `XRANGE` tells them.
-type StreamRange = Vec<(String, redis::Value)>;
 
 #[cfg(test)]
 mod tests {
