@@ -14,9 +14,13 @@
 //!
 //! What the network says of a token counts only while that has a prefix, so it is written after those, and read after them.
 //!
+//! What this node has to say waits in its [`outbox`].
+//!
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod outbox;
+
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +30,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::outbox::{Batch, Outbox, Slot, in_memory};
 use super::connection::{Trouble, WAIT, connect};
 use super::stream::{self, NONE};
 use crate::config::StoreSettings;
@@ -33,7 +38,7 @@ use crate::daemon::clock;
 use crate::daemon::subscribers::record::{self, Record};
 use crate::daemon::subscribers::{Feed, Subscribers};
 use crate::engine::client::{Token, TokenKey};
-use crate::engine::subscribers::{Change, Key, Table};
+use crate::engine::subscribers::Change;
 
 /// Names of the hash.
 type Held = HashSet<[u8; 16]>;
@@ -50,145 +55,6 @@ const NONCE_OCTETS: usize = 12;
 /// Names fields of the hash when there is no state key: then the server sees records anyway.
 const FIELDS: [u8; 16] = *b"lachan fields v1";
 
-/// What a change is about: of two about the same only the later counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Slot {
-    Prefix(Key),
-    Choice(Token),
-    Session(Token),
-}
-
-impl Slot {
-    fn of(change: &Change) -> Slot {
-        match change {
-            Change::Put(key, _) | Change::Remove(key) => Slot::Prefix(*key),
-            Change::Choose(token, _) => Slot::Choice(*token),
-            Change::Say(token, _) => Slot::Session(*token),
-        }
-    }
-
-    fn octets(&self) -> Vec<u8> {
-        match self {
-            Slot::Prefix(key) => [&[1][..], &key.to_octets()].concat(),
-            Slot::Choice(token) => [&[2][..], &token.0.to_be_bytes()].concat(),
-            Slot::Session(token) => [&[3][..], &token.0.to_be_bytes()].concat(),
-        }
-    }
-}
-
-/// What this node has to say, and has said without having read it back.
-#[derive(Debug, Default)]
-struct Outbox {
-    /// The latest of each, and its turn; as many as the tables hold at most.
-    waiting: HashMap<Slot, (u64, Change)>,
-    /// What has each turn.
-    turns: BTreeMap<u64, Slot>,
-    next_turn: u64,
-    /// In the stream, not yet read there.
-    said: HashMap<Slot, u32>,
-    /// What the server lost, to be said again: not news, so whatever others tell meanwhile goes before it.
-    lost: VecDeque<Change>,
-    /// Of that in the stream, not yet read there; whether another node told something since.
-    said_again: HashMap<Slot, bool>,
-    serial: Option<u64>,
-}
-
-/// Changes of one transaction, with their turns.
-#[derive(Debug, Clone, Default)]
-struct Batch {
-    changes: Vec<(u64, Change)>,
-    /// They are what the server lost.
-    is_again: bool,
-    serial: Option<u64>,
-}
-
-impl Outbox {
-    /// What is told of a prefix keeps the turn that it has; what the network says comes behind all that was told before it,
-    /// since it counts only for a token that has a prefix.
-    fn put(&mut self, change: Change) {
-        let slot = Slot::of(&change);
-        if let Some((turn, before)) = self.waiting.get_mut(&slot) {
-            *before = change;
-            if !matches!(slot, Slot::Session(_)) {
-                return;
-            }
-            self.turns.remove(turn);
-        }
-        self.next_turn += 1;
-        self.waiting.insert(slot, (self.next_turn, change));
-        self.turns.insert(self.next_turn, slot);
-    }
-
-    /// The next ones, with their turns; said from now on.
-    fn take(&mut self, most: usize) -> Vec<(u64, Change)> {
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Some((turn, slot)) = self.turns.pop_first()
-        {
-            if let Some((_, change)) = self.waiting.remove(&slot) {
-                *self.said.entry(slot).or_insert(0) += 1;
-                taken.push((turn, change));
-            }
-        }
-        taken
-    }
-
-    /// What could not be written has its turn again. What was told meanwhile is later, and goes before.
-    fn put_back(&mut self, taken: Vec<(u64, Change)>) {
-        for (turn, change) in taken {
-            let slot = Slot::of(&change);
-            self.heard(&slot);
-            match self.waiting.get_mut(&slot) {
-                Some(_) if matches!(slot, Slot::Session(_)) => continue,
-                Some((at, _)) => drop(self.turns.remove(&std::mem::replace(at, turn))),
-                None => drop(self.waiting.insert(slot, (turn, change))),
-            }
-            self.turns.insert(turn, slot);
-        }
-    }
-
-    /// Of what the server lost, that which is so still.
-    fn take_lost(&mut self, most: usize, table: &Table) -> Vec<(u64, Change)> {
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Some(change) = self.lost.pop_front()
-        {
-            let slot = Slot::of(&change);
-            if !self.is_own(&slot) && in_memory(&change, table) == change {
-                self.said_again.insert(slot, false);
-                taken.push((0, change));
-            }
-        }
-        taken
-    }
-
-    fn is_own(&self, slot: &Slot) -> bool {
-        self.waiting.contains_key(slot) || self.said.contains_key(slot)
-    }
-
-    /// What was said of it was read back, or never got there.
-    fn heard(&mut self, slot: &Slot) {
-        if let Some(count) = self.said.get_mut(slot) {
-            *count -= 1;
-            if *count == 0 {
-                self.said.remove(slot);
-            }
-        }
-    }
-}
-
-/// What memory says about the same as a change.
-fn in_memory(change: &Change, table: &Table) -> Change {
-    let state = |token| table.find_token(token).unwrap_or_default();
-    match *change {
-        Change::Put(key, _) | Change::Remove(key) => {
-            table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry))
-        }
-        Change::Choose(token, _) => Change::Choose(token, state(token).chosen),
-        Change::Say(token, _) => Change::Say(token, state(token).session),
-    }
-}
-
 /// One node's share in the map.
 pub struct Mirror {
     settings: StoreSettings,
@@ -197,8 +63,6 @@ pub struct Mirror {
     /// This process, in the stream.
     node: String,
     outbox: Mutex<Outbox>,
-    /// What is being written: nobody knows whether it got there when the connection is given up meanwhile.
-    writing: Mutex<Option<Batch>>,
     something: Notify,
     /// The server answers, and what it had is read.
     is_current: AtomicBool,
@@ -255,7 +119,6 @@ impl Mirror {
             fields: TokenKey::new(fields),
             node: format!("{:016x}", u64::from_be_bytes(octets)),
             outbox: Mutex::default(),
-            writing: Mutex::default(),
             something: Notify::new(),
             is_current: AtomicBool::new(false),
             current_at: AtomicI64::new(0),
@@ -264,10 +127,6 @@ impl Mirror {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn writing(&self) -> MutexGuard<'_, Option<Batch>> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up what a feed of this node told.
@@ -279,7 +138,7 @@ impl Mirror {
     }
 
     pub fn say_serial(&self, serial: u64) {
-        self.outbox().serial = Some(serial);
+        self.outbox().put_serial(serial);
         self.something.notify_one();
     }
 
@@ -295,8 +154,7 @@ impl Mirror {
 
     /// Changes that wait to be written.
     pub fn waiting(&self) -> usize {
-        let outbox = self.outbox();
-        outbox.waiting.len() + outbox.lost.len()
+        self.outbox().waiting()
     }
 
     fn key(&self, what: &str) -> String {
@@ -365,9 +223,7 @@ impl Mirror {
     }
 
     async fn follow(&self, subscribers: &Subscribers, at: &mut Position, complained: &mut bool) -> Result<(), Trouble> {
-        // It may have been written: then it is said twice, and is where it stands last.
-        let unsure = self.writing().take();
-        unsure.into_iter().for_each(|batch| self.put_back(batch));
+        self.outbox().give_up();
         let (mut reading, mut writing) = (connect(&self.settings.url.0).await?, connect(&self.settings.url.0).await?);
         self.catch_up(subscribers, at, &mut reading).await?;
         if std::mem::take(complained) {
@@ -402,7 +258,7 @@ impl Mirror {
             tracing::warn!(
                 "the store of the fleet has gone back to what it was before: what is in memory stays, and is written to it again"
             );
-            self.forget_said();
+            self.outbox().forget_said();
             // Until all of it is done, the place of before tells that it is not.
             let mut later = Position { is_read: true, ..at.clone() };
             self.read_later(subscribers, &mut later, &last, connection).await?;
@@ -414,7 +270,7 @@ impl Mirror {
             return Ok(());
         }
         // What was said is in what is read now, or is gone with the data.
-        self.forget_said();
+        self.outbox().forget_said();
         // Before the first entry nobody need have written yet what was in memory when the data began.
         let has_place = is_same && place(&at.last) > (0, 0);
         if !has_place && !at.last.is_empty() {
@@ -424,7 +280,7 @@ impl Mirror {
         }
         let held = self.read_hash(subscribers, connection).await?;
         if has_place {
-            let lost: HashSet<Slot> = self.outbox().lost.iter().map(Slot::of).collect();
+            let lost = self.outbox().lost();
             subscribers.keep_only(|change| {
                 let slot = Slot::of(change);
                 held.contains(&self.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
@@ -486,7 +342,7 @@ impl Mirror {
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         let (table, mut held, mut other) = (subscribers.table(), Held::new(), Vec::new());
-        self.outbox().lost.clear();
+        self.outbox().put_lost(Vec::new());
         self.each_field(connection, &mut |field, sealed| {
             for record in self.records(sealed, subscribers)? {
                 let Record::Change(change) = record else { continue };
@@ -509,7 +365,7 @@ impl Mirror {
             return Ok(());
         }
         other.sort_by_key(|change| matches!(change, Change::Say(..)));
-        self.outbox().lost = other.into();
+        self.outbox().put_lost(other);
         // Behind them all: from then on whoever comes finds the data whole.
         self.say_serial(subscribers.serial());
         Ok(())
@@ -520,13 +376,6 @@ impl Mirror {
         if self.waiting() == 0 {
             subscribers.set_fleet(at.to_text());
         }
-    }
-
-    /// What was said is in what is read next, or is gone with the data.
-    fn forget_said(&self) {
-        let mut outbox = self.outbox();
-        outbox.said.clear();
-        outbox.said_again.clear();
     }
 
     /// Whether this node has something later to say about it than what it reads.
@@ -675,7 +524,7 @@ impl Mirror {
             let Record::Change(change) = record else { continue };
             let slot = Slot::of(&change);
             let mut outbox = self.outbox();
-            match outbox.said_again.remove(&slot) {
+            match outbox.heard_again(&slot) {
                 _ if outbox.is_own(&slot) => {}
                 Some(true) => theirs.push(in_memory(&change, subscribers.table())),
                 // In the order of the stream, as on every other node.
@@ -691,51 +540,22 @@ impl Mirror {
     fn is_later(&self, change: &Change, is_news: bool) -> bool {
         let slot = Slot::of(change);
         let mut outbox = self.outbox();
-        if is_news && let Some(is_told) = outbox.said_again.get_mut(&slot) {
-            *is_told = true;
+        if is_news {
+            outbox.told(&slot);
         }
         outbox.is_own(&slot)
     }
 
     async fn write(&self, subscribers: &Subscribers, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
         loop {
-            let batch = self.take_batch(subscribers.table());
-            if batch.changes.is_empty() && batch.serial.is_none() {
+            let next = self.outbox().next(BATCH, subscribers.table(), self.is_current());
+            let Some(batch) = next else {
                 self.something.notified().await;
                 continue;
-            }
-            // Whoever reads may end this at any await.
-            *self.writing() = Some(batch.clone());
+            };
             self.write_batch(subscribers, &batch, connection).await?;
-            *self.writing() = None;
+            self.outbox().written();
         }
-    }
-
-    /// What is written next, said from now on.
-    fn take_batch(&self, table: &Table) -> Batch {
-        let mut outbox = self.outbox();
-        let (mut changes, mut is_again) = (outbox.take(BATCH), false);
-        // Only who has read all that others told knows what is so still.
-        if changes.is_empty() && self.is_current() {
-            (changes, is_again) = (outbox.take_lost(BATCH, table), true);
-        }
-        // A serial is the last that is said: who has it has all before it.
-        let is_last = outbox.waiting.is_empty() && outbox.lost.is_empty();
-        let serial = if is_last { outbox.serial.take() } else { None };
-        Batch { changes, is_again, serial }
-    }
-
-    fn put_back(&self, Batch { changes, is_again, serial }: Batch) {
-        let mut outbox = self.outbox();
-        if is_again {
-            for (_, change) in changes.into_iter().rev() {
-                outbox.said_again.remove(&Slot::of(&change));
-                outbox.lost.push_front(change);
-            }
-        } else {
-            outbox.put_back(changes);
-        }
-        outbox.serial = outbox.serial.or(serial);
     }
 
     async fn write_batch(
@@ -787,47 +607,6 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::client::Realm;
-    use crate::engine::subscribers::{Entry, Holder, NameId, Term};
-
-    fn put(n: u8, token: u128) -> Change {
-        let key = Key::of_net(Realm(0), std::net::IpAddr::from([10, 0, 0, n]).into());
-        Change::Put(key, Entry { holder: Holder::Token(Token(token)), term: Term::default() })
-    }
-
-    fn say(token: u128, name: Option<NameId>) -> Change {
-        Change::Say(Token(token), name)
-    }
-
-    fn taken(outbox: &mut Outbox, most: usize) -> Vec<Change> {
-        outbox.take(most).into_iter().map(|(_, change)| change).collect()
-    }
-
-    /// What the network says of a token is written behind all prefixes that were told before it.
-    #[test]
-    fn what_is_said_of_a_token_comes_behind_its_prefixes() {
-        let (table, _) = crate::engine::subscribers::Table::new((0, 0));
-        let name = table.intern("family");
-        let mut outbox = Outbox::default();
-        let told = [put(1, 1), say(1, name), put(2, 2), say(2, name), put(3, 1), say(1, None), put(3, 3), say(1, name)];
-        told.into_iter().for_each(|change| outbox.put(change));
-        assert_eq!(taken(&mut outbox, 2), [put(1, 1), put(2, 2)]);
-        // One batch did not get there; meanwhile one of its prefixes is another's, whose profile is told too.
-        let failed = outbox.take(2);
-        assert_eq!(failed.iter().map(|(_, change)| *change).collect::<Vec<_>>(), [say(2, name), put(3, 3)]);
-        [put(3, 4), say(4, name), say(2, None)].into_iter().for_each(|change| outbox.put(change));
-        outbox.put_back(failed);
-        assert_eq!(taken(&mut outbox, 9), [put(3, 4), say(1, name), say(4, name), say(2, None)]);
-        assert!(outbox.turns.is_empty() && outbox.waiting.is_empty());
-        // Said until it is read back, as often as it was said.
-        assert_eq!(outbox.said.len(), 6);
-        for slot in
-            [put(1, 1), put(2, 2), put(3, 4), say(1, name), say(4, name), say(2, None)].map(|change| Slot::of(&change))
-        {
-            outbox.heard(&slot);
-        }
-        assert!(outbox.said.is_empty());
-    }
 
     #[test]
     fn places_in_the_stream_are_compared_as_numbers_and_kept() {
