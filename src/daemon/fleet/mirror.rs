@@ -19,6 +19,7 @@
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 
 mod outbox;
+mod seal;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -26,18 +27,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::outbox::{Batch, Outbox, Slot, in_memory};
+use self::seal::Seal;
 use super::connection::{Trouble, WAIT, connect};
 use super::stream::{self, NONE};
 use crate::config::StoreSettings;
 use crate::daemon::clock;
 use crate::daemon::subscribers::record::{self, Record};
 use crate::daemon::subscribers::{Feed, Subscribers};
-use crate::engine::client::{Token, TokenKey};
 use crate::engine::subscribers::Change;
 
 /// Names of the hash.
@@ -51,15 +51,11 @@ const STREAM_MAX: usize = 10_000;
 const SCAN: usize = 1_000;
 /// Until the server is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-const NONCE_OCTETS: usize = 12;
-/// Names fields of the hash when there is no state key: then the server sees records anyway.
-const FIELDS: [u8; 16] = *b"lachan fields v1";
 
 /// One node's share in the map.
 pub struct Mirror {
     settings: StoreSettings,
-    seal: Option<LessSafeKey>,
-    fields: TokenKey,
+    seal: Seal,
     /// This process, in the stream.
     node: String,
     outbox: Mutex<Outbox>,
@@ -101,22 +97,12 @@ fn place(id: &str) -> (u64, u64) {
 
 impl Mirror {
     pub fn new(settings: StoreSettings, state_key: Option<&[u8; 32]>) -> Mirror {
-        let seal = state_key.map(|key| {
-            let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("the key has the length that the cipher wants");
-            LessSafeKey::new(key)
-        });
-        let mut fields = FIELDS;
-        if let Some(key) = state_key {
-            let context = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key), b"lachan fields");
-            fields.copy_from_slice(&context.as_ref()[..16]);
-        }
         let mut octets = [0; 8];
         // Without the system's randomness two nodes might share a name.
         getrandom::fill(&mut octets).expect("the system has a source of randomness");
         Mirror {
             settings,
-            seal,
-            fields: TokenKey::new(fields),
+            seal: Seal::new(state_key),
             node: format!("{:016x}", u64::from_be_bytes(octets)),
             outbox: Mutex::default(),
             something: Notify::new(),
@@ -159,32 +145,6 @@ impl Mirror {
 
     fn key(&self, what: &str) -> String {
         format!("{}:subscribers:{what}", self.settings.prefix)
-    }
-
-    /// A name for a slot in the hash: opaque, since a prefix in clear would tell who is who.
-    fn field(&self, slot: &Slot) -> [u8; 16] {
-        let hex: Vec<u8> = slot.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).collect();
-        Token::of(&self.fields, &hex).0.to_be_bytes()
-    }
-
-    fn sealed(&self, records: Vec<u8>) -> Result<Vec<u8>, Trouble> {
-        let Some(key) = &self.seal else { return Ok(records) };
-        let (mut nonce, mut sealed) = ([0; NONCE_OCTETS], records);
-        getrandom::fill(&mut nonce).map_err(|why| Trouble::new(why.to_string()))?;
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
-            .map_err(|_| Trouble::new("it cannot be encrypted"))?;
-        Ok([&nonce[..], &sealed].concat())
-    }
-
-    fn opened(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>, Trouble> {
-        let Some(key) = &self.seal else { return Ok(sealed) };
-        let bad = || Trouble::new("an entry on the server is damaged, or was written with another state_key_file");
-        let nonce: [u8; NONCE_OCTETS] = sealed.get(..NONCE_OCTETS).and_then(|n| n.try_into().ok()).ok_or_else(bad)?;
-        let mut rest = sealed.split_off(NONCE_OCTETS);
-        let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut rest);
-        let length = opened.map_err(|_| bad())?.len();
-        rest.truncate(length);
-        Ok(rest)
     }
 
     /// Follows the server until `stop`, on a thread of its own: the table may have to be waited for, and queries must not.
@@ -283,7 +243,7 @@ impl Mirror {
             let lost = self.outbox().lost();
             subscribers.keep_only(|change| {
                 let slot = Slot::of(change);
-                held.contains(&self.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
+                held.contains(&self.seal.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
             });
         }
         let filled: Option<String> = redis::cmd("GET").arg(self.key("filled")).query_async(connection).await?;
@@ -356,7 +316,7 @@ impl Mirror {
         })
         .await?;
         subscribers.each_change(|change| {
-            if !held.contains(&self.field(&Slot::of(&change))) {
+            if !held.contains(&self.seal.field(&Slot::of(&change))) {
                 other.push(change);
             }
         });
@@ -428,7 +388,7 @@ impl Mirror {
     }
 
     fn records(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<Vec<Record>, Trouble> {
-        record::read(&self.opened(sealed)?, subscribers.table())
+        record::read(&self.seal.open(sealed)?, subscribers.table())
             .ok_or_else(|| Trouble::new("an entry on the server is none of ours"))
     }
 
@@ -500,7 +460,7 @@ impl Mirror {
 
     /// Our own entry: from here on others' are later than it. What was said twice, and by another in between, is so again.
     fn read_back(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<(), Trouble> {
-        let records = record::read(&self.opened(sealed)?, subscribers.table()).unwrap_or_default();
+        let records = record::read(&self.seal.open(sealed)?, subscribers.table()).unwrap_or_default();
         let mut ours = Vec::new();
         let mut outbox = self.outbox();
         for record in records {
@@ -573,7 +533,7 @@ impl Mirror {
         pipe.atomic();
         for (_, change) in changes {
             record::write(change, table, &mut all);
-            let field = self.field(&Slot::of(change));
+            let field = self.seal.field(&Slot::of(change));
             let mut one = Vec::new();
             record::write(change, table, &mut one);
             match change {
@@ -581,7 +541,7 @@ impl Mirror {
                     pipe.cmd("HDEL").arg(&map).arg(&field).ignore();
                 }
                 Change::Put(..) | Change::Choose(..) | Change::Say(..) => {
-                    pipe.cmd("HSET").arg(&map).arg(&field).arg(self.sealed(one)?).ignore();
+                    pipe.cmd("HSET").arg(&map).arg(&field).arg(self.seal.close(one)?).ignore();
                 }
             }
         }
@@ -589,12 +549,12 @@ impl Mirror {
             record::write_serial(*serial, &mut all);
             let mut one = Vec::new();
             record::write_serial(*serial, &mut one);
-            pipe.cmd("HSET").arg(&map).arg("serial").arg(self.sealed(one)?).ignore();
+            pipe.cmd("HSET").arg(&map).arg("serial").arg(self.seal.close(one)?).ignore();
             // Not by nodes that come later with what they remember from other data.
             pipe.cmd("SET").arg(self.key("filled")).arg(name).ignore();
         }
         pipe.cmd("XADD").arg(self.key("changes")).arg("MAXLEN").arg("~").arg(STREAM_MAX).arg("*");
-        pipe.arg("n").arg(&self.node).arg("r").arg(self.sealed(all)?);
+        pipe.arg("n").arg(&self.node).arg("r").arg(self.seal.close(all)?);
         if *is_again {
             pipe.arg("again").arg(1);
         }
