@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::client;
+use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json};
 use crate::cli::out::say;
 use crate::cli::{AdminArgs, person};
 use crate::daemon::admin::Flushed;
@@ -35,23 +34,13 @@ pub struct FlushArgs {
     json: bool,
 }
 
-pub fn run(config: Option<&Path>, CacheCommand::Flush(args): &CacheCommand) -> u8 {
+pub fn run(config: Option<&Path>, CacheCommand::Flush(args): &CacheCommand) -> Result<u8, Trouble> {
     let by = person::by(args.by.as_deref());
     let query = [("name", args.name.as_str()), ("by", by.as_str())];
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::post_shared::<Flushed>(address, "/api/v1/cache/flush", &query, FLUSH_TIMER));
-    let done = match asked {
-        Ok(done) => done,
-        Err(trouble) => return complain(&trouble),
-    };
-    if args.json {
-        print_json(&done);
-    } else {
-        let Flushed { name, entries } = &done.told;
-        match Language::of_user() {
-            Language::English => say!("{name}: {entries} answers are forgotten here"),
-            Language::Vietnamese => say!("{name}: đã xóa {entries} câu trả lời khỏi bộ nhớ đệm ở nút này"),
-        }
-    }
-    done.say_reach(args.json)
+    let address = client::admin_address(args.admin.admin, config)?;
+    let done = client::post_shared::<Flushed>(address, "/api/v1/cache/flush", &query, FLUSH_TIMER)?;
+    Ok(done.print(args.json, |Flushed { name, entries }| match Language::of_user() {
+        Language::English => say!("{name}: {entries} answers are forgotten here"),
+        Language::Vietnamese => say!("{name}: đã xóa {entries} câu trả lời khỏi bộ nhớ đệm ở nút này"),
+    }))
 }

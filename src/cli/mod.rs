@@ -38,6 +38,7 @@ use crate::daemon::listener::Claim;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::daemon::explain::Asker;
+use client::{Trouble, ended};
 use language::Language;
 use out::say;
 
@@ -580,18 +581,18 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(config, args.claim()),
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
-        Command::Lists { command } => lists_command(config.as_deref(), &command),
-        Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
-        Command::Allow { command } => said::word(config.as_deref(), Kind::Allow, &command),
-        Command::Deny { command } => said::word(config.as_deref(), Kind::Deny, &command),
-        Command::Pause { command } => said::pause(config.as_deref(), &command),
-        Command::Orders { command } => orders::run(config.as_deref(), &command),
-        Command::Fleet { command } => fleet::run(config.as_deref(), &command),
-        Command::Cache { command } => cache::run(config.as_deref(), &command),
+        Command::Lists { command } => ended(lists_command(config.as_deref(), &command)),
+        Command::Limits { command: LimitsCommand::Top(args) } => ended(limits::top(config.as_deref(), &args)),
+        Command::Allow { command } => ended(said::word(config.as_deref(), Kind::Allow, &command)),
+        Command::Deny { command } => ended(said::word(config.as_deref(), Kind::Deny, &command)),
+        Command::Pause { command } => ended(said::pause(config.as_deref(), &command)),
+        Command::Orders { command } => ended(orders::run(config.as_deref(), &command)),
+        Command::Fleet { command } => ended(fleet::run(config.as_deref(), &command)),
+        Command::Cache { command } => ended(cache::run(config.as_deref(), &command)),
         Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Dnr(args) => dnr::run(config.as_deref(), &args),
-        Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
+        Command::Subscribers { command } => ended(subscribers::run(config.as_deref(), &command)),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
         Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),
         Command::Services { command: ServicesCommand::List(args) } => services::list(&args),
@@ -613,11 +614,11 @@ fn parsed() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|why| why.exit())
 }
 
-fn lists_command(config: Option<&Path>, command: &ListsCommand) -> u8 {
+fn lists_command(config: Option<&Path>, command: &ListsCommand) -> Result<u8, Trouble> {
     match command {
         ListsCommand::Status(args) => lists::status(config, args),
         ListsCommand::Update(args) => lists::update(config, args),
-        ListsCommand::Compile(args) => compile::run(config, args),
+        ListsCommand::Compile(args) => Ok(compile::run(config, args)),
         ListsCommand::Review(args) => review::review(config, args),
         ListsCommand::Diff(args) => review::diff(config, args),
         ListsCommand::Approve(args) => review::approve(config, args),

@@ -10,8 +10,7 @@ use crate::cli::annex::{OtherColumn, Picked};
 use crate::cli::client::{self, Trouble};
 use crate::cli::fleet::Told;
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json};
-use crate::cli::out::{complain, say};
+use crate::cli::out::{complain, print, print_json, say};
 use crate::cli::{AdminArgs, NO, USAGE, YES, annex, person};
 use crate::daemon::orders::{Asked, Effect, Entered, OrderTold, Standing, letter};
 
@@ -193,8 +192,8 @@ pub struct LetterArgs {
     sent: bool,
 }
 
-pub fn run(config: Option<&Path>, command: &OrdersCommand) -> u8 {
-    let done = match command {
+pub fn run(config: Option<&Path>, command: &OrdersCommand) -> Result<u8, Trouble> {
+    match command {
         OrdersCommand::Add(AddArgs { names, order }) => {
             enter(config, names.iter().cloned().enumerate().map(|(i, name)| (i + 1, name)).collect(), order)
         }
@@ -209,8 +208,7 @@ pub fn run(config: Option<&Path>, command: &OrdersCommand) -> u8 {
         OrdersCommand::Show(args) => show(config, args),
         OrdersCommand::Verify(args) => verify(config, args),
         OrdersCommand::Letter(args) => write_letter(config, args),
-    };
-    done.unwrap_or_else(|trouble| complain(&trouble))
+    }
 }
 
 fn import(config: Option<&Path>, args: &ImportArgs) -> Result<u8, Trouble> {
@@ -277,10 +275,8 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
     };
     let address = client::admin_address(order.common.admin.admin, config)?;
     let done = client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER)?;
-    let (language, entered) = (Language::of_user(), &done.told);
-    if order.common.json {
-        print_json(&done);
-    } else {
+    let code = done.print(order.common.json, |entered| {
+        let language = Language::of_user();
         for line in entered.lines.iter().filter(|line| !matches!(line.standing, Standing::Accepted { .. })) {
             say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
         }
@@ -292,9 +288,8 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
         if let Some(told) = &entered.order {
             say_order(language, told);
         }
-    }
-    let code = done.say_reach(order.common.json);
-    Ok(if entered.left_out().next().is_some() { NO } else { code })
+    });
+    Ok(if done.told.left_out().next().is_some() { NO } else { code })
 }
 
 fn standing(language: Language, standing: &Standing) -> String {
@@ -357,26 +352,11 @@ fn post(
     common: &Common,
     more: &[(&str, &str)],
 ) -> Result<u8, Trouble> {
-    let done: Told<OrderTold> = ask_shared(config, what, reference, by, common, more)?;
-    match common.json {
-        true => print_json(&done),
-        false => say_order(Language::of_user(), &done.told),
-    }
-    Ok(done.say_reach(common.json))
+    let done: Told<OrderTold> = ask(config, what, reference, by, common, more)?;
+    Ok(done.print(common.json, |told| say_order(Language::of_user(), told)))
 }
 
-fn ask_act<T: serde::de::DeserializeOwned>(
-    config: Option<&Path>,
-    what: &str,
-    reference: &str,
-    by: Option<&str>,
-    common: &Common,
-    more: &[(&str, &str)],
-) -> Result<T, Trouble> {
-    ask_shared(config, what, reference, by, common, more).map(|done| done.told)
-}
-
-fn ask_shared<T: serde::de::DeserializeOwned>(
+fn ask<T: serde::de::DeserializeOwned>(
     config: Option<&Path>,
     what: &str,
     reference: &str,
@@ -441,11 +421,9 @@ fn alarms(config: Option<&Path>, common: &Common) -> Result<u8, Trouble> {
 }
 
 fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
-    let effect: Effect = ask_act(config, "verify", &args.reference, args.by.as_deref(), &args.common, &[])?;
-    let language = Language::of_user();
-    if args.common.json {
-        print_json(&effect);
-    } else {
+    let effect: Effect = ask(config, "verify", &args.reference, args.by.as_deref(), &args.common, &[])?.told;
+    print(&effect, args.common.json, |effect| {
+        let language = Language::of_user();
         for name in &effect.names {
             let what = match name.effective {
                 true => language.pick("blocked", "đã chặn"),
@@ -454,13 +432,13 @@ fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
             say!("  {:<40} {what}  {} µs", name.name, name.micros);
         }
         say_order(language, &effect.order);
-    }
+    });
     Ok(if effect.names.iter().all(|name| name.effective) { YES } else { NO })
 }
 
 fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble> {
     let LetterArgs { act: ActArgs { reference, by, common }, sent } = args;
-    let effect: Effect = ask_act(config, "verify", reference, by.as_deref(), common, &[])?;
+    let effect: Effect = ask(config, "verify", reference, by.as_deref(), common, &[])?.told;
     let zone = client::time_zone(client::admin_address(common.admin.admin, config).ok(), config);
     say!("{}", letter(&effect, &zone));
     if !effect.names.iter().all(|name| name.effective) {
@@ -469,7 +447,7 @@ fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble>
         return Ok(NO);
     }
     if *sent {
-        ask_act::<OrderTold>(config, "report", reference, by.as_deref(), common, &[])?;
+        ask::<OrderTold>(config, "report", reference, by.as_deref(), common, &[])?;
     }
     Ok(YES)
 }

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::client::{self, Sending, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json, span};
-use crate::cli::out::say;
+use crate::cli::lists::span;
+use crate::cli::out::{print_json, say};
 use crate::cli::{
     ApiArgs, ListsStatusArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
 };
@@ -27,15 +27,14 @@ const LOAD_TIMER: Duration = Duration::from_secs(600);
 const TIMER: Duration = Duration::from_secs(30);
 const ROOT: &str = "/api/v1/subscribers";
 
-pub fn run(config: Option<&Path>, command: &SubscribersCommand) -> u8 {
-    let done = match command {
+pub fn run(config: Option<&Path>, command: &SubscribersCommand) -> Result<u8, Trouble> {
+    match command {
         SubscribersCommand::Status(args) => status(config, args),
         SubscribersCommand::Get(args) => get(config, args),
         SubscribersCommand::Set(args) => set(config, args),
         SubscribersCommand::Remove(args) => remove(config, args),
         SubscribersCommand::Load(args) => load(config, args),
-    };
-    done.unwrap_or_else(|trouble| complain(&trouble))
+    }
 }
 
 fn status(config: Option<&Path>, args: &ListsStatusArgs) -> Result<u8, Trouble> {
