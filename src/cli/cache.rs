@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::out::say;
-use crate::cli::{AdminArgs, person};
+use crate::cli::{WhoSays, person};
 use crate::daemon::admin::Flushed;
 
 /// A fleet may have to be waited for.
@@ -24,22 +24,17 @@ pub enum CacheCommand {
 pub struct FlushArgs {
     #[arg(value_name = "NAME")]
     name: String,
-    /// Who says so [default: the user]
-    #[arg(long, value_name = "WHO")]
-    by: Option<String>,
     #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    who: WhoSays,
 }
 
 pub fn run(config: Option<&Path>, CacheCommand::Flush(args): &CacheCommand) -> Result<u8, Trouble> {
-    let by = person::by(args.by.as_deref());
-    let query = [("name", args.name.as_str()), ("by", by.as_str())];
-    let address = client::admin_address(args.admin.admin, config)?;
+    let FlushArgs { name, who } = args;
+    let by = person::by(who.by.as_deref());
+    let query = [("name", name.as_str()), ("by", by.as_str())];
+    let address = client::admin_address(who.admin.admin, config)?;
     let done = client::post_shared::<Flushed>(address, "/api/v1/cache/flush", &query, FLUSH_TIMER)?;
-    Ok(done.print(args.json, |Flushed { name, entries }| match Language::of_user() {
+    Ok(done.print(who.json, |Flushed { name, entries }| match Language::of_user() {
         Language::English => say!("{name}: {entries} answers are forgotten here"),
         Language::Vietnamese => say!("{name}: đã xóa {entries} câu trả lời khỏi bộ nhớ đệm ở nút này"),
     }))

@@ -10,7 +10,7 @@ use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print, say};
-use crate::cli::{AdminArgs, NO, YES};
+use crate::cli::{AskArgs, NO, YES};
 use crate::daemon::admin::Fleet;
 use crate::daemon::clock;
 use crate::daemon::fleet::{Missing, Reach, Why};
@@ -23,18 +23,9 @@ const SILENT_SECS: u64 = 5;
 #[derive(Debug, Subcommand)]
 pub enum FleetCommand {
     /// Show every node, when it was heard of last and what it refuses; exit 1 when one is missing
-    Status(StatusArgs),
+    Status(AskArgs),
     /// Take a node that will not come back out of the fleet
     Forget(ForgetArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +34,7 @@ pub struct ForgetArgs {
     #[arg(value_name = "NODE")]
     node: String,
     #[command(flatten)]
-    status: StatusArgs,
+    ask: AskArgs,
 }
 
 /// What a change is answered with: itself, and where it is in force.
@@ -109,7 +100,7 @@ fn missing_text(language: Language, Missing { node, why }: &Missing) -> String {
 }
 
 pub fn run(config: Option<&Path>, command: &FleetCommand) -> Result<u8, Trouble> {
-    let (FleetCommand::Status(args) | FleetCommand::Forget(ForgetArgs { status: args, .. })) = command;
+    let (FleetCommand::Status(args) | FleetCommand::Forget(ForgetArgs { ask: args, .. })) = command;
     let address = client::admin_address(args.admin.admin, config)?;
     let fleet: Fleet = match command {
         FleetCommand::Status(_) => client::get_json(address, "/api/v1/fleet", &[])?,

@@ -7,7 +7,7 @@ use crate::cli::client::{self, Trouble};
 use crate::cli::language::{Language, count_of};
 use crate::cli::out::{print, say};
 use crate::cli::review::reason_text;
-use crate::cli::{ListsStatusArgs, ListsUpdateArgs, NO, YES, person};
+use crate::cli::{AskArgs, ListsUpdateArgs, NO, YES, person};
 use crate::daemon::admin::{ListStatus, Status};
 use crate::daemon::clock;
 use crate::daemon::sources::outcome::Updated;
@@ -17,12 +17,12 @@ use crate::engine::limits::LIST_FETCH;
 const UPDATE_TIMER: Duration = LIST_FETCH.saturating_mul(3);
 
 pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> Result<u8, Trouble> {
-    let by = person::by(args.by.as_deref());
+    let by = person::by(args.who.by.as_deref());
     let name = args.name.iter().map(|name| ("name", name.as_str()));
     let query: Vec<(&str, &str)> = name.chain([("by", by.as_str())]).collect();
-    let address = client::admin_address(args.admin.admin, config)?;
+    let address = client::admin_address(args.who.admin.admin, config)?;
     let updated: Vec<Updated> = client::post_json(address, "/api/v1/lists/update", &query, UPDATE_TIMER)?;
-    print(&updated, args.json, |updated| {
+    print(&updated, args.who.json, |updated| {
         if updated.is_empty() {
             say!("no list has a `url`; files are taken up when they change");
         }
@@ -35,7 +35,7 @@ pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> Result<u8, Troub
     Ok(if updated.iter().all(|list| list.error.is_none()) { YES } else { NO })
 }
 
-pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> Result<u8, Trouble> {
+pub fn status(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
     let address = client::admin_address(args.admin.admin, config)?;
     let status: Status = client::get_json(address, "/api/v1/status", &[])?;
     print(&status.lists, args.json, |_| print_status(&status));

@@ -205,7 +205,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ListsCommand {
     /// Rules, age, skipped lines and errors of every list of the running resolver
-    Status(ListsStatusArgs),
+    Status(AskArgs),
     /// Compile every configured list into one file, for `format = "compiled"` here or elsewhere
     Compile(ListsCompileArgs),
     /// Fetch lists by URL now, and say what came
@@ -219,7 +219,7 @@ enum ListsCommand {
         after_help = "A new version of a list waits when it hits popular names, would block much of what people ask, or \
                       shrinks or grows too much ([gate] in the configuration). The last good version serves meanwhile."
     )]
-    Review(ListsStatusArgs),
+    Review(AskArgs),
     /// Show what a version that waits would change, or, when none waits, what the last one changed
     Diff(ListArgs),
     /// Put the version that waits into force
@@ -253,7 +253,7 @@ enum SafesearchCommand {
 #[derive(Debug, Subcommand)]
 enum SubscribersCommand {
     /// How many there are, and when each feed last told something; exit 1 when there is no [subscribers]
-    Status(ListsStatusArgs),
+    Status(AskArgs),
     /// Show what is known of an address, a prefix or a token; exit 1 when it is nothing
     Get(SubscriberArgs),
     /// Give a prefix or a token a profile
@@ -477,8 +477,22 @@ struct LimitsTopArgs {
     json: bool,
 }
 
+/// How the running resolver is reached, and how its answer is told.
 #[derive(Debug, Args)]
-struct ListsStatusArgs {
+struct AskArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who says so, to whom, and how it is told.
+#[derive(Debug, Args)]
+struct WhoSays {
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print JSON
@@ -522,14 +536,8 @@ struct ListsUpdateArgs {
     /// The NAME of one [list.NAME] [default: every list with a `url`]
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Who says so [default: the user]
-    #[arg(long, value_name = "WHO")]
-    by: Option<String>,
     #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    who: WhoSays,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print, say};
-use crate::cli::{DecisionArgs, ListArgs, ListsStatusArgs, NO, YES, person};
+use crate::cli::{AskArgs, DecisionArgs, ListArgs, NO, YES, person};
 use crate::daemon::clock;
 use crate::daemon::decide::{Decided, Waiting};
 use crate::daemon::sources::Diff;
@@ -17,7 +17,7 @@ use crate::engine::gate::{HoldReason, Share};
 const DECISION_TIMER: Duration = Duration::from_secs(300);
 
 /// Shows everything that waits. Nothing waits: yes.
-pub fn review(config: Option<&Path>, args: &ListsStatusArgs) -> Result<u8, Trouble> {
+pub fn review(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
     let address = client::admin_address(args.admin.admin, config)?;
     let waiting: Vec<Waiting> = client::get_json(address, "/api/v1/lists/review", &[])?;
     print(&waiting, args.json, |waiting| print_waiting(Language::of_user(), waiting));

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::out::{print, say};
-use crate::cli::{AdminArgs, NO, YES, person};
+use crate::cli::{AdminArgs, AskArgs, NO, WhoSays, YES, person};
 use crate::daemon::admin::Made;
 use crate::daemon::said::{Entry, Kind};
 use crate::engine::client::UnixTime;
@@ -30,7 +30,7 @@ pub enum WordCommand {
     )]
     Add(AddWord),
     /// Show those in force
-    List(ListSaid),
+    List(AskArgs),
     /// End one before its end
     Remove(RemoveSaid),
 }
@@ -40,7 +40,7 @@ pub enum PauseCommand {
     /// Switch content categories and SafeSearch off for a while; orders, the operator's lists and security stay on
     Add(AddPause),
     /// Show those in force
-    List(ListSaid),
+    List(AskArgs),
     /// End one before its end
     Remove(RemoveSaid),
 }
@@ -99,28 +99,6 @@ struct SaidArgs {
     reason: String,
     #[command(flatten)]
     who: WhoSays,
-}
-
-/// Who says so, to whom, and how it is told.
-#[derive(Debug, Args)]
-struct WhoSays {
-    /// Who says so [default: the user]
-    #[arg(long, value_name = "WHO")]
-    by: Option<String>,
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ListSaid {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -195,7 +173,7 @@ fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &Sai
     Ok(NO)
 }
 
-fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> Result<u8, Trouble> {
+fn list(config: Option<&Path>, kind: Kind, args: &AskArgs) -> Result<u8, Trouble> {
     let address = client::admin_address(args.admin.admin, config)?;
     let entries: Vec<Entry> = client::get_json(address, path(kind), &[])?;
     print(&entries, args.json, |entries| {

@@ -12,7 +12,7 @@ use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print_json, say};
 use crate::cli::{
-    ApiArgs, ListsStatusArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
+    ApiArgs, AskArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
 };
 use crate::config;
 use crate::daemon::admin::{Done, One};
@@ -37,7 +37,7 @@ pub fn run(config: Option<&Path>, command: &SubscribersCommand) -> Result<u8, Tr
     }
 }
 
-fn status(config: Option<&Path>, args: &ListsStatusArgs) -> Result<u8, Trouble> {
+fn status(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
     let language = Language::of_user();
     let address = client::admin_address(args.admin.admin, config)?;
     let summary: Summary = client::get_json(address, ROOT, &[])?;
