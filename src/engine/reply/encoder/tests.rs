@@ -2,19 +2,11 @@
 
 use super::*;
 use crate::engine::name::Name;
-use crate::engine::query::{CLASS_IN, Spelling};
+use crate::engine::query::CLASS_IN;
+use crate::engine::test_support;
 
 fn query(qname: Name, edns: Option<Edns>) -> Query {
-    Query {
-        octets: 40,
-        id: 0x1234,
-        recursion_desired: true,
-        checking_disabled: false,
-        authentic_data: false,
-        spelling: Spelling::of(&qname),
-        question: Question { qname, qtype: RecordType::A, qclass: CLASS_IN },
-        edns,
-    }
+    Query { edns, ..test_support::query(&qname.to_string(), RecordType::A) }
 }
 
 fn edns(udp_payload: u16) -> Edns {
