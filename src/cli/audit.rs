@@ -7,8 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::client;
 use crate::cli::language::Language;
-use crate::cli::lists::print_json;
-use crate::cli::out::{complain, say};
+use crate::cli::out::{complain, print_json, say};
 use crate::cli::{CANNOT_TELL, NO, YES};
 use crate::config;
 use crate::daemon::admin::parse_moment;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::fleet::Told;
-use crate::cli::language::{Language, count_of};
+use crate::cli::language::{Language, count_of, error_text};
+use crate::cli::out::complain;
 use crate::cli::{CANNOT_TELL, NO};
 use crate::config::{self, ConfigError};
 use crate::daemon::admin::{CHANGE_HEADER, MEMBER, Status};
@@ -45,6 +46,14 @@ impl Trouble {
             Trouble::Refused(_) => NO,
         }
     }
+}
+
+/// What a command ends with; why it could not go on is told.
+pub fn ended(done: Result<u8, Trouble>) -> u8 {
+    done.unwrap_or_else(|trouble| {
+        complain!("lachan: {}", error_text(&trouble.to_string()));
+        trouble.code()
+    })
 }
 
 /// The admin address: as given, else the configuration's. A wildcard is asked on loopback.

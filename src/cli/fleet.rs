@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json, span};
-use crate::cli::out::say;
-use crate::cli::{AdminArgs, NO, YES};
+use crate::cli::lists::span;
+use crate::cli::out::{print, say};
+use crate::cli::{AskArgs, NO, YES};
 use crate::daemon::admin::Fleet;
 use crate::daemon::clock;
 use crate::daemon::fleet::{Missing, Reach, Why};
@@ -23,18 +23,9 @@ const SILENT_SECS: u64 = 5;
 #[derive(Debug, Subcommand)]
 pub enum FleetCommand {
     /// Show every node, when it was heard of last and what it refuses; exit 1 when one is missing
-    Status(StatusArgs),
+    Status(AskArgs),
     /// Take a node that will not come back out of the fleet
     Forget(ForgetArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +34,7 @@ pub struct ForgetArgs {
     #[arg(value_name = "NODE")]
     node: String,
     #[command(flatten)]
-    status: StatusArgs,
+    ask: AskArgs,
 }
 
 /// What a change is answered with: itself, and where it is in force.
@@ -56,9 +47,10 @@ pub struct Told<T> {
     pub fleet: Option<Reach>,
 }
 
-impl<T> Told<T> {
-    /// Says where the change is in force, unless JSON did; what the command ends with.
-    pub fn say_reach(&self, is_json: bool) -> u8 {
+impl<T: Serialize> Told<T> {
+    /// Says what was done, and where it is in force; what the command ends with.
+    pub fn print(&self, is_json: bool, words: impl FnOnce(&T)) -> u8 {
+        print(self, is_json, |done| words(&done.told));
         let Some(reach) = &self.fleet else { return YES };
         if !is_json {
             say!("{}", sentence(Language::of_user(), reach));
@@ -107,23 +99,14 @@ fn missing_text(language: Language, Missing { node, why }: &Missing) -> String {
     }
 }
 
-pub fn run(config: Option<&Path>, command: &FleetCommand) -> u8 {
-    let (args, asked): (&StatusArgs, Result<Fleet, Trouble>) = match command {
-        FleetCommand::Status(args) => {
-            let address = client::admin_address(args.admin.admin, config);
-            (args, address.and_then(|address| client::get_json(address, "/api/v1/fleet", &[])))
+pub fn run(config: Option<&Path>, command: &FleetCommand) -> Result<u8, Trouble> {
+    let (FleetCommand::Status(args) | FleetCommand::Forget(ForgetArgs { ask: args, .. })) = command;
+    let address = client::admin_address(args.admin.admin, config)?;
+    let fleet: Fleet = match command {
+        FleetCommand::Status(_) => client::get_json(address, "/api/v1/fleet", &[])?,
+        FleetCommand::Forget(ForgetArgs { node, .. }) => {
+            client::post_json(address, "/api/v1/fleet/forget", &[("node", node.as_str())], FORGET_TIMER)?
         }
-        FleetCommand::Forget(ForgetArgs { node, status }) => {
-            let address = client::admin_address(status.admin.admin, config);
-            let asked = address.and_then(|address| {
-                client::post_json(address, "/api/v1/fleet/forget", &[("node", node.as_str())], FORGET_TIMER)
-            });
-            (status, asked)
-        }
-    };
-    let fleet = match asked {
-        Ok(fleet) => fleet,
-        Err(trouble) => return complain(&trouble),
     };
     let silent = |at: i64| clock::unix_secs().saturating_sub(at as u64);
     let is_well = |fleet: &Fleet| {
@@ -133,15 +116,11 @@ pub fn run(config: Option<&Path>, command: &FleetCommand) -> u8 {
                 .clone()
                 .all(|node| silent(node.at) <= SILENT_SECS && node.refused.is_empty() && node.stuck.is_none())
     };
-    if args.json {
-        print_json(&fleet);
-    } else {
-        print(Language::of_user(), &fleet, silent);
-    }
-    if is_well(&fleet) { YES } else { NO }
+    print(&fleet, args.json, |fleet| in_words(Language::of_user(), fleet, silent));
+    Ok(if is_well(&fleet) { YES } else { NO })
 }
 
-fn print(language: Language, fleet: &Fleet, silent: impl Fn(i64) -> u64) {
+fn in_words(language: Language, fleet: &Fleet, silent: impl Fn(i64) -> u64) {
     if fleet.store_is_away {
         say!("{}", language.pick("the store of the fleet does not answer", "kho chung không trả lời"));
     }

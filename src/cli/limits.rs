@@ -2,31 +2,23 @@
 
 use std::path::Path;
 
-use crate::cli::client;
+use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json, span};
-use crate::cli::out::say;
+use crate::cli::lists::span;
+use crate::cli::out::{print, say};
 use crate::cli::{LimitsTopArgs, NO, YES};
 use crate::daemon::admin::Limits;
 use crate::daemon::clock;
 
-pub fn top(config: Option<&Path>, args: &LimitsTopArgs) -> u8 {
+pub fn top(config: Option<&Path>, args: &LimitsTopArgs) -> Result<u8, Trouble> {
     let count = args.count.to_string();
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::get_json::<Limits>(address, "/api/v1/limits", &[("count", &count)]));
-    let limits = match asked {
-        Ok(limits) => limits,
-        Err(trouble) => return complain(&trouble),
-    };
-    if args.json {
-        print_json(&limits);
-    } else {
-        print(&limits);
-    }
-    if limits.mode == "off" { NO } else { YES }
+    let address = client::admin_address(args.admin.admin, config)?;
+    let limits: Limits = client::get_json(address, "/api/v1/limits", &[("count", &count)])?;
+    print(&limits, args.json, in_words);
+    Ok(if limits.mode == "off" { NO } else { YES })
 }
 
-fn print(limits: &Limits) {
+fn in_words(limits: &Limits) {
     let language = Language::of_user();
     let (Some(misses), Some(amplified)) = (limits.misses_per_second, limits.amplified_per_second) else {
         let off = language.pick(

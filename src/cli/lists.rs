@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::client::{self, Trouble};
-use crate::cli::language::{Language, count_of, error_text};
-use crate::cli::out::{complain, say};
+use crate::cli::language::{Language, count_of};
+use crate::cli::out::{print, say};
 use crate::cli::review::reason_text;
-use crate::cli::{ListsStatusArgs, ListsUpdateArgs, NO, YES, person};
+use crate::cli::{AskArgs, ListsUpdateArgs, NO, YES, person};
 use crate::daemon::admin::{ListStatus, Status};
 use crate::daemon::clock;
 use crate::daemon::sources::outcome::Updated;
@@ -16,55 +16,31 @@ use crate::engine::limits::LIST_FETCH;
 /// The longest fetch, a turn after another one, and a reload. Chosen.
 const UPDATE_TIMER: Duration = LIST_FETCH.saturating_mul(3);
 
-pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> u8 {
-    let by = person::by(args.by.as_deref());
+pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> Result<u8, Trouble> {
+    let by = person::by(args.who.by.as_deref());
     let name = args.name.iter().map(|name| ("name", name.as_str()));
     let query: Vec<(&str, &str)> = name.chain([("by", by.as_str())]).collect();
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::post_json::<Vec<Updated>>(address, "/api/v1/lists/update", &query, UPDATE_TIMER));
-    let updated = match asked {
-        Ok(updated) => updated,
-        Err(trouble) => return complain(&trouble),
-    };
-    if args.json {
-        print_json(&updated);
-    } else if updated.is_empty() {
-        say!("no list has a `url`; files are taken up when they change");
-    }
-    for list in updated.iter().filter(|_| !args.json) {
-        let rules = list.rules.map_or(String::new(), |rules| format!(": {rules} rules"));
-        let error = list.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
-        say!("{:<24} {}{rules}{error}", list.list, list.result);
-    }
-    if updated.iter().all(|list| list.error.is_none()) { YES } else { NO }
+    let address = client::admin_address(args.who.admin.admin, config)?;
+    let updated: Vec<Updated> = client::post_json(address, "/api/v1/lists/update", &query, UPDATE_TIMER)?;
+    print(&updated, args.who.json, |updated| {
+        if updated.is_empty() {
+            say!("no list has a `url`; files are taken up when they change");
+        }
+        for list in updated {
+            let rules = list.rules.map_or(String::new(), |rules| format!(": {rules} rules"));
+            let error = list.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+            say!("{:<24} {}{rules}{error}", list.list, list.result);
+        }
+    });
+    Ok(if updated.iter().all(|list| list.error.is_none()) { YES } else { NO })
 }
 
-pub fn complain(trouble: &Trouble) -> u8 {
-    complain!("lachan: {}", error_text(&trouble.to_string()));
-    trouble.code()
-}
-
-pub fn print_json(value: &impl serde::Serialize) {
-    match serde_json::to_string_pretty(value) {
-        Ok(json) => say!("{json}"),
-        Err(why) => complain!("lachan: {why}"),
-    }
-}
-
-pub fn status(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::get_json::<Status>(address, "/api/v1/status", &[]));
-    let status = match asked {
-        Ok(status) => status,
-        Err(trouble) => return complain(&trouble),
-    };
-    if args.json {
-        print_json(&status.lists);
-    } else {
-        print_status(&status);
-    }
+pub fn status(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
+    let address = client::admin_address(args.admin.admin, config)?;
+    let status: Status = client::get_json(address, "/api/v1/status", &[])?;
+    print(&status.lists, args.json, |_| print_status(&status));
     let good = status.lists.iter().all(|l| l.error.is_none()) && status.last_reload.result != "failed";
-    if good { YES } else { NO }
+    Ok(if good { YES } else { NO })
 }
 
 fn print_status(status: &Status) {

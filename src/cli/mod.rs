@@ -38,6 +38,7 @@ use crate::daemon::listener::Claim;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::daemon::explain::Asker;
+use client::{Trouble, ended};
 use language::Language;
 use out::say;
 
@@ -204,7 +205,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ListsCommand {
     /// Rules, age, skipped lines and errors of every list of the running resolver
-    Status(ListsStatusArgs),
+    Status(AskArgs),
     /// Compile every configured list into one file, for `format = "compiled"` here or elsewhere
     Compile(ListsCompileArgs),
     /// Fetch lists by URL now, and say what came
@@ -218,7 +219,7 @@ enum ListsCommand {
         after_help = "A new version of a list waits when it hits popular names, would block much of what people ask, or \
                       shrinks or grows too much ([gate] in the configuration). The last good version serves meanwhile."
     )]
-    Review(ListsStatusArgs),
+    Review(AskArgs),
     /// Show what a version that waits would change, or, when none waits, what the last one changed
     Diff(ListArgs),
     /// Put the version that waits into force
@@ -252,7 +253,7 @@ enum SafesearchCommand {
 #[derive(Debug, Subcommand)]
 enum SubscribersCommand {
     /// How many there are, and when each feed last told something; exit 1 when there is no [subscribers]
-    Status(ListsStatusArgs),
+    Status(AskArgs),
     /// Show what is known of an address, a prefix or a token; exit 1 when it is nothing
     Get(SubscriberArgs),
     /// Give a prefix or a token a profile
@@ -476,8 +477,22 @@ struct LimitsTopArgs {
     json: bool,
 }
 
+/// How the running resolver is reached, and how its answer is told.
 #[derive(Debug, Args)]
-struct ListsStatusArgs {
+struct AskArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who says so, to whom, and how it is told.
+#[derive(Debug, Args)]
+struct WhoSays {
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print JSON
@@ -521,14 +536,8 @@ struct ListsUpdateArgs {
     /// The NAME of one [list.NAME] [default: every list with a `url`]
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Who says so [default: the user]
-    #[arg(long, value_name = "WHO")]
-    by: Option<String>,
     #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    who: WhoSays,
 }
 
 #[derive(Debug, Args)]
@@ -580,18 +589,18 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(config, args.claim()),
         Command::Check => check::run(config.as_deref()),
         Command::Explain(args) => explain::run(config.as_deref(), &args),
-        Command::Lists { command } => lists_command(config.as_deref(), &command),
-        Command::Limits { command: LimitsCommand::Top(args) } => limits::top(config.as_deref(), &args),
-        Command::Allow { command } => said::word(config.as_deref(), Kind::Allow, &command),
-        Command::Deny { command } => said::word(config.as_deref(), Kind::Deny, &command),
-        Command::Pause { command } => said::pause(config.as_deref(), &command),
-        Command::Orders { command } => orders::run(config.as_deref(), &command),
-        Command::Fleet { command } => fleet::run(config.as_deref(), &command),
-        Command::Cache { command } => cache::run(config.as_deref(), &command),
+        Command::Lists { command } => ended(lists_command(config.as_deref(), &command)),
+        Command::Limits { command: LimitsCommand::Top(args) } => ended(limits::top(config.as_deref(), &args)),
+        Command::Allow { command } => ended(said::word(config.as_deref(), Kind::Allow, &command)),
+        Command::Deny { command } => ended(said::word(config.as_deref(), Kind::Deny, &command)),
+        Command::Pause { command } => ended(said::pause(config.as_deref(), &command)),
+        Command::Orders { command } => ended(orders::run(config.as_deref(), &command)),
+        Command::Fleet { command } => ended(fleet::run(config.as_deref(), &command)),
+        Command::Cache { command } => ended(cache::run(config.as_deref(), &command)),
         Command::Audit { command } => audit::run(config.as_deref(), &command),
         Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
         Command::Dnr(args) => dnr::run(config.as_deref(), &args),
-        Command::Subscribers { command } => subscribers::run(config.as_deref(), &command),
+        Command::Subscribers { command } => ended(subscribers::run(config.as_deref(), &command)),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),
         Command::Schedule { command: ScheduleCommand::Show(args) } => schedule::show(config.as_deref(), &args),
         Command::Services { command: ServicesCommand::List(args) } => services::list(&args),
@@ -613,11 +622,11 @@ fn parsed() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|why| why.exit())
 }
 
-fn lists_command(config: Option<&Path>, command: &ListsCommand) -> u8 {
+fn lists_command(config: Option<&Path>, command: &ListsCommand) -> Result<u8, Trouble> {
     match command {
         ListsCommand::Status(args) => lists::status(config, args),
         ListsCommand::Update(args) => lists::update(config, args),
-        ListsCommand::Compile(args) => compile::run(config, args),
+        ListsCommand::Compile(args) => Ok(compile::run(config, args)),
         ListsCommand::Review(args) => review::review(config, args),
         ListsCommand::Diff(args) => review::diff(config, args),
         ListsCommand::Approve(args) => review::approve(config, args),

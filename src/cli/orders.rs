@@ -10,9 +10,8 @@ use crate::cli::annex::{OtherColumn, Picked};
 use crate::cli::client::{self, Trouble};
 use crate::cli::fleet::Told;
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json};
-use crate::cli::out::{complain, say};
-use crate::cli::{AdminArgs, NO, USAGE, YES, annex, person};
+use crate::cli::out::{complain, print, print_json, say};
+use crate::cli::{AskArgs, NO, USAGE, YES, annex, person};
 use crate::daemon::orders::{Asked, Effect, Entered, OrderTold, Standing, letter};
 
 /// An order of fifty thousand names, and a reload that is under way before it. Chosen.
@@ -46,15 +45,6 @@ pub enum OrdersCommand {
     Verify(ActArgs),
     /// Write the reply to the authority, as Markdown
     Letter(LetterArgs),
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -114,7 +104,7 @@ struct OrderArgs {
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
     #[command(flatten)]
-    common: Common,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -144,7 +134,7 @@ pub struct ActArgs {
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
     #[command(flatten)]
-    common: Common,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -155,7 +145,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
     #[command(flatten)]
-    common: Common,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +163,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "ROLE", default_value = "operator", value_parser = ["operator", "viewer"])]
     role: String,
     #[command(flatten)]
-    common: Common,
+    ask: AskArgs,
 }
 
 #[derive(Debug, Args)]
@@ -193,24 +183,23 @@ pub struct LetterArgs {
     sent: bool,
 }
 
-pub fn run(config: Option<&Path>, command: &OrdersCommand) -> u8 {
-    let done = match command {
+pub fn run(config: Option<&Path>, command: &OrdersCommand) -> Result<u8, Trouble> {
+    match command {
         OrdersCommand::Add(AddArgs { names, order }) => {
             enter(config, names.iter().cloned().enumerate().map(|(i, name)| (i + 1, name)).collect(), order)
         }
         OrdersCommand::Import(args) => import(config, args),
         OrdersCommand::Approve(args) => act(config, "approve", args, &[]),
         OrdersCommand::Revoke(RevokeArgs { act: args, reason }) => act(config, "revoke", args, &[("reason", reason)]),
-        OrdersCommand::Check(CheckArgs { reference: Some(reference), by, common }) => {
-            post(config, "check", reference, by.as_deref(), common, &[])
+        OrdersCommand::Check(CheckArgs { reference: Some(reference), by, ask }) => {
+            post(config, "check", reference, by.as_deref(), ask, &[])
         }
-        OrdersCommand::Check(CheckArgs { reference: None, common, .. }) => alarms(config, common),
+        OrdersCommand::Check(CheckArgs { reference: None, ask, .. }) => alarms(config, ask),
         OrdersCommand::List(args) => list(config, args),
         OrdersCommand::Show(args) => show(config, args),
         OrdersCommand::Verify(args) => verify(config, args),
         OrdersCommand::Letter(args) => write_letter(config, args),
-    };
-    done.unwrap_or_else(|trouble| complain(&trouble))
+    }
 }
 
 fn import(config: Option<&Path>, args: &ImportArgs) -> Result<u8, Trouble> {
@@ -275,12 +264,10 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
         overrides: order.overrides.clone(),
         dry_run: order.dry_run,
     };
-    let address = client::admin_address(order.common.admin.admin, config)?;
+    let address = client::admin_address(order.ask.admin.admin, config)?;
     let done = client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER)?;
-    let (language, entered) = (Language::of_user(), &done.told);
-    if order.common.json {
-        print_json(&done);
-    } else {
+    let code = done.print(order.ask.json, |entered| {
+        let language = Language::of_user();
         for line in entered.lines.iter().filter(|line| !matches!(line.standing, Standing::Accepted { .. })) {
             say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
         }
@@ -292,9 +279,8 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
         if let Some(told) = &entered.order {
             say_order(language, told);
         }
-    }
-    let code = done.say_reach(order.common.json);
-    Ok(if entered.left_out().next().is_some() { NO } else { code })
+    });
+    Ok(if done.told.left_out().next().is_some() { NO } else { code })
 }
 
 fn standing(language: Language, standing: &Standing) -> String {
@@ -346,7 +332,7 @@ fn say_order(language: Language, told: &OrderTold) {
 }
 
 fn act(config: Option<&Path>, what: &str, args: &ActArgs, more: &[(&str, &str)]) -> Result<u8, Trouble> {
-    post(config, what, &args.reference, args.by.as_deref(), &args.common, more)
+    post(config, what, &args.reference, args.by.as_deref(), &args.ask, more)
 }
 
 fn post(
@@ -354,52 +340,37 @@ fn post(
     what: &str,
     reference: &str,
     by: Option<&str>,
-    common: &Common,
+    ask: &AskArgs,
     more: &[(&str, &str)],
 ) -> Result<u8, Trouble> {
-    let done: Told<OrderTold> = ask_shared(config, what, reference, by, common, more)?;
-    match common.json {
-        true => print_json(&done),
-        false => say_order(Language::of_user(), &done.told),
-    }
-    Ok(done.say_reach(common.json))
+    let done: Told<OrderTold> = post_act(config, what, reference, by, ask, more)?;
+    Ok(done.print(ask.json, |told| say_order(Language::of_user(), told)))
 }
 
-fn ask_act<T: serde::de::DeserializeOwned>(
+fn post_act<T: serde::de::DeserializeOwned>(
     config: Option<&Path>,
     what: &str,
     reference: &str,
     by: Option<&str>,
-    common: &Common,
-    more: &[(&str, &str)],
-) -> Result<T, Trouble> {
-    ask_shared(config, what, reference, by, common, more).map(|done| done.told)
-}
-
-fn ask_shared<T: serde::de::DeserializeOwned>(
-    config: Option<&Path>,
-    what: &str,
-    reference: &str,
-    by: Option<&str>,
-    common: &Common,
+    ask: &AskArgs,
     more: &[(&str, &str)],
 ) -> Result<Told<T>, Trouble> {
     let by = person::by(by);
     let query = [&[("reference", reference), ("by", by.as_str())], more].concat();
-    let address = client::admin_address(common.admin.admin, config)?;
+    let address = client::admin_address(ask.admin.admin, config)?;
     client::post_shared(address, &format!("/api/v1/orders/{what}"), &query, CHANGE_TIMER)
 }
 
-fn all(config: Option<&Path>, role: &str, common: &Common) -> Result<Vec<OrderTold>, Trouble> {
-    let address = client::admin_address(common.admin.admin, config)?;
+fn all(config: Option<&Path>, role: &str, ask: &AskArgs) -> Result<Vec<OrderTold>, Trouble> {
+    let address = client::admin_address(ask.admin.admin, config)?;
     client::get_json(address, "/api/v1/orders", &[("role", role)])
 }
 
 fn list(config: Option<&Path>, args: &ListArgs) -> Result<u8, Trouble> {
-    let orders = all(config, &args.role, &args.common)?;
+    let orders = all(config, &args.role, &args.ask)?;
     let language = Language::of_user();
     match orders.as_slice() {
-        _ if args.common.json => print_json(&orders),
+        _ if args.ask.json => print_json(&orders),
         [] => say!("{}", language.pick("there is no order", "chưa có yêu cầu nào")),
         orders => orders.iter().for_each(|told| say_order(language, told)),
     }
@@ -407,13 +378,13 @@ fn list(config: Option<&Path>, args: &ListArgs) -> Result<u8, Trouble> {
 }
 
 fn show(config: Option<&Path>, args: &ShowArgs) -> Result<u8, Trouble> {
-    let orders = all(config, &args.list.role, &args.list.common)?;
+    let orders = all(config, &args.list.role, &args.list.ask)?;
     let language = Language::of_user();
     let Some(told) = orders.iter().find(|order| order.reference == args.reference) else {
         complain!("lachan: {} {}", language.pick("there is no order", "không có yêu cầu"), args.reference);
         return Ok(NO);
     };
-    if args.list.common.json {
+    if args.list.ask.json {
         print_json(told);
         return Ok(YES);
     }
@@ -422,13 +393,13 @@ fn show(config: Option<&Path>, args: &ShowArgs) -> Result<u8, Trouble> {
     Ok(YES)
 }
 
-fn alarms(config: Option<&Path>, common: &Common) -> Result<u8, Trouble> {
-    let address = client::admin_address(common.admin.admin, config)?;
+fn alarms(config: Option<&Path>, ask: &AskArgs) -> Result<u8, Trouble> {
+    let address = client::admin_address(ask.admin.admin, config)?;
     let problems: Vec<String> = client::get_json(address, "/api/v1/orders/problems", &[])?;
-    let orders = all(config, "operator", common)?;
+    let orders = all(config, "operator", ask)?;
     let language = Language::of_user();
     let waiting: Vec<&OrderTold> = orders.iter().filter(|order| !order.alarms_en.is_empty()).collect();
-    if common.json {
+    if ask.json {
         print_json(&serde_json::json!({ "orders": waiting, "problems": problems }));
     } else {
         waiting.iter().for_each(|told| say_order(language, told));
@@ -441,11 +412,9 @@ fn alarms(config: Option<&Path>, common: &Common) -> Result<u8, Trouble> {
 }
 
 fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
-    let effect: Effect = ask_act(config, "verify", &args.reference, args.by.as_deref(), &args.common, &[])?;
-    let language = Language::of_user();
-    if args.common.json {
-        print_json(&effect);
-    } else {
+    let effect: Effect = post_act(config, "verify", &args.reference, args.by.as_deref(), &args.ask, &[])?.told;
+    print(&effect, args.ask.json, |effect| {
+        let language = Language::of_user();
         for name in &effect.names {
             let what = match name.effective {
                 true => language.pick("blocked", "đã chặn"),
@@ -454,14 +423,14 @@ fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
             say!("  {:<40} {what}  {} µs", name.name, name.micros);
         }
         say_order(language, &effect.order);
-    }
+    });
     Ok(if effect.names.iter().all(|name| name.effective) { YES } else { NO })
 }
 
 fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble> {
-    let LetterArgs { act: ActArgs { reference, by, common }, sent } = args;
-    let effect: Effect = ask_act(config, "verify", reference, by.as_deref(), common, &[])?;
-    let zone = client::time_zone(client::admin_address(common.admin.admin, config).ok(), config);
+    let LetterArgs { act: ActArgs { reference, by, ask }, sent } = args;
+    let effect: Effect = post_act(config, "verify", reference, by.as_deref(), ask, &[])?.told;
+    let zone = client::time_zone(client::admin_address(ask.admin.admin, config).ok(), config);
     say!("{}", letter(&effect, &zone));
     if !effect.names.iter().all(|name| name.effective) {
         let why = Language::of_user().pick("not every name is blocked", "chưa chặn hết các tên miền");
@@ -469,7 +438,7 @@ fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble>
         return Ok(NO);
     }
     if *sent {
-        ask_act::<OrderTold>(config, "report", reference, by.as_deref(), common, &[])?;
+        post_act::<OrderTold>(config, "report", reference, by.as_deref(), ask, &[])?;
     }
     Ok(YES)
 }

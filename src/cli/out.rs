@@ -8,6 +8,8 @@ use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Serialize;
+
 /// Whether something could not be written that somebody still wanted.
 static LOST: AtomicBool = AtomicBool::new(false);
 
@@ -39,4 +41,19 @@ pub(crate) fn error_line(words: Arguments<'_>) {
 /// Whether every line to standard output was written, or unwanted.
 pub(crate) fn is_whole() -> bool {
     !LOST.load(Ordering::Relaxed)
+}
+
+/// What was told: as JSON, or in words.
+pub(crate) fn print<T: Serialize>(told: &T, is_json: bool, words: impl FnOnce(&T)) {
+    match is_json {
+        true => print_json(told),
+        false => words(told),
+    }
+}
+
+pub(crate) fn print_json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => say!("{json}"),
+        Err(why) => complain!("lachan: {why}"),
+    }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::client;
+use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json, span};
-use crate::cli::out::say;
-use crate::cli::{DecisionArgs, ListArgs, ListsStatusArgs, NO, YES, person};
+use crate::cli::lists::span;
+use crate::cli::out::{print, say};
+use crate::cli::{AskArgs, DecisionArgs, ListArgs, NO, YES, person};
 use crate::daemon::clock;
 use crate::daemon::decide::{Decided, Waiting};
 use crate::daemon::sources::Diff;
@@ -17,22 +17,22 @@ use crate::engine::gate::{HoldReason, Share};
 const DECISION_TIMER: Duration = Duration::from_secs(300);
 
 /// Shows everything that waits. Nothing waits: yes.
-pub fn review(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::get_json::<Vec<Waiting>>(address, "/api/v1/lists/review", &[]));
-    let waiting = match asked {
-        Ok(waiting) => waiting,
-        Err(trouble) => return complain(&trouble),
-    };
-    let language = Language::of_user();
-    let is_held = |list: &&Waiting| !list.reasons.is_empty();
-    let nothing_waits = waiting.iter().find(is_held).is_none();
-    if args.json {
-        print_json(&waiting);
-    } else if nothing_waits {
+pub fn review(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
+    let address = client::admin_address(args.admin.admin, config)?;
+    let waiting: Vec<Waiting> = client::get_json(address, "/api/v1/lists/review", &[])?;
+    print(&waiting, args.json, |waiting| print_waiting(Language::of_user(), waiting));
+    Ok(if waiting.iter().any(is_held) { NO } else { YES })
+}
+
+fn is_held(list: &Waiting) -> bool {
+    !list.reasons.is_empty()
+}
+
+fn print_waiting(language: Language, waiting: &[Waiting]) {
+    if !waiting.iter().any(is_held) {
         say!("{}", language.pick("nothing waits", "không có gì chờ duyệt"));
     }
-    for list in waiting.iter().filter(is_held).filter(|_| !args.json) {
+    for list in waiting.iter().filter(|list| is_held(list)) {
         let age = span(clock::unix_secs().saturating_sub(list.since));
         let (name, now, rules) = (&list.list, list.rules_in_force, list.rules);
         match language {
@@ -46,10 +46,9 @@ pub fn review(config: Option<&Path>, args: &ListsStatusArgs) -> u8 {
         list.reasons.iter().for_each(|reason| say!("    {}", reason_text(language, reason)));
         say!("    lachan lists diff {name}; lachan lists approve {name}");
     }
-    for list in waiting.iter().filter(|list| !list.left_out.is_empty() && !args.json) {
+    for list in waiting.iter().filter(|list| !list.left_out.is_empty()) {
         print_left_out(language, list);
     }
-    if nothing_waits { YES } else { NO }
 }
 
 /// Names that a list goes without; they make nobody wait.
@@ -69,16 +68,12 @@ fn print_left_out(language: Language, list: &Waiting) {
     }
 }
 
-pub fn diff(config: Option<&Path>, args: &ListArgs) -> u8 {
+pub fn diff(config: Option<&Path>, args: &ListArgs) -> Result<u8, Trouble> {
     let query = [("name", args.name.as_str())];
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::get_json_within::<Diff>(address, "/api/v1/lists/diff", &query, DECISION_TIMER));
-    match asked {
-        Ok(diff) if args.json => print_json(&diff),
-        Ok(diff) => print_diff(Language::of_user(), &diff),
-        Err(trouble) => return complain(&trouble),
-    }
-    YES
+    let address = client::admin_address(args.admin.admin, config)?;
+    let diff: Diff = client::get_json_within(address, "/api/v1/lists/diff", &query, DECISION_TIMER)?;
+    print(&diff, args.json, |diff| print_diff(Language::of_user(), diff));
+    Ok(YES)
 }
 
 fn print_diff(language: Language, diff: &Diff) {
@@ -103,11 +98,11 @@ fn print_diff(language: Language, diff: &Diff) {
     }
 }
 
-pub fn approve(config: Option<&Path>, args: &DecisionArgs) -> u8 {
+pub fn approve(config: Option<&Path>, args: &DecisionArgs) -> Result<u8, Trouble> {
     decide(config, args, "approve", ("is in force", "đã có hiệu lực"))
 }
 
-pub fn roll_back(config: Option<&Path>, args: &DecisionArgs) -> u8 {
+pub fn roll_back(config: Option<&Path>, args: &DecisionArgs) -> Result<u8, Trouble> {
     let said = (
         "is at the version before, and stays there until `lists update` or `lists approve`",
         "đã trở về bản trước, và giữ bản đó đến khi chạy `lists update` hoặc `lists approve`",
@@ -115,7 +110,7 @@ pub fn roll_back(config: Option<&Path>, args: &DecisionArgs) -> u8 {
     decide(config, args, "rollback", said)
 }
 
-pub fn disable(config: Option<&Path>, args: &DecisionArgs) -> u8 {
+pub fn disable(config: Option<&Path>, args: &DecisionArgs) -> Result<u8, Trouble> {
     decide(
         config,
         args,
@@ -124,31 +119,28 @@ pub fn disable(config: Option<&Path>, args: &DecisionArgs) -> u8 {
     )
 }
 
-pub fn enable(config: Option<&Path>, args: &DecisionArgs) -> u8 {
+pub fn enable(config: Option<&Path>, args: &DecisionArgs) -> Result<u8, Trouble> {
     decide(config, args, "enable", ("blocks again", "chặn trở lại"))
 }
 
-fn decide(config: Option<&Path>, args: &DecisionArgs, what: &str, (english, vietnamese): (&str, &str)) -> u8 {
+fn decide(
+    config: Option<&Path>,
+    args: &DecisionArgs,
+    what: &str,
+    (english, vietnamese): (&str, &str),
+) -> Result<u8, Trouble> {
     let path = format!("/api/v1/lists/{what}");
     let by = person::by(args.by.as_deref());
     let query = [("name", args.list.name.as_str()), ("by", by.as_str())];
     let args = &args.list;
-    let asked = client::admin_address(args.admin.admin, config)
-        .and_then(|address| client::post_shared::<Decided>(address, &path, &query, DECISION_TIMER));
-    let done = match asked {
-        Ok(done) => done,
-        Err(trouble) => return complain(&trouble),
-    };
-    if args.json {
-        print_json(&done);
-    } else {
-        let Decided { list, rules, generation, .. } = &done.told;
+    let address = client::admin_address(args.admin.admin, config)?;
+    let done = client::post_shared::<Decided>(address, &path, &query, DECISION_TIMER)?;
+    Ok(done.print(args.json, |Decided { list, rules, generation, .. }| {
         let language = Language::of_user();
         let rules_word = language.pick("rules", "luật");
         let generation_word = language.pick("generation", "thế hệ");
         say!("{list} {}: {rules} {rules_word}, {generation_word} {generation}", language.pick(english, vietnamese));
-    }
-    done.say_reach(args.json)
+    }))
 }
 
 /// Why a version waits, in the user's language.

@@ -8,9 +8,8 @@ use jiff::tz::TimeZone;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json};
-use crate::cli::out::say;
-use crate::cli::{AdminArgs, NO, YES, person};
+use crate::cli::out::{print, say};
+use crate::cli::{AdminArgs, AskArgs, NO, WhoSays, YES, person};
 use crate::daemon::admin::Made;
 use crate::daemon::said::{Entry, Kind};
 use crate::engine::client::UnixTime;
@@ -31,7 +30,7 @@ pub enum WordCommand {
     )]
     Add(AddWord),
     /// Show those in force
-    List(ListSaid),
+    List(AskArgs),
     /// End one before its end
     Remove(RemoveSaid),
 }
@@ -41,7 +40,7 @@ pub enum PauseCommand {
     /// Switch content categories and SafeSearch off for a while; orders, the operator's lists and security stay on
     Add(AddPause),
     /// Show those in force
-    List(ListSaid),
+    List(AskArgs),
     /// End one before its end
     Remove(RemoveSaid),
 }
@@ -102,28 +101,6 @@ struct SaidArgs {
     who: WhoSays,
 }
 
-/// Who says so, to whom, and how it is told.
-#[derive(Debug, Args)]
-struct WhoSays {
-    /// Who says so [default: the user]
-    #[arg(long, value_name = "WHO")]
-    by: Option<String>,
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ListSaid {
-    #[command(flatten)]
-    admin: AdminArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 #[derive(Debug, Args)]
 pub struct RemoveSaid {
     /// As `list` shows it
@@ -133,7 +110,7 @@ pub struct RemoveSaid {
     who: WhoSays,
 }
 
-pub fn word(config: Option<&Path>, kind: Kind, command: &WordCommand) -> u8 {
+pub fn word(config: Option<&Path>, kind: Kind, command: &WordCommand) -> Result<u8, Trouble> {
     match command {
         WordCommand::Add(AddWord { name, public_suffix, said }) => {
             add(config, kind, Some((name.as_str(), *public_suffix)), said)
@@ -143,7 +120,7 @@ pub fn word(config: Option<&Path>, kind: Kind, command: &WordCommand) -> u8 {
     }
 }
 
-pub fn pause(config: Option<&Path>, command: &PauseCommand) -> u8 {
+pub fn pause(config: Option<&Path>, command: &PauseCommand) -> Result<u8, Trouble> {
     match command {
         PauseCommand::Add(AddPause { said }) => add(config, Kind::Pause, None, said),
         PauseCommand::List(args) => list(config, Kind::Pause, args),
@@ -159,7 +136,7 @@ fn path(kind: Kind) -> &'static str {
     }
 }
 
-fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &SaidArgs) -> u8 {
+fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &SaidArgs) -> Result<u8, Trouble> {
     let by = person::by(said.who.by.as_deref());
     let realm = said.realm.map(|realm| realm.to_string());
     let mut query = vec![("reason", said.reason.as_str()), ("by", by.as_str())];
@@ -176,25 +153,14 @@ fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &Sai
         ("until", said.until.as_deref()),
     ];
     query.extend(given.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    let asked = client::admin_address(said.who.admin.admin, config)
-        .and_then(|address| client::post_shared::<Made>(address, path(kind), &query, CHANGE_TIMER));
-    let done = match asked {
-        Ok(done) => done,
-        Err(trouble) => return complain(&trouble),
-    };
+    let address = client::admin_address(said.who.admin.admin, config)?;
+    let done = client::post_shared::<Made>(address, path(kind), &query, CHANGE_TIMER)?;
     let language = Language::of_user();
-    if said.who.json {
-        print_json(&done);
-    } else {
-        say!(
-            "{} {}: {}",
-            kind.as_str(),
-            done.told.entry.id,
-            told(language, &done.told.entry, &zone(config, &said.who.admin))
-        );
-    }
-    let code = done.say_reach(said.who.json);
-    let Some(still) = done.told.still else { return code };
+    let code = done.print(said.who.json, |Made { entry, .. }| {
+        let told = told(language, entry, &zone(config, &said.who.admin));
+        say!("{} {}: {told}", kind.as_str(), entry.id);
+    });
+    let Some(still) = done.told.still else { return Ok(code) };
     if !said.who.json {
         let lead = match kind {
             Kind::Deny => language.pick("It is allowed all the same.", "Tên này vẫn được phép."),
@@ -204,51 +170,33 @@ fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &Sai
         let lead = language.pick("to change this:", "muốn thay đổi:");
         say!("{lead} {}", language.pick(&still.change_en, &still.change_vi));
     }
-    NO
+    Ok(NO)
 }
 
-fn list(config: Option<&Path>, kind: Kind, args: &ListSaid) -> u8 {
-    let asked: Result<Vec<Entry>, Trouble> =
-        client::admin_address(args.admin.admin, config).and_then(|address| client::get_json(address, path(kind), &[]));
-    let entries = match asked {
-        Ok(entries) => entries,
-        Err(trouble) => return complain(&trouble),
-    };
-    let language = Language::of_user();
-    let zone = zone(config, &args.admin);
-    if args.json {
-        print_json(&entries);
-    } else if entries.is_empty() {
-        say!("{}", language.pick("none is in force", "không có mục nào đang có hiệu lực"));
-    }
-    for entry in entries.iter().filter(|_| !args.json) {
-        say!("{:>6}  {}", entry.id, told(language, entry, &zone));
-    }
-    YES
+fn list(config: Option<&Path>, kind: Kind, args: &AskArgs) -> Result<u8, Trouble> {
+    let address = client::admin_address(args.admin.admin, config)?;
+    let entries: Vec<Entry> = client::get_json(address, path(kind), &[])?;
+    print(&entries, args.json, |entries| {
+        let (language, zone) = (Language::of_user(), zone(config, &args.admin));
+        if entries.is_empty() {
+            say!("{}", language.pick("none is in force", "không có mục nào đang có hiệu lực"));
+        }
+        entries.iter().for_each(|entry| say!("{:>6}  {}", entry.id, told(language, entry, &zone)));
+    });
+    Ok(YES)
 }
 
-fn remove(config: Option<&Path>, kind: Kind, args: &RemoveSaid) -> u8 {
+fn remove(config: Option<&Path>, kind: Kind, args: &RemoveSaid) -> Result<u8, Trouble> {
     let (id, by) = (args.id.to_string(), person::by(args.who.by.as_deref()));
     let query = [("id", id.as_str()), ("by", by.as_str())];
-    let asked = client::admin_address(args.who.admin.admin, config).and_then(|address| {
-        client::post_shared::<Entry>(address, &format!("{}/remove", path(kind)), &query, CHANGE_TIMER)
-    });
-    let done = match asked {
-        Ok(done) => done,
-        Err(trouble) => return complain(&trouble),
-    };
-    if args.who.json {
-        print_json(&done);
-    } else {
+    let address = client::admin_address(args.who.admin.admin, config)?;
+    let path = format!("{}/remove", path(kind));
+    let done = client::post_shared::<Entry>(address, &path, &query, CHANGE_TIMER)?;
+    Ok(done.print(args.who.json, |entry| {
         let language = Language::of_user();
-        say!(
-            "{} {id} {}: {}",
-            kind.as_str(),
-            language.pick("has ended", "đã kết thúc"),
-            told(language, &done.told, &zone(config, &args.who.admin))
-        );
-    }
-    done.say_reach(args.who.json)
+        let told = told(language, entry, &zone(config, &args.who.admin));
+        say!("{} {id} {}: {told}", kind.as_str(), language.pick("has ended", "đã kết thúc"));
+    }))
 }
 
 fn zone(config: Option<&Path>, admin: &AdminArgs) -> TimeZone {

@@ -7,8 +7,7 @@ use jiff::civil::Weekday;
 use serde::Serialize;
 
 use crate::cli::language::Language;
-use crate::cli::lists::print_json;
-use crate::cli::out::{complain, say};
+use crate::cli::out::{complain, print_json, say};
 use crate::cli::{NO, ScheduleShowArgs, USAGE, YES};
 use crate::config;
 use crate::daemon::admin::parse_moment;

@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::built_in;
-use crate::cli::lists::print_json;
-use crate::cli::out::say;
+use crate::cli::out::{print_json, say};
 use crate::cli::{ServicesListArgs, YES};
 use crate::engine::category::Categories;
 

@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::client::{self, Sending, Trouble};
 use crate::cli::language::Language;
-use crate::cli::lists::{complain, print_json, span};
-use crate::cli::out::say;
+use crate::cli::lists::span;
+use crate::cli::out::{print_json, say};
 use crate::cli::{
-    ApiArgs, ListsStatusArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
+    ApiArgs, AskArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
 };
 use crate::config;
 use crate::daemon::admin::{Done, One};
@@ -27,18 +27,17 @@ const LOAD_TIMER: Duration = Duration::from_secs(600);
 const TIMER: Duration = Duration::from_secs(30);
 const ROOT: &str = "/api/v1/subscribers";
 
-pub fn run(config: Option<&Path>, command: &SubscribersCommand) -> u8 {
-    let done = match command {
+pub fn run(config: Option<&Path>, command: &SubscribersCommand) -> Result<u8, Trouble> {
+    match command {
         SubscribersCommand::Status(args) => status(config, args),
         SubscribersCommand::Get(args) => get(config, args),
         SubscribersCommand::Set(args) => set(config, args),
         SubscribersCommand::Remove(args) => remove(config, args),
         SubscribersCommand::Load(args) => load(config, args),
-    };
-    done.unwrap_or_else(|trouble| complain(&trouble))
+    }
 }
 
-fn status(config: Option<&Path>, args: &ListsStatusArgs) -> Result<u8, Trouble> {
+fn status(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
     let language = Language::of_user();
     let address = client::admin_address(args.admin.admin, config)?;
     let summary: Summary = client::get_json(address, ROOT, &[])?;

@@ -98,9 +98,14 @@ pub struct Pending {
 enum Need {
     /// The question itself; a stale answer may stand in.
     Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit>, truncated_by: Option<ServerIdx> },
-    /// A SafeSearch target.
-    Target { permit: Permit, rewrite: Rewrite },
-    /// The target of a list's CNAME; `chain` is the answer that led to its owner.
+    /// Another name's answer in its place.
+    Target(Target),
+}
+
+enum Target {
+    /// SafeSearch's.
+    Rewrite { permit: Permit, rewrite: Rewrite },
+    /// That of a list's CNAME; `chain` is the answer that led to its owner.
     Redirect { permit: Permit, redirect: Redirect, chain: Option<Arc<Answer>> },
 }
 
@@ -239,8 +244,10 @@ impl Resolver {
             QueryVerdict::Block(block) => {
                 return self.blocked(&generation, client, &query, origin, recorder, &block, None);
             }
-            QueryVerdict::Redirect(redirect, permit) => Need::Redirect { permit, redirect, chain: None },
-            QueryVerdict::Rewrite(rewrite, permit) => Need::Target { permit, rewrite },
+            QueryVerdict::Redirect(redirect, permit) => {
+                Need::Target(Target::Redirect { permit, redirect, chain: None })
+            }
+            QueryVerdict::Rewrite(rewrite, permit) => Need::Target(Target::Rewrite { permit, rewrite }),
             QueryVerdict::Allow(permit) => {
                 if let Some(list) = permit.review() {
                     self.metrics.keyword_reviews.with_label_values(&[&snapshot.list(list).name]).inc();
@@ -422,10 +429,14 @@ impl Resolver {
         // An answer may lead to a SafeSearch host or to a list's CNAME, whose target is asked for in turn; that one leads no
         // further.
         loop {
-            let begun = match &pending.need {
+            let begun = match pending.need {
                 Need::Answer { .. } => self.wait(pending).await,
-                // Seldom, and large: a task that waits for an answer has no room for it.
-                Need::Target { .. } | Need::Redirect { .. } => Box::pin(self.wait_for_target(*pending)).await,
+                Need::Target(target) => {
+                    let Pending { generation, client, query, origin, recorder, deadline, .. } = *pending;
+                    let asked = Asked { client, query, origin, recorder, deadline };
+                    // Seldom, and large: a task that waits for an answer has no room for it.
+                    Box::pin(self.wait_for_target(generation, asked, target)).await
+                }
             };
             match begun {
                 Begun::Answer(bytes) => return Some(bytes),
@@ -450,18 +461,14 @@ impl Resolver {
         }
     }
 
-    async fn wait_for_target(self: &Arc<Self>, pending: Pending) -> Begun {
-        let Pending { generation, client, query, origin, recorder, deadline, need } = pending;
-        match need {
-            Need::Target { permit, rewrite } => {
+    async fn wait_for_target(self: &Arc<Self>, generation: Arc<Generation>, asked: Asked, target: Target) -> Begun {
+        match target {
+            Target::Rewrite { permit, rewrite } => {
+                let Asked { client, query, origin, recorder, .. } = asked;
                 self.rewrite(&generation, client, &permit, &query, origin, recorder, &rewrite).await
             }
-            Need::Redirect { permit, redirect, chain } => {
-                let asked = Asked { client, query, origin, recorder, deadline };
+            Target::Redirect { permit, redirect, chain } => {
                 self.redirect(&generation, asked, &permit, &redirect, chain.as_deref()).await
-            }
-            need @ Need::Answer { .. } => {
-                Begun::Pending(Box::new(Pending { generation, client, query, origin, recorder, deadline, need }))
             }
         }
     }
@@ -629,7 +636,7 @@ impl Resolver {
                 origin,
                 recorder,
                 deadline: Instant::now() + QUERY_DEADLINE,
-                need: Need::Target { permit: *permit, rewrite },
+                need: Need::Target(Target::Rewrite { permit: *permit, rewrite }),
             })),
             AnswerVerdict::Redirect(redirect, permit) => Begun::Pending(Box::new(Pending {
                 generation: Arc::clone(generation),
@@ -638,7 +645,7 @@ impl Resolver {
                 origin,
                 recorder,
                 deadline: Instant::now() + QUERY_DEADLINE,
-                need: Need::Redirect { permit, redirect, chain: Some(Arc::clone(&found.answer)) },
+                need: Need::Target(Target::Redirect { permit, redirect, chain: Some(Arc::clone(&found.answer)) }),
             })),
             AnswerVerdict::TooLong => {
                 self.metrics.limit_hit("chain_max");
@@ -888,7 +895,7 @@ impl Pending {
     pub(super) fn plain_need(&self) -> Option<(&Key, GroupId)> {
         match &self.need {
             Need::Answer { key, group, stale: None, .. } => Some((key, *group)),
-            Need::Answer { stale: Some(_), .. } | Need::Target { .. } | Need::Redirect { .. } => None,
+            Need::Answer { stale: Some(_), .. } | Need::Target(_) => None,
         }
     }
 

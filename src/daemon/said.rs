@@ -6,26 +6,20 @@
 //! have ended by itself, so that nobody who missed that brings it back.
 
 mod asked;
+mod commands;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ipnet::IpNet;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::config;
-use crate::daemon::audit::Change;
-use crate::daemon::explain::{Asker, Who};
-use crate::daemon::fleet::command::{self, Command, Deed};
-use crate::daemon::reload::Reloader;
+use crate::daemon::fleet::command;
 use crate::daemon::{clock, state};
 use crate::engine::client::{Realm, UnixTime};
-use crate::engine::explain::{rfc3339, time_text};
-use crate::engine::limits::{OVERLAY_ENTRIES_MAX, OVERLAY_TIME_MAX, PERSON_TEXT_OCTETS_MAX};
+use crate::engine::explain::time_text;
+use crate::engine::limits::{OVERLAY_ENTRIES_MAX, PERSON_TEXT_OCTETS_MAX};
 use crate::engine::list::own_entry;
 use crate::engine::overlay::{self, Scope, Word};
 use crate::engine::snapshot::Snapshot;
@@ -349,40 +343,6 @@ impl Entry {
     }
 }
 
-/// When something ends that somebody said at `now`.
-fn end_of(asking: &Asking, now: i64, zone: &TimeZone) -> Result<i64, String> {
-    let until = match (&asking.lasts, &asking.until) {
-        (Some(lasts), None) => now.saturating_add(config::duration(lasts)?.as_secs() as i64),
-        (None, Some(until)) => moment(until, now, zone)?,
-        (None, None) => return Err("say when it ends: `--for 45m`, `--until 17:30` or `--until-window`".into()),
-        (Some(_), Some(_)) => return Err("say either `--for` or `--until`, not both".into()),
-    };
-    let most = OVERLAY_TIME_MAX.as_secs() as i64;
-    match until - now {
-        ..=0 => Err(format!("it would end at {}, which is past", rfc3339(UnixTime(until), zone))),
-        secs if secs > most => Err(format!(
-            "it would end at {}, at most {} days from now; what is to last longer belongs into the configuration",
-            rfc3339(UnixTime(until), zone),
-            Duration::from_secs(most as u64).as_secs() / 86_400
-        )),
-        _ => Ok(until),
-    }
-}
-
-/// RFC 3339, or the next time that the clocks of `zone` show `17:30`.
-fn moment(text: &str, now: i64, zone: &TimeZone) -> Result<i64, String> {
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(at.as_second());
-    }
-    let bad = || format!("{text:?} is no time; write 17:30, or 2027-01-31T17:30:00+07:00");
-    let time: jiff::civil::Time = text.parse().map_err(|_| bad())?;
-    let here = jiff::Timestamp::from_second(now).map_err(|_| bad())?.to_zoned(zone.clone());
-    let on = |date: jiff::civil::Date| zone.to_zoned(date.to_datetime(time)).map_err(|_| bad());
-    let today = on(here.date())?;
-    let next = if today > here { today } else { on(here.date().tomorrow().map_err(|_| bad())?)? };
-    Ok(next.timestamp().as_second())
-}
-
 /// What a person wrote, without what no line may hold.
 pub(super) fn person_text(what: &str, text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -398,256 +358,9 @@ pub(super) fn person_text(what: &str, text: &str) -> Result<String, String> {
     }
 }
 
-impl Reloader {
-    /// Says something for a while. It acts when this returns. Blocks.
-    ///
-    /// # Errors
-    /// Why nothing was said.
-    pub fn say(&self, kind: Kind, asking: &Asking) -> Result<Entry, String> {
-        let now = clock::unix_time().0;
-        let mut entry = self.entry(kind, asking, now)?;
-        let words = self.words();
-        {
-            let mut kept = words.kept();
-            kept.check_room(kind, now)?;
-            entry.node = self.fleet().map(|log| log.name().to_owned());
-            entry.id = kept.next_id(entry.node.is_some());
-            let (what, subject) = (format!("{}.add", kind.as_str()), entry.id.to_string());
-            let after = serde_json::to_value(&entry).map_err(|why| why.to_string())?;
-            self.audit().record(&Change {
-                who: &entry.author,
-                what: &what,
-                subject: &subject,
-                node: None,
-                before: Value::Null,
-                after,
-            })?;
-            let before = kept.clone();
-            if entry.node.is_none() {
-                kept.last_id = entry.id;
-            }
-            kept.prune(now);
-            kept.entries.push(entry.clone());
-            kept.replace(before)?;
-            self.share(&entry.author, &what, Deed::Say(entry.clone()));
-        }
-        self.take_up()?;
-        tracing::info!(id = entry.id, until = entry.until_text(), "a temporary {} is in force", kind.as_str());
-        Ok(entry)
-    }
-
-    /// Ends something before its end. Blocks.
-    ///
-    /// # Errors
-    /// There is nothing of this kind with this id, or it stays.
-    pub fn unsay(&self, kind: Kind, id: u64, by: &str) -> Result<Entry, String> {
-        let by = person_text("`--by`", by)?;
-        let words = self.words();
-        let entry = {
-            let mut kept = words.kept();
-            let now = clock::unix_time().0;
-            let found = kept.entries.iter().find(|old| old.id == id && old.kind == kind && old.until > now).cloned();
-            let entry = found.ok_or_else(|| format!("no {} {id} is in force", kind.as_str()))?;
-            let (what, subject) = (format!("{}.remove", kind.as_str()), id.to_string());
-            let told = serde_json::to_value(&entry).map_err(|why| why.to_string())?;
-            self.audit().record(&Change {
-                who: &by,
-                what: &what,
-                subject: &subject,
-                node: None,
-                before: told,
-                after: Value::Null,
-            })?;
-            let before = kept.clone();
-            kept.prune(now);
-            kept.entries.retain(|old| old.id != id);
-            if let Some(log) = self.fleet() {
-                let (by, node) = (by.clone(), log.name().to_owned());
-                kept.ended.push(Ended { id, kind, until: entry.until, at: now, by, node });
-            }
-            kept.replace(before)?;
-            self.share(&by, &what, Deed::Unsay { kind, id, until: entry.until });
-            entry
-        };
-        self.take_up()?;
-        tracing::info!(id, "a temporary {} was ended by hand", kind.as_str());
-        Ok(entry)
-    }
-
-    fn entry(&self, kind: Kind, asking: &Asking, now: i64) -> Result<Entry, String> {
-        let generation = self.in_force();
-        let snapshot = &generation.snapshot;
-        let name = match (kind, &asking.name) {
-            (Kind::Pause, None) => None,
-            (Kind::Pause, Some(_)) => return Err("a pause is for people, not for a name".into()),
-            (Kind::Allow | Kind::Deny, Some(name)) => {
-                asked::check_breadth(kind, asking, Some(&own_entry(name)?))?;
-                Some(name.trim().to_owned())
-            }
-            (Kind::Allow | Kind::Deny, None) => return Err("say which name".into()),
-        };
-        if let Some(profile) = asking.profile.as_ref().filter(|name| snapshot.profile_named(name).is_none()) {
-            let known: Vec<&str> = snapshot.profiles.iter().map(|p| p.name.as_str()).collect();
-            return Err(format!("there is no profile `{profile}`; there are {}", known.join(", ")));
-        }
-        let (mut client, mut network) = (None, None);
-        if let Some(given) = &asking.client {
-            if asking.profile.is_some() {
-                return Err("say either a profile or a client, not both".into());
-            }
-            let address = given.parse::<std::net::IpAddr>().map(IpNet::from);
-            match given.parse::<IpNet>().map_err(drop).map(|net| net.trunc()).or(address.map_err(drop)) {
-                Ok(net) => network = Some(net),
-                Err(_) if snapshot.clients_known.iter().any(|known| known.name == *given) => {
-                    client = Some(given.clone());
-                }
-                Err(_) => {
-                    return Err(format!("`{given}` is no address, no network, and there is no [client.{given}]"));
-                }
-            }
-        }
-        if asking.realm.is_some() && network.is_none() {
-            return Err("`--realm` goes with `--client` and an address or a network".into());
-        }
-        let realm = asking.realm.filter(|realm| *realm != 0);
-        asked::check_breadth(kind, asking, None)?;
-        let until = match &asking.until_window {
-            None => end_of(asking, now, &self.time_zone())?,
-            Some(_) if asking.lasts.is_some() || asking.until.is_some() => {
-                return Err("say one of `--for`, `--until` and `--until-window`".into());
-            }
-            Some(window) => {
-                let who = Who {
-                    client: network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
-                    known: client.clone(),
-                    realm: Realm(realm.unwrap_or(0)),
-                    profile: asking.profile.clone(),
-                    at: None,
-                };
-                if who.client.is_none() && who.known.is_none() && who.profile.is_none() {
-                    return Err(
-                        "`--until-window` goes by the windows of a profile: say `--profile` or `--client`".into()
-                    );
-                }
-                asked::window_end(snapshot, who.resolve(snapshot)?.profile, window, UnixTime(now))?.0
-            }
-        };
-        let author = person_text("`--by`", &asking.by)?;
-        let reason = person_text("`--reason`", &asking.reason)?;
-        let profile = asking.profile.clone();
-        Ok(Entry { id: 0, kind, name, profile, client, network, realm, made: now, until, author, reason, node: None })
-    }
-
-    /// Takes up a word of another node. Whether it is new, and why it is not in force as it is there.
-    ///
-    /// # Errors
-    /// It cannot be logged now.
-    pub fn hear_word(&self, command: &Command, entry: &Entry) -> Result<(bool, Option<String>), String> {
-        let now = clock::unix_time().0;
-        let snapshot = &self.in_force().snapshot;
-        let complaint = match (&entry.profile, &entry.client) {
-            (Some(profile), _) if snapshot.profile_named(profile).is_none() => {
-                Some(format!("there is no profile `{profile}` here"))
-            }
-            (_, Some(client)) if !snapshot.clients_known.iter().any(|known| known.name == *client) => {
-                Some(format!("there is no [client.{client}] here"))
-            }
-            _ => None,
-        };
-        let mut kept = self.words().kept();
-        let was_ended = kept.ended.iter().any(|ended| ended.id == entry.id);
-        if was_ended || entry.until <= now {
-            return Ok((false, None));
-        }
-        match kept.entries.iter().find(|old| old.id == entry.id) {
-            Some(old) if old == entry => return Ok((false, complaint)),
-            Some(_) => return Ok((false, Some(format!("another word has the id {} here", entry.id)))),
-            None => {}
-        }
-        if entry.kind != Kind::Pause && entry.word().is_none() {
-            return Ok((false, Some("its name cannot be read here".into())));
-        }
-        if let Err(why) = kept.check_room(entry.kind, now) {
-            return Ok((false, Some(why)));
-        }
-        let after = serde_json::to_value(entry).map_err(|why| why.to_string())?;
-        self.audit().record(&command.change(&entry.id.to_string(), Value::Null, after))?;
-        kept.entries.push(entry.clone());
-        Ok((true, complaint))
-    }
-
-    /// Ends a word because another node was told to, or remembers that it has ended. Whether that is new.
-    ///
-    /// # Errors
-    /// It cannot be logged now.
-    pub fn hear_end(&self, command: &Command, (kind, id, until): (Kind, u64, i64)) -> Result<bool, String> {
-        let mut kept = self.words().kept();
-        if kept.ended.iter().any(|ended| ended.id == id) || until <= clock::unix_time().0 {
-            return Ok(false);
-        }
-        if let Some(entry) = kept.entries.iter().find(|old| old.id == id) {
-            let before = serde_json::to_value(entry).map_err(|why| why.to_string())?;
-            self.audit().record(&command.change(&id.to_string(), before, Value::Null))?;
-        }
-        kept.entries.retain(|old| old.id != id);
-        let (by, node) = (command.by.clone(), command.node.clone());
-        kept.ended.push(Ended { id, kind, until, at: command.at, by, node });
-        Ok(true)
-    }
-
-    /// Everything that was said and ended, as it is told to other nodes.
-    pub fn words_in_force(&self, node: &str) -> Vec<Command> {
-        let now = clock::unix_time().0;
-        let kept = self.words().kept();
-        let words = kept.entries.iter().filter(|entry| entry.until > now).map(|entry| {
-            let node = entry.node.as_deref().unwrap_or(node);
-            let what = format!("{}.add", entry.kind.as_str());
-            Command::new(node, &entry.author, &what, entry.made, Deed::Say(entry.clone()))
-        });
-        let ended = kept.ended.iter().filter(|ended| ended.until > now).map(|ended| {
-            let Ended { id, kind, until, at, by, node } = ended;
-            let deed = Deed::Unsay { kind: *kind, id: *id, until: *until };
-            Command::new(node, by, &format!("{}.remove", kind.as_str()), *at, deed)
-        });
-        words.chain(ended).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn zone() -> TimeZone {
-        TimeZone::get("Asia/Ho_Chi_Minh").unwrap()
-    }
-
-    #[test]
-    fn an_end_is_said_in_several_ways_and_bounded() {
-        // 2027-01-31 16:00 in Vietnam.
-        let now = "2027-01-31T09:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
-        for (lasts, until, expected) in [
-            (Some("45m"), None, Ok(now + 45 * 60)),
-            (Some("1 day"), None, Ok(now + 86_400)),
-            (None, Some("17:30"), Ok(now + 90 * 60)),
-            // Tomorrow.
-            (None, Some("15:00"), Ok(now + 23 * 3_600)),
-            (None, Some("2027-01-31T17:00:00+07:00"), Ok(now + 3_600)),
-            (None, Some("2027-01-31T15:00:00+07:00"), Err("which is past")),
-            (None, Some("2029-01-31T15:00:00Z"), Err("at most 366 days")),
-            (Some("0 s"), None, Err("which is past")),
-            (Some("soon"), None, Err("no duration")),
-            (None, Some("soon"), Err("no time")),
-            (None, None, Err("say when it ends")),
-            (Some("1 h"), Some("17:30"), Err("not both")),
-        ] {
-            let asking = Asking { lasts: lasts.map(Into::into), until: until.map(Into::into), ..Asking::default() };
-            match (end_of(&asking, now, &zone()), expected) {
-                (Ok(end), Ok(expected)) => assert_eq!(end, expected, "{lasts:?} {until:?}"),
-                (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
-                (end, expected) => panic!("{lasts:?} {until:?}: {end:?}, not {expected:?}"),
-            }
-        }
-    }
 
     #[test]
     fn what_a_person_writes_fits_a_line() {

@@ -14,29 +14,32 @@
 //!
 //! What the network says of a token counts only while that has a prefix, so it is written after those, and read after them.
 //!
+//! What this node has to say waits in its [`outbox`].
+//!
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod outbox;
+mod seal;
+
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::streams::StreamReadReply;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::outbox::{Batch, Outbox, Slot, in_memory};
+use self::seal::Seal;
 use super::connection::{Trouble, WAIT, connect};
+use super::stream::{self, NONE};
 use crate::config::StoreSettings;
 use crate::daemon::clock;
 use crate::daemon::subscribers::record::{self, Record};
 use crate::daemon::subscribers::{Feed, Subscribers};
-use crate::engine::client::{Token, TokenKey};
-use crate::engine::subscribers::{Change, Key, Table};
+use crate::engine::subscribers::Change;
 
-/// A name of the hash, and what stands there.
-type Field = (Vec<u8>, Vec<u8>);
 /// Names of the hash.
 type Held = HashSet<[u8; 16]>;
 
@@ -48,161 +51,14 @@ const STREAM_MAX: usize = 10_000;
 const SCAN: usize = 1_000;
 /// Until the server is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
-const NONCE_OCTETS: usize = 12;
-/// Before the first entry of a stream.
-const NONE: &str = "0-0";
-/// Names fields of the hash when there is no state key: then the server sees records anyway.
-const FIELDS: [u8; 16] = *b"lachan fields v1";
-
-/// What a change is about: of two about the same only the later counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Slot {
-    Prefix(Key),
-    Choice(Token),
-    Session(Token),
-}
-
-impl Slot {
-    fn of(change: &Change) -> Slot {
-        match change {
-            Change::Put(key, _) | Change::Remove(key) => Slot::Prefix(*key),
-            Change::Choose(token, _) => Slot::Choice(*token),
-            Change::Say(token, _) => Slot::Session(*token),
-        }
-    }
-
-    fn octets(&self) -> Vec<u8> {
-        match self {
-            Slot::Prefix(key) => [&[1][..], &key.to_octets()].concat(),
-            Slot::Choice(token) => [&[2][..], &token.0.to_be_bytes()].concat(),
-            Slot::Session(token) => [&[3][..], &token.0.to_be_bytes()].concat(),
-        }
-    }
-}
-
-/// What this node has to say, and has said without having read it back.
-#[derive(Debug, Default)]
-struct Outbox {
-    /// The latest of each, and its turn; as many as the tables hold at most.
-    waiting: HashMap<Slot, (u64, Change)>,
-    /// What has each turn.
-    turns: BTreeMap<u64, Slot>,
-    next_turn: u64,
-    /// In the stream, not yet read there.
-    said: HashMap<Slot, u32>,
-    /// What the server lost, to be said again: not news, so whatever others tell meanwhile goes before it.
-    lost: VecDeque<Change>,
-    /// Of that in the stream, not yet read there; whether another node told something since.
-    said_again: HashMap<Slot, bool>,
-    serial: Option<u64>,
-}
-
-/// Changes of one transaction, with their turns.
-#[derive(Debug, Clone, Default)]
-struct Batch {
-    changes: Vec<(u64, Change)>,
-    /// They are what the server lost.
-    is_again: bool,
-    serial: Option<u64>,
-}
-
-impl Outbox {
-    /// What is told of a prefix keeps the turn that it has; what the network says comes behind all that was told before it,
-    /// since it counts only for a token that has a prefix.
-    fn put(&mut self, change: Change) {
-        let slot = Slot::of(&change);
-        if let Some((turn, before)) = self.waiting.get_mut(&slot) {
-            *before = change;
-            if !matches!(slot, Slot::Session(_)) {
-                return;
-            }
-            self.turns.remove(turn);
-        }
-        self.next_turn += 1;
-        self.waiting.insert(slot, (self.next_turn, change));
-        self.turns.insert(self.next_turn, slot);
-    }
-
-    /// The next ones, with their turns; said from now on.
-    fn take(&mut self, most: usize) -> Vec<(u64, Change)> {
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Some((turn, slot)) = self.turns.pop_first()
-        {
-            if let Some((_, change)) = self.waiting.remove(&slot) {
-                *self.said.entry(slot).or_insert(0) += 1;
-                taken.push((turn, change));
-            }
-        }
-        taken
-    }
-
-    /// What could not be written has its turn again. What was told meanwhile is later, and goes before.
-    fn put_back(&mut self, taken: Vec<(u64, Change)>) {
-        for (turn, change) in taken {
-            let slot = Slot::of(&change);
-            self.heard(&slot);
-            match self.waiting.get_mut(&slot) {
-                Some(_) if matches!(slot, Slot::Session(_)) => continue,
-                Some((at, _)) => drop(self.turns.remove(&std::mem::replace(at, turn))),
-                None => drop(self.waiting.insert(slot, (turn, change))),
-            }
-            self.turns.insert(turn, slot);
-        }
-    }
-
-    /// Of what the server lost, that which is so still.
-    fn take_lost(&mut self, most: usize, table: &Table) -> Vec<(u64, Change)> {
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Some(change) = self.lost.pop_front()
-        {
-            let slot = Slot::of(&change);
-            if !self.is_own(&slot) && in_memory(&change, table) == change {
-                self.said_again.insert(slot, false);
-                taken.push((0, change));
-            }
-        }
-        taken
-    }
-
-    fn is_own(&self, slot: &Slot) -> bool {
-        self.waiting.contains_key(slot) || self.said.contains_key(slot)
-    }
-
-    /// What was said of it was read back, or never got there.
-    fn heard(&mut self, slot: &Slot) {
-        if let Some(count) = self.said.get_mut(slot) {
-            *count -= 1;
-            if *count == 0 {
-                self.said.remove(slot);
-            }
-        }
-    }
-}
-
-/// What memory says about the same as a change.
-fn in_memory(change: &Change, table: &Table) -> Change {
-    let state = |token| table.find_token(token).unwrap_or_default();
-    match *change {
-        Change::Put(key, _) | Change::Remove(key) => {
-            table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry))
-        }
-        Change::Choose(token, _) => Change::Choose(token, state(token).chosen),
-        Change::Say(token, _) => Change::Say(token, state(token).session),
-    }
-}
 
 /// One node's share in the map.
 pub struct Mirror {
     settings: StoreSettings,
-    seal: Option<LessSafeKey>,
-    fields: TokenKey,
+    seal: Seal,
     /// This process, in the stream.
     node: String,
     outbox: Mutex<Outbox>,
-    /// What is being written: nobody knows whether it got there when the connection is given up meanwhile.
-    writing: Mutex<Option<Batch>>,
     something: Notify,
     /// The server answers, and what it had is read.
     is_current: AtomicBool,
@@ -241,25 +97,14 @@ fn place(id: &str) -> (u64, u64) {
 
 impl Mirror {
     pub fn new(settings: StoreSettings, state_key: Option<&[u8; 32]>) -> Mirror {
-        let seal = state_key.map(|key| {
-            let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("the key has the length that the cipher wants");
-            LessSafeKey::new(key)
-        });
-        let mut fields = FIELDS;
-        if let Some(key) = state_key {
-            let context = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key), b"lachan fields");
-            fields.copy_from_slice(&context.as_ref()[..16]);
-        }
         let mut octets = [0; 8];
         // Without the system's randomness two nodes might share a name.
         getrandom::fill(&mut octets).expect("the system has a source of randomness");
         Mirror {
             settings,
-            seal,
-            fields: TokenKey::new(fields),
+            seal: Seal::new(state_key),
             node: format!("{:016x}", u64::from_be_bytes(octets)),
             outbox: Mutex::default(),
-            writing: Mutex::default(),
             something: Notify::new(),
             is_current: AtomicBool::new(false),
             current_at: AtomicI64::new(0),
@@ -268,10 +113,6 @@ impl Mirror {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn writing(&self) -> MutexGuard<'_, Option<Batch>> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up what a feed of this node told.
@@ -283,7 +124,7 @@ impl Mirror {
     }
 
     pub fn say_serial(&self, serial: u64) {
-        self.outbox().serial = Some(serial);
+        self.outbox().put_serial(serial);
         self.something.notify_one();
     }
 
@@ -299,38 +140,11 @@ impl Mirror {
 
     /// Changes that wait to be written.
     pub fn waiting(&self) -> usize {
-        let outbox = self.outbox();
-        outbox.waiting.len() + outbox.lost.len()
+        self.outbox().waiting()
     }
 
     fn key(&self, what: &str) -> String {
         format!("{}:subscribers:{what}", self.settings.prefix)
-    }
-
-    /// A name for a slot in the hash: opaque, since a prefix in clear would tell who is who.
-    fn field(&self, slot: &Slot) -> [u8; 16] {
-        let hex: Vec<u8> = slot.octets().iter().flat_map(|octet| [octet >> 4, octet & 15]).collect();
-        Token::of(&self.fields, &hex).0.to_be_bytes()
-    }
-
-    fn sealed(&self, records: Vec<u8>) -> Result<Vec<u8>, Trouble> {
-        let Some(key) = &self.seal else { return Ok(records) };
-        let (mut nonce, mut sealed) = ([0; NONCE_OCTETS], records);
-        getrandom::fill(&mut nonce).map_err(|why| Trouble::new(why.to_string()))?;
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed)
-            .map_err(|_| Trouble::new("it cannot be encrypted"))?;
-        Ok([&nonce[..], &sealed].concat())
-    }
-
-    fn opened(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>, Trouble> {
-        let Some(key) = &self.seal else { return Ok(sealed) };
-        let bad = || Trouble::new("an entry on the server is damaged, or was written with another state_key_file");
-        let nonce: [u8; NONCE_OCTETS] = sealed.get(..NONCE_OCTETS).and_then(|n| n.try_into().ok()).ok_or_else(bad)?;
-        let mut rest = sealed.split_off(NONCE_OCTETS);
-        let opened = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut rest);
-        let length = opened.map_err(|_| bad())?.len();
-        rest.truncate(length);
-        Ok(rest)
     }
 
     /// Follows the server until `stop`, on a thread of its own: the table may have to be waited for, and queries must not.
@@ -369,9 +183,7 @@ impl Mirror {
     }
 
     async fn follow(&self, subscribers: &Subscribers, at: &mut Position, complained: &mut bool) -> Result<(), Trouble> {
-        // It may have been written: then it is said twice, and is where it stands last.
-        let unsure = self.writing().take();
-        unsure.into_iter().for_each(|batch| self.put_back(batch));
+        self.outbox().give_up();
         let (mut reading, mut writing) = (connect(&self.settings.url.0).await?, connect(&self.settings.url.0).await?);
         self.catch_up(subscribers, at, &mut reading).await?;
         if std::mem::take(complained) {
@@ -394,22 +206,19 @@ impl Mirror {
     ) -> Result<(), Trouble> {
         let mut octets = [0; 16];
         getrandom::fill(&mut octets).map_err(|why| Trouble::new(why.to_string()))?;
-        let fresh = format!("{:032x}", u128::from_be_bytes(octets));
-        let _: Option<String> =
-            redis::cmd("SET").arg(self.key("name")).arg(&fresh).arg("NX").query_async(connection).await?;
-        let name: String = redis::cmd("GET").arg(self.key("name")).query_async(connection).await?;
+        let name = stream::name_of_data(&self.key("name"), u128::from_be_bytes(octets), connection).await?;
         let is_same = at.name == name;
         if !is_same && !at.name.is_empty() {
             tracing::warn!(
                 "the store of the fleet is empty or another one: what is in memory stays, and is written to it unless another node did"
             );
         }
-        let last = self.last_entry(connection).await?;
+        let last = stream::last(&self.key("changes"), connection).await?;
         if is_same && self.has_gone_back(&at.last, &last, connection).await? {
             tracing::warn!(
                 "the store of the fleet has gone back to what it was before: what is in memory stays, and is written to it again"
             );
-            self.forget_said();
+            self.outbox().forget_said();
             // Until all of it is done, the place of before tells that it is not.
             let mut later = Position { is_read: true, ..at.clone() };
             self.read_later(subscribers, &mut later, &last, connection).await?;
@@ -421,7 +230,7 @@ impl Mirror {
             return Ok(());
         }
         // What was said is in what is read now, or is gone with the data.
-        self.forget_said();
+        self.outbox().forget_said();
         // Before the first entry nobody need have written yet what was in memory when the data began.
         let has_place = is_same && place(&at.last) > (0, 0);
         if !has_place && !at.last.is_empty() {
@@ -431,10 +240,10 @@ impl Mirror {
         }
         let held = self.read_hash(subscribers, connection).await?;
         if has_place {
-            let lost: HashSet<Slot> = self.outbox().lost.iter().map(Slot::of).collect();
+            let lost = self.outbox().lost();
             subscribers.keep_only(|change| {
                 let slot = Slot::of(change);
-                held.contains(&self.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
+                held.contains(&self.seal.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
             });
         }
         let filled: Option<String> = redis::cmd("GET").arg(self.key("filled")).query_async(connection).await?;
@@ -457,15 +266,8 @@ impl Mirror {
         if place(read) == (0, 0) || place(last) < place(read) || self.remembers(read, connection).await? {
             return Ok(place(last) < place(read));
         }
-        let first: StreamRange = redis::cmd("XRANGE")
-            .arg(self.key("changes"))
-            .arg("-")
-            .arg("+")
-            .arg("COUNT")
-            .arg(1)
-            .query_async(connection)
-            .await?;
-        Ok(first.first().is_none_or(|(id, _)| place(id) < place(read)))
+        let first = stream::first(&self.key("changes"), connection).await?;
+        Ok(first.is_none_or(|first| place(&first) < place(read)))
     }
 
     /// Takes in what nodes said from a place on up to `last`, this one too: it is later than what is in memory.
@@ -477,15 +279,7 @@ impl Mirror {
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         while place(&at.last) < place(last) {
-            let told: Option<StreamReadReply> = redis::cmd("XREAD")
-                .arg("COUNT")
-                .arg(BATCH)
-                .arg("STREAMS")
-                .arg(self.key("changes"))
-                .arg(&at.last)
-                .query_async(connection)
-                .await?;
-            let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
+            let entries = stream::read(&self.key("changes"), &at.last, BATCH, None, connection).await?;
             if entries.is_empty() {
                 break;
             }
@@ -508,7 +302,7 @@ impl Mirror {
         connection: &mut MultiplexedConnection,
     ) -> Result<(), Trouble> {
         let (table, mut held, mut other) = (subscribers.table(), Held::new(), Vec::new());
-        self.outbox().lost.clear();
+        self.outbox().put_lost(Vec::new());
         self.each_field(connection, &mut |field, sealed| {
             for record in self.records(sealed, subscribers)? {
                 let Record::Change(change) = record else { continue };
@@ -522,7 +316,7 @@ impl Mirror {
         })
         .await?;
         subscribers.each_change(|change| {
-            if !held.contains(&self.field(&Slot::of(&change))) {
+            if !held.contains(&self.seal.field(&Slot::of(&change))) {
                 other.push(change);
             }
         });
@@ -531,7 +325,7 @@ impl Mirror {
             return Ok(());
         }
         other.sort_by_key(|change| matches!(change, Change::Say(..)));
-        self.outbox().lost = other.into();
+        self.outbox().put_lost(other);
         // Behind them all: from then on whoever comes finds the data whole.
         self.say_serial(subscribers.serial());
         Ok(())
@@ -544,13 +338,6 @@ impl Mirror {
         }
     }
 
-    /// What was said is in what is read next, or is gone with the data.
-    fn forget_said(&self) {
-        let mut outbox = self.outbox();
-        outbox.said.clear();
-        outbox.said_again.clear();
-    }
-
     /// Whether this node has something later to say about it than what it reads.
     fn is_own(&self, slot: &Slot) -> bool {
         self.outbox().is_own(slot)
@@ -558,21 +345,7 @@ impl Mirror {
 
     /// Whether the stream goes on from an entry without a gap, and has not gone back behind it.
     async fn remembers(&self, last: &str, connection: &mut MultiplexedConnection) -> Result<bool, Trouble> {
-        let entry: StreamRange =
-            redis::cmd("XRANGE").arg(self.key("changes")).arg(last).arg(last).query_async(connection).await?;
-        Ok(!entry.is_empty())
-    }
-
-    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> Result<String, Trouble> {
-        let entry: StreamRange = redis::cmd("XREVRANGE")
-            .arg(self.key("changes"))
-            .arg("+")
-            .arg("-")
-            .arg("COUNT")
-            .arg(1)
-            .query_async(connection)
-            .await?;
-        Ok(entry.into_iter().next().map_or_else(|| NONE.to_owned(), |(id, _)| id))
+        stream::holds(&self.key("changes"), last, connection).await
     }
 
     /// Takes in all that the hash holds; the names of its fields.
@@ -602,13 +375,7 @@ impl Mirror {
     ) -> Result<(), Trouble> {
         let mut cursor = 0_u64;
         loop {
-            let (next, fields): (u64, Vec<Field>) = redis::cmd("HSCAN")
-                .arg(self.key("map"))
-                .arg(cursor)
-                .arg("COUNT")
-                .arg(SCAN)
-                .query_async(connection)
-                .await?;
+            let (next, fields) = stream::scan(&self.key("map"), cursor, SCAN, connection).await?;
             for (field, sealed) in fields {
                 // The serial has a name of another length; no change does.
                 with(<[u8; 16]>::try_from(field).unwrap_or_default(), sealed)?;
@@ -621,7 +388,7 @@ impl Mirror {
     }
 
     fn records(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<Vec<Record>, Trouble> {
-        record::read(&self.opened(sealed)?, subscribers.table())
+        record::read(&self.seal.open(sealed)?, subscribers.table())
             .ok_or_else(|| Trouble::new("an entry on the server is none of ours"))
     }
 
@@ -659,17 +426,7 @@ impl Mirror {
     ) -> Result<(), Trouble> {
         let mut looked = clock::now();
         loop {
-            let told: Option<StreamReadReply> = redis::cmd("XREAD")
-                .arg("COUNT")
-                .arg(BATCH)
-                .arg("BLOCK")
-                .arg(WAIT.as_millis() as u64)
-                .arg("STREAMS")
-                .arg(self.key("changes"))
-                .arg(&at.last)
-                .query_async(connection)
-                .await?;
-            let entries: Vec<_> = told.into_iter().flat_map(|told| told.keys).flat_map(|key| key.ids).collect();
+            let entries = stream::read(&self.key("changes"), &at.last, BATCH, Some(WAIT), connection).await?;
             let is_all = entries.len() < BATCH;
             // Nothing new is no news of the data's being the same; nor is what others write without having looked.
             if entries.is_empty() || clock::now().saturating_duration_since(looked) >= WAIT {
@@ -678,7 +435,7 @@ impl Mirror {
                 if name.as_ref() != Some(&at.name) {
                     return Err(Trouble::new("its data is gone"));
                 }
-                if place(&self.last_entry(connection).await?) < place(&at.last) {
+                if place(&stream::last(&self.key("changes"), connection).await?) < place(&at.last) {
                     return Err(Trouble::new("its data has gone back"));
                 }
             }
@@ -703,7 +460,7 @@ impl Mirror {
 
     /// Our own entry: from here on others' are later than it. What was said twice, and by another in between, is so again.
     fn read_back(&self, sealed: Vec<u8>, subscribers: &Subscribers) -> Result<(), Trouble> {
-        let records = record::read(&self.opened(sealed)?, subscribers.table()).unwrap_or_default();
+        let records = record::read(&self.seal.open(sealed)?, subscribers.table()).unwrap_or_default();
         let mut ours = Vec::new();
         let mut outbox = self.outbox();
         for record in records {
@@ -727,7 +484,7 @@ impl Mirror {
             let Record::Change(change) = record else { continue };
             let slot = Slot::of(&change);
             let mut outbox = self.outbox();
-            match outbox.said_again.remove(&slot) {
+            match outbox.heard_again(&slot) {
                 _ if outbox.is_own(&slot) => {}
                 Some(true) => theirs.push(in_memory(&change, subscribers.table())),
                 // In the order of the stream, as on every other node.
@@ -743,51 +500,22 @@ impl Mirror {
     fn is_later(&self, change: &Change, is_news: bool) -> bool {
         let slot = Slot::of(change);
         let mut outbox = self.outbox();
-        if is_news && let Some(is_told) = outbox.said_again.get_mut(&slot) {
-            *is_told = true;
+        if is_news {
+            outbox.told(&slot);
         }
         outbox.is_own(&slot)
     }
 
     async fn write(&self, subscribers: &Subscribers, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
         loop {
-            let batch = self.take_batch(subscribers.table());
-            if batch.changes.is_empty() && batch.serial.is_none() {
+            let next = self.outbox().next(BATCH, subscribers.table(), self.is_current());
+            let Some(batch) = next else {
                 self.something.notified().await;
                 continue;
-            }
-            // Whoever reads may end this at any await.
-            *self.writing() = Some(batch.clone());
+            };
             self.write_batch(subscribers, &batch, connection).await?;
-            *self.writing() = None;
+            self.outbox().written();
         }
-    }
-
-    /// What is written next, said from now on.
-    fn take_batch(&self, table: &Table) -> Batch {
-        let mut outbox = self.outbox();
-        let (mut changes, mut is_again) = (outbox.take(BATCH), false);
-        // Only who has read all that others told knows what is so still.
-        if changes.is_empty() && self.is_current() {
-            (changes, is_again) = (outbox.take_lost(BATCH, table), true);
-        }
-        // A serial is the last that is said: who has it has all before it.
-        let is_last = outbox.waiting.is_empty() && outbox.lost.is_empty();
-        let serial = if is_last { outbox.serial.take() } else { None };
-        Batch { changes, is_again, serial }
-    }
-
-    fn put_back(&self, Batch { changes, is_again, serial }: Batch) {
-        let mut outbox = self.outbox();
-        if is_again {
-            for (_, change) in changes.into_iter().rev() {
-                outbox.said_again.remove(&Slot::of(&change));
-                outbox.lost.push_front(change);
-            }
-        } else {
-            outbox.put_back(changes);
-        }
-        outbox.serial = outbox.serial.or(serial);
     }
 
     async fn write_batch(
@@ -805,7 +533,7 @@ impl Mirror {
         pipe.atomic();
         for (_, change) in changes {
             record::write(change, table, &mut all);
-            let field = self.field(&Slot::of(change));
+            let field = self.seal.field(&Slot::of(change));
             let mut one = Vec::new();
             record::write(change, table, &mut one);
             match change {
@@ -813,7 +541,7 @@ impl Mirror {
                     pipe.cmd("HDEL").arg(&map).arg(&field).ignore();
                 }
                 Change::Put(..) | Change::Choose(..) | Change::Say(..) => {
-                    pipe.cmd("HSET").arg(&map).arg(&field).arg(self.sealed(one)?).ignore();
+                    pipe.cmd("HSET").arg(&map).arg(&field).arg(self.seal.close(one)?).ignore();
                 }
             }
         }
@@ -821,12 +549,12 @@ impl Mirror {
             record::write_serial(*serial, &mut all);
             let mut one = Vec::new();
             record::write_serial(*serial, &mut one);
-            pipe.cmd("HSET").arg(&map).arg("serial").arg(self.sealed(one)?).ignore();
+            pipe.cmd("HSET").arg(&map).arg("serial").arg(self.seal.close(one)?).ignore();
             // Not by nodes that come later with what they remember from other data.
             pipe.cmd("SET").arg(self.key("filled")).arg(name).ignore();
         }
         pipe.cmd("XADD").arg(self.key("changes")).arg("MAXLEN").arg("~").arg(STREAM_MAX).arg("*");
-        pipe.arg("n").arg(&self.node).arg("r").arg(self.sealed(all)?);
+        pipe.arg("n").arg(&self.node).arg("r").arg(self.seal.close(all)?);
         if *is_again {
             pipe.arg("again").arg(1);
         }
@@ -836,53 +564,9 @@ impl Mirror {
     }
 }
 
-/// Entries of a stream, as `XRANGE` tells them.
-type StreamRange = Vec<(String, redis::Value)>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::client::Realm;
-    use crate::engine::subscribers::{Entry, Holder, NameId, Term};
-
-    fn put(n: u8, token: u128) -> Change {
-        let key = Key::of_net(Realm(0), std::net::IpAddr::from([10, 0, 0, n]).into());
-        Change::Put(key, Entry { holder: Holder::Token(Token(token)), term: Term::default() })
-    }
-
-    fn say(token: u128, name: Option<NameId>) -> Change {
-        Change::Say(Token(token), name)
-    }
-
-    fn taken(outbox: &mut Outbox, most: usize) -> Vec<Change> {
-        outbox.take(most).into_iter().map(|(_, change)| change).collect()
-    }
-
-    /// What the network says of a token is written behind all prefixes that were told before it.
-    #[test]
-    fn what_is_said_of_a_token_comes_behind_its_prefixes() {
-        let (table, _) = crate::engine::subscribers::Table::new((0, 0));
-        let name = table.intern("family");
-        let mut outbox = Outbox::default();
-        let told = [put(1, 1), say(1, name), put(2, 2), say(2, name), put(3, 1), say(1, None), put(3, 3), say(1, name)];
-        told.into_iter().for_each(|change| outbox.put(change));
-        assert_eq!(taken(&mut outbox, 2), [put(1, 1), put(2, 2)]);
-        // One batch did not get there; meanwhile one of its prefixes is another's, whose profile is told too.
-        let failed = outbox.take(2);
-        assert_eq!(failed.iter().map(|(_, change)| *change).collect::<Vec<_>>(), [say(2, name), put(3, 3)]);
-        [put(3, 4), say(4, name), say(2, None)].into_iter().for_each(|change| outbox.put(change));
-        outbox.put_back(failed);
-        assert_eq!(taken(&mut outbox, 9), [put(3, 4), say(1, name), say(4, name), say(2, None)]);
-        assert!(outbox.turns.is_empty() && outbox.waiting.is_empty());
-        // Said until it is read back, as often as it was said.
-        assert_eq!(outbox.said.len(), 6);
-        for slot in
-            [put(1, 1), put(2, 2), put(3, 4), say(1, name), say(4, name), say(2, None)].map(|change| Slot::of(&change))
-        {
-            outbox.heard(&slot);
-        }
-        assert!(outbox.said.is_empty());
-    }
 
     #[test]
     fn places_in_the_stream_are_compared_as_numbers_and_kept() {

@@ -9,6 +9,7 @@ mod connection;
 mod log;
 pub mod mirror;
 mod reach;
+mod stream;
 
 pub use connection::{Trouble, connect};
 pub use log::{Counters, Log};

@@ -41,6 +41,24 @@ const TCP_BACKLOG: i32 = 1024;
 /// How often old generations are let go of and connections counted.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// What one listener of connections needs; `speech`: what is spoken on them.
+struct Door<S> {
+    speech: S,
+    service: Service,
+    seats: Arc<Seats>,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Door<()> {
+    /// One where this is spoken.
+    fn of<S>(&self, speech: S) -> Door<S> {
+        let Door { speech: (), service, seats, stop, tracker } = self;
+        let (service, seats) = (service.clone(), Arc::clone(seats));
+        Door { speech, service, seats, stop: stop.clone(), tracker: tracker.clone() }
+    }
+}
+
 /// How datagrams are taken from the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UdpEngine {
@@ -258,26 +276,19 @@ impl Bound {
         let service = Service { resolver: Arc::clone(resolver), desks: Arc::clone(&desks) };
         tokio::spawn(keep_house(desks, Arc::clone(&seats), Arc::clone(resolver), stop.clone()));
         let tls = Tls::new(&resolver.certificates).map_err(io::Error::other)?;
-        let streams = |speech| {
-            let (service, seats) = (service.clone(), Arc::clone(&seats));
-            tcp::Door { speech, service, seats, stop: stop.clone(), tracker: tracker.clone() }
-        };
-        let datagrams = |speech| {
-            let (service, seats) = (service.clone(), Arc::clone(&seats));
-            quic::Door { speech, service, seats, stop: stop.clone(), tracker: tracker.clone() }
-        };
+        let door = Door { speech: (), service, seats, stop: stop.clone(), tracker: tracker.clone() };
         for listener in self.tcp {
-            tasks.push(tcp::spawn(listener, streams(tcp::Speech::Dns))?);
+            tasks.push(tcp::spawn(listener, door.of(tcp::Speech::Dns))?);
         }
         for listener in self.dot {
-            tasks.push(tcp::spawn(listener, streams(tcp::Speech::Dot(Arc::clone(&tls.dot))))?);
+            tasks.push(tcp::spawn(listener, door.of(tcp::Speech::Dot(Arc::clone(&tls.dot))))?);
         }
         for (socket, listener) in self.doh {
-            tasks.push(tcp::spawn(listener, streams(tcp::Speech::Https(Arc::clone(&tls.doh))))?);
-            tasks.push(quic::spawn(socket, &tls.h3, datagrams(quic::Speech::H3))?);
+            tasks.push(tcp::spawn(listener, door.of(tcp::Speech::Https(Arc::clone(&tls.doh))))?);
+            tasks.push(quic::spawn(socket, &tls.h3, door.of(quic::Speech::H3))?);
         }
         for socket in self.doq {
-            tasks.push(quic::spawn(socket, &tls.doq, datagrams(quic::Speech::Doq))?);
+            tasks.push(quic::spawn(socket, &tls.doq, door.of(quic::Speech::Doq))?);
         }
         Ok(tasks)
     }

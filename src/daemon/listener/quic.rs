@@ -20,12 +20,12 @@ use quinn::{
 use rustls::ServerConfig;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock;
+use crate::daemon::listener::Door;
 use crate::daemon::listener::https::{self, Asked};
-use crate::daemon::listener::seats::{Notice, Place, Seats};
+use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
 use crate::engine::client::{Token, unmap};
 use crate::engine::framing::{self, FRAME_OCTETS_MAX};
@@ -56,15 +56,6 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) enum Speech {
     Doq,
     H3,
-}
-
-/// What one listener needs.
-pub(super) struct Door {
-    pub speech: Speech,
-    pub service: Service,
-    pub seats: Arc<Seats>,
-    pub stop: CancellationToken,
-    pub tracker: TaskTracker,
 }
 
 /// One connection, for those who serve its streams.
@@ -119,7 +110,7 @@ impl Drop for Handshake {
     }
 }
 
-pub(super) fn spawn(socket: StdUdpSocket, tls: &Arc<ServerConfig>, door: Door) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(socket: StdUdpSocket, tls: &Arc<ServerConfig>, door: Door<Speech>) -> io::Result<JoinHandle<()>> {
     let crypto = QuicServerConfig::try_from(Arc::clone(tls)).map_err(io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport(door.speech)));
@@ -145,7 +136,7 @@ fn transport(speech: Speech) -> TransportConfig {
     transport
 }
 
-async fn accept(endpoint: Endpoint, door: Door) {
+async fn accept(endpoint: Endpoint, door: Door<Speech>) {
     let handshakes = Arc::default();
     loop {
         let incoming = tokio::select! {
@@ -161,7 +152,7 @@ async fn accept(endpoint: Endpoint, door: Door) {
     endpoint.wait_idle().await;
 }
 
-impl Door {
+impl Door<Speech> {
     fn enter(&self, incoming: Incoming, handshakes: &Arc<AtomicUsize>) {
         let resolver = &self.service.resolver;
         let source = canonical(incoming.remote_address());

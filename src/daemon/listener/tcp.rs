@@ -13,14 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock;
-use crate::daemon::listener::https;
-use crate::daemon::listener::seats::{Place, Seats};
+use crate::daemon::listener::seats::Place;
 use crate::daemon::listener::stream::{Service, converse};
 use crate::daemon::listener::tls;
+use crate::daemon::listener::{Door, https};
 use crate::engine::client::unmap;
 use crate::engine::compile::Strangers;
 use crate::engine::limits::{HANDSHAKE, PROXY_HEADER_OCTETS_MAX};
@@ -55,22 +53,13 @@ impl Speech {
     }
 }
 
-/// What one listener needs.
-pub(super) struct Door {
-    pub speech: Speech,
-    pub service: Service,
-    pub seats: Arc<Seats>,
-    pub stop: CancellationToken,
-    pub tracker: TaskTracker,
-}
-
-pub(super) fn spawn(listener: StdTcpListener, door: Door) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(listener: StdTcpListener, door: Door<Speech>) -> io::Result<JoinHandle<()>> {
     let listener = TcpListener::from_std(listener)?;
     let tracker = door.tracker.clone();
     Ok(tracker.spawn(accept(listener, door)))
 }
 
-async fn accept(listener: TcpListener, door: Door) {
+async fn accept(listener: TcpListener, door: Door<Speech>) {
     let mut told = None;
     loop {
         let accepted = tokio::select! {
@@ -114,7 +103,7 @@ fn is_of_one_peer(why: &io::Error) -> bool {
     ONE_PEER.iter().any(|errno| why.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-impl Door {
+impl Door<Speech> {
     fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let resolver = &self.service.resolver;
         let source = SocketAddr::new(unmap(peer.ip()), peer.port());

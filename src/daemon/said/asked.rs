@@ -1,8 +1,14 @@
-//! What an asking is held to before it becomes a word: breadth that somebody must mean, and the end of a lesson.
+//! What an asking is held to before it becomes a word: breadth that somebody must mean, and an end: a time, or that of a lesson.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
 
 use super::{Asking, Kind};
+use crate::config;
 use crate::engine::client::UnixTime;
 use crate::engine::explain::rfc3339;
+use crate::engine::limits::OVERLAY_TIME_MAX;
 use crate::engine::list::Reach;
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::name::Name;
@@ -34,6 +40,40 @@ pub(super) fn check_breadth(kind: Kind, asking: &Asking, name: Option<&(Name, Re
         );
     }
     Ok(())
+}
+
+/// When something ends that somebody said at `now`.
+pub(super) fn end_of(asking: &Asking, now: i64, zone: &TimeZone) -> Result<i64, String> {
+    let until = match (&asking.lasts, &asking.until) {
+        (Some(lasts), None) => now.saturating_add(config::duration(lasts)?.as_secs() as i64),
+        (None, Some(until)) => moment(until, now, zone)?,
+        (None, None) => return Err("say when it ends: `--for 45m`, `--until 17:30` or `--until-window`".into()),
+        (Some(_), Some(_)) => return Err("say either `--for` or `--until`, not both".into()),
+    };
+    let most = OVERLAY_TIME_MAX.as_secs() as i64;
+    match until - now {
+        ..=0 => Err(format!("it would end at {}, which is past", rfc3339(UnixTime(until), zone))),
+        secs if secs > most => Err(format!(
+            "it would end at {}, at most {} days from now; what is to last longer belongs into the configuration",
+            rfc3339(UnixTime(until), zone),
+            Duration::from_secs(most as u64).as_secs() / 86_400
+        )),
+        _ => Ok(until),
+    }
+}
+
+/// RFC 3339, or the next time that the clocks of `zone` show `17:30`.
+fn moment(text: &str, now: i64, zone: &TimeZone) -> Result<i64, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at.as_second());
+    }
+    let bad = || format!("{text:?} is no time; write 17:30, or 2027-01-31T17:30:00+07:00");
+    let time: jiff::civil::Time = text.parse().map_err(|_| bad())?;
+    let here = jiff::Timestamp::from_second(now).map_err(|_| bad())?.to_zoned(zone.clone());
+    let on = |date: jiff::civil::Date| zone.to_zoned(date.to_datetime(time)).map_err(|_| bad());
+    let today = on(here.date())?;
+    let next = if today > here { today } else { on(here.date().tomorrow().map_err(|_| bad())?)? };
+    Ok(next.timestamp().as_second())
 }
 
 /// When the window that is open now ends: of several the one that is named, else the first to end.
@@ -80,7 +120,6 @@ pub(super) fn window_end(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::engine::list::own_entry;
     use crate::engine::test_support::Setup;
 
@@ -103,6 +142,38 @@ mod tests {
         ] {
             let name = name.map(|name| own_entry(name).unwrap());
             assert_eq!(check_breadth(kind, &asking, name.as_ref()).is_ok(), good, "{kind:?} {asking:?} {name:?}");
+        }
+    }
+
+    fn zone() -> TimeZone {
+        TimeZone::get("Asia/Ho_Chi_Minh").unwrap()
+    }
+
+    #[test]
+    fn an_end_is_said_in_several_ways_and_bounded() {
+        // 2027-01-31 16:00 in Vietnam.
+        let now = "2027-01-31T09:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
+        for (lasts, until, expected) in [
+            (Some("45m"), None, Ok(now + 45 * 60)),
+            (Some("1 day"), None, Ok(now + 86_400)),
+            (None, Some("17:30"), Ok(now + 90 * 60)),
+            // Tomorrow.
+            (None, Some("15:00"), Ok(now + 23 * 3_600)),
+            (None, Some("2027-01-31T17:00:00+07:00"), Ok(now + 3_600)),
+            (None, Some("2027-01-31T15:00:00+07:00"), Err("which is past")),
+            (None, Some("2029-01-31T15:00:00Z"), Err("at most 366 days")),
+            (Some("0 s"), None, Err("which is past")),
+            (Some("soon"), None, Err("no duration")),
+            (None, Some("soon"), Err("no time")),
+            (None, None, Err("say when it ends")),
+            (Some("1 h"), Some("17:30"), Err("not both")),
+        ] {
+            let asking = Asking { lasts: lasts.map(Into::into), until: until.map(Into::into), ..Asking::default() };
+            match (end_of(&asking, now, &zone()), expected) {
+                (Ok(end), Ok(expected)) => assert_eq!(end, expected, "{lasts:?} {until:?}"),
+                (Err(why), Err(expected)) => assert!(why.contains(expected), "{why}"),
+                (end, expected) => panic!("{lasts:?} {until:?}: {end:?}, not {expected:?}"),
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What compiling reports, and what it refuses.
 
 use super::*;
+use crate::engine::client::Realm;
 use crate::engine::list::own_entry;
 use crate::engine::policy::{QueryVerdict, on_query};
 use crate::engine::query::RecordType;

@@ -109,18 +109,7 @@ impl Zone {
             self.owner.push_str(first);
             rest = after;
         }
-        let mut ttl = None;
-        while let Some((word, after)) = rest.split_first() {
-            if word.eq_ignore_ascii_case("IN") {
-            } else if let (None, Some(secs)) = (ttl, ttl_secs(word)) {
-                ttl = Some(secs);
-            } else {
-                break;
-            }
-            rest = after;
-        }
-        let (rtype, data) = rest.split_first().ok_or(SkipReason::Record)?;
-        let rtype = record_type(rtype).ok_or(SkipReason::Record)?;
+        let (ttl, rtype, data) = ttl_and_type(rest)?;
         if rtype == RecordType::SOA {
             self.soa()?;
             return Ok(false);
@@ -342,8 +331,26 @@ fn net(text: &str) -> Result<IpNet, SkipReason> {
     if net.trunc() == net { Ok(net) } else { Err(SkipReason::BadAddress) }
 }
 
+/// What stands between a record's owner and its data: TTL and class, in any order and not always, and the type.
+pub(super) fn ttl_and_type<'a, 'w>(
+    mut words: &'a [&'w str],
+) -> Result<(Option<u32>, RecordType, &'a [&'w str]), SkipReason> {
+    let mut ttl = None;
+    while let Some((word, after)) = words.split_first() {
+        if word.eq_ignore_ascii_case("IN") {
+        } else if let (None, Some(secs)) = (ttl, ttl_secs(word)) {
+            ttl = Some(secs);
+        } else {
+            break;
+        }
+        words = after;
+    }
+    let (rtype, data) = words.split_first().ok_or(SkipReason::Record)?;
+    Ok((ttl, record_type(rtype).ok_or(SkipReason::Record)?, data))
+}
+
 /// `300`, `1h30m`, `2w`. At most what 31 bits hold (RFC 2181 §8).
-pub(super) fn ttl_secs(text: &str) -> Option<u32> {
+fn ttl_secs(text: &str) -> Option<u32> {
     let (mut total, mut number, mut digits) = (0u64, 0u64, 0);
     for c in text.bytes() {
         let unit = match c.to_ascii_lowercase() {

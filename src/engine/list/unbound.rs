@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 use crate::engine::list::names::{Says, push_name};
-use crate::engine::list::rdata::{rdata, record_type, zone_name};
-use crate::engine::list::rpz::ttl_secs;
+use crate::engine::list::rdata::{rdata, zone_name};
+use crate::engine::list::rpz::ttl_and_type;
 use crate::engine::list::special::{Record, RuleAnswer, ZoneAction};
 use crate::engine::list::zone::{Owners, is_sink, name_owner};
 use crate::engine::list::{Effect, Reach, RuleSet, SkipReason};
@@ -88,21 +88,10 @@ fn local_data(
     let (record, _) = quoted(value).ok_or(SkipReason::NotAName)?;
     let record = str::from_utf8(record).map_err(|_| SkipReason::NotUtf8)?;
     let words = crate::engine::list::rpz::words(record).ok_or(SkipReason::Record)?;
-    let (name, mut rest) = words.split_first().ok_or(SkipReason::Record)?;
-    let mut ttl = None;
-    while let Some((word, after)) = rest.split_first() {
-        if word.eq_ignore_ascii_case("IN") {
-        } else if let (None, Some(secs)) = (ttl, ttl_secs(word)) {
-            ttl = Some(secs);
-        } else {
-            break;
-        }
-        rest = after;
-    }
-    let (rtype, rest) = rest.split_first().ok_or(SkipReason::Record)?;
-    let rtype = record_type(rtype).ok_or(SkipReason::Record)?;
+    let (name, rest) = words.split_first().ok_or(SkipReason::Record)?;
+    let (ttl, rtype, data) = ttl_and_type(rest)?;
     let name = zone_name(name.strip_suffix('.').unwrap_or(name)).ok_or(SkipReason::NotAName)?;
-    let data = rdata(rtype, rest, &Name::ROOT).ok_or(SkipReason::Record)?;
+    let data = rdata(rtype, data, &Name::ROOT).ok_or(SkipReason::Record)?;
     let record = Record { rtype, ttl, rdata: data };
     let reach = if zones.redirects.contains(name.as_wire()) { Reach::Subtree } else { Reach::Exact };
     if is_sink(&record) {
