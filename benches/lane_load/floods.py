@@ -71,7 +71,7 @@ class Flood:
         subprocess.run([compiler, "-O2", "-Wall", "-o", work / "flood", source], check=True)
         words = [word for rate, questions in streams for word in (rate, questions)]
         line = lab.on_core(lab.LOAD_CORE, work / "flood", port, *words)
-        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([str(word) for word in line], stdout=subprocess.PIPE, text=True)
 
     def end(self):
         """Questions sent, of each file."""
