@@ -165,6 +165,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
                     unsafe_search: unsafe_search(&window.categories),
                 })
                 .collect(),
+            hours_reach_all: false,
             timeline: Timeline::default(),
             allow,
             deny,

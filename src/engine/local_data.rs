@@ -21,9 +21,16 @@ use crate::engine::query::{CLASS_IN, Question, RecordType};
 pub struct LocalAnswer {
     /// NXDOMAIN, else NOERROR; without records that is NODATA.
     pub rcode_nxdomain: bool,
-    /// Owner of the SOA record.
-    pub zone: Name,
+    /// The last so many labels of the question's name are the zone, which owns the SOA record.
+    pub zone_labels: u8,
     pub records: LocalRecords,
+}
+
+impl LocalAnswer {
+    /// The zone's wire form.
+    pub fn zone<'q>(&self, qname: &'q Name) -> &'q [u8] {
+        Labels::of(qname.as_wire()).suffix(usize::from(self.zone_labels))
+    }
 }
 
 /// The answer section; its owner is the question's name.
@@ -32,8 +39,10 @@ pub enum LocalRecords {
     None,
     A(Ipv4Addr),
     Aaaa(Ipv6Addr),
-    Ptr(Name),
-    Ns(Name),
+    /// A PTR record to `localhost`.
+    Localhost,
+    /// An NS record: the zone names itself as its server. RFC 6303 §3.
+    Ns,
     /// The zone's own SOA, the one that negative answers carry.
     Soa,
     /// What [`discovery`](crate::engine::discovery) tells.
@@ -51,7 +60,6 @@ pub(crate) const WHO_AM_I_WIRE: &[u8] = b"\x06whoami\x06lachan\x07example\0";
 pub struct LocalData {
     /// By canonical wire form.
     places: HashMap<Box<[u8]>, Place>,
-    localhost: Name,
     /// `None`: nothing of ours is encrypted, or nobody is told.
     discovery: Option<Arc<Discovery>>,
     own_name: Option<String>,
@@ -139,7 +147,7 @@ impl LocalData {
     pub fn new(upstream_zones: &[Name], discovery: Option<Discovery>) -> LocalData {
         let discovery = discovery.map(Arc::new);
         let own_name = discovery.as_ref().map(|discovery| discovery.name().to_string());
-        let mut data = LocalData { places: HashMap::new(), localhost: fixed_name("localhost"), discovery, own_name };
+        let mut data = LocalData { places: HashMap::new(), discovery, own_name };
         for &(zone, kind, _) in ZONES {
             data.place(&fixed_name(zone)).cut = Some(Cut::Local(kind));
         }
@@ -174,14 +182,14 @@ impl LocalData {
             && let Some(about) = discovery.about_our_name(question)
         {
             let records = LocalRecords::Discovery(Arc::clone(discovery), about);
-            return Some(LocalAnswer { rcode_nxdomain: false, zone: discovery.name().clone(), records });
+            return Some(LocalAnswer { rcode_nxdomain: false, zone_labels: labels_of(discovery.name()), records });
         }
         if wire == WHO_AM_I_WIRE {
             let records = match question.qtype {
                 RecordType::TXT | RecordType::ANY => LocalRecords::WhoAsks,
                 _ => LocalRecords::None,
             };
-            return Some(LocalAnswer { rcode_nxdomain: false, zone: question.qname.clone(), records });
+            return Some(LocalAnswer { rcode_nxdomain: false, zone_labels: labels_of(&question.qname), records });
         }
         if !may_be_local(wire) {
             return None;
@@ -195,17 +203,16 @@ impl LocalData {
             return None;
         }
         let place = self.places.get(wire).copied().unwrap_or_default();
-        let zone = question.qname.suffix(depth);
         let records = match self.told(question, source) {
             Some(about) => about,
-            None => self.records(kind, is_apex, place, question.qtype, &zone),
+            None => records(kind, is_apex, place, question.qtype),
         };
         let exists = match kind {
             Kind::Localhost | Kind::NoRecords => true,
             Kind::Nothing => place.exists,
             Kind::Empty => is_apex || place.exists,
         };
-        Some(LocalAnswer { rcode_nxdomain: !exists, zone, records })
+        Some(LocalAnswer { rcode_nxdomain: !exists, zone_labels: depth as u8, records })
     }
 
     /// Depth and kind of the deepest zone at or above the name; `None` if that zone is an upstream's or there is none.
@@ -231,21 +238,6 @@ impl LocalData {
         Some(LocalRecords::Discovery(Arc::clone(discovery), about))
     }
 
-    fn records(&self, kind: Kind, is_apex: bool, place: Place, qtype: RecordType, zone: &Name) -> LocalRecords {
-        match (kind, qtype) {
-            // RFC 8482 §4.1: ANY is answered with one RRset of those that exist.
-            (Kind::Localhost, RecordType::A | RecordType::ANY) => LocalRecords::A(Ipv4Addr::LOCALHOST),
-            (Kind::Localhost, RecordType::AAAA) => LocalRecords::Aaaa(Ipv6Addr::LOCALHOST),
-            (Kind::Empty, RecordType::PTR | RecordType::ANY) if place.points_to_localhost => {
-                LocalRecords::Ptr(self.localhost.clone())
-            }
-            (Kind::Empty, RecordType::SOA | RecordType::ANY) if is_apex => LocalRecords::Soa,
-            // RFC 6303 §3: the zone names itself as its server.
-            (Kind::Empty, RecordType::NS) if is_apex => LocalRecords::Ns(zone.clone()),
-            (Kind::Localhost | Kind::Nothing | Kind::NoRecords | Kind::Empty, _) => LocalRecords::None,
-        }
-    }
-
     fn place(&mut self, name: &Name) -> &mut Place {
         self.places.entry(name.as_wire().into()).or_default()
     }
@@ -256,6 +248,22 @@ impl LocalData {
             self.place(&name.suffix(depth)).exists = true;
         }
     }
+}
+
+fn records(kind: Kind, is_apex: bool, place: Place, qtype: RecordType) -> LocalRecords {
+    match (kind, qtype) {
+        // RFC 8482 §4.1: ANY is answered with one RRset of those that exist.
+        (Kind::Localhost, RecordType::A | RecordType::ANY) => LocalRecords::A(Ipv4Addr::LOCALHOST),
+        (Kind::Localhost, RecordType::AAAA) => LocalRecords::Aaaa(Ipv6Addr::LOCALHOST),
+        (Kind::Empty, RecordType::PTR | RecordType::ANY) if place.points_to_localhost => LocalRecords::Localhost,
+        (Kind::Empty, RecordType::SOA | RecordType::ANY) if is_apex => LocalRecords::Soa,
+        (Kind::Empty, RecordType::NS) if is_apex => LocalRecords::Ns,
+        (Kind::Localhost | Kind::Nothing | Kind::NoRecords | Kind::Empty, _) => LocalRecords::None,
+    }
+}
+
+fn labels_of(name: &Name) -> u8 {
+    name.label_count() as u8
 }
 
 /// Whether the last label is one of ours. Nearly every question ends here.
@@ -304,16 +312,16 @@ mod tests {
         let Some(answer) = data.answer(&question, SOURCE) else {
             return "pass".to_owned();
         };
-        assert!(question.qname.is_at_or_below(&answer.zone), "{qname}: {}", answer.zone);
+        let zone = Name::from_wire(answer.zone(&question.qname)).unwrap();
         match (answer.rcode_nxdomain, answer.records) {
-            (true, LocalRecords::None) => format!("nx {}", answer.zone),
+            (true, LocalRecords::None) => format!("nx {zone}"),
             (true, records) => panic!("{qname}: NXDOMAIN with {records:?}"),
-            (false, LocalRecords::None) => format!("nodata {}", answer.zone),
+            (false, LocalRecords::None) => format!("nodata {zone}"),
             (false, LocalRecords::A(a)) => format!("A {a}"),
             (false, LocalRecords::Aaaa(a)) => format!("AAAA {a}"),
-            (false, LocalRecords::Ptr(n)) => format!("PTR {n}"),
-            (false, LocalRecords::Ns(n)) => format!("NS {n}"),
-            (false, LocalRecords::Soa) => format!("SOA {}", answer.zone),
+            (false, LocalRecords::Localhost) => "PTR localhost".to_owned(),
+            (false, LocalRecords::Ns) => format!("NS {zone}"),
+            (false, LocalRecords::Soa) => format!("SOA {zone}"),
             (false, LocalRecords::Discovery(_, about)) => format!("{about:?}"),
             (false, LocalRecords::WhoAsks) => "who asks".to_owned(),
         }

@@ -105,6 +105,11 @@ impl Overlay {
         self.words.is_empty() && self.pauses.is_empty()
     }
 
+    /// Whether somebody said something about some name.
+    pub fn has_words(&self) -> bool {
+        self.depths != 0
+    }
+
     /// The same words, as if nobody had paused anything.
     pub fn without_pauses(&self) -> Overlay {
         let Overlay { words, by_name, depths, pauses: _ } = self;
@@ -118,13 +123,13 @@ impl Overlay {
 
     /// Whether any word, for whomever and whenever, is about this name: then nobody's answer is cleared by a note.
     pub fn is_about(&self, name: &Name) -> bool {
-        self.depths != 0 && self.at(name).next().is_some()
+        self.has_words() && self.at(name).next().is_some()
     }
 
     /// The word of this rung that speaks about a name to a client: the most specific one, allow at a tie, and of equal
     /// ones the last to end.
     pub fn speaks(&self, rung: Rung, name: &Name, client: &Client) -> Option<Spoken<'_>> {
-        if self.depths == 0 {
+        if !self.has_words() {
             return None;
         }
         let words = self.at(name).filter(|(whom, spoken)| {

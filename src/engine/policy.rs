@@ -123,7 +123,7 @@ pub enum QueryVerdict {
     /// SafeSearch: the target is asked for under the permit.
     Rewrite(Rewrite, Permit),
     /// A list answers with a CNAME: its target is asked for under the permit.
-    Redirect(Redirect, Permit),
+    Redirect(Box<Redirect>, Permit),
     Allow(Permit),
 }
 
@@ -135,7 +135,7 @@ pub enum AnswerVerdict {
     /// SafeSearch: a name of the chain is a search engine's host, so the whole answer is what that host's would be.
     Rewrite(Rewrite),
     /// A list leads a name of the chain elsewhere: the target is asked for under the permit.
-    Redirect(Redirect, Permit),
+    Redirect(Box<Redirect>, Permit),
     /// The chain is longer than policy walks: SERVFAIL (I8).
     TooLong,
 }
@@ -297,7 +297,7 @@ fn enforced(
 /// What a blocking rule comes to.
 enum Given {
     Block(Block),
-    Redirect(Redirect, Permit),
+    Redirect(Box<Redirect>, Permit),
     /// The CNAME leads to a search engine.
     Rewrite(Rewrite, Permit),
 }
@@ -351,7 +351,8 @@ fn given(
             let ttl =
                 alias.ttl.map(|ttl| ttl.min(profile.secs_until(ttl, |before, after| before != after).unwrap_or(ttl)));
             let ttl = Some(ttl.unwrap_or(ttl_secs_max));
-            Given::Redirect(Redirect { from: matter.name.clone(), target, ttl, reason }, permit)
+            let redirect = Redirect { from: matter.name.clone(), target, ttl, reason };
+            Given::Redirect(Box::new(redirect), permit)
         }
     }
 }
@@ -427,8 +428,10 @@ fn judge_found(
                 || before.unsafe_search != after.unsafe_search
                     && snapshot.safe_search.unsafe_labels(matter.name).is_some()
         };
-        let border = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
-        ttl_secs_max = border.map_or(ttl_secs_max, |secs| secs.min(ttl_secs_max));
+        if profile.hours_reach_all || !view.is_silent() {
+            let border = profile.secs_until(snapshot.cache.max_client_ttl_secs(), differs);
+            ttl_secs_max = border.map_or(ttl_secs_max, |secs| secs.min(ttl_secs_max));
+        }
     }
     Judged { judgement, passed: view.passed, review: view.review(), shadow, ttl_secs_max }
 }
@@ -445,8 +448,8 @@ fn climb(
     let masks = &snapshot.masks;
 
     // The canary proves that filtering works, so no allow rule may reach it.
-    if let Some(canary) = masks.canary
-        && let Some(j) = view.lists(Rung::Security, &canary, &mut ())
+    if let Some(canary) = &masks.canary
+        && let Some(j) = view.lists(Rung::Security, canary, &mut ())
     {
         return j;
     }

@@ -24,6 +24,7 @@ pub const HORIZON_DAYS: i64 = 16;
 const RENEW_SECS: i64 = 8 * 86_400;
 /// Seconds that a timeline reaches back: a question may have been asked a moment before.
 const BACK_SECS: i64 = 3_600;
+const HOUR_SECS: i64 = 3_600;
 /// 2026-01-01. A clock that shows less is not set: this program is younger.
 pub const CLOCK_SANE_SINCE: UnixTime = UnixTime(1_767_225_600);
 
@@ -171,6 +172,8 @@ pub struct Timeline {
     borders: Box<[i64]>,
     /// From each border on: the number of what is open then.
     states: Box<[u16]>,
+    /// For each hour from the first border: the number of the border that it begins behind.
+    hours: Box<[u16]>,
     /// Where it ends.
     until: i64,
     /// By number: what is open. The first is nothing.
@@ -179,7 +182,8 @@ pub struct Timeline {
 
 impl Default for Timeline {
     fn default() -> Timeline {
-        Timeline { borders: Box::default(), states: Box::default(), until: 0, open: vec![Open::NONE] }
+        let (borders, states, hours) = Default::default();
+        Timeline { borders, states, hours, until: 0, open: vec![Open::NONE] }
     }
 }
 
@@ -240,7 +244,9 @@ impl Timeline {
                 states.push(state);
             }
         }
-        Timeline { borders: borders.into(), states: states.into(), until, open: all }
+        let begins = (from..until).step_by(HOUR_SECS as usize);
+        let hours = begins.map(|hour| borders.partition_point(|border| *border <= hour) as u16 - 1).collect();
+        Timeline { borders: borders.into(), states: states.into(), hours, until, open: all }
     }
 
     /// What may be open, by number; the first is nothing.
@@ -260,11 +266,14 @@ impl Timeline {
 
     /// Finds a moment. One that the timeline does not know has nothing open.
     pub fn spot(&self, at: UnixTime) -> Spot {
-        let after = self.borders.partition_point(|border| *border <= at.0);
-        if after == 0 || at.0 >= self.until {
-            return Spot { state: 0, segment: None };
-        }
-        Spot { state: self.states[after - 1], segment: Some(after as u32 - 1) }
+        let unknown = Spot { state: 0, segment: None };
+        let Some(first) = self.borders.first().filter(|first| **first <= at.0 && at.0 < self.until) else {
+            return unknown;
+        };
+        let Some(&hour) = self.hours.get(((at.0 - first) / HOUR_SECS) as usize) else { return unknown };
+        let later = self.borders[usize::from(hour) + 1..].iter().take_while(|border| **border <= at.0).count();
+        let segment = usize::from(hour) + later;
+        Spot { state: self.states[segment], segment: Some(segment as u32) }
     }
 
     /// The borders after a spot, each with the number of what is open from there on.

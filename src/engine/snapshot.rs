@@ -150,6 +150,8 @@ pub struct Profile {
     /// The first of them with the lists that are taken out.
     pub whole: ProfileMasks,
     pub hours: Arc<[Hours]>,
+    /// Some window judges otherwise even names that no list speaks about.
+    pub hours_reach_all: bool,
     pub timeline: Timeline,
     pub allow: ListId,
     pub deny: ListId,
@@ -333,6 +335,8 @@ impl Snapshot {
         let out = (0..self.lists.len()).filter(|i| self.lists[*i].is_disabled).map(|i| ListId(i as u16)).collect();
         for profile in &mut self.profiles {
             profile.masks = profile.timeline.open().iter().map(|open| profile.masks_of(*open, &out)).collect();
+            let of_all = |masks: &ProfileMasks| (masks.unlisted, masks.unsafe_search);
+            profile.hours_reach_all = profile.masks.iter().any(|masks| of_all(masks) != of_all(&profile.masks[0]));
         }
     }
 

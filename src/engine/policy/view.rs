@@ -60,6 +60,11 @@ impl<'a> View<'a> {
         view
     }
 
+    /// Whether no list speaks about the name, which is so for most.
+    pub(super) fn is_silent(&self) -> bool {
+        self.hits.is_empty() && self.specials.is_none()
+    }
+
     /// The list with a keyword in the name, which somebody should look at.
     pub(super) fn review(&self) -> Option<ListId> {
         self.specials.as_ref()?.review.filter(|_| !self.protected)
@@ -132,6 +137,10 @@ impl<'a> View<'a> {
         (allow, deny): (ListId, ListId),
         trace: &mut impl Trace,
     ) -> Option<Judgement> {
+        if self.hits.is_empty() && !self.snapshot.overlay.has_words() {
+            trace.step(rung, || Step::Nothing);
+            return None;
+        }
         let listed = self.hits.as_slice().iter().rev().find_map(|hit| {
             let listed = self.snapshot.index.names.set(hit.listed);
             let effect = match (listed.contains(allow), listed.contains(deny)) {
@@ -171,6 +180,10 @@ impl<'a> View<'a> {
 
     /// The lists of `mask`: the most specific rule is the one that is told.
     pub(super) fn lists(&mut self, rung: Rung, mask: &ListSet, trace: &mut impl Trace) -> Option<Judgement> {
+        if self.is_silent() {
+            trace.step(rung, || Step::Nothing);
+            return None;
+        }
         let Some((cause, answer)) = self.most_specific(rung, mask) else {
             trace.step(rung, || self.undone(mask).map_or(Step::Nothing, Step::Excepted));
             return None;

@@ -166,20 +166,20 @@ pub fn local(
     out: &mut Vec<u8>,
 ) -> Rcode {
     let rcode = if local.rcode_nxdomain { Rcode::NXDOMAIN } else { Rcode::NOERROR };
-    let owner = query.question.qname.as_wire();
+    let (owner, zone) = (query.question.qname.as_wire(), local.zone(&query.question.qname));
     made.clear(rcode);
     // Who asks is different for the next one, and for the same one in another place.
-    let is_personal = local.zone.as_wire() == WHO_AM_I_WIRE;
+    let is_personal = zone == WHO_AM_I_WIRE;
     let ttl = if is_personal { 0 } else { LOCAL_TTL_SECS };
     match &local.records {
-        LocalRecords::None => push_soa(made, local.zone.as_wire(), ttl),
+        LocalRecords::None => push_soa(made, zone, ttl),
         LocalRecords::A(v4) => push_address(made, owner, (*v4).into(), ttl),
         LocalRecords::Aaaa(v6) => push_address(made, owner, (*v6).into(), ttl),
-        LocalRecords::Ptr(name) => {
-            made.push(Section::Answer, owner, RecordType::PTR, ttl, name.as_wire());
+        LocalRecords::Localhost => {
+            made.push(Section::Answer, owner, RecordType::PTR, ttl, b"\x09localhost\0");
         }
-        LocalRecords::Ns(name) => {
-            made.push(Section::Answer, owner, RecordType::NS, ttl, name.as_wire());
+        LocalRecords::Ns => {
+            made.push(Section::Answer, owner, RecordType::NS, ttl, zone);
         }
         LocalRecords::Soa => {
             made.push(Section::Answer, owner, RecordType::SOA, ttl, &soa_rdata(ttl));
@@ -242,7 +242,7 @@ fn push_discovery(
         About::Nothing => {}
     }
     if made.is_empty() {
-        push_soa(made, local.zone.as_wire(), ttl);
+        push_soa(made, local.zone(&query.question.qname), ttl);
     }
 }
 

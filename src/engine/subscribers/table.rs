@@ -382,7 +382,9 @@ impl Reader {
         let Reader { table, prefixes, probes, words, .. } = self;
         let before = table.tokens.reuses();
         let shards = prefixes.shards();
-        (probes.clear(), words.clear(), found.clear());
+        probes.clear();
+        words.clear();
+        found.clear();
         for (of, (realm, source)) in sources.enumerate() {
             words.push(None);
             for key in table.keys(realm, source) {

@@ -61,8 +61,9 @@ impl TokenState {
     }
 }
 
-/// 24 octets.
+/// 24 octets, and 8 so that none lies in two lines of memory.
 #[derive(Debug, Default)]
+#[repr(align(32))]
 struct Record {
     high: AtomicU64,
     low: AtomicU64,
