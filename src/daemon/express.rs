@@ -126,20 +126,19 @@ impl Misses {
     /// Sends a query's question upstream, if that is a plain thing to do.
     pub fn start(&mut self, pending: Box<Pending>, now: Instant) -> Started {
         if self.under_way.queries >= UDP_IN_FLIGHT_MAX {
-            self.resolver.metrics.limit_hit("udp_in_flight_max");
-            pending.shed();
-            return Started::Here;
+            return self.shed("udp_in_flight_max", pending);
         }
         let Some((key, group)) = pending.plain_need() else { return Started::Slow(pending) };
-        if self.under_way.flights >= UPSTREAM_UDP_IN_FLIGHT_MAX {
-            return Started::Slow(pending);
-        }
         let Some(to) = pending.generation().forwarder.express(group) else { return Started::Slow(pending) };
         let Ok(at) = self.wire(to.address, now) else { return Started::Slow(pending) };
         let wire = &mut self.wires[at];
         let Some(id) = self.random.find(|id| !wire.flights.contains_key(id)) else { return Started::Slow(pending) };
         let flight = inflight::Flight { lane: self.lane, id: (wire.number, id) };
         let ticket = match self.resolver.join_here(key, flight) {
+            // The slow lane would wait for the same servers, at ten times the price.
+            JoinHere::Lead(_) if self.under_way.flights >= UPSTREAM_UDP_IN_FLIGHT_MAX => {
+                return self.shed("upstream_udp_in_flight_max", pending);
+            }
             JoinHere::Lead(ticket) => ticket,
             JoinHere::Mine(id) => return self.follow(id, pending),
             JoinHere::Elsewhere => return Started::Slow(pending),
@@ -154,6 +153,12 @@ impl Misses {
         wire.flights.insert(id, Flight { to, sent: now, ticket, waiting: smallvec![pending] });
         self.under_way.queries += 1;
         self.under_way.flights += 1;
+        Started::Here
+    }
+
+    fn shed(&self, limit: &'static str, pending: Box<Pending>) -> Started {
+        self.resolver.metrics.limit_hit(limit);
+        pending.shed();
         Started::Here
     }
 

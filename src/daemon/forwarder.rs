@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::engine::answer;
 use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step, classify};
+use crate::engine::limits::UPSTREAM_LAST_RESORT_MAX;
 use crate::engine::name::Name;
 use crate::engine::policy::Permit;
 use crate::engine::query::Question;
@@ -111,7 +112,25 @@ pub struct Forwarder {
     hedges: HedgeBudget,
     /// Also the roll that lets a slower server be tried now and then.
     questions: AtomicU64,
+    /// Questions on their way to servers of which all were in back-off when they began.
+    last_resort: AtomicUsize,
     shared: Shared,
+}
+
+/// One of the questions of the last resort.
+struct LastResort<'a>(&'a AtomicUsize);
+
+impl<'a> LastResort<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> LastResort<'a> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        LastResort(waiting)
+    }
+}
+
+impl Drop for LastResort<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What servers are built with; a server is handed on to the next generation only with the same.
@@ -156,7 +175,8 @@ impl Forwarder {
             kept.get(server).filter(|_| is_same).map(|kept| Arc::clone(kept))
         };
         let upstreams = build(&routes, &shared, keep);
-        Ok(Forwarder { routes, upstreams, hedges: HedgeBudget::default(), questions: AtomicU64::new(1), shared })
+        let (hedges, last_resort) = Default::default();
+        Ok(Forwarder { routes, upstreams, hedges, questions: AtomicU64::new(1), last_resort, shared })
     }
 
     /// Upstreams for a configuration without any: the system's resolvers less our own addresses, else public ones; and
@@ -198,7 +218,10 @@ impl Forwarder {
     /// Sends one question upstream, through the tiers of the group and to further servers as they fail, until the first
     /// acceptable answer or the deadline. Nothing is asked without leave (I4). Dropping the future takes the question back.
     pub async fn ask(&self, _leave: &Permit, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
-        let mut exchange = Exchange::new(self.candidates(group), deadline.into_std()).truncated_by(ask.truncated_by);
+        let candidates = self.candidates(group);
+        let is_last_resort = candidates.iter().all(|candidate| candidate.standing == Standing::Down);
+        let _waiting = is_last_resort.then(|| LastResort::begin(&self.last_resort));
+        let mut exchange = Exchange::new(candidates, deadline.into_std()).truncated_by(ask.truncated_by);
         self.hedges.on_question();
         let shared_ask = Arc::new(ask.clone());
         let mut in_flight = FuturesUnordered::new();
@@ -240,6 +263,13 @@ impl Forwarder {
                 }
             }
         }
+    }
+
+    /// Whether a further question would only wait with the many that wait already: all servers are in back-off, none is due to be tried,
+    /// and [`UPSTREAM_LAST_RESORT_MAX`] questions ask them all the same.
+    pub(in crate::daemon) fn is_hopeless(&self, group: GroupId, now: std::time::Instant) -> bool {
+        self.last_resort.load(Ordering::Relaxed) >= UPSTREAM_LAST_RESORT_MAX
+            && self.routes.stages(group).flatten().all(|member| self.upstream(member.server).is_down(now))
     }
 
     /// The server to ask first when asking is a plain thing: one with an address of its own, asked over UDP, in a tier whose

@@ -23,7 +23,7 @@ use crate::engine::client::{Client, Realm, UnixTime};
 use crate::engine::compile::Strangers;
 use crate::engine::matcher::{Hits, Together};
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
-use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode, Transport};
+use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
 use crate::engine::snapshot::Snapshot;
@@ -175,7 +175,8 @@ impl Lane {
         let Lane { resolver, generation, table, limiter, zones, subscribers, entry, room, waiting, tally } = self;
         let mut tally = tally::lock(tally);
         waiting.clear();
-        (subscribers.asking.clear(), subscribers.found.clear());
+        subscribers.asking.clear();
+        subscribers.found.clear();
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
             *generation = Arc::clone(&in_force);
@@ -216,14 +217,14 @@ impl Batch<'_> {
         let snapshot = &self.generation.snapshot;
         let Subscribers { reader: Some(reader), asking, found } = &mut *self.subscribers else { return };
         let Some(live) = &snapshot.subscribers else { return };
-        let nobody = Origin::new((Ipv4Addr::UNSPECIFIED, 0).into(), None, Transport::Udp);
+        let nobody = (Realm::default(), (Ipv4Addr::UNSPECIFIED, 0).into());
+        let place = |origin| {
+            let origin = snapshot.peers.recognise(origin, None);
+            (origin.realm, origin.source)
+        };
         asking.clear();
-        let origins = origins.map(|origin| {
-            let origin = origin.map_or(nobody, |origin| snapshot.peers.recognise(origin, None));
-            asking.push((origin.realm, origin.source));
-            origin
-        });
-        live.find_all(reader, origins, found, touch);
+        asking.extend(origins.map(|origin| origin.map_or(nobody, place)));
+        live.find_all(reader, asking.iter().copied(), found, touch);
     }
 
     /// A datagram without what a proxy put before it, and who asks by it. `None`: it is nobody's.
@@ -399,6 +400,11 @@ impl Batch<'_> {
                 let metrics = &self.resolver.metrics;
                 if self.zones.is_some_and(|zones| zones.refuses(metrics, &query.question.qname, self.now)) {
                     *out = reply::failure(snapshot, query, origin, NotFound::ZoneLimited);
+                    return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
+                }
+                if self.generation.forwarder.is_hopeless(group, self.now) {
+                    metrics.limit_hit("upstream_last_resort_max");
+                    *out = reply::failure(snapshot, query, origin, NotFound::NotReady);
                     return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
                 }
                 self.miss = Some(Pending::plain(self.generation, client, query, origin, permit, group, metrics));

@@ -106,7 +106,7 @@ enum Target {
     /// SafeSearch's.
     Rewrite { permit: Permit, rewrite: Rewrite },
     /// That of a list's CNAME; `chain` is the answer that led to its owner.
-    Redirect { permit: Permit, redirect: Redirect, chain: Option<Arc<Answer>> },
+    Redirect { permit: Permit, redirect: Box<Redirect>, chain: Option<Arc<Answer>> },
 }
 
 /// Who asked what.
@@ -529,6 +529,10 @@ impl Resolver {
             Join::Follow(waiter) => return Some(Joined { waiter, is_follower: true }),
             Join::Full => {
                 self.metrics.limit_hit("queries_in_flight_max");
+                return None;
+            }
+            Join::Lead(_) if generation.forwarder.is_hopeless(group, clock::now()) => {
+                self.metrics.limit_hit("upstream_last_resort_max");
                 return None;
             }
             Join::Lead(ticket) => ticket,

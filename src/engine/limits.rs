@@ -166,6 +166,9 @@ pub const UPSTREAM_TRIES_MAX: usize = 8;
 pub const UPSTREAM_RETRIES_MAX: usize = 4;
 /// Questions in flight to one server over UDP, each with a socket of its own; a further one goes to the next server.
 pub const UPSTREAM_UDP_IN_FLIGHT_MAX: usize = 4_096;
+/// Questions that wait for servers which are all in back-off; of further ones nothing is hoped, and they are answered SERVFAIL.
+/// Chosen: enough for whoever asks while a line is bad, and little work beside a flood's thousands.
+pub const UPSTREAM_LAST_RESORT_MAX: usize = 1_024;
 /// Questions that one socket to a server is used for by the fast lane: a port that is gone soon is not found. Chosen.
 pub const UPSTREAM_SOCKET_QUESTIONS_MAX: u32 = 256;
 /// Seconds that it is used at most. Chosen: finding a port takes longer.
@@ -193,6 +196,8 @@ pub const SLOW_QUEUE_MAX: usize = 4_096;
 pub const SLOW_QUEUE_WAIT: Duration = Duration::from_secs(1);
 /// UDP datagrams being answered at once on one socket; a further one is dropped and counted.
 pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
+/// As many of them as are the slow lane's, where each takes a task, a socket and some 10 KiB.
+pub const SLOW_IN_FLIGHT_MAX: usize = 4_096;
 /// Connections of clients at once, over all listeners of TCP, TLS, HTTPS and QUIC; then the one that was idle longest is
 /// closed for the next. RFC 9210 §4.4 asks for a limit. Chosen: 20 KiB each, and phones keep theirs.
 pub const TCP_CONNECTIONS_MAX: usize = 20_000;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
-use lachan::engine::limits::{QUERIES_IN_FLIGHT_MAX, UDP_IN_FLIGHT_MAX, UPSTREAM_UDP_IN_FLIGHT_MAX};
+use lachan::engine::limits::{SLOW_IN_FLIGHT_MAX, UPSTREAM_UDP_IN_FLIGHT_MAX};
 
 use crate::harness::client::Ask;
 use crate::harness::resolver::{Files, InProcess};
@@ -117,7 +117,7 @@ fn floods_and_a_slow_upstream_leave_hits_alone() {
 
     // Nobody reads what comes back here, as nobody does at a made-up source.
     let floods = [UdpSocket::bind("127.0.0.2:0").unwrap(), UdpSocket::bind("127.0.0.3:0").unwrap()];
-    let in_flight_max = (UPSTREAM_UDP_IN_FLIGHT_MAX + UDP_IN_FLIGHT_MAX).min(QUERIES_IN_FLIGHT_MAX);
+    let in_flight_max = UPSTREAM_UDP_IN_FLIGHT_MAX + SLOW_IN_FLIGHT_MAX;
     let mut highest = 0;
     for at in (0..RANDOM_NAMES).step_by(BURST) {
         for i in at..at + BURST {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ask, Failure, Forwarder, ForwarderOptions, Reply};
+use super::{Ask, Failure, Forwarder, ForwarderOptions, LastResort, Reply};
+use crate::engine::limits::UPSTREAM_LAST_RESORT_MAX;
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::{CLASS_IN, Question, RecordType};
@@ -227,6 +229,36 @@ async fn a_server_that_stays_silent_is_left_alone_and_later_tried_again() {
     let routes = Arc::clone(forwarder.routes());
     let next = Forwarder::new(routes, ForwarderOptions::default(), Some(&forwarder)).unwrap();
     assert!(!next.status()[0].is_up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_hoped_of_servers_in_back_off_that_many_wait_for() {
+    let dead = udp(Log::default(), |_| None).await;
+    let forwarder = Arc::new(plain(&[dead]));
+    let is_hopeless = || forwarder.is_hopeless(GroupId(0), Instant::now().into_std());
+    let crowd = || (0..UPSTREAM_LAST_RESORT_MAX).map(|_| LastResort::begin(&forwarder.last_resort)).collect::<Vec<_>>();
+    let others = crowd();
+    assert!(!is_hopeless(), "nothing is known against the server");
+    drop(others);
+    while forwarder.status()[0].is_up {
+        send(&forwarder, "n.example").await.unwrap_err();
+    }
+    assert!(!is_hopeless(), "nobody waits");
+    let others = crowd();
+    assert!(is_hopeless());
+    drop(others);
+    let last = {
+        let forwarder = Arc::clone(&forwarder);
+        tokio::spawn(async move { send(&forwarder, "last.example").await })
+    };
+    tokio::task::yield_now().await;
+    assert_eq!(forwarder.last_resort.load(Ordering::Relaxed), 1, "a question that is asked all the same");
+    last.await.unwrap().unwrap_err();
+    assert_eq!(forwarder.last_resort.load(Ordering::Relaxed), 0);
+    let others = crowd();
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert!(!is_hopeless(), "one question is to try whether the server is back");
+    drop(others);
 }
 
 #[tokio::test]

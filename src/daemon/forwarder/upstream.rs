@@ -299,6 +299,10 @@ impl Upstream {
         self.lock().health.is_up()
     }
 
+    pub fn is_down(&self, now: Instant) -> bool {
+        self.lock().health.is_down(now)
+    }
+
     pub fn standing(&self, now: Instant, may_probe: bool) -> (Standing, Option<Duration>) {
         let mut state = self.lock();
         (state.health.standing(now, may_probe), state.health.rtt())

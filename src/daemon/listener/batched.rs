@@ -22,7 +22,7 @@ use crate::daemon::listener::leave_group;
 use crate::daemon::prefetch::{prefetch, prefetch_at};
 use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
-use crate::engine::limits::{SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT, UDP_IN_FLIGHT_MAX};
+use crate::engine::limits::{SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT};
 use crate::engine::query::{Header, Origin, Transport};
 
 /// A thread that nobody asks looks for the stop so often.
@@ -209,7 +209,7 @@ async fn slow_lane(
     resolver: Arc<Resolver>,
     tracker: TaskTracker,
 ) {
-    let room = Arc::new(Semaphore::new(UDP_IN_FLIGHT_MAX));
+    let room = Arc::new(Semaphore::new(SLOW_IN_FLIGHT_MAX));
     let mut taken = Vec::with_capacity(DATAGRAMS);
     while waiting.recv_many(&mut taken, DATAGRAMS).await > 0 {
         for slow in taken.drain(..) {
@@ -230,7 +230,7 @@ async fn slow_lane(
                 Begun::Answer(octets) => send(&socket, &octets, &origin),
                 Begun::Pending(pending) => {
                     let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                        resolver.metrics.limit_hit("udp_in_flight_max");
+                        resolver.metrics.limit_hit("slow_in_flight_max");
                         pending.shed();
                         continue;
                     };

@@ -134,6 +134,11 @@ impl Health {
         self.back_off_until.is_none()
     }
 
+    /// In back-off, which has not passed: no question need try yet whether it is back.
+    pub fn is_down(&self, now: Instant) -> bool {
+        self.back_off_until.is_some_and(|until| now < until)
+    }
+
     fn on_alive(&mut self, now: Instant) {
         self.heard_at = Some(now);
         self.failures = 0;
