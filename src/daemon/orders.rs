@@ -9,6 +9,7 @@
 mod annex;
 mod commands;
 mod figures;
+mod letter;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,8 @@ use crate::engine::limits::{ORDER_FILE_OCTETS_MAX, ORDERS_MAX, ORDERS_NAMES_MAX}
 use crate::engine::order::{Alarm, Order, Orders};
 
 pub use annex::{Entry as AnnexEntry, Standing, look_at};
-pub use commands::{Asked, Effect, Entered, Measured, OrderTold, Role, letter};
+pub use commands::{Asked, Effect, Entered, Measured, OrderTold, Role};
+pub use letter::letter;
 
 /// In the state directory.
 const DIRECTORY: &str = "orders";
