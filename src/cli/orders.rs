@@ -54,13 +54,16 @@ struct OrderArgs {
     /// The authority's own number
     #[arg(long, value_name = "REF")]
     reference: String,
+    /// Whose order it is
     #[arg(long, value_name = "TEXT")]
     authority: String,
+    /// The law that it rests on
     #[arg(long, value_name = "TEXT")]
     legal_basis: String,
     /// The number under which another office passed it on
     #[arg(long, value_name = "REF")]
     relayed_as: Option<String>,
+    /// What the names are about, for your own books
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
     /// letter, electronic or phone
@@ -111,6 +114,7 @@ struct OrderArgs {
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
+    /// NAME or =NAME
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
     #[command(flatten)]
@@ -119,6 +123,7 @@ pub struct AddArgs {
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
+    /// The annex
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Title of the column with names [default: the one that has them]
@@ -130,6 +135,7 @@ pub struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub struct ActArgs {
+    /// The order's reference
     #[arg(value_name = "REF")]
     reference: String,
     /// Who [default: the user]
@@ -141,6 +147,7 @@ pub struct ActArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// The order's reference [default: every order]
     #[arg(value_name = "REF")]
     reference: Option<String>,
     /// Who [default: the user]
@@ -170,6 +177,7 @@ pub struct ListArgs {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
+    /// The order's reference
     #[arg(value_name = "REF")]
     reference: String,
     #[command(flatten)]
