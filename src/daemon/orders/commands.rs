@@ -134,7 +134,10 @@ pub struct Effect {
     pub organization: Option<String>,
     /// When it was asked.
     pub at: String,
-    /// Seconds from when the order was received.
+    /// When every name was found blocked for the first time; absent: never yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<String>,
+    /// Seconds from when the order was received until then, or until now.
     pub after_secs: i64,
     pub names: Vec<Measured>,
 }
@@ -498,8 +501,11 @@ impl Reloader {
         let generation = self.in_force();
         let (node, organization) =
             (generation.snapshot.node_name.clone(), generation.snapshot.structured.organization().map(str::to_owned));
-        let after_secs = order.verified_at.unwrap_or(at).0 - order.received.0;
-        Ok(Effect { order: told, node, organization, at: rfc3339(at, &self.orders().zone()), after_secs, names })
+        let verified_at = order.verified_at.or(is_effective.then_some(at));
+        let after_secs = verified_at.unwrap_or(at).0 - order.received.0;
+        let time_text = |at| rfc3339(at, &self.orders().zone());
+        let (at, verified_at) = (time_text(at), verified_at.map(time_text));
+        Ok(Effect { order: told, node, organization, at, verified_at, after_secs, names })
     }
 }
 

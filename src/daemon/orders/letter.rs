@@ -43,7 +43,7 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
          *…, {}*\n\nV/v thực hiện yêu cầu số {reference}\n\n**Kính gửi:** {authority}\n\n\
          Thực hiện yêu cầu số {reference} của {authority} (căn cứ: {legal_basis}), nhận lúc {}, đơn vị chúng tôi xin báo cáo \
          kết quả như sau:\n\n1. Đã ngăn chặn {}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.\n\n\
-         2. Thời điểm kiểm chứng: {}, tại nút {}; {} kể từ khi nhận yêu cầu.\n\n3. Máy khách chậm nhất: {}\n\n\
+         2. Kiểm chứng: {}, tại nút {}; {}.\n\n3. Máy khách chậm nhất: {}\n\n\
          4. Kết quả kiểm chứng từng tên miền:\n\n\
          | STT | Tên miền | Kết quả | Thời gian trả lời | Máy khách còn nhớ câu trả lời cũ |\n|---|---|---|---|---|\n",
         written(&effect.at, zone, "ngày %d tháng %m năm %Y"),
@@ -52,7 +52,16 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
         effect.names.len(),
         here(&effect.at),
         effect.node,
-        span_in_vietnamese(effect.after_secs),
+        effect.verified_at.as_ref().map_or_else(
+            || "chưa lần nào tất cả đều bị chặn".to_owned(),
+            |first| {
+                format!(
+                    "lần đầu tất cả đều bị chặn lúc {}, tức {} kể từ khi nhận yêu cầu",
+                    here(first),
+                    span_in_vietnamese(effect.after_secs)
+                )
+            }
+        ),
         remembered.as_ref().map_or_else(
             || "chưa xác định, vì yêu cầu chưa có hiệu lực tại nút này.".to_owned(),
             |remembered| slowest_in_vietnamese(remembered, &here)
@@ -109,7 +118,7 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
         "**{unit}**\n\nNo.: …/…\n\n*…, {}*\n\nSubject: order {reference}\n\n**To:** {authority}\n\n\
          We report on order {reference} of {authority} (legal basis: {legal_basis}), received at {}:\n\n\
          1. {} of {} names are blocked by our resolvers.\n\n\
-         2. Verified at {}, at node {}; {} after the order was received.\n\n3. Slowest client: {}\n\n\
+         2. Asked at {}, at node {}; {}.\n\n3. Slowest client: {}\n\n\
          4. Each name:\n\n\
          | No. | Name | Result | Time to answer | Clients remember the old answer |\n|---|---|---|---|---|\n",
         written(&effect.at, zone, "%-d %B %Y"),
@@ -118,7 +127,14 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
         effect.names.len(),
         here(&effect.at),
         effect.node,
-        span(effect.after_secs),
+        effect.verified_at.as_ref().map_or_else(
+            || "never yet were all of them blocked".to_owned(),
+            |first| format!(
+                "all blocked first at {}, {} after the order was received",
+                here(first),
+                span(effect.after_secs)
+            )
+        ),
         remembered.as_ref().map_or_else(
             || "not known, for the order is not in force at this node.".to_owned(),
             |remembered| slowest(remembered, &here)
@@ -191,8 +207,31 @@ mod tests {
             order: OrderTold::of(&order, UnixTime(BEGAN + 7_200), Role::Operator, &zone, remembered.as_ref()),
             node: "hn-1".into(),
             organization: None,
-            at: "2027-01-15T17:00:00+07:00".into(),
+            at: "2027-01-15T19:00:00+07:00".into(),
+            verified_at: Some("2027-01-15T17:00:00+07:00".into()),
             after_secs: 7_200,
+        }
+    }
+
+    /// It may be written again long after.
+    #[test]
+    fn the_reply_tells_when_the_order_was_first_found_effective() {
+        let zone = TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
+        let again = effect(None);
+        let never = Effect { verified_at: None, ..effect(None) };
+        for (effect, language, part) in [
+            (
+                &again,
+                LetterIn::Vietnamese,
+                "2. Kiểm chứng: 19 giờ 00 phút, ngày 15 tháng 01 năm 2027, tại nút hn-1; lần đầu tất cả đều bị chặn lúc 17 giờ 00 phút",
+            ),
+            (&again, LetterIn::Vietnamese, "tức 2 giờ 0 phút 0 giây kể từ khi nhận yêu cầu.\n"),
+            (&again, LetterIn::English, "all blocked first at 17:00 on 15 January 2027, 2 h 0 min 0 s after"),
+            (&never, LetterIn::Vietnamese, "tại nút hn-1; chưa lần nào tất cả đều bị chặn.\n"),
+            (&never, LetterIn::English, "never yet were all of them blocked.\n"),
+        ] {
+            let text = letter(effect, &zone, language);
+            assert!(text.contains(part), "{part}: {text}");
         }
     }
 
