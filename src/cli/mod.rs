@@ -617,7 +617,7 @@ pub fn main() -> ExitCode {
 fn parsed() -> Cli {
     let command = match Language::of_user() {
         Language::English => Cli::command(),
-        Language::Vietnamese => vietnamese::first_page(Cli::command()),
+        Language::Vietnamese => vietnamese::pages(Cli::command()),
     };
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|why| why.exit())
 }

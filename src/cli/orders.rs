@@ -12,7 +12,9 @@ use crate::cli::fleet::Told;
 use crate::cli::language::Language;
 use crate::cli::out::{complain, print, print_json, say};
 use crate::cli::{AskArgs, NO, USAGE, YES, annex, person};
-use crate::daemon::orders::{Asked, Effect, Entered, OrderTold, Standing, letter};
+use crate::daemon::orders::{
+    Asked, BoundBy, BoundTold, Effect, Entered, LetterIn, OrderTold, RememberedTold, Standing, WorstTold, letter,
+};
 
 /// An order of fifty thousand names, and a reload that is under way before it. Chosen.
 const CHANGE_TIMER: Duration = Duration::from_secs(300);
@@ -52,13 +54,16 @@ struct OrderArgs {
     /// The authority's own number
     #[arg(long, value_name = "REF")]
     reference: String,
+    /// Whose order it is
     #[arg(long, value_name = "TEXT")]
     authority: String,
+    /// The law that it rests on
     #[arg(long, value_name = "TEXT")]
     legal_basis: String,
     /// The number under which another office passed it on
     #[arg(long, value_name = "REF")]
     relayed_as: Option<String>,
+    /// What the names are about, for your own books
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
     /// letter, electronic or phone
@@ -109,6 +114,7 @@ struct OrderArgs {
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
+    /// NAME or =NAME
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
     #[command(flatten)]
@@ -117,6 +123,7 @@ pub struct AddArgs {
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
+    /// The annex
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Title of the column with names [default: the one that has them]
@@ -128,6 +135,7 @@ pub struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub struct ActArgs {
+    /// The order's reference
     #[arg(value_name = "REF")]
     reference: String,
     /// Who [default: the user]
@@ -139,6 +147,7 @@ pub struct ActArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// The order's reference [default: every order]
     #[arg(value_name = "REF")]
     reference: Option<String>,
     /// Who [default: the user]
@@ -168,6 +177,7 @@ pub struct ListArgs {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
+    /// The order's reference
     #[arg(value_name = "REF")]
     reference: String,
     #[command(flatten)]
@@ -181,6 +191,9 @@ pub struct LetterArgs {
     /// Record that it was sent
     #[arg(long)]
     sent: bool,
+    /// vi or en
+    #[arg(long, value_name = "LANGUAGE", default_value = "vi", value_parser = ["vi", "en"])]
+    lang: String,
 }
 
 pub fn run(config: Option<&Path>, command: &OrdersCommand) -> Result<u8, Trouble> {
@@ -390,7 +403,51 @@ fn show(config: Option<&Path>, args: &ShowArgs) -> Result<u8, Trouble> {
     }
     say_order(language, told);
     told.names.iter().skip(SHOWN).for_each(|name| say!("      {name}"));
+    if let Some(remembered) = &told.remembered {
+        say!("    {}", slowest(language, remembered));
+        for name in &remembered.cached {
+            match language {
+                Language::English => say!("      {}: at most {} s", name.name, name.secs),
+                Language::Vietnamese => say!("      {}: không quá {} giây", name.name, name.secs),
+            }
+        }
+    }
     Ok(YES)
+}
+
+/// The client that may remember longest what it was told before the order.
+fn slowest(language: Language, remembered: &RememberedTold) -> String {
+    let RememberedTold { since, limit_secs, worst, .. } = remembered;
+    match (language, worst) {
+        (Language::English, None) => format!("in force here since {since}; no client can remember an older answer"),
+        (Language::Vietnamese, None) => {
+            format!("có hiệu lực tại đây từ {since}; không máy khách nào còn nhớ câu trả lời cũ")
+        }
+        (Language::English, Some(WorstTold { name, bound: BoundTold { secs, by }, until, .. })) => {
+            let by = match by {
+                BoundBy::Cache => format!("by the TTL left in the cache ({name})"),
+                BoundBy::Limit => {
+                    "by the longest TTL that clients are told; the cache does not have all that was".into()
+                }
+            };
+            format!(
+                "in force here since {since}; clients may remember an older answer until {until}, at most {secs} s, {by}; no TTL \
+                 told was over {limit_secs} s"
+            )
+        }
+        (Language::Vietnamese, Some(WorstTold { name, bound: BoundTold { secs, by }, until, .. })) => {
+            let by = match by {
+                BoundBy::Cache => format!("theo TTL còn lại trong bộ nhớ đệm ({name})"),
+                BoundBy::Limit => {
+                    "theo TTL dài nhất trả cho máy khách, vì bộ nhớ đệm không còn giữ mọi câu trả lời".to_owned()
+                }
+            };
+            format!(
+                "có hiệu lực tại đây từ {since}; máy khách có thể còn nhớ câu trả lời cũ đến {until}, không quá {secs} giây, {by}; \
+                 không TTL nào đã trả quá {limit_secs} giây"
+            )
+        }
+    }
 }
 
 fn alarms(config: Option<&Path>, ask: &AskArgs) -> Result<u8, Trouble> {
@@ -423,15 +480,19 @@ fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
             say!("  {:<40} {what}  {} µs", name.name, name.micros);
         }
         say_order(language, &effect.order);
+        if let Some(remembered) = &effect.order.remembered {
+            say!("    {}", slowest(language, remembered));
+        }
     });
     Ok(if effect.names.iter().all(|name| name.effective) { YES } else { NO })
 }
 
 fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble> {
-    let LetterArgs { act: ActArgs { reference, by, ask }, sent } = args;
+    let LetterArgs { act: ActArgs { reference, by, ask }, sent, lang } = args;
     let effect: Effect = post_act(config, "verify", reference, by.as_deref(), ask, &[])?.told;
     let zone = client::time_zone(client::admin_address(ask.admin.admin, config).ok(), config);
-    say!("{}", letter(&effect, &zone));
+    let language = if lang == "en" { LetterIn::English } else { LetterIn::Vietnamese };
+    say!("{}", letter(&effect, &zone, language));
     if !effect.names.iter().all(|name| name.effective) {
         let why = Language::of_user().pick("not every name is blocked", "chưa chặn hết các tên miền");
         complain!("lachan: {why}");

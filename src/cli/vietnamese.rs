@@ -1,74 +1,12 @@
-//! What is written in English elsewhere, for people whose locale is Vietnamese: the first page of `--help`, and the errors
-//! that people meet most often. What is not here stays English, as README says.
+//! What is written in English elsewhere, for people whose locale is Vietnamese: `--help` ([`help`]), and the errors that
+//! people meet most often. What is not here stays English, as README says.
 //!
 //! The running resolver says its errors in English, because it does not know who reads them; here they are known by their
 //! form. A sentence that was changed there and not here is told as it is: nothing gets lost but the translation.
 
-use clap::Command;
+mod help;
 
-/// The commands as the first page of `--help` names them.
-const COMMANDS: &[(&str, &str)] = &[
-    ("serve", "Trả lời truy vấn (khi không ghi lệnh nào)"),
-    ("check", "Đọc cấu hình và các danh sách, báo mọi lỗi kèm tệp và dòng"),
-    ("explain", "Cho biết vì sao một tên bị chặn, được chuyển hay được phép"),
-    ("lists", "Các danh sách: đang có hiệu lực, và biên dịch thành tệp"),
-    ("limits", "Các giới hạn tần suất"),
-    ("allow", "Cho phép một tên trong một thời gian"),
-    ("deny", "Chặn một tên trong một thời gian"),
-    ("pause", "Tạm tắt lọc nội dung và SafeSearch trong một thời gian"),
-    ("orders", "Yêu cầu của cơ quan có thẩm quyền"),
-    ("fleet", "Các nút dùng chung lệnh"),
-    ("cache", "Bộ nhớ đệm"),
-    ("audit", "Nhật ký các thay đổi"),
-    ("safesearch", "Tìm kiếm an toàn"),
-    ("dnr", "Cách báo cho máy khách biết dịch vụ mã hóa: máy chủ DHCP, bộ định tuyến, điện thoại, máy tính"),
-    ("subscribers", "Các thuê bao thay đổi liên tục, và hồ sơ của họ"),
-    ("tls", "Chứng chỉ"),
-    ("schedule", "Giờ giấc: khung giờ của các hồ sơ"),
-    ("services", "Các dịch vụ dùng được trong `block = [\"service:TÊN\"]`"),
-    ("config", "Tệp cấu hình"),
-    (
-        "healthcheck",
-        "Mã thoát 0 khi nút nên phục vụ, 1 khi nên rút ra, 3 khi suy giảm (mất máy chủ phía trên) hoặc không rõ",
-    ),
-    ("version", "Phiên bản"),
-];
-
-const EXAMPLES: &str = "\
-Ví dụ:
-  lachan                                              chạy với cấu hình có sẵn tại 127.0.0.1:5354
-  lachan -c /etc/lachan/lachan.toml                   chạy với một cấu hình
-  lachan check -c lachan.toml                         tìm mọi lỗi trong cấu hình
-  lachan explain www.example.com                      vì sao một tên bị (hay không bị) chặn?
-  lachan explain www.example.com -c lachan.toml       cũng vậy, hỏi chương trình chạy theo cấu hình này
-  lachan safesearch test                              mọi công cụ tìm kiếm đã an toàn chưa?
-  dig @127.0.0.1 -p 5354 adult.block.lachan.example   một tên vô hại bị chặn để thử
-
-Mã thoát: 0 có, 1 không, 2 dòng lệnh sai, 3 không biết (không có chương trình chạy, không có trả lời, không biết hỏi ở đâu).
-Trợ giúp của từng lệnh viết bằng tiếng Anh.";
-
-/// The first page of `--help`.
-pub fn first_page(command: Command) -> Command {
-    let command = command
-        .about("Lá Chắn: máy phân giải tên miền lọc nội dung xấu độc trên đường truyền")
-        .long_about(
-            "Lá Chắn là máy phân giải tên miền cho trường học và nhà mạng: chuyển tiếp câu hỏi, chặn tên xấu độc, bật tìm kiếm \
-             an toàn và cho người dùng biết vì sao.",
-        )
-        .after_help(EXAMPLES)
-        .subcommand_help_heading("Lệnh")
-        .help_template("{about-with-newline}\nCách dùng: {usage}\n\n{all-args}{after-help}")
-        .mut_arg("config", |config| {
-            config.help(
-                "Tệp cấu hình [mặc định: $LACHAN_CONFIG, nếu không thì /etc/lachan/lachan.toml khi có, nếu không thì cấu hình \
-                 có sẵn]",
-            )
-        });
-    let template = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}";
-    COMMANDS.iter().fold(command, |command, (name, about)| {
-        command.mut_subcommand(name, |inner| inner.about(*about).help_template(template))
-    })
-}
+pub use help::pages;
 
 /// Sentences with `{}` where something stands, and the same in Vietnamese, with the same things in the same order.
 const SENTENCES: &[(&str, &str)] = &[
@@ -202,17 +140,7 @@ fn translated(text: &str, english: &str, vietnamese: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-
-    #[test]
-    fn every_command_of_the_first_page_has_its_line() {
-        let page = first_page(crate::cli::Cli::command());
-        let names: Vec<&str> = page.get_subcommands().map(Command::get_name).filter(|name| *name != "help").collect();
-        assert_eq!(names, COMMANDS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-        page.debug_assert();
-    }
 
     #[test]
     fn sentences_are_known_by_their_form() {

@@ -9,6 +9,8 @@
 mod annex;
 mod commands;
 mod figures;
+mod letter;
+mod remembered;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -20,14 +22,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use tokio::sync::Notify;
+
 use crate::config::{OrderSettings, Version, read_order, read_steady};
 use crate::daemon::audit::{Audit, Change, is_signed};
 use crate::daemon::state;
 use crate::engine::limits::{ORDER_FILE_OCTETS_MAX, ORDERS_MAX, ORDERS_NAMES_MAX};
-use crate::engine::order::{Alarm, Order, Orders};
+use crate::engine::order::{Alarm, Order, Orders, Remembered};
 
 pub use annex::{Entry as AnnexEntry, Standing, look_at};
-pub use commands::{Asked, Effect, Entered, Measured, OrderTold, Role, letter};
+pub use commands::{Asked, Effect, Entered, Measured, OrderTold, Role};
+pub use letter::{LetterIn, letter};
+pub use remembered::{BoundBy, BoundTold, NameTold, RememberedTold, WorstTold};
 
 /// In the state directory.
 const DIRECTORY: &str = "orders";
@@ -43,6 +49,10 @@ pub struct Book {
     inner: Mutex<Inner>,
     /// Held by whoever reads an order to write it changed.
     changing: Mutex<()>,
+    /// Held by whoever looks up what clients may remember.
+    measuring: Mutex<()>,
+    /// Rung when orders may have begun to act.
+    pub begun: Notify,
 }
 
 #[derive(Default)]
@@ -54,6 +64,8 @@ struct Inner {
     kept_in: Option<PathBuf>,
     /// By reference.
     held: BTreeMap<String, Held>,
+    /// Of those that have acted, by reference: what clients may remember of before.
+    remembered: BTreeMap<String, Remembered>,
     /// What was last seen of the directory.
     seen: BTreeMap<PathBuf, Version>,
     problems: Vec<String>,
@@ -247,6 +259,9 @@ impl Inner {
                         continue;
                     }
                     tracing::info!(order = reference, "taken up from {}", path.display());
+                    if before.is_some_and(|before| before.order.names != held.order.names) {
+                        self.measure_anew(&reference);
+                    }
                     self.held.insert(reference, held);
                     changed = true;
                 }

@@ -140,8 +140,9 @@ impl Reloader {
     /// Takes up what was said before, and keeps it from now on.
     fn keep_in(&self, directory: &Path) {
         let audit = self.audit.keep_in(directory);
-        let kept =
-            [audit, self.words.keep_in(directory), self.orders.keep_in(directory, &self.audit, &self.time_zone())];
+        let orders = self.orders.keep_in(directory, &self.audit, &self.time_zone());
+        let remembered = self.orders.recall(directory, &self.audit);
+        let kept = [audit, self.words.keep_in(directory), orders, remembered];
         for why in kept.into_iter().filter_map(Result::err) {
             tracing::error!("{why}");
         }
@@ -179,6 +180,7 @@ impl Reloader {
         if has_ended || is_other {
             self.mask_again();
         }
+        self.measure_orders();
         self.orders.tell_alarms();
         self.audit.verify_once();
     }
@@ -188,9 +190,15 @@ impl Reloader {
     /// # Errors
     /// Why the generation before stays in force.
     pub fn take_up(&self) -> Result<(), String> {
-        let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.resolver.cell.load_full();
-        self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)))
+        {
+            let _alone = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.resolver.cell.load_full();
+            self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)))?;
+        }
+        if self.has_unmeasured_orders() {
+            self.orders.begun.notify_one();
+        }
+        Ok(())
     }
 
     /// Takes lists out of the generation in force, or puts them in again, as decided, and windows by the clock of now; rules stay

@@ -162,6 +162,7 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     tokio::spawn(hours::run(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(supply.run(stop.clone()));
     tokio::spawn(tend(Arc::clone(&reloader), stop.clone()));
+    tokio::spawn(measure_orders(Arc::clone(&reloader), stop.clone()));
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);
@@ -258,6 +259,16 @@ async fn tend(reloader: Arc<Reloader>, stop: CancellationToken) {
         let reloader = Arc::clone(&reloader);
         if let Err(why) = background::run(move || reloader.tend()).await {
             tracing::error!("looking after what ends broke off: {why}");
+        }
+    }
+}
+
+/// Looks at what clients may remember as soon as an order has begun to act; `tend` does so for those that begin by their hour.
+async fn measure_orders(reloader: Arc<Reloader>, stop: CancellationToken) {
+    while stop.run_until_cancelled(reloader.orders().begun.notified()).await.is_some() {
+        let reloader = Arc::clone(&reloader);
+        if let Err(why) = background::run(move || reloader.measure_orders()).await {
+            tracing::error!("looking at what clients may remember broke off: {why}");
         }
     }
 }

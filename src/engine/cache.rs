@@ -9,8 +9,8 @@ mod entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::answer::Answer;
-use crate::engine::limits::{FAILURE_TTL_SECS_MAX, FAILURE_TTL_SECS_MIN};
+use crate::engine::answer::{Answer, Section};
+use crate::engine::limits::{FAILURE_TTL_SECS_MAX, FAILURE_TTL_SECS_MIN, STALE_TTL_SECS};
 use crate::engine::matcher::HashSeed;
 use crate::engine::matcher::suffix::NameHasher;
 use crate::engine::query::{Question, RecordType};
@@ -134,6 +134,32 @@ impl Head {
     pub fn age_secs(&self, now_ms: u64) -> u32 {
         u32::try_from(now_ms.saturating_sub(self.stored_ms) / 1000).unwrap_or(u32::MAX)
     }
+}
+
+/// The longest TTL that a client is told, in seconds, when the configuration allows so many.
+pub fn told_secs_max(client_ttl_secs_max: u32, stale: Duration) -> u32 {
+    if stale.is_zero() { client_ttl_secs_max } else { client_ttl_secs_max.max(STALE_TTL_SECS) }
+}
+
+/// How long somebody who was told an entry's answer until now may remember any record of it, in seconds. `None`: it is a
+/// failure, which says nothing of the name.
+pub fn remembered_secs(
+    answer: &Answer,
+    head: &Head,
+    now_ms: u64,
+    client_ttl_secs_max: u32,
+    stale: Duration,
+) -> Option<u32> {
+    if head.is_failure() {
+        return None;
+    }
+    // What does not exist is remembered as long as its SOA says. RFC 2308 §5.
+    let soa = answer.section(Section::Authority).filter(|record| record.rtype == RecordType::SOA);
+    // An alias may be remembered longer than what it leads to, and so longer than the entry serves.
+    let longest = answer.section(Section::Answer).chain(soa).map(|record| record.ttl).max().unwrap_or(0);
+    let left = longest.saturating_sub(head.age_secs(now_ms)).min(client_ttl_secs_max);
+    let is_stale = matches!(head.freshness(now_ms, stale, false), Some(Freshness::Stale | Freshness::StaleHeld));
+    Some(if is_stale { left.max(STALE_TTL_SECS) } else { left })
 }
 
 /// What becomes of an answer that is offered to the cache.

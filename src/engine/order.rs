@@ -7,6 +7,8 @@
 //! Names of all orders are one list of the index, on rung 2; which orders hold a name that was hit, and whether they act
 //! for this client now, is asked here. Reading and keeping files is the daemon's.
 
+mod remembered;
+
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -17,6 +19,8 @@ use crate::engine::list::{Effect, Reach, RuleSet};
 use crate::engine::matcher::{BuildError, Builder, HashSeed, Layer, Part};
 use crate::engine::name::Name;
 use crate::engine::verdict::ListId;
+
+pub use remembered::{Bound, Gathering, Remembered};
 
 /// An authority that says nothing else expects an order to be carried out in this time. NĐ 147/2024.
 pub const DEADLINE_SECS: i64 = 24 * 3_600;
@@ -356,6 +360,8 @@ pub struct Holding<'a> {
     /// Its place in the register.
     pub at: u32,
     pub order: &'a Order,
+    /// The name's place in the order.
+    pub place: u32,
     pub name: &'a OrderedName,
 }
 
@@ -383,7 +389,7 @@ impl Orders {
         let found = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         found.iter().filter_map(|(at, of)| {
             let order = self.get(*at)?;
-            Some(Holding { at: *at, order, name: order.names.get(*of as usize)? })
+            Some(Holding { at: *at, order, place: *of, name: order.names.get(*of as usize)? })
         })
     }
 

@@ -7,11 +7,12 @@
 //!                          `{upstream}` and `{upstream6}` stand for its addresses
 //!     == file NAME         a file beside the configuration
 //!     == reload RESULT     reads everything again: `ok`, `partial` or `failed`
-//!     == say               lines `allow|deny NAME [profile=P] [client=C]` or `pause [profile=P] [client=C]`, for an hour
+//!     == say               lines `allow|deny NAME [profile=P] [client=C] [realm=N]` or `pause` with the same, for an hour
 //!     == ask               lines `NAME TYPE [HOW…] -> [CODE] [WHAT…]`
 //!     == upstream          lines `NAME TYPE [DETAIL…]`: what upstream was asked since the last such part, in any order
 //!
-//! HOW is of `tcp v6 both from=ADDR do cd ad rd0 noedns size=N ch`; `both` asks by UDP and TCP over both families.
+//! HOW is of `tcp v6 both from=ADDR behind=ADDR[@REALM] do cd ad rd0 noedns size=N ch`; `both` asks by UDP and TCP over both
+//! families, `behind` has a proxy at `from` say that it asks for that address.
 //! CODE is a response code, or `silence`. WHAT is of `ad -ad tc -tc ede=N ede=none soa=OWNER/TTL soa=none empty max_ttl=N`
 //! and records `[OWNER] TYPE=DATA` (`_` for spaces, the whole answer section in its order, the question's name when no
 //! OWNER@ is given).
@@ -22,7 +23,7 @@ use hickory_proto::rr::{DNSClass, RecordType};
 
 use lachan::daemon::said::{Asking, Kind};
 
-use crate::harness::client::{Ask, Told};
+use crate::harness::client::{Ask, Told, behind_proxy};
 use crate::harness::resolver::{Files, InProcess, with_upstream};
 use crate::harness::upstream::Upstream;
 
@@ -122,6 +123,7 @@ fn say(stage: &Stage, line: &str) {
         match word.split_once('=').filter(|(key, _)| !key.is_empty()) {
             Some(("profile", name)) => asking.profile = Some(name.into()),
             Some(("client", name)) => asking.client = Some(name.into()),
+            Some(("realm", number)) => asking.realm = Some(number.parse().unwrap()),
             _ => asking.name = Some(word.into()),
         }
     }
@@ -142,6 +144,10 @@ fn ask(stage: &Stage, line: &str) -> Result<(), String> {
             ("v6", _) => v6 = true,
             ("both", _) => both = true,
             ("from", address) => ask.from = Some(address.parse().unwrap()),
+            ("behind", client) => {
+                let (address, realm) = client.split_once('@').map_or((client, None), |(a, realm)| (a, Some(realm)));
+                ask.before = behind_proxy(address.parse().unwrap(), realm);
+            }
             ("do", _) => ask.dnssec_ok = true,
             ("cd", _) => ask.checking_disabled = true,
             ("ad", _) => ask.authentic_data = true,

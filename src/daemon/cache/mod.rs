@@ -6,15 +6,17 @@ mod shard;
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use crate::daemon::clock;
-use crate::engine::answer::{Answer, AsItCame};
-use crate::engine::cache::{Entry, Freshness, Keeping, Key, KeyHasher, KeyRef, Note, Put, decide};
+use crate::engine::answer::{Answer, AnswerBuilder, AsItCame};
+use crate::engine::cache::{Entry, Freshness, Keeping, Key, KeyHasher, KeyRef, Note, Put, decide, remembered_secs};
 use crate::engine::matcher::HashSeed;
 use crate::engine::name::{Name, wire_is_at_or_below};
+use crate::engine::query::Rcode;
 use shard::Shard;
 
 pub(in crate::daemon) use shard::Place;
@@ -41,6 +43,8 @@ pub struct Table {
     /// Entries count their milliseconds from here.
     began: Instant,
     size: u64,
+    /// When an answer that may still be remembered was last let go or not taken, other than to make room.
+    lost_ms: AtomicU64,
 }
 
 /// What a look-up found.
@@ -106,7 +110,9 @@ impl Cache {
 
     pub fn flush(&self, zone: &Name) -> usize {
         let is_below = |entry: &Entry| wire_is_at_or_below(entry.qname(), zone.as_wire());
-        self.table.load().shards.iter().map(|shard| shard.remove_where(&is_below)).sum()
+        let table = self.table.load();
+        table.lost(table.ms(clock::now()));
+        table.shards.iter().map(|shard| shard.remove_where(&is_below)).sum()
     }
 
     #[cfg(test)]
@@ -121,12 +127,44 @@ impl Cache {
             return;
         }
         let new = Table::new(size, old.hasher, old.began);
+        new.lost(old.ms(clock::now()));
         for shard in &old.shards {
             shard.for_each(&mut |hash, words| {
                 new.shard(hash).put(hash, words.len(), words.iter().copied(), |_| false);
             });
         }
         self.table.store(Arc::new(new));
+    }
+
+    /// Shows every answer that says something of a name, and how long whoever was told it may remember it, in seconds. Takes no
+    /// lock: what is written meanwhile may be missing.
+    pub fn remembered(
+        &self,
+        client_ttl_secs_max: u32,
+        stale: Duration,
+        now: Instant,
+        mut shown: impl FnMut(&Entry, &Answer, u32),
+    ) {
+        let table = self.table.load_full();
+        let now_ms = table.ms(now);
+        let (mut entry, mut builder) = (Entry::default(), AnswerBuilder::new(Rcode::NOERROR));
+        let mut show = |entry: &Entry| {
+            if entry.decode_into(&mut builder).is_none() {
+                return;
+            }
+            let answer = builder.answer();
+            if let Some(secs) = remembered_secs(answer, &entry.head, now_ms, client_ttl_secs_max, stale) {
+                shown(entry, answer, secs);
+            }
+        };
+        table.shards.iter().for_each(|shard| shard.visit(&mut entry, &mut show));
+    }
+
+    /// Whether every answer of this span is still there; never when the process has not run as long.
+    pub fn is_whole_for(&self, span: Duration, now: Instant) -> bool {
+        let table = self.table.load();
+        let since = Duration::from_millis(table.ms(now).saturating_sub(table.lost_ms.load(Ordering::Relaxed)));
+        since >= span && table.shards.iter().all(|shard| shard.keeps() && shard.figures().evictions == 0)
     }
 
     pub fn figures(&self) -> CacheFigures {
@@ -143,7 +181,11 @@ impl Table {
         let wanted = (size / SHARD_OCTETS_MIN).clamp(1, SHARDS_MAX);
         let count = 1 << wanted.ilog2();
         let shards = (0..count).map(|_| Shard::new(size / count)).collect();
-        Table { shards, hasher, began, size }
+        Table { shards, hasher, began, size, lost_ms: AtomicU64::new(0) }
+    }
+
+    fn lost(&self, ms: u64) {
+        self.lost_ms.fetch_max(ms, Ordering::Relaxed);
     }
 
     fn shard(&self, hash: u64) -> &Shard {
@@ -179,7 +221,10 @@ impl Table {
         SCRATCH.with_borrow_mut(|entry| {
             let (keeping, fate) = self.decide(key, answer, trust_ad, now, stale, entry);
             let fate = match fate {
-                Fate::Keep if entry.compose(key, answer, keeping).is_none() => Fate::Forget,
+                Fate::Keep if entry.compose(key, answer, keeping).is_none() => {
+                    self.lost(keeping.stored_ms);
+                    Fate::Forget
+                }
                 fate => fate,
             };
             self.carry_out(key, keeping.hash, fate, entry);
@@ -221,7 +266,12 @@ impl Table {
         let (ttl_secs, fate) = match (put, found) {
             (Put::Keep(ttl_secs), _) => (ttl_secs, Fate::Keep),
             (Put::HoldOld { until_ms }, Some((place, _))) => (0, Fate::HoldOld { place, until_ms }),
-            (Put::HoldOld { .. } | Put::Forget, _) => (0, Fate::Forget),
+            (Put::HoldOld { .. } | Put::Forget, found) => {
+                if found.is_some() {
+                    self.lost(stored_ms);
+                }
+                (0, Fate::Forget)
+            }
         };
         (Keeping { hash, trust_ad, stored_ms, ttl_secs }, fate)
     }

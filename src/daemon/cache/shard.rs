@@ -216,6 +216,42 @@ impl Shard {
         None
     }
 
+    /// Whether anything can be kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.segments.count() > 0
+    }
+
+    /// Shows a copy of every entry; some more than once. Takes no lock: what is written meanwhile may be missing.
+    pub(super) fn visit(&self, entry: &mut Entry, shown: &mut dyn FnMut(&Entry)) {
+        loop {
+            let (table, buckets) = self.table();
+            for slot in buckets.iter().flat_map(|bucket| &bucket.slots) {
+                // Once more if it was just then moved.
+                if self.copy(slot, entry) || self.copy(slot, entry) {
+                    shown(entry);
+                }
+            }
+            // What came after the table had grown is in the new one; there are few of them.
+            if self.table.load(Ordering::Acquire) == table {
+                return;
+            }
+        }
+    }
+
+    /// Copies the entry that a slot leads to; `false`: there is none, or it was being changed.
+    fn copy(&self, slot: &AtomicU32, entry: &mut Entry) -> bool {
+        let value = slot.load(Ordering::Acquire);
+        let location = location_of(value);
+        let Some(segment) = self.segments.get(location.segment()).filter(|_| value != 0) else { return false };
+        let epoch = segment.begin();
+        if slot.load(Ordering::Acquire) != value {
+            return false;
+        }
+        let head = Head::read(|word| segment.word(location.word() + word));
+        entry.fill(head, segment.words(location.word() + Head::WORDS, head.body_words()));
+        segment.is_as(epoch)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Writer> {
         // The writer is whole between its methods' calls from outside, so a panic elsewhere does not spoil it.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)

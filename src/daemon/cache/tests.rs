@@ -166,3 +166,42 @@ fn readers_never_see_half_an_answer() {
         }
     });
 }
+
+#[test]
+fn it_knows_whether_an_answer_of_a_span_may_be_gone() {
+    let (hour, minute) = (Duration::from_secs(3_600), Duration::from_secs(60));
+    let cache = Cache::new(1 << 20);
+    let began = clock::now();
+    cache.put(key("a.example"), answer(60, 1), true, STALE);
+    // Another process may have answered before this one.
+    assert!(!cache.is_whole_for(hour, began + hour - minute) && cache.is_whole_for(hour, began + hour));
+    cache.flush(&"a.example".parse().unwrap());
+    let flushed = clock::now();
+    assert!(!cache.is_whole_for(minute, flushed) && cache.is_whole_for(minute, flushed + minute));
+    for i in 0..100_000 {
+        cache.put(key(&format!("n{i}.example")), answer(600, 2), true, STALE);
+    }
+    assert!(!cache.is_whole_for(minute, flushed + hour), "something made room");
+    assert!(!Cache::new(0).is_whole_for(minute, flushed + hour), "it keeps nothing");
+}
+
+#[test]
+fn every_answer_is_shown_with_what_is_left_of_its_longest_ttl() {
+    let cache = Cache::new(1 << 20);
+    let names: Vec<String> = (0..3_000).map(|i| format!("n{i}.example")).collect();
+    for name in &names {
+        cache.put(key(name), answer(600, 1), true, STALE);
+    }
+    cache.put(key("fails.example"), Arc::new(AnswerBuilder::new(Rcode::SERVFAIL).finish()), true, STALE);
+    let now = clock::now();
+    for (after, max, secs) in
+        [(0, 3_600, 595..=600), (0, 100, 100..=100), (500, 3_600, 95..=100), (640, 3_600, 30..=30), (900, 3_600, 0..=0)]
+    {
+        let mut shown = std::collections::BTreeSet::new();
+        cache.remembered(max, STALE, now + Duration::from_secs(after), |entry, _, left| {
+            assert!(secs.contains(&left), "{left} s are left after {after} s");
+            shown.insert(entry.qname().to_vec());
+        });
+        assert_eq!(shown.len(), names.len(), "all of them, and no failure");
+    }
+}

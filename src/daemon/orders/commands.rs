@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnnexEntry, Book, Held, Standing, annex, first, sealed, sha256, summary};
+use super::{AnnexEntry, Book, BoundTold, Held, RememberedTold, Standing, annex, first, sealed, sha256, summary};
 use crate::config::{Version, ordered_text, read_order, write_order};
 use crate::daemon::audit::{Audit, Change};
 use crate::daemon::reload::Reloader;
@@ -22,7 +22,7 @@ use crate::engine::answer::Answer;
 use crate::engine::client::UnixTime;
 use crate::engine::explain::{rfc3339, time_text};
 use crate::engine::name::Name;
-use crate::engine::order::{Act, Alarm, Channel, End, Order, Revoked, State, is_same_person};
+use crate::engine::order::{Act, Alarm, Channel, End, Order, Remembered, Revoked, State, is_same_person};
 use crate::engine::query::{CLASS_IN, Origin, Question, RecordType, Transport};
 use crate::engine::verdict::EdeCode;
 
@@ -95,6 +95,9 @@ pub struct OrderTold {
     pub provisional_until: Option<String>,
     pub alarms_en: Vec<String>,
     pub alarms_vi: Vec<String>,
+    /// Absent until it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<RememberedTold>,
 }
 
 /// Who looks.
@@ -116,6 +119,9 @@ pub struct Measured {
     pub rcode: u16,
     /// How long the answer took.
     pub micros: u64,
+    /// How long clients may remember what they were told before the order; absent: no client can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<BoundTold>,
 }
 
 /// A verified order.
@@ -128,14 +134,23 @@ pub struct Effect {
     pub organization: Option<String>,
     /// When it was asked.
     pub at: String,
-    /// Seconds from when the order was received.
+    /// When every name was found blocked for the first time; absent: never yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<String>,
+    /// Seconds from when the order was received until then, or until now.
     pub after_secs: i64,
     pub names: Vec<Measured>,
 }
 
 impl OrderTold {
     /// Times are those of `zone`.
-    pub(super) fn of(order: &Order, at: UnixTime, role: Role, zone: &TimeZone) -> OrderTold {
+    pub(super) fn of(
+        order: &Order,
+        at: UnixTime,
+        role: Role,
+        zone: &TimeZone,
+        remembered: Option<&Remembered>,
+    ) -> OrderTold {
         let time_text = |at: UnixTime| rfc3339(at, zone);
         let state = order.state(at);
         let is_hidden = role == Role::Viewer && !order.publishable;
@@ -143,6 +158,7 @@ impl OrderTold {
             text if is_hidden => format!("sha256:{}", &sha256(&text)[..16]),
             text => text,
         };
+        let name_at = |place: usize| order.names.get(place).map(name).unwrap_or_default();
         let (expires, review_at) = match order.end {
             End::At(end) => (time_text(end), None),
             End::Open { review_at } => ("open".to_owned(), Some(time_text(review_at))),
@@ -169,6 +185,7 @@ impl OrderTold {
             provisional_until: order.provisional_until.map(time_text),
             alarms_en: alarms.iter().map(|alarm| alarm_text(*alarm)).collect(),
             alarms_vi: alarms.iter().map(|alarm| alarm_in_vietnamese(*alarm)).collect(),
+            remembered: remembered.map(|remembered| RememberedTold::of(remembered, order, zone, name_at)),
         }
     }
 }
@@ -209,7 +226,17 @@ impl Book {
     /// Every order, by reference.
     pub fn told(&self, at: UnixTime, role: Role) -> Vec<OrderTold> {
         let zone = self.zone();
-        self.inner().held.values().map(|held| OrderTold::of(&held.order, at, role, &zone)).collect()
+        let inner = self.inner();
+        let told = |held: &Held| {
+            let remembered = inner.remembered.get(&held.order.reference);
+            OrderTold::of(&held.order, at, role, &zone, remembered)
+        };
+        inner.held.values().map(told).collect()
+    }
+
+    fn told_of(&self, order: &Order, at: UnixTime) -> OrderTold {
+        let remembered = self.remembered(&order.reference);
+        OrderTold::of(order, at, Role::Operator, &self.zone(), remembered.as_ref())
     }
 
     /// Puts an order into the register: it is in its file and in the log when this returns.
@@ -317,7 +344,7 @@ impl Reloader {
         if self.orders().get(&order.reference).is_ok() {
             return Err(format!("order {} is there already", order.reference));
         }
-        let told = OrderTold::of(&order, now, Role::Operator, &self.orders().zone());
+        let told = self.orders().told_of(&order, now);
         self.orders().put(order.clone(), &by, "order.add", self.audit())?;
         self.share_order(&by, "order.add", &order);
         self.take_up()?;
@@ -392,7 +419,7 @@ impl Reloader {
             }
             _ => change(&mut order, Act { by: by.clone(), at })?,
         }
-        let told = OrderTold::of(&order, at, Role::Operator, &self.orders().zone());
+        let told = self.orders().told_of(&order, at);
         self.orders().put(order.clone(), &by, what, self.audit())?;
         self.share_order(&by, what, &order);
         self.take_up()?;
@@ -455,7 +482,13 @@ impl Reloader {
     pub fn verify_order(&self, resolver: &Arc<Resolver>, reference: &str, by: &str) -> Result<Effect, String> {
         let by = person_text("`--by`", by)?;
         let order = self.orders().get(reference)?;
-        let names: Vec<Measured> = order.names.iter().map(|ordered| measure(resolver, &order, &ordered.name)).collect();
+        self.measure_orders();
+        let remembered = self.orders().remembered(reference);
+        let bound = |place| Some(remembered.as_ref()?.of(place)?.into());
+        let names = order.names.iter().enumerate();
+        let names: Vec<Measured> = names
+            .map(|(place, ordered)| Measured { remembered: bound(place), ..measure(resolver, &order, &ordered.name) })
+            .collect();
         let at = clock::unix_time();
         let is_effective = names.iter().all(|name| name.effective);
         let told = match is_effective && order.verified_at.is_none() {
@@ -463,13 +496,16 @@ impl Reloader {
                 order.verified_at = Some(act.at);
                 Ok(())
             })?,
-            false => OrderTold::of(&order, at, Role::Operator, &self.orders().zone()),
+            false => self.orders().told_of(&order, at),
         };
         let generation = self.in_force();
         let (node, organization) =
             (generation.snapshot.node_name.clone(), generation.snapshot.structured.organization().map(str::to_owned));
-        let after_secs = order.verified_at.unwrap_or(at).0 - order.received.0;
-        Ok(Effect { order: told, node, organization, at: rfc3339(at, &self.orders().zone()), after_secs, names })
+        let verified_at = order.verified_at.or(is_effective.then_some(at));
+        let after_secs = verified_at.unwrap_or(at).0 - order.received.0;
+        let time_text = |at| rfc3339(at, &self.orders().zone());
+        let (at, verified_at) = (time_text(at), verified_at.map(time_text));
+        Ok(Effect { order: told, node, organization, at, verified_at, after_secs, names })
     }
 }
 
@@ -487,7 +523,8 @@ fn measure(resolver: &Arc<Resolver>, order: &Order, name: &Name) -> Measured {
         Begun::Pending(_) | Begun::Silence => None,
     };
     let effective = answer.as_ref().is_some_and(|answer| answer.ede.iter().any(|ede| ede.code == EdeCode::CENSORED.0));
-    Measured { name: name.to_string(), effective, rcode: answer.map_or(0, |answer| answer.rcode.0), micros }
+    let rcode = answer.map_or(0, |answer| answer.rcode.0);
+    Measured { name: name.to_string(), effective, rcode, micros, remembered: None }
 }
 
 /// A question for A with an OPT, RD set. RFC 1035 §4.1, RFC 6891 §6.1.2.
@@ -497,48 +534,6 @@ fn message(name: &Name) -> Vec<u8> {
     octets.extend_from_slice(&[0, 1, 0, 1]);
     octets.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
     octets
-}
-
-/// The reply to the authority, in the form that NĐ 30/2020 gives letters, as Markdown.
-pub fn letter(effect: &Effect, zone: &TimeZone) -> String {
-    let unit = effect.organization.as_deref().unwrap_or("TÊN ĐƠN VỊ");
-    let OrderTold { reference, authority, legal_basis, received, .. } = &effect.order;
-    let here = |text: &str| {
-        text.parse::<jiff::Timestamp>().map_or_else(
-            |_| text.to_owned(),
-            |at| at.to_zoned(zone.clone()).strftime("%H giờ %M phút, ngày %d tháng %m năm %Y").to_string(),
-        )
-    };
-    let date = effect.at.parse::<jiff::Timestamp>().map_or_else(
-        |_| effect.at.clone(),
-        |at| at.to_zoned(zone.clone()).strftime("ngày %d tháng %m năm %Y").to_string(),
-    );
-    let done = effect.names.iter().filter(|name| name.effective).count();
-    let mut text = format!(
-        "**{unit}**\n\nSố: …/…\n\n**CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM**  \n**Độc lập – Tự do – Hạnh phúc**\n\n\
-         *…, {date}*\n\nV/v thực hiện yêu cầu số {reference}\n\n**Kính gửi:** {authority}\n\n\
-         Thực hiện yêu cầu số {reference} của {authority} (căn cứ: {legal_basis}), nhận lúc {}, đơn vị chúng tôi xin báo cáo \
-         kết quả như sau:\n\n1. Đã ngăn chặn {done}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.\n\n\
-         2. Thời điểm kiểm chứng: {}, tại nút {}; {} kể từ khi nhận yêu cầu.\n\n3. Kết quả kiểm chứng từng tên miền:\n\n\
-         | STT | Tên miền | Kết quả | Thời gian trả lời |\n|---|---|---|---|\n",
-        here(received),
-        effect.names.len(),
-        here(&effect.at),
-        effect.node,
-        in_vietnamese(effect.after_secs),
-    );
-    for (i, name) in effect.names.iter().enumerate() {
-        let result = if name.effective { "Đã chặn (NXDOMAIN, EDE 16)" } else { "Chưa chặn" };
-        let _ = writeln!(text, "| {} | {} | {result} | {} µs |", i + 1, name.name, name.micros);
-    }
-    text.push_str(
-        "\nTrân trọng báo cáo./.\n\n**Nơi nhận:**\n- Như trên;\n- Lưu: VT.\n\n**ĐẠI DIỆN ĐƠN VỊ**\n\n*(Ký, ghi rõ họ tên)*\n",
-    );
-    text
-}
-
-fn in_vietnamese(secs: i64) -> String {
-    format!("{} giờ {} phút {} giây", secs / 3_600, secs % 3_600 / 60, secs % 60)
 }
 
 /// How many lines the order holds, and how many it does not.

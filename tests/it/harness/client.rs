@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use hickory_proto::op::{Edns, Message, Query};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use lachan::engine::proxy::SIGNATURE;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::PATIENCE;
@@ -28,6 +29,19 @@ pub struct Ask {
     /// UDP payload; `None`: no OPT.
     pub edns: Option<u16>,
     pub options: Vec<EdnsOption>,
+    /// What a proxy says of the client before a datagram or a connection's first message; see [`behind_proxy`].
+    pub before: Vec<u8>,
+}
+
+/// A PROXY header, version 2: whom a proxy asks for, and in which realm.
+pub fn behind_proxy(client: IpAddr, realm: Option<&str>) -> Vec<u8> {
+    let (family, addresses) = match client {
+        IpAddr::V4(client) => (0x12, [client.octets(), [127, 0, 0, 53]].concat()),
+        IpAddr::V6(client) => (0x22, [client.octets(), Ipv6Addr::LOCALHOST.octets()].concat()),
+    };
+    let realm = realm.map(|realm| [&[0xe1][..], &(realm.len() as u16).to_be_bytes(), realm.as_bytes()].concat());
+    let told = [&addresses[..], &[0x0f, 0xa0, 0, 53], &realm.unwrap_or_default()].concat();
+    [&SIGNATURE[..], &[0x21, family], &(told.len() as u16).to_be_bytes(), &told].concat()
 }
 
 /// What came back.
@@ -52,6 +66,7 @@ impl Ask {
             dnssec_ok: false,
             edns: Some(1232),
             options: Vec::new(),
+            before: Vec::new(),
         }
     }
 
@@ -81,7 +96,7 @@ impl Ask {
             (self.connect(server).exchange(&query), server)
         } else {
             let socket = self.socket(server);
-            socket.send_to(&query, server).unwrap();
+            socket.send_to(&[&self.before[..], &query].concat(), server).unwrap();
             receive(&socket).unwrap_or_else(|| panic!("no answer to {self:?} within {PATIENCE:?}"))
         };
         assert_eq!(from, server, "answered from another address than asked: {self:?}");
@@ -106,8 +121,8 @@ impl Ask {
             connection.exchange(&sentinel)
         } else {
             let socket = self.socket(server);
-            socket.send_to(&query, server).unwrap();
-            socket.send_to(&sentinel, server).unwrap();
+            socket.send_to(&[&self.before[..], &query].concat(), server).unwrap();
+            socket.send_to(&[&self.before[..], &sentinel].concat(), server).unwrap();
             receive(&socket).expect("the second question is answered").0
         };
         first[..2] == sentinel[..2]
@@ -124,7 +139,9 @@ impl Ask {
         socket.bind(&self.local(server).into()).unwrap();
         socket.connect_timeout(&server.into(), PATIENCE).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Connection(socket.into())
+        let mut connection = Connection(socket.into());
+        connection.stream().write_all(&self.before).unwrap();
+        connection
     }
 
     fn local(&self, server: SocketAddr) -> SocketAddr {

@@ -189,6 +189,25 @@ fn an_order_takes_two_persons_and_ends_by_its_authoritys_word_alone() {
     }
     said(&served.command(&["orders", "list"]), 0, "1/A05 (Bộ Công an, A05): reported");
 
+    // What clients may remember of before is known, and still is after a restart.
+    let remembered = |served: &Served| {
+        let shown = served.command(&["orders", "show", "1/A05", "--json"]);
+        serde_json::from_str::<Value>(&shown.stdout).unwrap_or_else(|why| panic!("{why}: {shown:?}"))["remembered"]
+            .clone()
+    };
+    let told = remembered(&served);
+    let secs = told["cached"][0]["secs"].as_u64();
+    assert!(told["cached"][0]["name"] == "one.example" && secs.is_some_and(|secs| (1..=300).contains(&secs)), "{told}");
+    // The process has not run for an hour, so the cache does not know all.
+    assert_eq!((&told["worst"]["secs"], &told["worst"]["by"]), (&3_600.into(), &"limit".into()), "{told}");
+    said(&letter, 0, &format!("| không quá {} giây |", secs.unwrap()));
+    said(&served.command(&["orders", "show", "1/A05"]), 0, "clients may remember an older answer until ");
+    said(
+        &served.command(&["orders", "letter", "1/A05", "--by", "An", "--lang", "en"]),
+        0,
+        "3. Slowest client: it forgets",
+    );
+
     // Neither a power cut nor a file that is gone ends one.
     let directory = served.kill();
     let orders = directory.path().join("state/orders");
@@ -197,6 +216,7 @@ fn an_order_takes_two_persons_and_ends_by_its_authoritys_word_alone() {
     }
     let served = Served::start_in(directory);
     assert!(blocks(&served, "one.example") && blocks(&served, "two.example"), "{}", served.log());
+    assert_eq!(remembered(&served), told);
     said(&served.command(&["orders", "check"]), 1, "order 1/A05: its file ");
 
     // A name is free when no order holds it.

@@ -1,0 +1,288 @@
+//! The reply to the authority, as Markdown: in Vietnamese in the form that NĐ 30/2020 gives letters, in English for those who
+//! keep books in it.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::commands::{Effect, Measured, OrderTold};
+use super::remembered::{BoundBy, BoundTold, RememberedTold, WorstTold};
+
+/// The language that a reply is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LetterIn {
+    Vietnamese,
+    English,
+}
+
+/// The reply about a verified order; times are those of `zone`.
+pub fn letter(effect: &Effect, zone: &TimeZone, language: LetterIn) -> String {
+    match language {
+        LetterIn::Vietnamese => in_vietnamese(effect, zone),
+        LetterIn::English => in_english(effect, zone),
+    }
+}
+
+/// A time as people write it; as it is when it is none.
+fn written(text: &str, zone: &TimeZone, form: &str) -> String {
+    let at = text.parse::<Timestamp>();
+    at.map_or_else(|_| text.to_owned(), |at| at.to_zoned(zone.clone()).strftime(form).to_string())
+}
+
+fn done(effect: &Effect) -> usize {
+    effect.names.iter().filter(|name| name.effective).count()
+}
+
+fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
+    let unit = effect.organization.as_deref().unwrap_or("TÊN ĐƠN VỊ");
+    let OrderTold { reference, authority, legal_basis, received, remembered, .. } = &effect.order;
+    let here = |text: &str| written(text, zone, "%H giờ %M phút, ngày %d tháng %m năm %Y");
+    let mut text = format!(
+        "**{unit}**\n\nSố: …/…\n\n**CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM**  \n**Độc lập – Tự do – Hạnh phúc**\n\n\
+         *…, {}*\n\nV/v thực hiện yêu cầu số {reference}\n\n**Kính gửi:** {authority}\n\n\
+         Thực hiện yêu cầu số {reference} của {authority} (căn cứ: {legal_basis}), nhận lúc {}, đơn vị chúng tôi xin báo cáo \
+         kết quả như sau:\n\n1. Đã ngăn chặn {}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.\n\n\
+         2. Kiểm chứng: {}, tại nút {}; {}.\n\n3. Máy khách chậm nhất: {}\n\n\
+         4. Kết quả kiểm chứng từng tên miền:\n\n\
+         | STT | Tên miền | Kết quả | Thời gian trả lời | Máy khách còn nhớ câu trả lời cũ |\n|---|---|---|---|---|\n",
+        written(&effect.at, zone, "ngày %d tháng %m năm %Y"),
+        here(received),
+        done(effect),
+        effect.names.len(),
+        here(&effect.at),
+        effect.node,
+        effect.verified_at.as_ref().map_or_else(
+            || "chưa lần nào tất cả đều bị chặn".to_owned(),
+            |first| {
+                format!(
+                    "lần đầu tất cả đều bị chặn lúc {}, tức {} kể từ khi nhận yêu cầu",
+                    here(first),
+                    span_in_vietnamese(effect.after_secs)
+                )
+            }
+        ),
+        remembered.as_ref().map_or_else(
+            || "chưa xác định, vì yêu cầu chưa có hiệu lực tại nút này.".to_owned(),
+            |remembered| slowest_in_vietnamese(remembered, &here)
+        ),
+    );
+    for (i, name) in effect.names.iter().enumerate() {
+        let result = if name.effective { "Đã chặn (NXDOMAIN, EDE 16)" } else { "Chưa chặn" };
+        let longest = match name.remembered {
+            _ if remembered.is_none() => "chưa xác định".to_owned(),
+            Some(BoundTold { secs, .. }) => format!("không quá {secs} giây"),
+            None => "không".to_owned(),
+        };
+        let Measured { name, micros, .. } = name;
+        let _ = writeln!(text, "| {} | {name} | {result} | {micros} µs | {longest} |", i + 1);
+    }
+    text.push_str(
+        "\nTrân trọng báo cáo./.\n\n**Nơi nhận:**\n- Như trên;\n- Lưu: VT.\n\n**ĐẠI DIỆN ĐƠN VỊ**\n\n*(Ký, ghi rõ họ tên)*\n",
+    );
+    text
+}
+
+fn slowest_in_vietnamese(remembered: &RememberedTold, here: &dyn Fn(&str) -> String) -> String {
+    let RememberedTold { since, limit_secs, worst, .. } = remembered;
+    let since = here(since);
+    let Some(WorstTold { name, bound: BoundTold { secs, by }, until, after_secs }) = worst else {
+        return format!(
+            "không có. Yêu cầu có hiệu lực tại nút lúc {since}; trước đó nút không trả lời máy khách nào về các tên miền này mà \
+             TTL còn hạn."
+        );
+    };
+    let (until, span) = (here(until), span_in_vietnamese(*after_secs));
+    let by = match by {
+        BoundBy::Cache => format!("theo TTL còn lại trong bộ nhớ đệm của nút vào lúc yêu cầu có hiệu lực ({name})"),
+        BoundBy::Limit => {
+            "theo TTL dài nhất mà nút trả cho máy khách, vì bộ nhớ đệm không còn giữ mọi câu trả lời".to_owned()
+        }
+    };
+    format!(
+        "quên câu trả lời cũ muộn nhất vào {until}, tức {span} kể từ khi nhận yêu cầu. Yêu cầu có hiệu lực tại nút lúc {since}; \
+         từ đó câu trả lời cũ còn được nhớ không quá {secs} giây, {by}. Đây là giới hạn trên tính từ các câu trả lời đã đưa ra, \
+         không phải số đo tại máy khách; không câu trả lời nào có TTL quá {limit_secs} giây."
+    )
+}
+
+fn span_in_vietnamese(secs: i64) -> String {
+    format!("{} giờ {} phút {} giây", secs / 3_600, secs % 3_600 / 60, secs % 60)
+}
+
+fn in_english(effect: &Effect, zone: &TimeZone) -> String {
+    let unit = effect.organization.as_deref().unwrap_or("NAME OF THE ORGANISATION");
+    let OrderTold { reference, authority, legal_basis, received, remembered, .. } = &effect.order;
+    let here = |text: &str| written(text, zone, "%H:%M on %-d %B %Y");
+    let mut text = format!(
+        "**{unit}**\n\nNo.: …/…\n\n*…, {}*\n\nSubject: order {reference}\n\n**To:** {authority}\n\n\
+         We report on order {reference} of {authority} (legal basis: {legal_basis}), received at {}:\n\n\
+         1. {} of {} names are blocked by our resolvers.\n\n\
+         2. Asked at {}, at node {}; {}.\n\n3. Slowest client: {}\n\n\
+         4. Each name:\n\n\
+         | No. | Name | Result | Time to answer | Clients remember the old answer |\n|---|---|---|---|---|\n",
+        written(&effect.at, zone, "%-d %B %Y"),
+        here(received),
+        done(effect),
+        effect.names.len(),
+        here(&effect.at),
+        effect.node,
+        effect.verified_at.as_ref().map_or_else(
+            || "never yet were all of them blocked".to_owned(),
+            |first| format!(
+                "all blocked first at {}, {} after the order was received",
+                here(first),
+                span(effect.after_secs)
+            )
+        ),
+        remembered.as_ref().map_or_else(
+            || "not known, for the order is not in force at this node.".to_owned(),
+            |remembered| slowest(remembered, &here)
+        ),
+    );
+    for (i, name) in effect.names.iter().enumerate() {
+        let result = if name.effective { "Blocked (NXDOMAIN, EDE 16)" } else { "Not blocked" };
+        let longest = match name.remembered {
+            _ if remembered.is_none() => "not known".to_owned(),
+            Some(BoundTold { secs, .. }) => format!("at most {secs} s"),
+            None => "no".to_owned(),
+        };
+        let Measured { name, micros, .. } = name;
+        let _ = writeln!(text, "| {} | {name} | {result} | {micros} µs | {longest} |", i + 1);
+    }
+    text.push_str("\n**Copies:**\n- as above;\n- our files.\n\n**FOR THE ORGANISATION**\n\n*(signature and name)*\n");
+    text
+}
+
+fn slowest(remembered: &RememberedTold, here: &dyn Fn(&str) -> String) -> String {
+    let RememberedTold { since, limit_secs, worst, .. } = remembered;
+    let since = here(since);
+    let Some(WorstTold { name, bound: BoundTold { secs, by }, until, after_secs }) = worst else {
+        return format!(
+            "none. The order came into force at this node at {since}; before that, the node had told no client anything about these \
+             names whose TTL had not run out."
+        );
+    };
+    let (until, span) = (here(until), span(*after_secs));
+    let by = match by {
+        BoundBy::Cache => format!("by the TTL left in the node's cache when the order came into force ({name})"),
+        BoundBy::Limit => {
+            "by the longest TTL that the node tells clients, for its cache does not have all that was told".to_owned()
+        }
+    };
+    format!(
+        "it forgets the old answer at {until} at the latest, {span} after the order was received. The order came into force at \
+         this node at {since}; an old answer is remembered for at most {secs} s from then on, {by}. This is an upper bound by what \
+         was handed out, not measured at a client; no answer had a TTL over {limit_secs} s."
+    )
+}
+
+fn span(secs: i64) -> String {
+    format!("{} h {} min {} s", secs / 3_600, secs % 3_600 / 60, secs % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::orders::commands::Role;
+    use crate::engine::client::UnixTime;
+    use crate::engine::order::tests::order;
+    use crate::engine::order::{Order, Remembered};
+
+    /// 15:00 in Vietnam.
+    const BEGAN: i64 = 1_800_000_000;
+
+    fn effect(remembered: Option<Remembered>) -> Effect {
+        let order = Order { received: UnixTime(BEGAN), ..order("1/A05", &["bad.example", "=only.example"]) };
+        let zone = TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
+        let names = order.names.iter().enumerate().map(|(place, ordered)| Measured {
+            name: ordered.name.to_string(),
+            effective: true,
+            rcode: 3,
+            micros: 40,
+            remembered: remembered.as_ref().and_then(|remembered| Some(remembered.of(place)?.into())),
+        });
+        Effect {
+            names: names.collect(),
+            order: OrderTold::of(&order, UnixTime(BEGAN + 7_200), Role::Operator, &zone, remembered.as_ref()),
+            node: "hn-1".into(),
+            organization: None,
+            at: "2027-01-15T19:00:00+07:00".into(),
+            verified_at: Some("2027-01-15T17:00:00+07:00".into()),
+            after_secs: 7_200,
+        }
+    }
+
+    /// It may be written again long after.
+    #[test]
+    fn the_reply_tells_when_the_order_was_first_found_effective() {
+        let zone = TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
+        let again = effect(None);
+        let never = Effect { verified_at: None, ..effect(None) };
+        for (effect, language, part) in [
+            (
+                &again,
+                LetterIn::Vietnamese,
+                "2. Kiểm chứng: 19 giờ 00 phút, ngày 15 tháng 01 năm 2027, tại nút hn-1; lần đầu tất cả đều bị chặn lúc 17 giờ 00 phút",
+            ),
+            (&again, LetterIn::Vietnamese, "tức 2 giờ 0 phút 0 giây kể từ khi nhận yêu cầu.\n"),
+            (&again, LetterIn::English, "all blocked first at 17:00 on 15 January 2027, 2 h 0 min 0 s after"),
+            (&never, LetterIn::Vietnamese, "tại nút hn-1; chưa lần nào tất cả đều bị chặn.\n"),
+            (&never, LetterIn::English, "never yet were all of them blocked.\n"),
+        ] {
+            let text = letter(effect, &zone, language);
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_reply_tells_what_the_slowest_client_may_remember_and_by_what() {
+        let zone = TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
+        let remembered =
+            |is_whole, cached| Some(Remembered { at: UnixTime(BEGAN + 3_600), limit_secs: 1_800, is_whole, cached });
+        for (remembered, vietnamese, english) in [
+            (
+                remembered(true, vec![(1, 90)]),
+                vec![
+                    "muộn nhất vào 16 giờ 01 phút, ngày 15 tháng 01 năm 2027, tức 1 giờ 1 phút 30 giây kể từ khi nhận",
+                    "không quá 90 giây, theo TTL còn lại trong bộ nhớ đệm của nút vào lúc yêu cầu có hiệu lực (=only.example)",
+                    "không câu trả lời nào có TTL quá 1800 giây",
+                    "| 1 | bad.example | Đã chặn (NXDOMAIN, EDE 16) | 40 µs | không |",
+                    "| 2 | only.example | Đã chặn (NXDOMAIN, EDE 16) | 40 µs | không quá 90 giây |",
+                ],
+                vec![
+                    "at 16:01 on 15 January 2027 at the latest, 1 h 1 min 30 s after the order was received",
+                    "at most 90 s from then on, by the TTL left in the node's cache",
+                    "| 2 | only.example | Blocked (NXDOMAIN, EDE 16) | 40 µs | at most 90 s |",
+                ],
+            ),
+            (
+                remembered(false, vec![(1, 90)]),
+                vec![
+                    "không quá 1800 giây, theo TTL dài nhất",
+                    "| 40 µs | không quá 1800 giây |",
+                    "không quá 90 giây |",
+                ],
+                vec!["at most 1800 s from then on, by the longest TTL that the node tells clients"],
+            ),
+            (
+                remembered(true, Vec::new()),
+                vec!["3. Máy khách chậm nhất: không có. Yêu cầu có hiệu lực tại nút lúc 16 giờ 00 phút"],
+                vec!["3. Slowest client: none. The order came into force at this node at 16:00 on 15 January 2027"],
+            ),
+            (
+                None,
+                vec!["3. Máy khách chậm nhất: chưa xác định, vì yêu cầu chưa có hiệu lực", "| chưa xác định |"],
+                vec!["3. Slowest client: not known", "| not known |"],
+            ),
+        ] {
+            let effect = effect(remembered);
+            for (language, parts) in [(LetterIn::Vietnamese, vietnamese), (LetterIn::English, english)] {
+                let text = letter(&effect, &zone, language);
+                for part in parts {
+                    assert!(text.contains(part), "{part}: {text}");
+                }
+            }
+        }
+    }
+}
