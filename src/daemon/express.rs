@@ -27,7 +27,7 @@ use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::Entry;
 use crate::engine::exchange::{Answer, read_reply};
 use crate::engine::limits::{
-    UDP_IN_FLIGHT_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX,
+    QUERY_DEADLINE, UDP_IN_FLIGHT_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX,
     UPSTREAM_UDP_IN_FLIGHT_MAX,
 };
 use crate::engine::query::{Question, Rcode};
@@ -85,6 +85,8 @@ struct Wire {
     flights: HashMap<u16, Flight>,
     /// When patience with each ends, in the order they were sent; some are over by then.
     patience: VecDeque<(Instant, u16)>,
+    /// Those that nobody else had room for when it did, until the client's own time is over.
+    last_wait: VecDeque<(Instant, u16)>,
 }
 
 /// One question on its way.
@@ -135,9 +137,12 @@ impl Misses {
         let Some(id) = self.random.find(|id| !wire.flights.contains_key(id)) else { return Started::Slow(pending) };
         let flight = inflight::Flight { lane: self.lane, id: (wire.number, id) };
         let ticket = match self.resolver.join_here(key, flight) {
-            // The slow lane would wait for the same servers, at ten times the price.
             JoinHere::Lead(_) if self.under_way.flights >= UPSTREAM_UDP_IN_FLIGHT_MAX => {
-                return self.shed("upstream_udp_in_flight_max", pending);
+                // The slow lane would wait for the same server, at ten times the price; another one it may ask.
+                return match self.flights_to(to.address) >= UPSTREAM_UDP_IN_FLIGHT_MAX {
+                    true => self.shed("upstream_udp_in_flight_max", pending),
+                    false => Started::Slow(pending),
+                };
             }
             JoinHere::Lead(ticket) => ticket,
             JoinHere::Mine(id) => return self.follow(id, pending),
@@ -154,6 +159,10 @@ impl Misses {
         self.under_way.queries += 1;
         self.under_way.flights += 1;
         Started::Here
+    }
+
+    fn flights_to(&self, server: SocketAddr) -> usize {
+        self.wires.iter().filter(|wire| wire.server == server).map(|wire| wire.flights.len()).sum()
     }
 
     fn shed(&self, limit: &'static str, pending: Box<Pending>) -> Started {
@@ -208,14 +217,14 @@ impl Misses {
         socket.set_nonblocking(true)?;
         socket.connect(server)?;
         let number = self.random.next_number();
-        let (flights, patience) = (HashMap::new(), VecDeque::new());
-        self.wires.push(Wire { number, server, socket, opened: now, asked: 0, flights, patience });
+        let (flights, patience, last_wait) = Default::default();
+        self.wires.push(Wire { number, server, socket, opened: now, asked: 0, flights, patience, last_wait });
         Ok(self.wires.len() - 1)
     }
 
     /// Waits until a client or a server says something, or patience runs out; at most `limit`. Whether a client did.
     pub fn wait(&mut self, clients: &UdpSocket, now: Instant, limit: Duration) -> bool {
-        let firsts = self.wires.iter().filter_map(|wire| wire.patience.front());
+        let firsts = self.wires.iter().flat_map(|wire| [wire.patience.front(), wire.last_wait.front()]).flatten();
         let until = firsts.map(|(at, _)| at.saturating_duration_since(now)).min().map_or(limit, |at| at.min(limit));
         self.ready.clear();
         let busy = || (0..self.wires.len()).filter(|at| !self.wires[*at].flights.is_empty());
@@ -235,8 +244,15 @@ impl Misses {
         }
     }
 
-    /// Takes what servers said, and sees whose patience has run out. Answers go to `out`, what needs more to `slow`.
-    pub fn take_replies(&mut self, now: Instant, out: &mut Outbox, slow: &mut impl FnMut(Box<Pending>)) {
+    /// Takes what servers said, and sees with what patience has run out. Answers go to `out`, what needs more to `slow`. What is late does
+    /// only if `may_ask_again`: else it waits on here, where that costs nothing, for as long as its client does.
+    pub fn take_replies(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        slow: &mut impl FnMut(Box<Pending>),
+        may_ask_again: impl Fn() -> bool,
+    ) {
         for at in std::mem::take(&mut self.ready) {
             match self.replies.receive(&self.wires[at].socket, false) {
                 Ok(count) => (0..count).for_each(|i| self.take_reply(at, i, now, out, slow)),
@@ -246,9 +262,18 @@ impl Misses {
             }
         }
         for at in 0..self.wires.len() {
-            while let Some(late) = self.wires[at].late(now) {
-                self.give_up(at, late, slow);
+            let wire = &mut self.wires[at];
+            let mut given_up = SmallVec::<[u16; 16]>::new();
+            while let Some((id, sent)) = late(&mut wire.patience, &wire.flights, now, |flight| flight.to.patience) {
+                match may_ask_again() {
+                    true => given_up.push(id),
+                    false => wire.last_wait.push_back((sent + QUERY_DEADLINE, id)),
+                }
             }
+            while let Some((id, _)) = late(&mut wire.last_wait, &wire.flights, now, |_| QUERY_DEADLINE) {
+                given_up.push(id);
+            }
+            given_up.into_iter().for_each(|id| self.give_up(at, id, slow));
         }
     }
 
@@ -351,22 +376,25 @@ fn end(wire: &mut Wire, under_way: &mut UnderWay, id: u16) -> Option<Flight> {
     Some(flight)
 }
 
-impl Wire {
-    /// The id of a question with which patience is over.
-    fn late(&mut self, now: Instant) -> Option<u16> {
-        while let Some(&(until, id)) = self.patience.front() {
-            // The id may be another question's by now, which was sent later.
-            let is_under_way = self.flights.get(&id).is_some_and(|flight| flight.sent + flight.to.patience <= until);
-            if is_under_way && until > now {
-                return None;
-            }
-            self.patience.pop_front();
-            if is_under_way {
-                return Some(id);
-            }
+/// The next question with which patience is over, and when it was sent.
+fn late(
+    waits: &mut VecDeque<(Instant, u16)>,
+    flights: &HashMap<u16, Flight>,
+    now: Instant,
+    patience: impl Fn(&Flight) -> Duration,
+) -> Option<(u16, Instant)> {
+    while let Some(&(until, id)) = waits.front() {
+        // The id may be another question's by now, which was sent later.
+        let flight = flights.get(&id).filter(|flight| flight.sent + patience(flight) <= until);
+        if flight.is_some() && until > now {
+            return None;
         }
-        None
+        waits.pop_front();
+        if let Some(flight) = flight {
+            return Some((id, flight.sent));
+        }
     }
+    None
 }
 
 /// Ids that nobody can guess, fetched from the system many at a time.

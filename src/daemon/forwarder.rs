@@ -112,8 +112,8 @@ pub struct Forwarder {
     hedges: HedgeBudget,
     /// Also the roll that lets a slower server be tried now and then.
     questions: AtomicU64,
-    /// Questions on their way to servers of which all were in back-off when they began.
-    last_resort: AtomicUsize,
+    /// By group: questions on their way to servers of which all were in back-off when they began.
+    last_resort: Box<[AtomicUsize]>,
     shared: Shared,
 }
 
@@ -175,7 +175,8 @@ impl Forwarder {
             kept.get(server).filter(|_| is_same).map(|kept| Arc::clone(kept))
         };
         let upstreams = build(&routes, &shared, keep);
-        let (hedges, last_resort) = Default::default();
+        let last_resort = (0..routes.group_count()).map(|_| AtomicUsize::new(0)).collect();
+        let hedges = HedgeBudget::default();
         Ok(Forwarder { routes, upstreams, hedges, questions: AtomicU64::new(1), last_resort, shared })
     }
 
@@ -220,7 +221,7 @@ impl Forwarder {
     pub async fn ask(&self, _leave: &Permit, group: GroupId, ask: &Ask, deadline: Instant) -> Result<Reply, Failure> {
         let candidates = self.candidates(group);
         let is_last_resort = candidates.iter().all(|candidate| candidate.standing == Standing::Down);
-        let _waiting = is_last_resort.then(|| LastResort::begin(&self.last_resort));
+        let _waiting = is_last_resort.then(|| LastResort::begin(self.waiting(group)));
         let mut exchange = Exchange::new(candidates, deadline.into_std()).truncated_by(ask.truncated_by);
         self.hedges.on_question();
         let shared_ask = Arc::new(ask.clone());
@@ -268,8 +269,12 @@ impl Forwarder {
     /// Whether a further question would only wait with the many that wait already: all servers are in back-off, none is due to be tried,
     /// and [`UPSTREAM_LAST_RESORT_MAX`] questions ask them all the same.
     pub(in crate::daemon) fn is_hopeless(&self, group: GroupId, now: std::time::Instant) -> bool {
-        self.last_resort.load(Ordering::Relaxed) >= UPSTREAM_LAST_RESORT_MAX
+        self.waiting(group).load(Ordering::Relaxed) >= UPSTREAM_LAST_RESORT_MAX
             && self.routes.stages(group).flatten().all(|member| self.upstream(member.server).is_down(now))
+    }
+
+    fn waiting(&self, group: GroupId) -> &AtomicUsize {
+        &self.last_resort[group.0 as usize]
     }
 
     /// The server to ask first when asking is a plain thing: one with an address of its own, asked over UDP, in a tier whose

@@ -66,6 +66,13 @@ impl Subscribers {
         Subscribers { reader, ..Subscribers::default() }
     }
 
+    /// Nothing of the batch before is left, nor what the table has replaced.
+    fn begin(&mut self) {
+        self.asking.clear();
+        self.found.clear();
+        self.reader.iter_mut().for_each(Reader::let_go);
+    }
+
     fn identify(&mut self, snapshot: &Snapshot, number: Option<usize>, origin: &Origin, at: UnixTime) -> Client {
         let place = (origin.realm, origin.source);
         let number = number.filter(|number| origin.identity.is_none() && self.asking.get(*number) == Some(&place));
@@ -175,8 +182,7 @@ impl Lane {
         let Lane { resolver, generation, table, limiter, zones, subscribers, entry, room, waiting, tally } = self;
         let mut tally = tally::lock(tally);
         waiting.clear();
-        subscribers.asking.clear();
-        subscribers.found.clear();
+        subscribers.begin();
         let in_force = resolver.cell.load();
         if !Arc::ptr_eq(&in_force, generation) {
             *generation = Arc::clone(&in_force);
@@ -402,9 +408,8 @@ impl Batch<'_> {
                     *out = reply::failure(snapshot, query, origin, NotFound::ZoneLimited);
                     return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
                 }
-                if self.generation.forwarder.is_hopeless(group, self.now) {
-                    metrics.limit_hit("upstream_last_resort_max");
-                    *out = reply::failure(snapshot, query, origin, NotFound::NotReady);
+                if self.resolver.is_hopeless(self.generation, query, group, self.now) {
+                    *out = reply::failure(snapshot, query, origin, NotFound::Unreachable);
                     return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
                 }
                 self.miss = Some(Pending::plain(self.generation, client, query, origin, permit, group, metrics));

@@ -377,6 +377,22 @@ impl Resolver {
         self.answer(snapshot, asked, recorder, bytes, ended)
     }
 
+    /// Whether nothing is hoped of asking upstream, for a lane; whoever asks what is asked already may wait with it.
+    pub(super) fn is_hopeless(
+        &self,
+        generation: &Generation,
+        query: &Query,
+        group: GroupId,
+        now: std::time::Instant,
+    ) -> bool {
+        let is_refused = generation.forwarder.is_hopeless(group, now)
+            && !self.in_flight.contains(&answer_key(generation, query, group));
+        if is_refused {
+            self.metrics.limit_hit("upstream_last_resort_max");
+        }
+        is_refused
+    }
+
     /// Takes part in the exchange of a question, for a lane.
     pub(super) fn join_here(&self, key: &Key, flight: Flight) -> JoinHere {
         self.in_flight.join_here(key, flight)
@@ -483,13 +499,18 @@ impl Resolver {
         let Wanted { key, group, ask, stale, patience, deadline } = wanted;
         let until = deadline.min(Instant::now() + patience);
         let fetched = loop {
-            let Some(joined) = self.exchange(generation, permit, &key, group, &ask, deadline) else {
-                return stale.map(Found::stale).ok_or(NotFound::NotReady);
+            let joined = match self.exchange(generation, permit, &key, group, &ask, deadline) {
+                Ok(joined) => joined,
+                Err(why) => {
+                    let Some(hit) = stale else { return Err(why) };
+                    // The next ones are told the same without asking.
+                    self.note_failure(generation, key, EdeCode::NO_REACHABLE_AUTHORITY);
+                    return Ok(Found::stale(hit));
+                }
             };
             let Ok(fetched) = timeout_at(until, inflight::wait(joined.waiter)).await else {
                 // Others would wait as long for the same: until the exchange ends it counts as failed.
-                let failed = Arc::new(failure(EdeCode::NO_REACHABLE_AUTHORITY));
-                self.cache.put(key, failed, false, Duration::ZERO);
+                self.note_failure(generation, key, EdeCode::NO_REACHABLE_AUTHORITY);
                 break Fetched::TimedOut;
             };
             // Somebody else's exchange ended at their deadline; ours may be later, and then deserves one of its own.
@@ -515,7 +536,12 @@ impl Resolver {
         }
     }
 
-    /// Joins the exchange for `key`, or starts it. `None`: too many are under way.
+    /// Notes that upstream has no answer now. A good one that is there serves on, stale (RFC 8767 §5).
+    fn note_failure(&self, generation: &Generation, key: Key, code: EdeCode) {
+        self.cache.put(key, Arc::new(failure(code)), false, generation.snapshot.cache.serve_stale);
+    }
+
+    /// Joins the exchange for `key`, or starts it, unless too many are under way.
     fn exchange(
         self: &Arc<Self>,
         generation: &Arc<Generation>,
@@ -524,16 +550,16 @@ impl Resolver {
         group: GroupId,
         ask: &Ask,
         deadline: Instant,
-    ) -> Option<Joined> {
+    ) -> Result<Joined, NotFound> {
         let ticket = match self.in_flight.join(key) {
-            Join::Follow(waiter) => return Some(Joined { waiter, is_follower: true }),
+            Join::Follow(waiter) => return Ok(Joined { waiter, is_follower: true }),
             Join::Full => {
                 self.metrics.limit_hit("queries_in_flight_max");
-                return None;
+                return Err(NotFound::NotReady);
             }
             Join::Lead(_) if generation.forwarder.is_hopeless(group, clock::now()) => {
                 self.metrics.limit_hit("upstream_last_resort_max");
-                return None;
+                return Err(NotFound::Unreachable);
             }
             Join::Lead(ticket) => ticket,
         };
@@ -544,7 +570,7 @@ impl Resolver {
             let fetched = resolver.fetch(&generation, &permit, key, group, ask, deadline).await;
             ticket.finish(|| fetched);
         });
-        Some(Joined { waiter, is_follower: false })
+        Ok(Joined { waiter, is_follower: false })
     }
 
     /// One exchange with upstream; its answer, or its failure, goes into the cache.
@@ -563,11 +589,11 @@ impl Resolver {
             Ok(Reply { answer, trust_ad, .. }) => (Arc::new(answer), trust_ad),
             Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(answer), false),
             Err(Failure::AllFailed { last: None }) => {
-                self.cache.put(key, Arc::new(failure(EdeCode::NETWORK_ERROR)), false, Duration::ZERO);
+                self.note_failure(generation, key, EdeCode::NETWORK_ERROR);
                 return Fetched::Unreachable;
             }
             Err(Failure::Timeout) => {
-                self.cache.put(key, Arc::new(failure(EdeCode::NO_REACHABLE_AUTHORITY)), false, Duration::ZERO);
+                self.note_failure(generation, key, EdeCode::NO_REACHABLE_AUTHORITY);
                 return Fetched::TimedOut;
             }
             Err(Failure::NoServers) => return Fetched::Unreachable,

@@ -164,7 +164,8 @@ pub const QUERIES_IN_FLIGHT_MAX: usize = 20_000;
 pub const UPSTREAM_TRIES_MAX: usize = 8;
 /// A server is asked the same question again (a lost datagram) only while fewer than this many were sent for it.
 pub const UPSTREAM_RETRIES_MAX: usize = 4;
-/// Questions in flight to one server over UDP, each with a socket of its own; a further one goes to the next server.
+/// Questions in flight to one server over UDP: of the slow lane, each with a socket of its own, where a further one goes to the next
+/// server; and of each fast lane, which drops a further one and counts it.
 pub const UPSTREAM_UDP_IN_FLIGHT_MAX: usize = 4_096;
 /// Questions that wait for servers which are all in back-off; of further ones nothing is hoped, and they are answered SERVFAIL.
 /// Chosen: enough for whoever asks while a line is bad, and little work beside a flood's thousands.
@@ -198,6 +199,9 @@ pub const SLOW_QUEUE_WAIT: Duration = Duration::from_secs(1);
 pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
 /// As many of them as are the slow lane's, where each takes a task, a socket and some 10 KiB.
 pub const SLOW_IN_FLIGHT_MAX: usize = 4_096;
+/// While the slow lane answers more than this, what upstream is late with is not asked again by it. Chosen: of a flood's thousands that
+/// no server answers in time it then takes a twentieth of a core.
+pub const SECOND_TRIES_MAX: usize = 512;
 /// Connections of clients at once, over all listeners of TCP, TLS, HTTPS and QUIC; then the one that was idle longest is
 /// closed for the next. RFC 9210 §4.4 asks for a limit. Chosen: 20 KiB each, and phones keep theirs.
 pub const TCP_CONNECTIONS_MAX: usize = 20_000;

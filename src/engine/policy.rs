@@ -24,7 +24,7 @@ use crate::engine::policy::special::Matter;
 use crate::engine::policy::view::{View, zones_from};
 use crate::engine::query::{Question, Rcode, RecordType};
 use crate::engine::safe_search;
-use crate::engine::snapshot::{ProfileMasks, Snapshot};
+use crate::engine::snapshot::{ProfileMasks, Snapshot, Unlisted};
 use crate::engine::verdict::{
     Block, BlockResponse, Cause, Counted, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
     Would,
@@ -159,14 +159,21 @@ pub enum Step {
 
 /// Listens to the ladder being climbed. `()` hears nothing and costs nothing.
 pub trait Trace {
+    /// Whether every rung is to be told of, those too that have nothing to say.
+    const IS_HEARD: bool;
+
     fn step(&mut self, rung: Rung, step: impl FnOnce() -> Step);
 }
 
 impl Trace for () {
+    const IS_HEARD: bool = false;
+
     fn step(&mut self, _: Rung, _: impl FnOnce() -> Step) {}
 }
 
 impl Trace for Vec<(Rung, Step)> {
+    const IS_HEARD: bool = true;
+
     fn step(&mut self, rung: Rung, step: impl FnOnce() -> Step) {
         self.push((rung, step()));
     }
@@ -402,14 +409,18 @@ fn judge(
     judge_found(snapshot, profile, matter, &hits, limits, trace)
 }
 
-fn judge_found(
+fn judge_found<T: Trace>(
     snapshot: &Snapshot,
     profile: InForce<'_>,
     matter: Matter<'_>,
     hits: &Hits,
     (above, silent): (Option<Rung>, Silent),
-    trace: &mut impl Trace,
+    trace: &mut T,
 ) -> Judged {
+    if !T::IS_HEARD && above.is_none() && nobody_speaks(snapshot, profile, hits) {
+        let ttl_secs_max = profile.paused_until.map_or(u32::MAX, |until| profile.secs_to(until));
+        return Judged { judgement: Judgement::Nothing, passed: None, review: None, shadow: None, ttl_secs_max };
+    }
     let mut view = View::of(snapshot, matter, hits, silent.on(snapshot, Rung::Security));
     let judgement = climb(snapshot, profile, &mut view, matter, (above, silent), trace);
     let (mut shadow, mut ttl_secs_max) = (None, u32::MAX);
@@ -434,6 +445,16 @@ fn judge_found(
         }
     }
     Judged { judgement, passed: view.passed, review: view.review(), shadow, ttl_secs_max }
+}
+
+/// Whether all rungs have nothing to say about a name, now and at any hour: so it is for most names of the world, and it shows at once.
+fn nobody_speaks(snapshot: &Snapshot, profile: InForce<'_>, hits: &Hits) -> bool {
+    hits.is_empty()
+        && snapshot.index.special.is_empty()
+        && !snapshot.overlay.has_words()
+        && profile.masks.unlisted == Unlisted::Judged
+        && profile.masks.unsafe_search.is_none()
+        && !profile.hours_reach_all
 }
 
 fn climb(

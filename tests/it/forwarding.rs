@@ -61,6 +61,10 @@ fn a_lost_upstream_leaves_stale_answers_which_policy_still_judges() {
     assert_eq!((stale.rcode(), stale.ede()[0].0), (0, 3), "RFC 8914: Stale Answer");
     assert_eq!(stale.answers(), ["short.example A 192.0.2.1"]);
     assert_eq!(stale.message.answers[0].ttl, 30, "RFC 8767 §4");
+    // That upstream is lost does not take the answer from those who ask after.
+    for _ in 0..3 {
+        assert_eq!((ask("short.example").answers(), ask("short.example").ede()), (stale.answers(), stale.ede()));
+    }
     // Nothing was cached of this one.
     assert_eq!(ask("never.example").rcode(), 2);
 

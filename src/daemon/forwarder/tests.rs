@@ -236,7 +236,8 @@ async fn nothing_is_hoped_of_servers_in_back_off_that_many_wait_for() {
     let dead = udp(Log::default(), |_| None).await;
     let forwarder = Arc::new(plain(&[dead]));
     let is_hopeless = || forwarder.is_hopeless(GroupId(0), Instant::now().into_std());
-    let crowd = || (0..UPSTREAM_LAST_RESORT_MAX).map(|_| LastResort::begin(&forwarder.last_resort)).collect::<Vec<_>>();
+    let crowd =
+        || (0..UPSTREAM_LAST_RESORT_MAX).map(|_| LastResort::begin(forwarder.waiting(GroupId(0)))).collect::<Vec<_>>();
     let others = crowd();
     assert!(!is_hopeless(), "nothing is known against the server");
     drop(others);
@@ -252,9 +253,9 @@ async fn nothing_is_hoped_of_servers_in_back_off_that_many_wait_for() {
         tokio::spawn(async move { send(&forwarder, "last.example").await })
     };
     tokio::task::yield_now().await;
-    assert_eq!(forwarder.last_resort.load(Ordering::Relaxed), 1, "a question that is asked all the same");
+    assert_eq!(forwarder.waiting(GroupId(0)).load(Ordering::Relaxed), 1, "a question that is asked all the same");
     last.await.unwrap().unwrap_err();
-    assert_eq!(forwarder.last_resort.load(Ordering::Relaxed), 0);
+    assert_eq!(forwarder.waiting(GroupId(0)).load(Ordering::Relaxed), 0);
     let others = crowd();
     tokio::time::advance(Duration::from_secs(600)).await;
     assert!(!is_hopeless(), "one question is to try whether the server is back");

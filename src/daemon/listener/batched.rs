@@ -22,7 +22,7 @@ use crate::daemon::listener::leave_group;
 use crate::daemon::prefetch::{prefetch, prefetch_at};
 use crate::daemon::resolver::{Begun, Pending, Resolver};
 use crate::engine::client::unmap;
-use crate::engine::limits::{SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT};
+use crate::engine::limits::{SECOND_TRIES_MAX, SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT};
 use crate::engine::query::{Header, Origin, Transport};
 
 /// A thread that nobody asks looks for the stop so often.
@@ -47,6 +47,8 @@ struct Worker {
     socket: Arc<UdpSocket>,
     resolver: Arc<Resolver>,
     queue: mpsc::Sender<Slow>,
+    /// Of the slow lane.
+    room: Arc<Semaphore>,
     lane: Lane,
     misses: Misses,
     batch: Batch,
@@ -65,13 +67,14 @@ pub(super) fn spawn(
     let asked = prepare(&socket, WAKE_EVERY)?;
     let socket = Arc::new(socket);
     let (queue, waiting) = mpsc::channel(SLOW_QUEUE_MAX);
-    tracker.spawn(slow_lane(Arc::clone(&socket), waiting, Arc::clone(&resolver), tracker.clone()));
+    let room = Arc::new(Semaphore::new(SLOW_IN_FLIGHT_MAX));
+    tracker.spawn(slow_lane(Arc::clone(&socket), waiting, Arc::clone(&room), Arc::clone(&resolver), tracker.clone()));
     let (ended, end) = oneshot::channel::<()>();
     std::thread::Builder::new().name("lane".to_owned()).spawn(move || {
         if let Some(core) = core {
             pin(core);
         }
-        Worker::new(socket, asked, resolver, queue).serve(&stop);
+        Worker::new(socket, asked, resolver, queue, room).serve(&stop);
         // Dropped on a panic too: either way the thread is no more.
         drop(ended);
     })?;
@@ -89,7 +92,13 @@ fn pin(core: usize) {
 }
 
 impl Worker {
-    fn new(socket: Arc<UdpSocket>, asked: Asked, resolver: Arc<Resolver>, queue: mpsc::Sender<Slow>) -> Worker {
+    fn new(
+        socket: Arc<UdpSocket>,
+        asked: Asked,
+        resolver: Arc<Resolver>,
+        queue: mpsc::Sender<Slow>,
+        room: Arc<Semaphore>,
+    ) -> Worker {
         Worker {
             lane: Lane::new(Arc::clone(&resolver)),
             misses: Misses::new(Arc::clone(&resolver)),
@@ -99,6 +108,7 @@ impl Worker {
             socket,
             resolver,
             queue,
+            room,
         }
     }
 
@@ -133,9 +143,12 @@ impl Worker {
     /// Waits for servers and clients; whether a client said something.
     fn take_replies(&mut self) -> bool {
         let is_asked = self.misses.wait(&self.socket, clock::now(), WAKE_EVERY);
-        let (queue, resolver) = (&self.queue, &self.resolver);
+        let (queue, room, resolver) = (&self.queue, &self.room, &self.resolver);
         let mut slow = |pending| leave(queue, resolver, Slow::Query(pending));
-        self.misses.take_replies(clock::now(), &mut self.outbox, &mut slow);
+        // Work that waits in the queue is not in the room yet.
+        let in_slow_lane = || SLOW_IN_FLIGHT_MAX - room.available_permits() + queue.max_capacity() - queue.capacity();
+        let may_ask_again = || in_slow_lane() < SECOND_TRIES_MAX;
+        self.misses.take_replies(clock::now(), &mut self.outbox, &mut slow, may_ask_again);
         self.outbox.send(&self.socket);
         is_asked
     }
@@ -206,10 +219,10 @@ fn leave(queue: &mpsc::Sender<Slow>, resolver: &Resolver, slow: Slow) {
 async fn slow_lane(
     socket: Arc<UdpSocket>,
     mut waiting: mpsc::Receiver<Slow>,
+    room: Arc<Semaphore>,
     resolver: Arc<Resolver>,
     tracker: TaskTracker,
 ) {
-    let room = Arc::new(Semaphore::new(SLOW_IN_FLIGHT_MAX));
     let mut taken = Vec::with_capacity(DATAGRAMS);
     while waiting.recv_many(&mut taken, DATAGRAMS).await > 0 {
         for slow in taken.drain(..) {

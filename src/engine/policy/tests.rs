@@ -37,6 +37,9 @@ fn asked(snapshot: &Snapshot, profile: &str, qname: &str, qtype: RecordType) -> 
     let verdict = on_query(snapshot, client(snapshot, profile), &question(qname, qtype), &mut steps);
     // The ladder is climbed downwards, whatever it comes to.
     assert!(steps.windows(2).all(|pair| pair[0].0 < pair[1].0), "{qname}: {steps:?}");
+    // The lanes hear no steps, and come to the same.
+    let unheard = on_query(snapshot, client(snapshot, profile), &question(qname, qtype), &mut ());
+    assert_eq!(format!("{unheard:?}"), format!("{verdict:?}"), "{qname}");
     match verdict {
         QueryVerdict::Local(_) => "local".into(),
         QueryVerdict::Block(block) => block_text(snapshot, qname, &block),

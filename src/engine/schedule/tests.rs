@@ -191,3 +191,22 @@ fn times_of_day_end_at_24() {
     }
     assert_eq!(TimeOfDay::new(6, 5).unwrap().to_string(), "06:05");
 }
+
+#[test]
+fn a_moment_is_found_by_its_hour_where_the_borders_say() {
+    let windows =
+        ["daily 22:00-06:00 Asia/Ho_Chi_Minh", "mon 07:15-07:45 Europe/Berlin", "daily 07:30-07:31 Europe/Berlin"];
+    for begin in ["2026-10-24T21:17:05Z", "2026-11-29T00:00:00Z"] {
+        let timeline = Timeline::new(&windows.map(window), at(begin));
+        let ends = [timeline.borders[0] - 1, timeline.until - 1, timeline.until];
+        let hours = (timeline.borders[0]..timeline.until).step_by(HOUR_SECS as usize);
+        let moments = timeline.borders.iter().copied().chain(hours).flat_map(|at| [at - 1, at, at + 1]).chain(ends);
+        for moment in moments {
+            let after = timeline.borders.partition_point(|border| *border <= moment);
+            let is_known = after > 0 && moment < timeline.until;
+            let segment = is_known.then(|| after as u32 - 1);
+            let state = segment.map_or(0, |segment| timeline.states[segment as usize]);
+            assert_eq!(timeline.spot(UnixTime(moment)), Spot { state, segment }, "{moment}");
+        }
+    }
+}

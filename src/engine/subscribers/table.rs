@@ -31,7 +31,7 @@ struct Epoch(AtomicU64);
 
 /// A [`Table`] as one who asks again and again sees it: what a thread that answers questions keeps.
 ///
-/// It shows every change as soon as the table does. While it is not used it may hold parts of the table that were replaced.
+/// It shows every change as soon as the table does. What was replaced it may hold until [`Reader::let_go`].
 #[derive(Debug)]
 pub struct Reader {
     table: Arc<Table>,
@@ -370,6 +370,12 @@ impl LookUp for Reader {
 }
 
 impl Reader {
+    /// Holds no part of the table any more that was replaced.
+    pub fn let_go(&mut self) {
+        self.prefixes.shards();
+        self.tokens.let_go();
+    }
+
     /// Finds those at all of these addresses, into `found` by their order, so that the processor waits for the memory of many at
     /// once: `touch` is told of what is read next, first where each prefix would be, then the record that each points to. Nothing
     /// is in `found` when a record was used again meanwhile.

@@ -1,7 +1,8 @@
 //! What is known of each token, in records that never move, and an index over them.
 //!
 //! A prefix points to a record by its number. A record that nobody points to is used again for another token; before that
-//! happens the counter `reuses` moves, and a reader who finds it moved looks again.
+//! happens, and before a session's profile is taken off a record, the counter `reuses` moves, and a reader who finds it moved looks
+//! again.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -86,6 +87,7 @@ pub(super) struct Tokens {
     chunks: Box<[OnceLock<Box<[Record]>>]>,
     /// A part of the token's bits above a record's number plus one.
     index: Arc<ArcSwap<Index>>,
+    /// Counts records that were used again, or whose session ended.
     reuses: AtomicU64,
 }
 
@@ -124,6 +126,13 @@ fn mark(token: Token) -> u64 {
     (token.0 >> 32) as u64 & 0xffff_ffff
 }
 
+impl TokenReader {
+    /// Holds no part of the index any more that was replaced.
+    pub fn let_go(&mut self) {
+        self.index.load();
+    }
+}
+
 impl Tokens {
     pub fn new() -> (Tokens, TokenWriter) {
         let chunks = (0..SUBSCRIBER_TOKENS_MAX.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
@@ -140,6 +149,12 @@ impl Tokens {
     /// To be compared after a look-up: when it moved, what was read may be another token's.
     pub fn reuses(&self) -> u64 {
         self.reuses.load(Ordering::Acquire)
+    }
+
+    /// Moves the counter: whoever reads a word that is written from here on finds, after it, that it has moved.
+    fn moved(&self) {
+        self.reuses.fetch_add(1, Ordering::AcqRel);
+        fence(Ordering::Release);
     }
 
     /// Whether no record was used again since `before`.
@@ -240,9 +255,7 @@ impl TokenWriter {
         }
         let id = match self.free.pop() {
             Some(id) => {
-                table.reuses.fetch_add(1, Ordering::AcqRel);
-                // Whoever reads a word of what follows finds, after it, that the counter has moved.
-                fence(Ordering::Release);
+                table.moved();
                 RecordId(id)
             }
             None if self.used as usize >= SUBSCRIBER_TOKENS_MAX => return None,
@@ -263,8 +276,13 @@ impl TokenWriter {
     /// Changes what a record says; one that nobody needs any more is given up.
     pub fn change(&mut self, table: &Tokens, id: RecordId, with: impl FnOnce(&mut TokenState)) {
         let record = table.record(id).expect("the writer knows the numbers it gave");
-        let mut state = TokenState::unpack(record.state.load(Ordering::Relaxed));
+        let before = TokenState::unpack(record.state.load(Ordering::Relaxed));
+        let mut state = before;
         with(&mut state);
+        if before.session.is_some() && state.session.is_none() {
+            // Whoever came here by a prefix that was this token's a moment ago looks whose it is now.
+            table.moved();
+        }
         record.state.store(state.pack(), Ordering::Release);
         if state.is_unused() {
             self.give_up(table, record.token(), id);

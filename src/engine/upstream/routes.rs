@@ -144,6 +144,11 @@ impl Routes {
         &self.servers
     }
 
+    /// Groups have the numbers below this.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
     /// The tiers a question of the group walks: its own, then those of the enclosing zones as far as `fallback` leads.
     pub fn stages(&self, id: GroupId) -> impl Iterator<Item = &[Member]> {
         self.chain(id).flat_map(|group| group.tiers.iter().map(Vec::as_slice))

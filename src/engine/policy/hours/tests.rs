@@ -61,6 +61,9 @@ fn asked(snapshot: &Snapshot, client: Client, qname: &str, qtype: RecordType) ->
     let mut steps: Vec<(Rung, Step)> = Vec::new();
     let verdict = on_query(snapshot, client, &question(qname, qtype), &mut steps);
     assert!(steps.windows(2).all(|pair| pair[0].0 < pair[1].0), "{qname}: {steps:?}");
+    // The lanes hear no steps, and come to the same.
+    let unheard = on_query(snapshot, client, &question(qname, qtype), &mut ());
+    assert_eq!(format!("{unheard:?}"), format!("{verdict:?}"), "{qname}");
     match verdict {
         QueryVerdict::Local(_) => "local".into(),
         QueryVerdict::Block(block) => block_text(snapshot, &block),
