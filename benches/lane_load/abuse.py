@@ -112,7 +112,7 @@ class Memory:
 
     def look(self):
         while not self.stop.wait(0.1):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, AttributeError):
                 self.seen.append((time.time_ns(), lab.rss_mib(self.pid)))
 
     def highest(self, began, ended):

@@ -21,7 +21,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::daemon::forwarder::{Express, is_reply_to};
 use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
-use crate::daemon::listener::batch::{Asked, Batch, Outbox};
+use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::Entry;
@@ -51,6 +51,8 @@ pub struct Misses {
     replies: Box<Batch>,
     /// Places of wires that have something to read.
     ready: SmallVec<[usize; 16]>,
+    /// Counts the times that there were some.
+    turn: usize,
     question: Vec<u8>,
     /// Questions to be sent together, and the number of their wire.
     questions: Outbox,
@@ -110,6 +112,7 @@ impl Misses {
             random: Random::default(),
             replies: Box::new(Batch::new(Asked::Fixed(None))),
             ready: SmallVec::new(),
+            turn: 0,
             question: Vec::with_capacity(512),
             questions: Outbox::new(Asked::Fixed(None)),
             sending_by: 0,
@@ -253,9 +256,23 @@ impl Misses {
         slow: &mut impl FnMut(Box<Pending>),
         may_ask_again: impl Fn() -> bool,
     ) {
-        for at in std::mem::take(&mut self.ready) {
+        let mut ready = std::mem::take(&mut self.ready);
+        if !ready.is_empty() {
+            self.turn = self.turn.wrapping_add(1);
+            let first = self.turn % ready.len();
+            ready.rotate_left(first);
+        }
+        let mut taken = 0;
+        // Clients wait meanwhile: what is left is there at the next turn, when another socket is the first.
+        for at in ready {
+            if taken >= DATAGRAMS {
+                break;
+            }
             match self.replies.receive(&self.wires[at].socket, false) {
-                Ok(count) => (0..count).for_each(|i| self.take_reply(at, i, now, out, slow)),
+                Ok(count) => {
+                    taken += count;
+                    (0..count).for_each(|i| self.take_reply(at, i, now, out, slow));
+                }
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
                 // Nobody listens there, most often. Those who wait at this socket are told at once.
                 Err(_) => self.give_up_wire(at, slow),

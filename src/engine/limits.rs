@@ -200,8 +200,8 @@ pub const UDP_IN_FLIGHT_MAX: usize = 10_000;
 /// As many of them as are the slow lane's, where each takes a task, a socket and some 10 KiB.
 pub const SLOW_IN_FLIGHT_MAX: usize = 4_096;
 /// While the slow lane answers more than this, what upstream is late with is not asked again by it. Chosen: of a flood's thousands that
-/// no server answers in time it then takes a twentieth of a core.
-pub const SECOND_TRIES_MAX: usize = 512;
+/// no server answers in time it then takes a fortieth of a core.
+pub const SECOND_TRIES_MAX: usize = 256;
 /// Connections of clients at once, over all listeners of TCP, TLS, HTTPS and QUIC; then the one that was idle longest is
 /// closed for the next. RFC 9210 §4.4 asks for a limit. Chosen: 20 KiB each, and phones keep theirs.
 pub const TCP_CONNECTIONS_MAX: usize = 20_000;

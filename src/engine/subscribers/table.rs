@@ -60,6 +60,15 @@ struct Keys {
     word: usize,
 }
 
+impl Keys {
+    #[inline]
+    fn new(realm: Realm, source: SocketAddr, [v4, v6 @ ..]: [u64; 4]) -> Keys {
+        let (address, port) = (unmap(source.ip()), source.port());
+        let (lengths, word) = if address.is_ipv4() { ([v4, 0, 0], 0) } else { (v6, 2) };
+        Keys { realm, address, port, lengths, word }
+    }
+}
+
 impl Iterator for Keys {
     type Item = Key;
 
@@ -266,13 +275,14 @@ impl Table {
         }
     }
 
-    #[inline]
     fn keys(&self, realm: Realm, source: SocketAddr) -> Keys {
-        let (address, port) = (unmap(source.ip()), source.port());
-        let lengths = |at: usize| self.lengths[at].load(Ordering::Acquire);
-        let (lengths, word) =
-            if address.is_ipv4() { ([lengths(0), 0, 0], 0) } else { ([lengths(1), lengths(2), lengths(3)], 2) };
-        Keys { realm, address, port, lengths, word }
+        Keys::new(realm, source, self.lengths_in_use())
+    }
+
+    /// Lengths in use, as [`Table::lengths`] has them.
+    #[inline]
+    fn lengths_in_use(&self) -> [u64; 4] {
+        std::array::from_fn(|at| self.lengths[at].load(Ordering::Acquire))
     }
 
     /// What a prefix's word leads to.
@@ -388,12 +398,13 @@ impl Reader {
         let Reader { table, prefixes, probes, words, .. } = self;
         let before = table.tokens.reuses();
         let shards = prefixes.shards();
+        let lengths = table.lengths_in_use();
         probes.clear();
         words.clear();
         found.clear();
         for (of, (realm, source)) in sources.enumerate() {
             words.push(None);
-            for key in table.keys(realm, source) {
+            for key in Keys::new(realm, source, lengths) {
                 let hash = shards.hash(&key);
                 touch(shards.first_place(hash));
                 probes.push(Probe { of, key, hash });
