@@ -436,6 +436,8 @@ fn lists_and_check_speak_vietnamese_too() {
     let mistake = "lachan.toml:2: không có khóa `admn` trong [listen]; có phải ý bạn là `admin`?";
     for (arguments, words) in [
         (&["lists", "status", "--admin", &admin][..], &["lần nạp gần nhất", "bỏ qua"][..]),
+        (&["lists", "update", "--admin", &admin], &["không danh sách nào có `url`"]),
+        (&["limits", "top", "--admin", &admin], &["Chưa cấu hình giới hạn tốc độ"]),
         (&["check", "-c", &config], &["lưu ý: ", "hợp lệ (1 luật)"]),
         (&["explain", "192.0.2.1", "--admin", &admin], &["là địa chỉ"]),
         (&["explain", "two.example", "-c", "gone.toml"], &["cấu hình không cho biết"]),
