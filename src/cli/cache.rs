@@ -22,6 +22,7 @@ pub enum CacheCommand {
 
 #[derive(Debug, Args)]
 pub struct FlushArgs {
+    /// The name; everything below it is forgotten too. `.` is everything
     #[arg(value_name = "NAME")]
     name: String,
     #[command(flatten)]

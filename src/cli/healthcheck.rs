@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::cli::client::{self, Trouble};
-use crate::cli::language::Language;
+use crate::cli::language::{Language, error_text};
 use crate::cli::out::say;
 use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
 
@@ -26,12 +26,12 @@ pub fn run(config: Option<&Path>, args: &AdminArgs) -> u8 {
         }
         // Nobody was asked, so nothing is known about the node.
         Err(why @ Trouble::NoAddress(_)) => {
-            say!("{}: {why}", language.pick("cannot tell", "không rõ"));
+            say!("{}: {}", language.pick("cannot tell", "không rõ"), error_text(&why.to_string()));
             CANNOT_TELL
         }
         // A node whose resolver says nothing must not draw traffic.
         Err(why) => {
-            say!("{}: {why}", language.pick("withdraw", "rút khỏi phục vụ"));
+            say!("{}: {}", language.pick("withdraw", "rút khỏi phục vụ"), error_text(&why.to_string()));
             NO
         }
     }

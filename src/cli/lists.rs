@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::client::{self, Trouble};
-use crate::cli::language::{Language, count_of};
+use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::{print, say};
 use crate::cli::review::reason_text;
 use crate::cli::{AskArgs, ListsUpdateArgs, NO, YES, person};
@@ -22,17 +22,44 @@ pub fn update(config: Option<&Path>, args: &ListsUpdateArgs) -> Result<u8, Troub
     let query: Vec<(&str, &str)> = name.chain([("by", by.as_str())]).collect();
     let address = client::admin_address(args.who.admin.admin, config)?;
     let updated: Vec<Updated> = client::post_json(address, "/api/v1/lists/update", &query, UPDATE_TIMER)?;
-    print(&updated, args.who.json, |updated| {
-        if updated.is_empty() {
-            say!("no list has a `url`; files are taken up when they change");
-        }
-        for list in updated {
-            let rules = list.rules.map_or(String::new(), |rules| format!(": {rules} rules"));
-            let error = list.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
-            say!("{:<24} {}{rules}{error}", list.list, list.result);
-        }
-    });
+    print(&updated, args.who.json, |updated| print_updated(Language::of_user(), updated));
     Ok(if updated.iter().all(|list| list.error.is_none()) { YES } else { NO })
+}
+
+fn print_updated(language: Language, updated: &[Updated]) {
+    if updated.is_empty() {
+        let none = language.pick(
+            "no list has a `url`; files are taken up when they change",
+            "không danh sách nào có `url`; tệp được tự động nhận khi thay đổi",
+        );
+        say!("{none}");
+    }
+    for list in updated {
+        let error = list.error.as_ref().map_or(String::new(), |error| format!(": {}", error_text(error)));
+        say!("{}{error}", updated_text(language, list));
+    }
+}
+
+/// What became of a list, without the error.
+fn updated_text(language: Language, Updated { list, result, rules, .. }: &Updated) -> String {
+    let rules = rules.map_or(String::new(), |rules| match language {
+        Language::English => format!(": {}", count_of(rules, "rule")),
+        Language::Vietnamese => format!(": {rules} luật"),
+    });
+    format!("{list:<24} {}{rules}", result_text(language, result))
+}
+
+/// How a fetch ended. A word that a newer resolver may use stays as it is.
+fn result_text(language: Language, result: &str) -> &str {
+    match (language, result) {
+        (Language::English, result) => result,
+        (Language::Vietnamese, "new") => "bản mới",
+        (Language::Vietnamese, "unchanged") => "không đổi",
+        (Language::Vietnamese, "held") => "chờ duyệt",
+        (Language::Vietnamese, "refused") => "bị từ chối",
+        (Language::Vietnamese, "failed") => "tải thất bại",
+        (Language::Vietnamese, other) => other,
+    }
 }
 
 pub fn status(config: Option<&Path>, args: &AskArgs) -> Result<u8, Trouble> {
@@ -52,7 +79,7 @@ fn print_status(status: &Status) {
     say!("{}", language.pick(&english, &vietnamese));
     let error = language.pick("error", "lỗi");
     for why in &reload.errors {
-        say!("  {error}: {why}");
+        say!("  {error}: {}", error_text(why));
     }
     let titles = match language {
         Language::English => ["list", "category", "rules", "skipped", "format", "age", "source"],
@@ -71,22 +98,30 @@ fn print_status(status: &Status) {
             list.rules,
             skipped,
             format,
-            list.last_success.map_or("never".to_owned(), |at| span(now.saturating_sub(at))),
+            list.last_success.map_or(language.pick("never", "chưa").to_owned(), |at| span(now.saturating_sub(at))),
             list.source
         );
         if let Some(at) = list.next_fetch {
-            let failures = match list.failures {
-                0 => String::new(),
-                1 => " (the last try failed)".to_owned(),
-                count => format!(" (the last {count} tries failed)"),
-            };
-            match at > now {
-                true => say!("    next fetch in {}{failures}", span(at - now)),
-                false => say!("    being fetched{failures}"),
-            }
+            print_next_fetch(language, at.checked_sub(now).filter(|wait| *wait > 0), list.failures);
         }
-        print_decided(list, now);
+        print_decided(list, now, language);
         print_skipped(list, language);
+    }
+}
+
+/// When the list is fetched next, in seconds from now; `None`: it is under way.
+fn print_next_fetch(language: Language, wait: Option<u64>, failures: u32) {
+    let failures = match (failures, language) {
+        (0, _) => String::new(),
+        (1, Language::English) => " (the last try failed)".to_owned(),
+        (count, Language::English) => format!(" (the last {count} tries failed)"),
+        (1, Language::Vietnamese) => " (lần thử gần nhất thất bại)".to_owned(),
+        (count, Language::Vietnamese) => format!(" ({count} lần thử gần nhất đều thất bại)"),
+    };
+    match (wait.map(span), language) {
+        (Some(wait), Language::English) => say!("    next fetch in {wait}{failures}"),
+        (Some(wait), Language::Vietnamese) => say!("    tải lại sau {wait}{failures}"),
+        (None, _) => say!("    {}{failures}", language.pick("being fetched", "đang tải")),
     }
 }
 
@@ -101,8 +136,7 @@ pub fn span(secs: u64) -> String {
 }
 
 /// What waits, and what was decided by hand.
-fn print_decided(list: &ListStatus, now: u64) {
-    let language = Language::of_user();
+fn print_decided(list: &ListStatus, now: u64, language: Language) {
     if let Some(held) = &list.held {
         let (rules, age, name) = (held.rules, span(now.saturating_sub(held.since)), &list.name);
         match language {
@@ -136,7 +170,7 @@ fn print_decided(list: &ListStatus, now: u64) {
 
 fn print_skipped(list: &ListStatus, language: Language) {
     if let Some(error) = &list.error {
-        say!("    {}: {error}", language.pick("error", "lỗi"));
+        say!("    {}: {}", language.pick("error", "lỗi"), error_text(error));
     }
     if list.skipped.is_empty() {
         return;
@@ -145,5 +179,29 @@ fn print_skipped(list: &ListStatus, language: Language) {
     say!("    {}: {}", language.pick("skipped", "bỏ qua"), reasons.join(", "));
     for line in list.skipped_shown.iter().take(3) {
         say!("      {} {line}", language.pick("line", "dòng"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::sources::outcome::Outcome;
+
+    #[test]
+    fn every_outcome_of_an_update_is_told_in_both_languages() {
+        let why = String::new;
+        for (outcome, english, vietnamese) in [
+            (Outcome::New { rules: 1, arrival: 0 }, "new: 1 rule", "bản mới: 1 luật"),
+            (Outcome::New { rules: 2, arrival: 0 }, "new: 2 rules", "bản mới: 2 luật"),
+            (Outcome::Unchanged, "unchanged", "không đổi"),
+            (Outcome::Held(why()), "held", "chờ duyệt"),
+            (Outcome::Refused(why()), "refused", "bị từ chối"),
+            (Outcome::Failed(why()), "failed", "tải thất bại"),
+        ] {
+            let updated = outcome.told("far".to_owned());
+            for (language, told) in [(Language::English, english), (Language::Vietnamese, vietnamese)] {
+                assert_eq!(updated_text(language, &updated), format!("{:<24} {told}", "far"));
+            }
+        }
     }
 }

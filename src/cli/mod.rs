@@ -598,7 +598,9 @@ pub fn main() -> ExitCode {
         Command::Fleet { command } => ended(fleet::run(config.as_deref(), &command)),
         Command::Cache { command } => ended(cache::run(config.as_deref(), &command)),
         Command::Audit { command } => audit::run(config.as_deref(), &command),
-        Command::Safesearch { command: SafesearchCommand::Test(args) } => safesearch::test(config.as_deref(), &args),
+        Command::Safesearch { command: SafesearchCommand::Test(args) } => {
+            ended(safesearch::test(config.as_deref(), &args))
+        }
         Command::Dnr(args) => dnr::run(config.as_deref(), &args),
         Command::Subscribers { command } => ended(subscribers::run(config.as_deref(), &command)),
         Command::Tls { command: TlsCommand::SelfSigned(args) } => tls::self_signed(&args),

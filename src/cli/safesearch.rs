@@ -7,10 +7,10 @@ use std::time::Duration;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use crate::cli::client;
+use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
-use crate::cli::out::{complain, say};
-use crate::cli::{AdminArgs, CANNOT_TELL, NO, YES};
+use crate::cli::out::say;
+use crate::cli::{AdminArgs, NO, YES};
 use crate::daemon::admin::{SearchHost, Status};
 
 /// A question takes at most 500 ms for its target, and a little.
@@ -21,24 +21,16 @@ const NO_TARGET: &str = "SERVFAIL";
 
 const TYPES: [RecordType; 4] = [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::ANY];
 
-pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
-    let asked = client::admin_address(args.admin, config).and_then(|address| {
-        let status: Status = client::get_json(address, "/api/v1/status", &[])?;
-        let hosts: Vec<SearchHost> = client::get_json(address, "/api/v1/safesearch", &[])?;
-        Ok((status, hosts))
-    });
-    let (status, hosts) = match asked {
-        Ok(told) => told,
-        Err(trouble) => {
-            complain!("lachan: {trouble}");
-            return trouble.code();
-        }
-    };
-    let Some(server) = status.dns.iter().find_map(|a| a.parse().ok()).map(reachable) else {
-        complain!("lachan: the running resolver names no DNS address");
-        return CANNOT_TELL;
-    };
+pub fn test(config: Option<&Path>, args: &AdminArgs) -> Result<u8, Trouble> {
     let language = Language::of_user();
+    let address = client::admin_address(args.admin, config)?;
+    let status: Status = client::get_json(address, "/api/v1/status", &[])?;
+    let hosts: Vec<SearchHost> = client::get_json(address, "/api/v1/safesearch", &[])?;
+    let Some(server) = status.dns.iter().find_map(|a| a.parse().ok()).map(reachable) else {
+        let why = language
+            .pick("the running resolver names no DNS address", "chương trình đang chạy không cho biết địa chỉ DNS nào");
+        return Err(Trouble::NoDaemon(why.to_owned()));
+    };
     if hosts.is_empty() {
         say!(
             "{}",
@@ -47,7 +39,7 @@ pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
                 "Tìm kiếm an toàn đang tắt trong hồ sơ mặc định (safe_search = false)."
             )
         );
-        return NO;
+        return Ok(NO);
     }
     let mut failed = 0;
     let mut unreachable: Vec<&str> = Vec::new();
@@ -79,7 +71,7 @@ pub fn test(config: Option<&Path>, args: &AdminArgs) -> u8 {
         );
         say!("{}", language.pick(&english, &vietnamese));
     }
-    if failed == 0 { YES } else { NO }
+    Ok(if failed == 0 { YES } else { NO })
 }
 
 fn reachable(mut address: SocketAddr) -> SocketAddr {

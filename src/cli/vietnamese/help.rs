@@ -262,8 +262,12 @@ const TEXTS: &[(&str, &str)] = &[
     ("Whose word, and which", "Theo văn bản nào, của ai"),
     ("Record that it was sent", "Ghi nhận đã gửi"),
     ("vi or en", "Ngôn ngữ: vi hoặc en"),
-    // fleet, audit.
+    // fleet, cache, audit.
     ("Its name, or its id as `status --json` shows it", "Tên nút, hoặc id như `status --json` hiện ra"),
+    (
+        "The name; everything below it is forgotten too. `.` is everything",
+        "Tên miền; mọi tên bên dưới cũng bị xóa. `.` là tất cả",
+    ),
     (
         "One file of a log, or the directory of one [default: the state directory's]",
         "Một tệp nhật ký, hoặc thư mục của nhật ký [mặc định: trong thư mục trạng thái]",
@@ -560,6 +564,9 @@ mod tests {
             texts.extend([Some(command), help].into_iter().flatten().filter_map(|c| Some(c.get_about()?.to_string())));
             let helps = command.get_arguments().flat_map(|arg| [arg.get_help(), arg.get_long_help()]);
             texts.extend(helps.flatten().map(ToString::to_string));
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{typed} {}: it says nothing of itself", arg.get_id());
+            }
             assert!(typed == "lachan" || command.get_long_about().is_none(), "{typed}: it has a longer text");
             assert!(command.get_after_long_help().is_none() && command.get_before_help().is_none(), "{typed}");
             if command.get_after_help().is_some() {

@@ -34,6 +34,32 @@ fn done(effect: &Effect) -> usize {
     effect.names.iter().filter(|name| name.effective).count()
 }
 
+/// What a name's row says, in one language.
+struct RowWords {
+    blocked: &'static str,
+    not_blocked: &'static str,
+    /// The order is not in force here, so nothing is known of what clients remember.
+    not_known: &'static str,
+    /// No client remembers an older answer.
+    forgotten: &'static str,
+    at_most: fn(u32) -> String,
+}
+
+/// A row of the table for each name.
+fn rows(effect: &Effect, words: &RowWords) -> String {
+    let mut text = String::new();
+    for (i, Measured { name, effective, micros, remembered, .. }) in effect.names.iter().enumerate() {
+        let result = if *effective { words.blocked } else { words.not_blocked };
+        let longest = match remembered {
+            _ if effect.order.remembered.is_none() => words.not_known.to_owned(),
+            Some(BoundTold { secs, .. }) => (words.at_most)(*secs),
+            None => words.forgotten.to_owned(),
+        };
+        let _ = writeln!(text, "| {} | {name} | {result} | {micros} µs | {longest} |", i + 1);
+    }
+    text
+}
+
 fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
     let unit = effect.organization.as_deref().unwrap_or("TÊN ĐƠN VỊ");
     let OrderTold { reference, authority, legal_basis, received, remembered, .. } = &effect.order;
@@ -67,16 +93,14 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
             |remembered| slowest_in_vietnamese(remembered, &here)
         ),
     );
-    for (i, name) in effect.names.iter().enumerate() {
-        let result = if name.effective { "Đã chặn (NXDOMAIN, EDE 16)" } else { "Chưa chặn" };
-        let longest = match name.remembered {
-            _ if remembered.is_none() => "chưa xác định".to_owned(),
-            Some(BoundTold { secs, .. }) => format!("không quá {secs} giây"),
-            None => "không".to_owned(),
-        };
-        let Measured { name, micros, .. } = name;
-        let _ = writeln!(text, "| {} | {name} | {result} | {micros} µs | {longest} |", i + 1);
-    }
+    let words = RowWords {
+        blocked: "Đã chặn (NXDOMAIN, EDE 16)",
+        not_blocked: "Chưa chặn",
+        not_known: "chưa xác định",
+        forgotten: "không",
+        at_most: |secs| format!("không quá {secs} giây"),
+    };
+    text.push_str(&rows(effect, &words));
     text.push_str(
         "\nTrân trọng báo cáo./.\n\n**Nơi nhận:**\n- Như trên;\n- Lưu: VT.\n\n**ĐẠI DIỆN ĐƠN VỊ**\n\n*(Ký, ghi rõ họ tên)*\n",
     );
@@ -140,16 +164,14 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
             |remembered| slowest(remembered, &here)
         ),
     );
-    for (i, name) in effect.names.iter().enumerate() {
-        let result = if name.effective { "Blocked (NXDOMAIN, EDE 16)" } else { "Not blocked" };
-        let longest = match name.remembered {
-            _ if remembered.is_none() => "not known".to_owned(),
-            Some(BoundTold { secs, .. }) => format!("at most {secs} s"),
-            None => "no".to_owned(),
-        };
-        let Measured { name, micros, .. } = name;
-        let _ = writeln!(text, "| {} | {name} | {result} | {micros} µs | {longest} |", i + 1);
-    }
+    let words = RowWords {
+        blocked: "Blocked (NXDOMAIN, EDE 16)",
+        not_blocked: "Not blocked",
+        not_known: "not known",
+        forgotten: "no",
+        at_most: |secs| format!("at most {secs} s"),
+    };
+    text.push_str(&rows(effect, &words));
     text.push_str("\n**Copies:**\n- as above;\n- our files.\n\n**FOR THE ORGANISATION**\n\n*(signature and name)*\n");
     text
 }

@@ -237,18 +237,13 @@ fn hundreds_of_idle_connections_are_kept_and_the_next_is_answered_on_each_transp
 fn handshakes_that_nobody_finishes_are_given_up() {
     let lab = Lab::start();
     talk_long(async {
-        let (relay, _shut) = one_way_relay(lab.doq()).await;
+        let (relay, _) = one_way_relay(lab.doq()).await;
         let endpoint = quic_endpoint(relay, lab.certificate.trusted_by(TLS13, &["doq"]));
         let hanging: Vec<_> = (0..50).map(|_| endpoint.connect(relay, NAME).unwrap()).collect();
-        let count = |result: &str| {
-            let page = lab.resolver.resolver.metrics.encode();
-            let series = format!("lachan_tls_handshakes_total{{result=\"{result}\"}} ");
-            page.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok()).unwrap_or(0)
-        };
-        while count("timed_out") < 50 {
+        while lab.handshakes("timed_out") < 50 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert_eq!(count("ok"), 0, "none of them was one");
+        assert_eq!(lab.handshakes("ok"), 0, "none of them was one");
         drop(hanging);
     });
 }

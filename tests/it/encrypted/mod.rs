@@ -74,9 +74,17 @@ impl Lab {
     }
 
     pub fn limit_hits(&self, limit: &str) -> u64 {
+        self.counted(&format!("lachan_limit_hits_total{{limit=\"{limit}\"}} "))
+    }
+
+    /// Handshakes of TLS and QUIC that ended so.
+    pub fn handshakes(&self, result: &str) -> u64 {
+        self.counted(&format!("lachan_tls_handshakes_total{{result=\"{result}\"}} "))
+    }
+
+    fn counted(&self, series: &str) -> u64 {
         let page = self.resolver.resolver.metrics.encode();
-        let series = format!("lachan_limit_hits_total{{limit=\"{limit}\"}} ");
-        page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
+        page.lines().find_map(|line| line.strip_prefix(series)?.parse().ok()).unwrap_or(0)
     }
 }
 

@@ -27,10 +27,14 @@ use tokio::runtime::Runtime;
 pub struct Upstream {
     pub v4: SocketAddr,
     pub v6: SocketAddr,
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Log,
     zone: Arc<Mutex<Zone>>,
     _runtime: Runtime,
 }
+
+/// What was asked so far.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<Asked>>>);
 
 /// A question as it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +71,7 @@ enum Behaviour {
 
 /// Answers from a zone.
 pub struct Handler {
-    log: Arc<Mutex<Vec<Asked>>>,
+    log: Log,
     zone: Arc<Mutex<Zone>>,
 }
 
@@ -81,9 +85,9 @@ struct Made {
 impl Upstream {
     pub fn start(zone_text: &str) -> Upstream {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let log = Arc::<Mutex<Vec<Asked>>>::default();
+        let log = Log::default();
         let zone = Arc::new(Mutex::new(Zone::parse(zone_text)));
-        let mut server = Server::new(Handler { log: Arc::clone(&log), zone: Arc::clone(&zone) });
+        let mut server = Server::new(Handler { log: log.clone(), zone: Arc::clone(&zone) });
         let (v4, v6) = runtime.block_on(async {
             let mut addresses = Vec::new();
             for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
@@ -104,19 +108,35 @@ impl Upstream {
     }
 
     pub fn log(&self) -> MutexGuard<'_, Vec<Asked>> {
-        self.log.lock().unwrap()
+        self.log.lock()
+    }
+
+    /// The log that this one writes, to keep.
+    pub fn shared_log(&self) -> Log {
+        self.log.clone()
+    }
+
+    pub fn count(&self, name: &str, qtype: RecordType) -> usize {
+        self.log.count(name, qtype)
+    }
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
+        self.0.lock().unwrap()
     }
 
     /// How often a name was asked for, with this type.
     pub fn count(&self, name: &str, qtype: RecordType) -> usize {
-        self.log().iter().filter(|asked| asked.name == name && asked.qtype == qtype).count()
+        self.lock().iter().filter(|asked| asked.name == name && asked.qtype == qtype).count()
     }
 }
 
 impl Handler {
-    /// For a server that somebody else sets up.
-    pub fn over(zone_text: &str) -> Handler {
-        Handler { log: Arc::default(), zone: Arc::new(Mutex::new(Zone::parse(zone_text))) }
+    /// For a server that somebody else sets up, and the log that it writes.
+    pub fn over(zone_text: &str) -> (Handler, Log) {
+        let log = Log::default();
+        (Handler { log: log.clone(), zone: Arc::new(Mutex::new(Zone::parse(zone_text))) }, log)
     }
 }
 
@@ -216,7 +236,7 @@ impl RequestHandler for Handler {
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.recursion_available = true;
         let query = request.request_info().expect("the resolver asks one question").query.clone();
-        self.log.lock().unwrap().push(Asked {
+        self.log.lock().push(Asked {
             name: query.name().to_string().trim_end_matches('.').to_owned(),
             qtype: query.query_type(),
             tcp: request.protocol() == Protocol::Tcp,

@@ -430,12 +430,20 @@ fn one_rule_is_not_called_rules() {
 fn lists_and_check_speak_vietnamese_too() {
     let (_upstream, served) = serve(ZONE, "one.example\nnot a name at all\n");
     let (admin, config) = (served.admin.to_string(), served.config());
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &Files { config: "[listen]\nadmn = \"off\"\n".into(), files: &[] });
+    let broken = config_path(directory.path()).to_str().unwrap().to_owned();
+    let mistake = "lachan.toml:2: không có khóa `admn` trong [listen]; có phải ý bạn là `admin`?";
     for (arguments, words) in [
         (&["lists", "status", "--admin", &admin][..], &["lần nạp gần nhất", "bỏ qua"][..]),
+        (&["lists", "update", "--admin", &admin], &["không danh sách nào có `url`"]),
+        (&["limits", "top", "--admin", &admin], &["Chưa cấu hình giới hạn tốc độ"]),
         (&["check", "-c", &config], &["lưu ý: ", "hợp lệ (1 luật)"]),
         (&["explain", "192.0.2.1", "--admin", &admin], &["là địa chỉ"]),
         (&["explain", "two.example", "-c", "gone.toml"], &["cấu hình không cho biết"]),
         (&["healthcheck", "-c", "gone.toml"], &["không rõ: "]),
+        (&["healthcheck", "-c", &broken], &[mistake]),
+        (&["safesearch", "test", "-c", &broken], &[mistake]),
     ] {
         let told = ran(lachan(arguments).env("LANG", "vi_VN.UTF-8"));
         let said = format!("{}{}", told.stdout, told.stderr);

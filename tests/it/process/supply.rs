@@ -49,7 +49,7 @@ fn a_list_by_url_comes_changes_breaks_and_outlives_its_publisher() {
     publisher.publish("/list.txt", Some("one.example.com\n"));
     let ran = served.command(&["lists", "update"]);
     // The fetch that is tried again by itself may just have brought it.
-    let told = ["far                      new: 1 rules", "far                      unchanged"];
+    let told = ["far                      new: 1 rule", "far                      unchanged"];
     assert!(ran.code == 0 && told.contains(&ran.stdout.trim()), "{ran:?}");
     assert!(is_blocked(&served, "one.example.com"), "{}", served.log());
     assert_eq!(readiness(&served).trim(), "ready");
