@@ -789,7 +789,7 @@ mod tests {
                     }
                 });
             }
-            for round in 0..200_000_u128 {
+            for round in 0..50_000_u128 {
                 let key = net(&format!("10.0.0.{}/32", round % 2));
                 let token = Token(round + 8);
                 let entry = Entry { holder: Holder::Token(token), term: Term { is_session: true, ..TERM } };
