@@ -14,7 +14,7 @@
 //!
 //! What the network says of a token counts only while that has a prefix, so it is written after those, and read after them.
 //!
-//! What this node has to say waits in its [`outbox`].
+//! What this node has to say waits in its outbox (`outbox.rs`).
 //!
 //! With a state key the server sees neither prefixes, tokens nor profiles.
 
