@@ -1,6 +1,8 @@
 //! Prefix → subscriber → profile, in memory, changed while it is read: many readers, one writer, no lock between them.
 
-use std::net::{IpAddr, SocketAddr};
+mod reader;
+
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,10 +10,13 @@ use hashbrown::HashMap;
 
 use super::key::{Key, V4_BITS, V6_BITS};
 use super::names::{NameId, Names};
-use super::slots::{PrefixReader, PrefixWriter, Prefixes};
-use super::tokens::{RecordId, TokenReader, TokenState, TokenWriter, Tokens};
-use crate::engine::client::{Realm, Token, unmap};
+use super::slots::{PrefixWriter, Prefixes};
+use super::tokens::{RecordId, TokenState, TokenWriter, Tokens};
+use crate::engine::client::{Realm, Token};
 use crate::engine::limits::{SUBSCRIBER_PREFIXES_MAX, SUBSCRIBER_TOKENS_MAX};
+
+use reader::Keys;
+pub use reader::{LookUp, Reader};
 
 /// What readers share. It changes only by its [`Writer`].
 #[derive(Debug)]
@@ -28,69 +33,6 @@ pub struct Table {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Epoch(AtomicU64);
-
-/// A [`Table`] as one who asks again and again sees it: what a thread that answers questions keeps.
-///
-/// It shows every change as soon as the table does. What was replaced it may hold until [`Reader::let_go`].
-#[derive(Debug)]
-pub struct Reader {
-    table: Arc<Table>,
-    prefixes: PrefixReader,
-    tokens: TokenReader,
-    /// Room for [`Reader::find_all`].
-    probes: Vec<Probe>,
-    words: Vec<Option<u64>>,
-}
-
-/// A place where one of several that are looked for may be.
-#[derive(Debug)]
-struct Probe {
-    of: usize,
-    key: Key,
-    hash: u64,
-}
-
-/// The prefixes that an address may be found by, the longest first.
-struct Keys {
-    realm: Realm,
-    address: IpAddr,
-    port: u16,
-    /// Lengths in use, a bit each.
-    lengths: [u64; 3],
-    word: usize,
-}
-
-impl Keys {
-    #[inline]
-    fn new(realm: Realm, source: SocketAddr, [v4, v6 @ ..]: [u64; 4]) -> Keys {
-        let (address, port) = (unmap(source.ip()), source.port());
-        let (lengths, word) = if address.is_ipv4() { ([v4, 0, 0], 0) } else { (v6, 2) };
-        Keys { realm, address, port, lengths, word }
-    }
-}
-
-impl Iterator for Keys {
-    type Item = Key;
-
-    #[inline]
-    fn next(&mut self) -> Option<Key> {
-        while self.lengths[self.word] == 0 {
-            self.word = self.word.checked_sub(1)?;
-        }
-        let top = self.lengths[self.word].ilog2();
-        self.lengths[self.word] &= !(1 << top);
-        Some(Key::around(self.realm, self.address, self.port, (self.word * 64) as u8 + top as u8))
-    }
-}
-
-/// Finds subscribers in a table. Takes no lock and allocates nothing.
-pub trait LookUp {
-    type Found: Copy + Into<Held>;
-    /// The subscriber at an address: the longest prefix, blocks of ports before whole addresses.
-    fn find(&mut self, realm: Realm, source: SocketAddr) -> Option<Self::Found>;
-    /// What is known of a token.
-    fn find_token(&mut self, token: Token) -> Option<Self::Found>;
-}
 
 /// The one hand that changes a [`Table`].
 #[derive(Debug)]
@@ -296,11 +238,6 @@ impl Table {
         Some(Held { profile, term })
     }
 
-    pub fn reader(self: &Arc<Table>) -> Reader {
-        let (prefixes, tokens) = (self.prefixes.reader(), self.tokens.reader());
-        Reader { table: Arc::clone(self), prefixes, tokens, probes: Vec::new(), words: Vec::new() }
-    }
-
     pub fn get(&self, key: &Key) -> Option<Entry> {
         self.entry(self.prefixes.get(key)?)
     }
@@ -348,82 +285,6 @@ impl Table {
     /// Every name that has a number, by it.
     pub fn all_names(&self) -> Vec<String> {
         self.names().all().to_vec()
-    }
-}
-
-impl LookUp for &Table {
-    type Found = Found;
-
-    fn find(&mut self, realm: Realm, source: SocketAddr) -> Option<Found> {
-        Table::find(self, realm, source)
-    }
-
-    fn find_token(&mut self, token: Token) -> Option<Found> {
-        let state = Table::find_token(self, token)?;
-        Some(Found { token: Some(token), profile: state.profile(), term: Term::default() })
-    }
-}
-
-impl LookUp for Reader {
-    type Found = Held;
-
-    fn find(&mut self, realm: Realm, source: SocketAddr) -> Option<Held> {
-        let Reader { table, prefixes, .. } = self;
-        table.whole(|| table.held(table.keys(realm, source).find_map(|key| prefixes.get(&key))?))
-    }
-
-    fn find_token(&mut self, token: Token) -> Option<Held> {
-        let Reader { table, tokens, .. } = self;
-        let (_, state) = table.whole(|| table.tokens.find_by(tokens, token))?;
-        Some(Held { profile: state.profile(), term: Term::default() })
-    }
-}
-
-impl Reader {
-    /// Holds no part of the table any more that was replaced.
-    pub fn let_go(&mut self) {
-        self.prefixes.shards();
-        self.tokens.let_go();
-    }
-
-    /// Finds those at all of these addresses, into `found` by their order, so that the processor waits for the memory of many at
-    /// once: `touch` is told of what is read next, first where each prefix would be, then the record that each points to. Nothing
-    /// is in `found` when a record was used again meanwhile.
-    pub fn find_all(
-        &mut self,
-        sources: impl Iterator<Item = (Realm, SocketAddr)>,
-        found: &mut Vec<Option<Held>>,
-        mut touch: impl FnMut(*const u8),
-    ) {
-        let Reader { table, prefixes, probes, words, .. } = self;
-        let before = table.tokens.reuses();
-        let shards = prefixes.shards();
-        let lengths = table.lengths_in_use();
-        probes.clear();
-        words.clear();
-        found.clear();
-        for (of, (realm, source)) in sources.enumerate() {
-            words.push(None);
-            for key in Keys::new(realm, source, lengths) {
-                let hash = shards.hash(&key);
-                touch(shards.first_place(hash));
-                probes.push(Probe { of, key, hash });
-            }
-        }
-        for Probe { of, key, hash } in probes {
-            if words[*of].is_none()
-                && let Some(word) = shards.get(*hash, key)
-            {
-                words[*of] = Some(word);
-                if let Ok(id) = unpack(word).0 {
-                    touch(table.tokens.place(id));
-                }
-            }
-        }
-        found.extend(words.iter().map(|word| table.held((*word)?)));
-        if !table.tokens.is_still(before) {
-            found.clear();
-        }
     }
 }
 
@@ -610,197 +471,4 @@ impl<'w> Trial<'w> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TERM: Term = Term { until: None, is_hard: false, is_session: false };
-
-    fn net(text: &str) -> Key {
-        Key::of_net(Realm(0), text.parse().unwrap())
-    }
-
-    fn profile_at(table: &Table, source: &str) -> Option<String> {
-        table.find(Realm(0), source.parse().unwrap()).and_then(|found| found.profile).map(|id| table.name(id))
-    }
-
-    #[test]
-    fn the_longest_prefix_wins_and_ports_are_longer_than_addresses() {
-        let (table, mut writer) = Table::new((1, 2));
-        let mut put = |key: Key, name: &str| {
-            let holder = Holder::Profile(table.intern(name).unwrap());
-            writer.put(key, Entry { holder, term: TERM }).unwrap();
-        };
-        for (prefix, name) in [
-            ("100.64.0.0/10", "ten"),
-            ("100.64.1.2/32", "one"),
-            ("2001:db8::/32", "wide"),
-            ("2001:db8:0:100::/56", "line"),
-            ("2001:db8:1::/48", "site"),
-            ("2001:db8:1::7/128", "host"),
-        ] {
-            put(net(prefix), name);
-        }
-        for key in Key::of_ports(Realm(0), [198, 51, 100, 7].into(), 1_024..=2_023) {
-            put(key, "block");
-        }
-        put(Key::of_net(Realm(5), "100.64.1.2/32".parse().unwrap()), "elsewhere");
-        for (source, name) in [
-            ("100.64.1.2:5", Some("one")),
-            ("100.64.1.3:5", Some("ten")),
-            ("[::ffff:100.64.1.2]:5", Some("one")),
-            ("100.128.0.1:5", None),
-            ("198.51.100.7:1024", Some("block")),
-            ("198.51.100.7:2023", Some("block")),
-            ("198.51.100.7:2024", None),
-            ("198.51.100.7:1023", None),
-            ("[2001:db8:0:1ff::9]:5", Some("line")),
-            ("[2001:db8:0:200::9]:5", Some("wide")),
-            ("[2001:db8:1:ffff::1]:5", Some("site")),
-            ("[2001:db8:1::7]:5", Some("host")),
-        ] {
-            assert_eq!(profile_at(&table, source).as_deref(), name, "{source}");
-        }
-        let elsewhere = table.find(Realm(5), "100.64.1.2:5".parse().unwrap()).unwrap();
-        assert_eq!(table.name(elsewhere.profile.unwrap()), "elsewhere");
-        assert_eq!(table.find(Realm(5), "100.64.1.3:5".parse().unwrap()), None);
-        assert_eq!(writer.counts(), Counts { v4: 3, ports: 6, v6: 4, tokens: 0 });
-        writer.remove(&net("100.64.1.2/32")).unwrap();
-        assert_eq!(profile_at(&table, "100.64.1.2:5").as_deref(), Some("ten"));
-        assert_eq!(writer.remove(&net("100.64.1.2/32")), None);
-    }
-
-    #[test]
-    fn a_tokens_profile_reaches_all_its_prefixes_and_the_choice_goes_first() {
-        let (table, mut writer) = Table::new((1, 2));
-        let (family, school) = (table.intern("family"), table.intern("school"));
-        let token = Token(77);
-        let session = Entry { holder: Holder::Token(token), term: Term { is_session: true, until: Some(9), ..TERM } };
-        writer.put(net("100.64.1.2/32"), session).unwrap();
-        writer.put(net("2001:db8::/56"), session).unwrap();
-        assert_eq!(profile_at(&table, "100.64.1.2:5"), None);
-        let found = table.find(Realm(0), "100.64.1.2:5".parse().unwrap()).unwrap();
-        assert_eq!((found.token, found.term), (Some(token), session.term));
-        writer.say_of_session(token, school).unwrap();
-        assert_eq!(profile_at(&table, "[2001:db8::1]:5").as_deref(), Some("school"));
-        writer.choose(token, family).unwrap();
-        assert_eq!(profile_at(&table, "100.64.1.2:5").as_deref(), Some("family"));
-        assert_eq!(table.find_token(token), Some(TokenState { chosen: family, session: school, prefixes: 2 }));
-        // The same prefix again is one prefix still.
-        writer.put(net("2001:db8::/56"), session).unwrap();
-        assert_eq!(table.find_token(token).unwrap().prefixes, 2);
-        // The address goes to the next subscriber; what was chosen stays with the one before.
-        writer.put(net("100.64.1.2/32"), Entry { holder: Holder::Token(Token(78)), ..session }).unwrap();
-        assert_eq!(profile_at(&table, "100.64.1.2:5"), None);
-        writer.remove(&net("2001:db8::/56"));
-        assert_eq!(table.find_token(token), Some(TokenState { chosen: family, session: None, prefixes: 0 }));
-        writer.choose(token, None).unwrap();
-        assert_eq!(table.find_token(token), None);
-        assert_eq!(writer.counts().tokens, 1);
-    }
-
-    #[test]
-    fn a_full_table_is_known_before_it_is_changed_and_takes_what_replaces() {
-        let (table, mut writer) = Table::with_room((1, 2), Room { prefixes: 2, tokens: 2 });
-        let family = table.intern("family");
-        let of = |token| Entry { holder: Holder::Token(Token(token)), term: TERM };
-        let (a, b, c) = (net("10.0.0.1/32"), net("10.0.0.2/32"), net("10.0.0.3/32"));
-        for change in [Change::Put(a, of(1)), Change::Put(b, of(2))] {
-            writer.apply(&change).unwrap();
-        }
-        let (no_prefix, no_token) = (Err(Full::Prefixes(2)), Err(Full::Tokens(2)));
-        for (changes, fits) in [
-            (vec![Change::Put(a, of(2)), Change::Put(b, of(1))], Ok(())),
-            (vec![Change::Put(c, of(1))], no_prefix),
-            (vec![Change::Remove(a), Change::Put(c, of(1))], Ok(())),
-            (vec![Change::Put(c, of(1)), Change::Remove(a)], no_prefix),
-            (vec![Change::Put(a, of(3))], no_token),
-            (vec![Change::Choose(Token(3), family)], no_token),
-            (vec![Change::Choose(Token(2), family), Change::Choose(Token(3), None)], Ok(())),
-            (vec![Change::Remove(a), Change::Choose(Token(3), family)], Ok(())),
-            (vec![Change::Choose(Token(1), family), Change::Remove(a), Change::Choose(Token(3), family)], no_token),
-            (vec![Change::Put(c, Entry { holder: Holder::Profile(family.unwrap()), term: TERM })], no_prefix),
-            (vec![Change::Say(Token(9), family)], Ok(())),
-        ] {
-            assert_eq!(writer.fits(changes.iter()), fits, "{changes:?}");
-        }
-        assert_eq!((writer.put(c, of(1)), writer.put(a, of(3))), (no_prefix, no_token));
-        assert_eq!(writer.counts().tokens, 2);
-    }
-
-    /// Whoever keeps what it reads with sees what the table holds now, however it has grown; and only what is there is touched.
-    #[test]
-    fn a_reader_sees_every_change_at_once() {
-        let (table, mut writer) = Table::new((1, 2));
-        let mut reader = table.reader();
-        let profile = table.intern("family").unwrap();
-        let source = |n: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0a00_0000 + n), 7));
-        for n in 0..20_000 {
-            let key = Key::of_net(Realm(0), source(n).ip().into());
-            assert_eq!(reader.find(Realm(0), source(n)), None);
-            writer
-                .put(key, Entry { holder: Holder::Token(Token(u128::from(n) << 64 | u128::from(n))), term: TERM })
-                .unwrap();
-            assert!(reader.find(Realm(0), source(n)).is_some(), "{n}");
-            writer.choose(Token(u128::from(n) << 64 | u128::from(n)), Some(profile)).unwrap();
-            assert_eq!(
-                reader.find(Realm(0), source(n / 2)),
-                table.find(Realm(0), source(n / 2)).map(Held::from),
-                "{n}"
-            );
-            assert_eq!(reader.find(Realm(0), source(n)).unwrap().profile, Some(profile), "{n}");
-        }
-        let (mut touched, mut found) = (Vec::new(), Vec::new());
-        let sources = [source(1), source(30_000), source(2)];
-        reader.find_all(sources.map(|source| (Realm(0), source)).into_iter(), &mut found, |place| touched.push(place));
-        assert_eq!(found, sources.map(|source| reader.find(Realm(0), source)));
-        assert_eq!((touched.len(), found[1]), (3 + 2, None), "three places of prefixes, and the records of two");
-        // Of several lengths the longest wins here too.
-        writer
-            .put(net("10.0.0.0/16"), Entry { holder: Holder::Profile(table.intern("wide").unwrap()), term: TERM })
-            .unwrap();
-        reader.find_all([(Realm(0), source(1)), (Realm(0), source(30_000))].into_iter(), &mut found, |_| {});
-        assert_eq!(found, [source(1), source(30_000)].map(|source| reader.find(Realm(0), source)));
-    }
-
-    /// A prefix whose token comes and goes never shows another token's profile.
-    #[test]
-    fn records_used_again_are_nobodys_elses() {
-        let (table, mut writer) = Table::new((1, 2));
-        let names: Vec<_> = (0..8).map(|n| table.intern(&format!("p{n}")).unwrap()).collect();
-        let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for (line, keeps_shards) in [(0_usize, false), (1, false), (0, true), (1, true)] {
-                let (table, names, done) = (&table, &names, &done);
-                scope.spawn(move || {
-                    let source = SocketAddr::from(([10, 0, 0, line as u8], 1));
-                    let (mut table, mut reader) = (&**table, table.reader());
-                    while !done.load(Ordering::Relaxed) {
-                        let found = match keeps_shards {
-                            true => reader.find(Realm(0), source),
-                            false => LookUp::find(&mut table, Realm(0), source).map(|found| {
-                                assert_eq!(found.token.unwrap().0 as usize % 2, line);
-                                found.into()
-                            }),
-                        };
-                        // The session's profile may not be told yet, or not any more.
-                        let Some(profile) = found.and_then(|held: Held| held.profile) else { continue };
-                        let place = names.iter().position(|name| *name == profile).unwrap();
-                        assert_eq!(place % 2, line);
-                    }
-                });
-            }
-            for round in 0..50_000_u128 {
-                let key = net(&format!("10.0.0.{}/32", round % 2));
-                let token = Token(round + 8);
-                let entry = Entry { holder: Holder::Token(token), term: Term { is_session: true, ..TERM } };
-                writer.put(key, entry).unwrap();
-                writer.say_of_session(token, Some(names[(round % 8) as usize])).unwrap();
-                if round % 3 == 0 {
-                    writer.remove(&key);
-                }
-            }
-            done.store(true, Ordering::Relaxed);
-        });
-        assert!(writer.counts().tokens <= 2);
-    }
-}
+mod tests;
