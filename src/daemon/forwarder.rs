@@ -268,9 +268,12 @@ impl Forwarder {
 
     /// Whether a further question would only wait with the many that wait already: all servers are in back-off, none is due to be tried,
     /// and [`UPSTREAM_LAST_RESORT_MAX`] questions ask them all the same.
-    pub(in crate::daemon) fn is_hopeless(&self, group: GroupId, now: std::time::Instant) -> bool {
-        self.waiting(group).load(Ordering::Relaxed) >= UPSTREAM_LAST_RESORT_MAX
-            && self.routes.stages(group).flatten().all(|member| self.upstream(member.server).is_down(now))
+    pub(in crate::daemon) fn is_hopeless(&self, group: GroupId) -> bool {
+        if self.waiting(group).load(Ordering::Relaxed) < UPSTREAM_LAST_RESORT_MAX {
+            return false;
+        }
+        let now = Instant::now().into_std();
+        self.routes.stages(group).flatten().all(|member| self.upstream(member.server).is_down(now))
     }
 
     fn waiting(&self, group: GroupId) -> &AtomicUsize {

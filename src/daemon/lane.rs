@@ -408,7 +408,7 @@ impl Batch<'_> {
                     *out = reply::failure(snapshot, query, origin, NotFound::ZoneLimited);
                     return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
                 }
-                if self.resolver.is_hopeless(self.generation, query, group, self.now) {
+                if self.resolver.refuses_hopeless(self.generation, query, group) {
                     *out = reply::failure(snapshot, query, origin, NotFound::Unreachable);
                     return self.done(client, query, origin, Outcome::Failed, Rcode::SERVFAIL, None, out);
                 }

@@ -377,16 +377,11 @@ impl Resolver {
         self.answer(snapshot, asked, recorder, bytes, ended)
     }
 
-    /// Whether nothing is hoped of asking upstream, for a lane; whoever asks what is asked already may wait with it.
-    pub(super) fn is_hopeless(
-        &self,
-        generation: &Generation,
-        query: &Query,
-        group: GroupId,
-        now: std::time::Instant,
-    ) -> bool {
-        let is_refused = generation.forwarder.is_hopeless(group, now)
-            && !self.in_flight.contains(&answer_key(generation, query, group));
+    /// Whether a lane's question is refused because nothing is hoped of asking upstream; whoever asks what is asked already may wait
+    /// with it.
+    pub(super) fn refuses_hopeless(&self, generation: &Generation, query: &Query, group: GroupId) -> bool {
+        let is_refused =
+            generation.forwarder.is_hopeless(group) && !self.in_flight.contains(&answer_key(generation, query, group));
         if is_refused {
             self.metrics.limit_hit("upstream_last_resort_max");
         }
@@ -557,7 +552,7 @@ impl Resolver {
                 self.metrics.limit_hit("queries_in_flight_max");
                 return Err(NotFound::NotReady);
             }
-            Join::Lead(_) if generation.forwarder.is_hopeless(group, clock::now()) => {
+            Join::Lead(_) if generation.forwarder.is_hopeless(group) => {
                 self.metrics.limit_hit("upstream_last_resort_max");
                 return Err(NotFound::Unreachable);
             }

@@ -235,7 +235,7 @@ async fn a_server_that_stays_silent_is_left_alone_and_later_tried_again() {
 async fn nothing_is_hoped_of_servers_in_back_off_that_many_wait_for() {
     let dead = udp(Log::default(), |_| None).await;
     let forwarder = Arc::new(plain(&[dead]));
-    let is_hopeless = || forwarder.is_hopeless(GroupId(0), Instant::now().into_std());
+    let is_hopeless = || forwarder.is_hopeless(GroupId(0));
     let crowd =
         || (0..UPSTREAM_LAST_RESORT_MAX).map(|_| LastResort::begin(forwarder.waiting(GroupId(0)))).collect::<Vec<_>>();
     let others = crowd();
