@@ -166,6 +166,7 @@ pub fn compile(inputs: Inputs, previous: Option<&Snapshot>) -> Result<(Snapshot,
                 })
                 .collect(),
             hours_reach_all: false,
+            passes_unlisted: false,
             timeline: Timeline::default(),
             allow,
             deny,

@@ -23,8 +23,8 @@ use crate::engine::matcher::{Hits, ListSet};
 use crate::engine::policy::special::Matter;
 use crate::engine::policy::view::{View, zones_from};
 use crate::engine::query::{Question, Rcode, RecordType};
-use crate::engine::safe_search;
-use crate::engine::snapshot::{ProfileMasks, Snapshot, Unlisted};
+use crate::engine::safe_search::{self, Rule};
+use crate::engine::snapshot::{Profile, ProfileMasks, Snapshot};
 use crate::engine::verdict::{
     Block, BlockResponse, Cause, Counted, EdeCode, ListId, ProfileId, Reason, Redirect, Rewrite, Rung, Shape, Target,
     Would,
@@ -250,18 +250,27 @@ pub fn on_query_enforced(
     enforced(snapshot, client, question, None, trace)
 }
 
-fn enforced(
+fn enforced<T: Trace>(
     snapshot: &Snapshot,
     client: Client,
     question: &Question,
     hits: Option<&Hits>,
-    trace: &mut impl Trace,
+    trace: &mut T,
 ) -> QueryVerdict {
     if let Some(local) = snapshot.local_data.answer(question, client.source) {
         trace.step(Rung::LocalData, || Step::Answered);
         return QueryVerdict::Local(local);
     }
     trace.step(Rung::LocalData, || Step::Nothing);
+    let whole = snapshot.profile(client.profile);
+    if !T::IS_HEARD && snapshot.overlay.is_empty() && hits.is_some_and(|hits| nobody_speaks(snapshot, whole, hits)) {
+        // Neither the hour nor a pause makes a difference, so nobody looks.
+        let rule = safe_search::rewrites_type(question.qtype).then(|| snapshot.search_rule(whole, &question.qname));
+        return match rule.flatten() {
+            Some(rule) => QueryVerdict::Rewrite(in_place(rule, client.standing.ttl_secs_max()), Permit::plain()),
+            None => QueryVerdict::Allow(Permit::plain()),
+        };
+    }
     let profile = InForce::of(snapshot, client, question.qtype);
     let matter = Matter { name: &question.qname, qtype: question.qtype, client, is_question: true };
     let limits = (None, Silent::None);
@@ -292,13 +301,16 @@ fn enforced(
         && let Some(rule) = profile.search_rule(snapshot, &question.qname)
     {
         trace.step(Rung::SafeSearch, || Step::Answered);
-        let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
-        let ttl_secs_max = ttl_secs_max.min(profile.told_secs_max);
-        let rewrite = Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max };
-        return QueryVerdict::Rewrite(rewrite, permit);
+        return QueryVerdict::Rewrite(in_place(rule, ttl_secs_max.min(profile.told_secs_max)), permit);
     }
     trace.step(Rung::SafeSearch, || if profile.paused_until.is_some() { Step::Paused } else { Step::Nothing });
     QueryVerdict::Allow(permit)
+}
+
+/// What SafeSearch puts in the place of a question's name.
+fn in_place(rule: &Arc<Rule>, ttl_secs_max: u32) -> Rewrite {
+    let shape = if rule.apex { Shape::OwnName } else { Shape::Cname };
+    Rewrite { rule: Arc::clone(rule), shape, ttl_secs_max }
 }
 
 /// What a blocking rule comes to.
@@ -417,7 +429,7 @@ fn judge_found<T: Trace>(
     (above, silent): (Option<Rung>, Silent),
     trace: &mut T,
 ) -> Judged {
-    if !T::IS_HEARD && above.is_none() && nobody_speaks(snapshot, profile, hits) {
+    if !T::IS_HEARD && above.is_none() && nobody_speaks(snapshot, &profile, hits) {
         let ttl_secs_max = profile.paused_until.map_or(u32::MAX, |until| profile.secs_to(until));
         return Judged { judgement: Judgement::Nothing, passed: None, review: None, shadow: None, ttl_secs_max };
     }
@@ -448,13 +460,8 @@ fn judge_found<T: Trace>(
 }
 
 /// Whether all rungs have nothing to say about a name, now and at any hour: so it is for most names of the world, and it shows at once.
-fn nobody_speaks(snapshot: &Snapshot, profile: InForce<'_>, hits: &Hits) -> bool {
-    hits.is_empty()
-        && snapshot.index.special.is_empty()
-        && !snapshot.overlay.has_words()
-        && profile.masks.unlisted == Unlisted::Judged
-        && profile.masks.unsafe_search.is_none()
-        && !profile.hours_reach_all
+fn nobody_speaks(snapshot: &Snapshot, profile: &Profile, hits: &Hits) -> bool {
+    hits.is_empty() && profile.passes_unlisted && snapshot.index.special.is_empty() && !snapshot.overlay.has_words()
 }
 
 fn climb(

@@ -152,6 +152,8 @@ pub struct Profile {
     pub hours: Arc<[Hours]>,
     /// Some window judges otherwise even names that no list speaks about.
     pub hours_reach_all: bool,
+    /// At no hour is a name judged for itself that no list speaks about.
+    pub passes_unlisted: bool,
     pub timeline: Timeline,
     pub allow: ListId,
     pub deny: ListId,
@@ -336,6 +338,8 @@ impl Snapshot {
         for profile in &mut self.profiles {
             profile.masks = profile.timeline.open().iter().map(|open| profile.masks_of(*open, &out)).collect();
             let of_all = |masks: &ProfileMasks| (masks.unlisted, masks.unsafe_search);
+            profile.passes_unlisted =
+                profile.masks.iter().all(|masks| masks.unlisted == Unlisted::Judged && masks.unsafe_search.is_none());
             profile.hours_reach_all = profile.masks.iter().any(|masks| of_all(masks) != of_all(&profile.masks[0]));
         }
     }
