@@ -39,6 +39,7 @@ pub struct SafeSearch {
     rules: Vec<Arc<Rule>>,
     /// By canonical wire form. Holds only hosts that some setting rewrites.
     hosts: HashMap<Box<[u8]>, HostRules>,
+    shapes: Shapes,
     /// By canonical wire form: hosts without a safe form.
     unsafe_hosts: HashSet<Box<[u8]>>,
     /// By canonical wire form: names below which every host is without a safe form.
@@ -53,6 +54,30 @@ struct HostRules {
     safe_search: Option<Arc<Rule>>,
     moderate: Option<Arc<Rule>>,
     strict: Option<Arc<Rule>>,
+}
+
+/// Lengths and first octets of the hosts, a bit for each: some sixty, since most are one engine's in another country. Nearly every
+/// name of the world has another, and needs no hash of the whole of it.
+#[derive(Debug, Default)]
+struct Shapes([u64; 16]);
+
+impl Shapes {
+    fn insert(&mut self, wire: &[u8]) {
+        let (word, bit) = Shapes::place(wire);
+        self.0[word] |= 1 << bit;
+    }
+
+    fn may_hold(&self, wire: &[u8]) -> bool {
+        let (word, bit) = Shapes::place(wire);
+        self.0[word] >> bit & 1 == 1
+    }
+
+    fn place(wire: &[u8]) -> (usize, u32) {
+        // A host shorter than that has a shape by its length.
+        let first = wire.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        let mixed = (first ^ wire.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        (mixed as usize / 64, mixed as u32 % 64)
+    }
 }
 
 /// Whether a question of this type for a rewritten host gets the safe answer.
@@ -86,6 +111,9 @@ impl SafeSearch {
 
     /// What stands for `qname` under these settings of a profile.
     pub fn rule(&self, qname: &Name, safe_search: bool, youtube: YouTube) -> Option<&Arc<Rule>> {
+        if !self.shapes.may_hold(qname.as_wire()) {
+            return None;
+        }
         let host = self.hosts.get(qname.as_wire())?;
         let restricted = match youtube {
             YouTube::Off => None,
@@ -205,6 +233,7 @@ impl Reader {
 
     fn add(&mut self, rule: Rule) -> Result<(), String> {
         let rule = Arc::new(rule);
+        self.table.shapes.insert(rule.host.as_wire());
         let host = self.table.hosts.entry(rule.host.as_wire().into()).or_default();
         let slot = match rule.youtube {
             YouTube::Off => &mut host.safe_search,
@@ -414,6 +443,9 @@ two,*.find.two.example,,no-enforcement,block
         for level in [Moderate, Strict] {
             assert_eq!(table.rules().filter(|r| r.youtube == level).count(), 5, "{level:?}");
         }
+        // Of 1,024: else most names of the world would be hashed after all.
+        let shapes: u32 = table.shapes.0.iter().map(|word| word.count_ones()).sum();
+        assert!((1..=128).contains(&shapes), "{shapes} shapes");
         // A host that is both rewritten and without a safe form would be one mistake or the other.
         for rule in table.rules() {
             assert_eq!(table.unsafe_labels(&rule.host), None, "{}", rule.host);
