@@ -20,7 +20,7 @@ use crate::engine::matcher::set::{Interner, ListSet, SetId, Sets};
 use crate::engine::matcher::special::{RuleNumber, SpecialTable};
 use crate::engine::matcher::suffix::key::Key;
 use crate::engine::matcher::suffix::standing::{Sides, Standing};
-use crate::engine::matcher::suffix::{AtHand, Hit, Hits, RuleAt, SuffixTable};
+use crate::engine::matcher::suffix::{AtHand, Hit, Hits, Probe, RuleAt, SuffixTable};
 use crate::engine::name::Labels;
 use crate::engine::verdict::ListId;
 
@@ -84,6 +84,35 @@ struct NameLayer {
     standings: Vec<Standing>,
 }
 
+/// The tables of every layer, ready to be asked about many names.
+struct Tables<'a> {
+    all: SmallVec<[AtHand<'a>; LAYERS_MAX]>,
+    /// The places of those that hash alike: one range unless files come from elsewhere.
+    alike: SmallVec<[Range<usize>; 1]>,
+}
+
+impl Tables<'_> {
+    /// Gives `each` what to ask the filters about a name: layer, depth and place. Of layers that hash alike, the shortest suffix
+    /// comes first.
+    #[inline]
+    fn for_each_probe(&self, labels: &Labels<'_>, mut each: impl FnMut(usize, u8, Probe)) {
+        for alike in &self.alike {
+            for (depth, hash) in self.all[alike.start].table.hashes(labels) {
+                for layer in alike.clone() {
+                    if let Some(probe) = self.all[layer].probe(depth, hash) {
+                        each(layer, depth, probe);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The layers that have a rule about the root, of which no filter is asked.
+    fn with_root(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.all.len()).filter(|layer| self.all[*layer].has_depth(0))
+    }
+}
+
 impl Names {
     fn new(layers: Vec<Placed>) -> Names {
         let mut sets = Interner::new();
@@ -111,30 +140,30 @@ impl Names {
         let labels = Labels::of(name);
         let tables = self.at_hand();
         let mut maybe = [0; LAYERS_MAX];
-        for alike in Names::alike(&tables) {
-            let hashes = alike.clone().next().into_iter().flat_map(|at| tables[at].table.hashes(&labels));
-            AtHand::may_hold(&tables[alike.clone()], hashes, &mut maybe[alike]);
+        // The filters are asked at every depth before anything else: the lines that this waits for are read side by side.
+        tables.for_each_probe(&labels, |layer, depth, probe| {
+            maybe[layer] |= u128::from(tables.all[layer].passes(probe)) << depth;
+        });
+        for layer in tables.with_root() {
+            maybe[layer] |= 1;
         }
         let mut key = None;
         for_each_maybe(&maybe, |number, depth| {
             let key = key.get_or_insert_with(|| Key::of(&labels));
-            let standing = tables[number].table.standing_of(key.upto(depth));
+            let standing = tables.all[number].table.standing_of(key.upto(depth));
             hits.extend(self.layers[number].hit(depth, labels.count(), standing));
         });
     }
 
-    fn at_hand(&self) -> SmallVec<[AtHand<'_>; LAYERS_MAX]> {
-        self.tables().map(SuffixTable::at_hand).collect()
-    }
-
-    /// The places of tables that hash alike.
-    fn alike<'a>(tables: &'a [AtHand<'_>]) -> impl Iterator<Item = Range<usize>> + use<'a> {
+    fn at_hand(&self) -> Tables<'_> {
+        let all: SmallVec<[AtHand<'_>; LAYERS_MAX]> = self.tables().map(SuffixTable::at_hand).collect();
         let mut end = 0;
-        tables.chunk_by(|a, b| a.table.seed() == b.table.seed()).map(move |alike| {
+        let alike = all.chunk_by(|a, b| a.table.seed() == b.table.seed()).map(|alike| {
             let start = end;
             end += alike.len();
             start..end
-        })
+        });
+        Tables { alike: alike.collect(), all }
     }
 
     /// The lists that hold the name that was looked up: an exception undoes its own list at every depth.

@@ -143,7 +143,8 @@ impl SuffixTable {
 
     /// What queries read.
     pub(super) fn at_hand(&self) -> AtHand<'_> {
-        AtHand { table: self, filter: self.section(Section::Filter), blocks: self.section(Section::Blocks) }
+        let (filter, blocks) = (self.section(Section::Filter), self.section(Section::Blocks));
+        AtHand { table: self, depths: self.header.depths, filter, blocks }
     }
 
     /// The hash of each suffix of a name, with its labels, the shortest first.
@@ -250,30 +251,42 @@ impl SuffixTable {
 #[derive(Clone, Copy)]
 pub(super) struct AtHand<'a> {
     pub table: &'a SuffixTable,
+    depths: u128,
     filter: &'a [u8],
     blocks: &'a [u8],
 }
 
+/// A name's place in a filter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    hash: u64,
+    /// Where its line begins.
+    line: u32,
+}
+
 impl<'a> AtHand<'a> {
-    /// For tables of one seed, each told where its turn comes in `maybe`: the depths at which it may hold a name, as bits.
-    /// The filter is asked at every depth before anything else: the lines that this waits for are read side by side.
-    pub(super) fn may_hold(tables: &[AtHand<'_>], hashes: impl Iterator<Item = (u8, u64)>, maybe: &mut [u128]) {
-        for (AtHand { table, .. }, maybe) in tables.iter().zip(maybe.iter_mut()) {
-            *maybe = table.header.depths & 1;
-        }
-        for (depth, hash) in hashes {
-            for (AtHand { table, filter, .. }, maybe) in tables.iter().zip(maybe.iter_mut()) {
-                if table.header.depths & (1 << depth) != 0 && filter::may_hold(filter, hash) {
-                    *maybe |= 1 << depth;
-                }
-            }
-        }
+    /// Where to ask whether the name of this hash, which has so many labels, may be held. `None`: no name here has as many.
+    #[inline]
+    pub(super) fn probe(&self, depth: u8, hash: u64) -> Option<Probe> {
+        self.has_depth(depth).then(|| Probe { hash, line: filter::line_of(self.filter.len(), hash) as u32 })
     }
 
-    /// The line of the filter that [`AtHand::may_hold`] reads, if it reads one.
-    pub(super) fn filter_line(&self, depth: u8, hash: u64) -> Option<&'a [u8]> {
-        let has_depth = self.table.header.depths & (1 << depth) != 0;
-        filter::line(self.filter, hash).filter(|_| has_depth).map(|line| &line[..])
+    /// Whether some name here has so many labels.
+    #[inline]
+    pub(super) fn has_depth(&self, depth: u8) -> bool {
+        self.depths >> depth & 1 == 1
+    }
+
+    /// Whether the name may be held.
+    #[inline]
+    pub(super) fn passes(&self, probe: Probe) -> bool {
+        self.filter_line(probe).is_some_and(|line| filter::may_hold(line, probe.hash))
+    }
+
+    /// What [`AtHand::passes`] reads.
+    #[inline]
+    pub(super) fn filter_line(&self, probe: Probe) -> Option<&'a [u8; filter::LINE]> {
+        self.filter.get(probe.line as usize..)?.first_chunk()
     }
 
     /// Where the way to every leaf begins.

@@ -7,10 +7,9 @@
 
 use smallvec::SmallVec;
 
-use crate::engine::limits::LAYERS_MAX;
-use crate::engine::matcher::layers::{Names, for_each_maybe};
+use crate::engine::matcher::layers::{Names, Tables};
 use crate::engine::matcher::suffix::key::Key;
-use crate::engine::matcher::suffix::{AtHand, Block, Hits};
+use crate::engine::matcher::suffix::{Block, Hits, Probe};
 use crate::engine::name::Labels;
 
 /// Room for look-ups and what they found, used again and again.
@@ -21,16 +20,22 @@ pub struct Together {
 
 struct Walk {
     labels: usize,
-    /// Of each suffix, the shortest first; once for the layers of each seed.
-    hashes: SmallVec<[u64; HASHES_INLINE]>,
+    probes: SmallVec<[Asking; PROBES_INLINE]>,
     key: Key,
     ways: SmallVec<[Way; WAYS_INLINE]>,
     hits: Hits,
 }
 
-/// Hashes that need no memory of their own. Chosen: a name has some four labels, and there is one seed unless files come
-/// from elsewhere.
-const HASHES_INLINE: usize = 8;
+/// A question to a layer's filter.
+#[derive(Clone, Copy)]
+struct Asking {
+    probe: Probe,
+    layer: u8,
+    depth: u8,
+}
+
+/// Probes that need no memory of their own. Chosen: a name has some four labels, an index two or three layers.
+const PROBES_INLINE: usize = 12;
 /// Ways that need no memory of their own. Chosen: a listed name has one, and one in twenty strange ones.
 const WAYS_INLINE: usize = 4;
 
@@ -65,13 +70,17 @@ impl Names {
             return;
         }
         while room.walks.len() < count {
-            let (hashes, ways) = (SmallVec::new(), SmallVec::new());
-            room.walks.push(Walk { labels: 0, hashes, key: Key::ROOT, ways, hits: Hits::new() });
+            let (probes, ways) = (SmallVec::new(), SmallVec::new());
+            room.walks.push(Walk { labels: 0, probes, key: Key::ROOT, ways, hits: Hits::new() });
         }
         let tables = self.at_hand();
         let walks = &mut room.walks[..count];
         for (number, walk) in walks.iter_mut().enumerate() {
-            walk.hash(&tables, &Labels::of(name(number)), touch);
+            walk.aim(&tables, &Labels::of(name(number)));
+        }
+        // A short loop of nothing else: the more places the processor has in hand, the more of them it looks up at once.
+        for Asking { probe, layer, .. } in walks.iter().flat_map(|walk| &walk.probes) {
+            touch(tables.all[usize::from(*layer)].filter_line(*probe).map_or(&[], |line| &line[..]));
         }
         for (number, walk) in walks.iter_mut().enumerate() {
             walk.begin(&tables, name(number), touch);
@@ -83,7 +92,7 @@ impl Names {
             hits.clear();
             for Way { layer, depth, block } in ways.iter() {
                 let (layer, depth) = (usize::from(*layer), usize::from(*depth));
-                let standing = tables[layer].standing_in(*block, key.upto(depth));
+                let standing = tables.all[layer].standing_in(*block, key.upto(depth));
                 hits.extend(self.layers[layer].hit(depth, *labels, standing));
             }
         }
@@ -91,44 +100,41 @@ impl Names {
 }
 
 impl Walk {
-    fn hash(&mut self, tables: &[AtHand<'_>], labels: &Labels<'_>, touch: &mut impl FnMut(&[u8])) {
+    /// Says which filters are to be asked, and where.
+    fn aim(&mut self, tables: &Tables<'_>, labels: &Labels<'_>) {
         self.labels = labels.count();
-        self.hashes.clear();
-        for alike in Names::alike(tables) {
-            for (depth, hash) in tables[alike.start].table.hashes(labels) {
-                self.hashes.push(hash);
-                let lines = tables[alike.clone()].iter().filter_map(|table| table.filter_line(depth, hash));
-                lines.for_each(&mut *touch);
-            }
-        }
+        self.probes.clear();
+        tables.for_each_probe(labels, |layer, depth, probe| {
+            self.probes.push(Asking { probe, layer: layer as u8, depth });
+        });
     }
 
     /// Asks the filters and goes down to the lowest node.
-    fn begin(&mut self, tables: &[AtHand<'_>], name: &[u8], touch: &mut impl FnMut(&[u8])) {
-        let Walk { labels, hashes, key, ways, .. } = self;
-        let mut maybe = [0; LAYERS_MAX];
-        for (group, alike) in Names::alike(tables).enumerate() {
-            let hashes = hashes[group * *labels..][..*labels].iter();
-            let hashes = hashes.zip(1..).map(|(hash, depth)| (depth, *hash));
-            AtHand::may_hold(&tables[alike.clone()], hashes, &mut maybe[alike]);
-        }
+    fn begin(&mut self, tables: &Tables<'_>, name: &[u8], touch: &mut impl FnMut(&[u8])) {
+        let Walk { probes, key, ways, .. } = self;
         ways.clear();
-        for_each_maybe(&maybe, |layer, depth| {
-            if ways.is_empty() {
-                key.set(&Labels::of(name));
+        let way = |layer: usize, depth| Way { layer: layer as u8, depth, block: tables.all[layer].root() };
+        ways.extend(tables.with_root().map(|layer| way(layer, 0)));
+        for Asking { probe, layer, depth } in probes.iter() {
+            if tables.all[usize::from(*layer)].passes(*probe) {
+                ways.push(way(usize::from(*layer), *depth));
             }
-            let mut way = Way { layer: layer as u8, depth: depth as u8, block: tables[layer].root() };
-            if way.down(tables, key, 1, touch) {
-                ways.push(way);
-            }
-        });
+        }
+        if ways.is_empty() {
+            return;
+        }
+        if tables.alike.len() > 1 {
+            ways.sort_by_key(|way| (way.depth, way.layer));
+        }
+        key.set(&Labels::of(name));
+        ways.retain(|way| way.down(tables, key, 1, touch));
     }
 }
 
 impl Way {
     /// Goes down to so many levels above the leaves. `false`: there is no such way.
-    fn down(&mut self, tables: &[AtHand<'_>], key: &Key, levels: u32, touch: &mut impl FnMut(&[u8])) -> bool {
-        let table = &tables[usize::from(self.layer)];
+    fn down(&mut self, tables: &Tables<'_>, key: &Key, levels: u32, touch: &mut impl FnMut(&[u8])) -> bool {
+        let table = &tables.all[usize::from(self.layer)];
         while self.block.levels > levels {
             let Some(block) = table.below(self.block, key.upto(usize::from(self.depth))) else { return false };
             self.block = block;
