@@ -134,18 +134,22 @@ impl Reader {
             words.push(None);
             for key in Keys::new(realm, source, lengths) {
                 let hash = shards.hash(&key);
-                touch(shards.first_place(hash));
                 probes.push(Probe { of, key, hash });
             }
         }
+        // Short loops of nothing else: each place is in a page of its own, and the more of them the processor has in hand, the more
+        // of their translations it looks up at once.
+        for Probe { hash, .. } in probes.iter() {
+            touch(shards.first_place(*hash));
+        }
         for Probe { of, key, hash } in probes {
-            if words[*of].is_none()
-                && let Some(word) = shards.get(*hash, key)
-            {
-                words[*of] = Some(word);
-                if let Ok(id) = unpack(word).0 {
-                    touch(table.tokens.place(id));
-                }
+            if words[*of].is_none() {
+                words[*of] = shards.get(*hash, key);
+            }
+        }
+        for word in words.iter().flatten() {
+            if let Ok(id) = unpack(*word).0 {
+                touch(table.tokens.place(id));
             }
         }
         found.extend(words.iter().map(|word| table.held((*word)?)));
