@@ -1,15 +1,22 @@
-//! Load for encrypted listeners that dnsperf cannot make: DNS over QUIC, new connections of TLS.
+//! Load for encrypted listeners that dnsperf cannot make: DNS over QUIC, new connections of TLS; and DNS over HTTPS, which
+//! it makes but for servers that put two answers into one record of TLS (RESULTS.md).
 //!
-//! `secure_load doq|new SERVER QUESTIONS SECONDS CONNECTIONS [IN_FLIGHT]` asks the names of a file for dnsperf in turn and
-//! prints what dnsperf prints. `doq`: over connections that stay; `new`: each question over a connection of its own, with a
-//! whole handshake. No certificate is checked: what is measured is the server.
+//! `secure_load doq|doh|new SERVER QUESTIONS SECONDS CONNECTIONS [IN_FLIGHT]` asks the names of a file for dnsperf in turn and
+//! prints what dnsperf prints. `doq` and `doh` (HTTP/2, POST): over connections that stay; `new`: each question over a
+//! connection of its own, with a whole handshake. Each answer has to be its question's. No certificate is checked: what is
+//! measured is the server.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::client::SendRequest;
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode, Uri};
 use lachan::engine::name::Name;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -21,10 +28,13 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const USAGE: &str = "secure_load doq|new SERVER QUESTIONS SECONDS CONNECTIONS [IN_FLIGHT]";
+const USAGE: &str = "secure_load doq|doh|new SERVER QUESTIONS SECONDS CONNECTIONS [IN_FLIGHT]";
 const SERVER_NAME: &str = "localhost";
 /// Clients that new connections come from: one has so many and no more.
 const HOSTS: usize = 200;
+/// Whoever has no answer by then has none, as with dnsperf's `-t 2`.
+const LOST_AFTER: Duration = Duration::from_secs(2);
+const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
 
 fn main() {
     // `cargo bench` adds a word of its own.
@@ -46,6 +56,7 @@ fn main() {
     let done = runtime.block_on(async {
         match what.as_str() {
             "doq" => doq(Arc::new(load), connections, in_flight).await,
+            "doh" => doh(Arc::new(load), connections, in_flight).await,
             "new" => new_connections(Arc::new(load), connections).await,
             _ => panic!("{USAGE}"),
         }
@@ -80,9 +91,11 @@ impl Load {
 }
 
 impl Done {
-    fn count(&mut self, answer: Option<&[u8]>) {
-        let Some(answer) = answer.filter(|answer| answer.len() > 14) else { return self.lost += 1 };
-        let code = match answer[5] & 15 {
+    /// What came to a question; both are messages without a length before them.
+    fn count(&mut self, question: &[u8], answer: Option<&[u8]>) {
+        let Some(answer) = answer else { return self.lost += 1 };
+        let code = match answer.get(3).map_or(0, |octet| octet & 15) {
+            _ if !answers(question, answer) => "WRONG",
             0 => "NOERROR",
             2 => "SERVFAIL",
             3 => "NXDOMAIN",
@@ -96,6 +109,14 @@ impl Done {
         other.codes.into_iter().for_each(|(code, count)| *self.codes.entry(code).or_default() += count);
         self.lost += other.lost;
     }
+}
+
+/// Whether it has the question's id and repeats what was asked.
+fn answers(question: &[u8], answer: &[u8]) -> bool {
+    let asked = &question[12..];
+    answer.starts_with(&question[..2])
+        && answer.get(2).is_some_and(|flags| flags & 0x80 != 0)
+        && answer.get(12..).is_some_and(|rest| rest.starts_with(asked))
 }
 
 /// Framed questions with an id of 0.
@@ -135,7 +156,8 @@ async fn doq(load: Arc<Load>, connections: usize, in_flight: usize) -> Done {
             workers.push(tokio::spawn(async move {
                 let mut done = Done::default();
                 while let Some(question) = load.question() {
-                    done.count(ask_quic(&connection, question).await.as_deref());
+                    let answer = ask_quic(&connection, question).await;
+                    done.count(&question[2..], answer.as_deref().and_then(|framed| framed.get(2..)));
                 }
                 done
             }));
@@ -151,6 +173,83 @@ async fn ask_quic(connection: &quinn::Connection, framed: &[u8]) -> Option<Vec<u
     receive.read_to_end(1 << 17).await.ok()
 }
 
+/// As many connections as are to stay, each with its share of questions open. One that breaks is made anew.
+async fn doh(load: Arc<Load>, connections: usize, in_flight: usize) -> Done {
+    let config = Arc::new(config(b"h2"));
+    let uri: Uri = format!("https://{}/dns-query", load.server).parse().expect("an address makes a URI");
+    let each = in_flight.div_ceil(connections);
+    let workers = (0..connections).map(|_| {
+        let (load, config, uri) = (Arc::clone(&load), Arc::clone(&config), uri.clone());
+        tokio::spawn(async move {
+            let mut done = Done::default();
+            while Instant::now() < load.until {
+                let Some(requests) = connect_h2(load.server, &config).await else {
+                    done.lost += 1;
+                    continue;
+                };
+                let next_id = AtomicU16::new(0);
+                let askers = (0..each).map(|_| ask_until_broken(&load, requests.clone(), &uri, &next_id));
+                join_all(askers).await.into_iter().for_each(|part| done.add(part));
+            }
+            done
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    sum(workers).await
+}
+
+async fn connect_h2(server: SocketAddr, config: &Arc<ClientConfig>) -> Option<SendRequest<Bytes>> {
+    let stream = connect(server, config, 0).await.ok()?;
+    let mut builder = h2::client::Builder::new();
+    // Wide, as browsers have them, so that updates of windows are rare.
+    builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 24).enable_push(false);
+    let (requests, connection) = builder.handshake(stream).await.ok()?;
+    tokio::spawn(connection);
+    Some(requests)
+}
+
+/// One question after the other, until the time is over or the connection has no answer any more.
+async fn ask_until_broken(load: &Load, mut requests: SendRequest<Bytes>, uri: &Uri, next_id: &AtomicU16) -> Done {
+    let mut done = Done::default();
+    while let Some(framed) = load.question() {
+        let mut question = framed[2..].to_vec();
+        question[..2].copy_from_slice(&next_id.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        let question = Bytes::from(question);
+        let asked = tokio::time::timeout(LOST_AFTER, ask_h2(&mut requests, uri, question.clone())).await;
+        let is_broken = matches!(asked, Ok(Err(_)));
+        done.count(&question, asked.ok().and_then(Result::ok).flatten().as_deref());
+        if is_broken {
+            break;
+        }
+    }
+    done
+}
+
+/// `None`: an answer of HTTP that is none of DNS.
+async fn ask_h2(requests: &mut SendRequest<Bytes>, uri: &Uri, question: Bytes) -> Result<Option<Vec<u8>>, h2::Error> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = HeaderMap::from_iter([
+        (ACCEPT, MESSAGE),
+        (CONTENT_TYPE, MESSAGE),
+        (CONTENT_LENGTH, HeaderValue::from(question.len())),
+        (USER_AGENT, HeaderValue::from_static("secure_load")),
+    ]);
+    std::future::poll_fn(|context| requests.poll_ready(context)).await?;
+    let (response, mut body) = requests.send_request(request, false)?;
+    body.send_data(question, true)?;
+    let (head, mut body) = response.await?.into_parts();
+    let mut answer = Vec::new();
+    while let Some(octets) = body.data().await {
+        let octets = octets?;
+        body.flow_control().release_capacity(octets.len())?;
+        answer.extend_from_slice(&octets);
+    }
+    let is_dns = head.status == StatusCode::OK && head.headers.get(CONTENT_TYPE) == Some(&MESSAGE);
+    Ok(is_dns.then_some(answer))
+}
+
 async fn new_connections(load: Arc<Load>, at_once: usize) -> Done {
     let config = Arc::new(config(b"dot"));
     let workers = (0..at_once).map(|number| {
@@ -162,7 +261,7 @@ async fn new_connections(load: Arc<Load>, at_once: usize) -> Done {
                     let mut stream = connect(load.server, &config, number % HOSTS).await.ok()?;
                     ask_stream(&mut stream, question).await
                 };
-                done.count(answer.await.as_deref());
+                done.count(&question[2..], answer.await.as_deref().and_then(|framed| framed.get(2..)));
             }
             done
         })

@@ -127,15 +127,13 @@ def load(port, questions, seconds, clients=50, mode="udp", rate=None, once=False
 
 def load_line(port, questions, seconds, clients=50, mode="udp", rate=None, once=False, in_flight=IN_FLIGHT):
     options = ["-m", mode, *(["-Q", rate] if rate else []), *(["-n", 1] if once else [])]
-    if mode == "doh":
-        options += ["-O", f"doh-uri=https://{ADDRESS}:{port}/dns-query", "-O", "doh-method=POST"]
     line = on_core(LOAD_CORE, "dnsperf", "-s", ADDRESS, "-p", port, "-d", questions, "-l", seconds, "-c", clients, "-T", 1,
                    "-q", in_flight, "-t", 2, *options)
     return [str(word) for word in line]
 
 
 def secure_load(tool, what, port, questions, seconds, connections, in_flight=IN_FLIGHT):
-    """Runs benches/secure_load.rs on the load's core: `doq` or `new`."""
+    """Runs benches/secure_load.rs on the load's core: `doh`, `doq` or `new`."""
     line = on_core(LOAD_CORE, tool, what, f"{ADDRESS}:{port}", questions, seconds, connections, in_flight)
     return read_load(subprocess.run([str(word) for word in line], check=True, capture_output=True, text=True).stdout)
 

@@ -78,7 +78,7 @@ def arguments():
     parser.add_argument("--seconds", default=3, type=int, help="of load for each server in each round [3]")
     parser.add_argument("--clients", default=50, type=int, help="sockets that dnsperf asks from [50]")
     parser.add_argument("--mixes", default=",".join(MIXES), help="hit, block, mix (one in ten is blocked), miss (each name once); hits by tcp, dot, doh, doq; new (each over a connection of TLS)")
-    parser.add_argument("--secure-load", type=Path, help="the load for doq and new [the newest target/release/deps/secure_load-*]")
+    parser.add_argument("--secure-load", type=Path, help="the load for doh, doq and new [the newest target/release/deps/secure_load-*]")
     parser.add_argument("--servers", default=",".join(servers.SERVERS), help="[all that are installed]")
     args = parser.parse_args()
     unknown = [word for word in args.mixes.split(",") if word not in MIXES]
@@ -87,7 +87,7 @@ def arguments():
         parser.error(f"unknown: {', '.join(unknown)}; mixes are {', '.join(MIXES)}, servers {', '.join(servers.SERVERS)}")
     args.root = args.root and args.root.resolve()
     args.lachan = args.lachan.resolve()
-    if {"doq", "new"} & set(args.mixes.split(",")) and not args.secure_load:
+    if {"doh", "doq", "new"} & set(args.mixes.split(",")) and not args.secure_load:
         args.secure_load = servers.newest_secure_load() or parser.error("cargo build --release --bench secure_load")
     return args
 
@@ -115,8 +115,8 @@ def measure(mix, args, work, running):
 def row(mix, seconds, args, work, server):
     questions = work / f"{'hit' if mix in STREAMS else mix}.questions"
     before = lab.cpu_seconds(server.process.pid)
-    if mix == "doq":
-        load = lab.secure_load(args.secure_load, "doq", server.ports["doq"], questions, seconds, CONNECTIONS)
+    if mix in ("doh", "doq"):
+        load = lab.secure_load(args.secure_load, mix, server.ports[mix], questions, seconds, CONNECTIONS)
     elif mix == "new":
         load = lab.secure_load(args.secure_load, "new", server.ports["dot"], questions, seconds, NEW_AT_ONCE)
     elif mix in STREAMS:
