@@ -164,7 +164,7 @@ fn print_decided(list: &ListStatus, now: u64, language: Language) {
         }
     }
     for warning in &list.warnings {
-        say!("    {}: {warning}", language.pick("warning", "cảnh báo"));
+        say!("    {}: {}", language.pick("warning", "cảnh báo"), error_text(warning));
     }
 }
 

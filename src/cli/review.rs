@@ -167,11 +167,43 @@ pub fn reason_text(language: Language, reason: &HoldReason) -> String {
         (Language::Vietnamese, HoldReason::Grows { before, now, max }) => {
             format!("tăng từ {before} lên {now} luật, tức {} (tối đa {max})", change(*before, *now))
         }
+        (Language::Vietnamese, HoldReason::Emptied { before: 0 }) => "không có luật nào".to_owned(),
         (Language::Vietnamese, HoldReason::Emptied { before }) => {
             format!("không còn luật nào, trước đó có {before}")
         }
         (Language::Vietnamese, HoldReason::Pinned) => {
             "danh sách đang giữ ở bản có hiệu lực do `lists rollback`".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::vietnamese;
+
+    /// A warning of the running resolver comes as text, and is known by its form.
+    #[test]
+    fn a_reason_that_comes_as_text_is_told_as_one_that_comes_with_its_parts() {
+        let names = || vec!["a.example".to_owned(), "b.example".to_owned()];
+        let share = || Share::of(1, 8);
+        let reasons = [
+            HoldReason::MustNotBlock { count: 1, max: 0, names: vec!["a.example".to_owned()] },
+            HoldReason::MustNotBlock { count: 7, max: 3, names: names() },
+            HoldReason::Popular { count: 1, max: 0, names: vec!["a.example".to_owned()] },
+            HoldReason::Popular { count: 2, max: 1, names: names() },
+            HoldReason::Questions { share: share(), max: share() },
+            HoldReason::Shrinks { before: 100, now: 10, max: share() },
+            HoldReason::Grows { before: 10, now: 100, max: share() },
+            HoldReason::Emptied { before: 10 },
+            HoldReason::Emptied { before: 0 },
+            HoldReason::Pinned,
+        ];
+        for reason in reasons {
+            let english = reason.to_string();
+            let told = vietnamese::told(&english);
+            assert_ne!(told, english);
+            assert_eq!(told, reason_text(Language::Vietnamese, &reason), "{english}");
         }
     }
 }
