@@ -617,11 +617,13 @@ pub fn main() -> ExitCode {
 }
 
 fn parsed() -> Cli {
-    let command = match Language::of_user() {
-        Language::English => Cli::command(),
-        Language::Vietnamese => vietnamese::pages(Cli::command()),
-    };
-    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|why| why.exit())
+    let read = |command: clap::Command| Cli::from_arg_matches(&command.try_get_matches()?);
+    match Language::of_user() {
+        Language::English => read(Cli::command()).unwrap_or_else(|why| why.exit()),
+        Language::Vietnamese => {
+            read(vietnamese::pages(Cli::command())).unwrap_or_else(|why| why.apply::<vietnamese::Vietnamese>().exit())
+        }
+    }
 }
 
 fn lists_command(config: Option<&Path>, command: &ListsCommand) -> Result<u8, Trouble> {

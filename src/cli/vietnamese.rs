@@ -1,12 +1,14 @@
-//! What is written in English elsewhere, for people whose locale is Vietnamese: `--help` ([`help`]), and the errors that
-//! people meet most often. What is not here stays English, as README says.
+//! What is written in English elsewhere, for people whose locale is Vietnamese: `--help` ([`help`]), errors of the
+//! command line ([`syntax`]), and the errors that people meet most often. What is not here stays English, as README says.
 //!
 //! The running resolver says its errors in English, because it does not know who reads them; here they are known by their
 //! form. A sentence that was changed there and not here is told as it is: nothing gets lost but the translation.
 
 mod help;
+mod syntax;
 
 pub use help::pages;
+pub use syntax::Vietnamese;
 
 /// Sentences with `{}` where something stands, and the same in Vietnamese, with the same things in the same order.
 const SENTENCES: &[(&str, &str)] = &[
@@ -160,6 +162,23 @@ const SENTENCES: &[(&str, &str)] = &[
     (
         "the list is pinned to the version in force by `lists rollback`",
         "danh sách đang giữ ở bản có hiệu lực do `lists rollback`",
+    ),
+    // What cannot be read of a command line; the rest of such an error is in `syntax`.
+    ("invalid socket address syntax", "không phải ĐỊA_CHỈ:CỔNG"),
+    ("invalid IP address syntax", "không phải địa chỉ IP"),
+    ("invalid digit found in string", "không phải số"),
+    ("cannot parse integer from empty string", "thiếu số"),
+    ("number too large to fit in target type", "số quá lớn"),
+    ("{} is not in {}", "{} không nằm trong {}"),
+    ("an identity is 1 to 63 letters, digits and hyphens", "danh tính gồm 1 đến 63 chữ cái, chữ số và dấu gạch nối"),
+    (
+        "{} is no address and no identity; write 10.20.0.7, 10.20.0.7:40000 or one of the `ids`, as lop-6a",
+        "{} không phải địa chỉ, không phải danh tính; hãy viết 10.20.0.7, 10.20.0.7:40000 hoặc một trong các `ids`, như lop-6a",
+    ),
+    ("to pass '{}' as a value, use '{}'", "để dùng '{}' làm giá trị, hãy viết '{}'"),
+    (
+        "subcommand '{}' exists; to use it, remove the '{}' before it",
+        "có lệnh con '{}'; để dùng, hãy bỏ '{}' đứng trước",
     ),
 ];
 
