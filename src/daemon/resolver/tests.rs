@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::daemon::reload::Loader;
 use crate::daemon::test_support::{self, message};
-use crate::engine::answer::Section;
+use crate::engine::answer::{Answer, Section};
+use crate::engine::cache::Key;
 use crate::engine::query::{RecordType, Transport};
 
 const CONFIG: &str = r#"
