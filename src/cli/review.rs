@@ -3,15 +3,38 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
+
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print, say};
-use crate::cli::{AskArgs, DecisionArgs, ListArgs, NO, YES, person};
+use crate::cli::{AdminArgs, AskArgs, NO, YES, person};
 use crate::daemon::clock;
 use crate::daemon::decide::{Decided, Waiting};
 use crate::daemon::sources::Diff;
 use crate::engine::gate::{HoldReason, Share};
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The NAME of one [list.NAME]
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DecisionArgs {
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
 
 /// A compile of ten million rules, and a reload that is under way before it. Chosen.
 const DECISION_TIMER: Duration = Duration::from_secs(300);

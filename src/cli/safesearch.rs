@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Subcommand;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
@@ -13,6 +14,12 @@ use crate::cli::out::say;
 use crate::cli::vietnamese;
 use crate::cli::{AdminArgs, NO, YES};
 use crate::daemon::admin::{SearchHost, Status};
+
+#[derive(Debug, Subcommand)]
+pub enum SafesearchCommand {
+    /// Ask the running resolver for every engine and print what came back
+    Test(AdminArgs),
+}
 
 /// A question takes at most 500 ms for its target, and a little.
 const ANSWER_TIMER: Duration = Duration::from_secs(3);
