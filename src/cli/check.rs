@@ -108,7 +108,8 @@ fn print_hints(loaded: &Loaded, list_files: &[ListFile], language: Language) {
         }
     }
     for (list, warning) in &loaded.notes.warnings {
-        say!("{title}: list `{list}`: {warning}");
+        let word = language.pick("list", "danh sách");
+        say!("{title}: {word} `{list}`: {}", error_text(warning));
     }
     for list in &loaded.settings.list_urls {
         let (list, url) = (&list.list, &list.url);
@@ -119,8 +120,8 @@ fn print_hints(loaded: &Loaded, list_files: &[ListFile], language: Language) {
     let is_fetched = |name: &str| loaded.settings.list_urls.iter().any(|list| list.list == name);
     for problem in loaded.notes.problems.iter().filter(|problem| !is_fetched(&problem.list)) {
         match list_files.iter().find(|file| file.list == problem.list) {
-            Some(file) => say!("{title}: {}", file.say(problem.message.clone())),
-            None => say!("{title}: {}", problem.message),
+            Some(file) => say!("{title}: {}", file.say(error_text(&problem.message))),
+            None => say!("{title}: {}", error_text(&problem.message)),
         }
     }
 }

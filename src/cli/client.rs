@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::cli::fleet::Told;
 use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::complain;
-use crate::cli::{CANNOT_TELL, NO};
+use crate::cli::{CANNOT_TELL, NO, vietnamese};
 use crate::config::{self, ConfigError};
 use crate::daemon::admin::{CHANGE_HEADER, MEMBER, Status};
 
@@ -175,8 +175,9 @@ fn exchange(
             "no resolver answers at http://{address}{path}: {why}; is `lachan serve` running, with this [listen] admin?"
         );
         let vietnamese = format!(
-            "không có chương trình nào trả lời tại http://{address}{path}: {why}; `lachan serve` có đang chạy, với [listen] \
-             admin này không?"
+            "không có chương trình nào trả lời tại http://{address}{path}: {}; `lachan serve` có đang chạy, với [listen] \
+             admin này không?",
+            vietnamese::told(&why.to_string())
         );
         Trouble::NoDaemon(Language::of_user().pick(&english, &vietnamese).to_owned())
     };
@@ -247,9 +248,7 @@ fn read_shared<T: DeserializeOwned>(
 ) -> Result<Told<T>, Trouble> {
     let mut members: serde_json::Map<String, serde_json::Value> = read_json(address, path, (status, body))?;
     let fleet = members.remove(MEMBER);
-    let read = |why: serde_json::Error| {
-        Trouble::Refused(format!("http://{address}{path} answers something else than lachan does: {why}"))
-    };
+    let read = |why: serde_json::Error| not_lachan(address, path, &why);
     let fleet = fleet.map(serde_json::from_value).transpose().map_err(read)?;
     Ok(Told { told: serde_json::from_value(members.into()).map_err(read)?, fleet })
 }
@@ -264,9 +263,16 @@ fn read_json<T: DeserializeOwned>(
         let text = error.and_then(|e| e.get("error").and_then(|t| t.as_str()).map(str::to_owned)).unwrap_or(body);
         return Err(Trouble::Refused(text));
     }
-    serde_json::from_str(&body).map_err(|why| {
-        Trouble::Refused(format!("http://{address}{path} answers something else than lachan does: {why}"))
-    })
+    serde_json::from_str(&body).map_err(|why| not_lachan(address, path, &why))
+}
+
+/// What is told where another program listens, or another version of this one.
+fn not_lachan(address: SocketAddr, path: &str, why: &serde_json::Error) -> Trouble {
+    let text = match Language::of_user() {
+        Language::English => format!("http://{address}{path} answers something else than lachan does: {why}"),
+        Language::Vietnamese => format!("http://{address}{path} trả lời khác với lachan: {why}"),
+    };
+    Trouble::Refused(text)
 }
 
 /// The innermost error: "Connection refused", not three sentences around it.

@@ -1,17 +1,28 @@
 //! `lists compile`: every configured list in one file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
 use serde::Serialize;
 
 use crate::cli::language::{Language, count_of};
 use crate::cli::out::{complain, say};
 use crate::cli::progress::{self, Otherwise};
-use crate::cli::{ListsCompileArgs, NO, YES};
+use crate::cli::{NO, YES};
 use crate::daemon::progress::Progress;
 use crate::daemon::reload::Loader;
 use crate::daemon::{artefacts, clock};
+
+#[derive(Debug, Args)]
+pub struct ListsCompileArgs {
+    /// Where the file goes; it is there whole or not at all
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]

@@ -1,9 +1,24 @@
 //! `config reference`: every key of a configuration file, as Markdown.
 
+use clap::{Args, Subcommand};
+
+use crate::cli::YES;
 use crate::cli::language::Language;
 use crate::cli::out::say;
-use crate::cli::{ConfigReferenceArgs, YES};
 use crate::config::reference::{Key, TABLES, TableOfKeys};
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every key: its type, default, unit, what it does, and an example
+    Reference(ConfigReferenceArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigReferenceArgs {
+    /// vi or en [default: by the locale]
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["vi", "en"])]
+    lang: Option<String>,
+}
 
 pub fn run(args: &ConfigReferenceArgs) -> u8 {
     let language = match args.lang.as_deref() {

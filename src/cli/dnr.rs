@@ -8,12 +8,13 @@ mod servers;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::{Language, error_text};
 use crate::cli::out::{complain, say};
-use crate::cli::{DnrArgs, NO, USAGE, YES};
+use crate::cli::{NO, USAGE, YES};
 use crate::config::{self, Config, Settings};
 use crate::daemon::certificates::{Certificate, listening};
 use crate::engine::compile::Policy;
@@ -21,6 +22,56 @@ use crate::engine::discovery::{Protocol, Service};
 use crate::engine::dnr::{Instance, V4_OPTION, V6_OPTION, v4_option};
 use crate::engine::identity;
 use crate::engine::name::Name;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  lachan dnr -c lachan.toml                         every form
+  lachan dnr --kea -c lachan.toml                   one of them
+  lachan dnr --ios -c lachan.toml > dns.mobileconfig
+  lachan dnr --android --client lop-6a              for the client that has this among its `ids`
+
+The name is `name` in [tls], else the certificate's; the addresses are `addresses` in [tls], else those of `dns` in [listen].";
+
+#[derive(Debug, Args)]
+pub struct DnrArgs {
+    /// For Kea: DHCPv4 and DHCPv6
+    #[arg(long)]
+    kea: bool,
+    /// For dnsmasq
+    #[arg(long)]
+    dnsmasq: bool,
+    /// For ISC DHCP
+    #[arg(long)]
+    isc: bool,
+    /// For MikroTik RouterOS
+    #[arg(long)]
+    mikrotik: bool,
+    /// For radvd
+    #[arg(long)]
+    radvd: bool,
+    /// A configuration profile for iPhone, iPad and Mac
+    #[arg(long)]
+    ios: bool,
+    /// What is typed into Android's Private DNS
+    #[arg(long)]
+    android: bool,
+    /// Commands for Windows 11
+    #[arg(long)]
+    windows: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// As the client with this identity
+    #[arg(long, value_name = "ID", value_parser = identity)]
+    client: Option<String>,
+}
+
+fn identity(text: &str) -> Result<String, String> {
+    match crate::engine::identity::is_label(text.as_bytes()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("an identity is 1 to 63 letters, digits and hyphens".to_owned()),
+    }
+}
 
 /// How long a router's word holds, in seconds: three times the longest pause between two of radvd's. RFC 9463 §6.1.
 const LIFETIME_SECS: u32 = 1800;

@@ -3,18 +3,59 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use clap::Args;
 use serde_json::Value;
 
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::{Language, error_text};
 use crate::cli::out::{complain, say};
-use crate::cli::{ExplainArgs, NO, USAGE, YES};
+use crate::cli::{AdminArgs, NO, USAGE, YES};
 use crate::daemon::admin::{parse_moment, parse_type, type_name};
-use crate::daemon::explain::{Who, explain_offline, take_up_kept};
+use crate::daemon::explain::{Asker, Who, explain_offline, take_up_kept};
 use crate::daemon::reload::Loader;
 use crate::engine::client::{Realm, UnixTime};
 use crate::engine::name::Name;
 use crate::engine::query::{CLASS_IN, Question};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  lachan explain www.pornhub.com
+  lachan explain https://zalo.me/pc --client 10.20.0.7         as this client would be answered
+  lachan explain example.com --profile school --type AAAA      as this profile would be answered
+  lachan explain roblox.com --profile school --at 2026-11-27T22:00:00+07:00
+  lachan explain example.com --json                            for scripts
+  lachan explain example.com --offline -c lachan.toml          compile the configuration here instead of asking";
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A name or a URL
+    #[arg(value_name = "NAME|URL")]
+    name: String,
+    /// Query type: A, AAAA, HTTPS, TYPE65, 65 …
+    #[arg(short = 't', long = "type", default_value = "A", value_name = "TYPE")]
+    qtype: String,
+    /// As this client would be answered: its address, or one of its `ids`; behind a shared address, the port it asks from tells
+    /// which
+    #[arg(long, value_name = "ADDR[:PORT]|ID")]
+    client: Option<Asker>,
+    /// The realm of this address, where several networks use the same ones [default: 0]
+    #[arg(long, value_name = "N", requires = "client")]
+    realm: Option<u16>,
+    /// As this profile would be answered
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// As it would be answered at this moment
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Do not ask the running resolver: compile the configuration and judge the question alone
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
 
 pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     let language = Language::of_user();

@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::cli::client::{self, Trouble};
-use crate::cli::language::Language;
+use crate::cli::language::{Language, error_text};
 use crate::cli::lists::span;
 use crate::cli::out::{print, say};
-use crate::cli::{AskArgs, NO, YES};
+use crate::cli::{AskArgs, NO, YES, vietnamese};
 use crate::daemon::admin::Fleet;
 use crate::daemon::clock;
 use crate::daemon::fleet::{Missing, Reach, Why};
@@ -95,7 +95,8 @@ fn missing_text(language: Language, Missing { node, why }: &Missing) -> String {
         (Why::Late, Language::Vietnamese) => format!("{node} (chưa trả lời)"),
         (Why::NotTold, Language::English) => format!("{node} (not told yet)"),
         (Why::NotTold, Language::Vietnamese) => format!("{node} (chưa được báo)"),
-        (Why::Refused { why }, _) => format!("{node} ({why})"),
+        (Why::Refused { why }, Language::English) => format!("{node} ({why})"),
+        (Why::Refused { why }, Language::Vietnamese) => format!("{node} ({})", vietnamese::told(why)),
     }
 }
 
@@ -133,7 +134,7 @@ fn in_words(language: Language, fleet: &Fleet, silent: impl Fn(i64) -> u64) {
         };
         say!("{:<24} {heard}", node.name);
         for why in node.stuck.iter().chain(node.refused.iter().map(|refused| &refused.why)) {
-            say!("    {}: {why}", language.pick("not in force there", "chưa có hiệu lực ở đó"));
+            say!("    {}: {}", language.pick("not in force there", "chưa có hiệu lực ở đó"), error_text(why));
         }
     }
 }
@@ -150,13 +151,18 @@ mod tests {
         let missing = |node: &str, why| Missing { node: node.into(), why };
         let missing = vec![
             missing("b", Why::Silent { secs: 12 }),
-            missing("c", Why::Refused { why: "there is no list `ads`".into() }),
+            missing("c", Why::Refused { why: "there is no list `ads`; there are adult".into() }),
         ];
         let some = Reach { effective: 1, missing, ..whole };
         assert_eq!(
             sentence(Language::English, &some),
-            "1/3 nodes effective in 1.2 s; missing: b (not heard of for 12s), c (there is no list `ads`)\nWhoever is missing has \
-             it when it is back, before it is ready."
+            "1/3 nodes effective in 1.2 s; missing: b (not heard of for 12s), c (there is no list `ads`; there are \
+             adult)\nWhoever is missing has it when it is back, before it is ready."
+        );
+        let told = sentence(Language::Vietnamese, &some);
+        assert!(
+            told.contains("còn thiếu: b (không có tin từ 12s trước), c (không có danh sách `ads`; hiện có: adult)"),
+            "{told}"
         );
         let away = Reach { store_is_away: true, missing: Vec::new(), nodes: 1, ..some };
         assert!(sentence(Language::Vietnamese, &away).contains("kho chung không trả lời"));

@@ -2,14 +2,40 @@
 
 use std::path::Path;
 
+use clap::{Args, Subcommand};
+
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print, say};
-use crate::cli::{LimitsTopArgs, NO, YES};
+use crate::cli::{AdminArgs, NO, YES};
 use crate::daemon::admin::Limits;
 use crate::daemon::clock;
 use crate::daemon::limiter::Limited;
+
+#[derive(Debug, Subcommand)]
+pub enum LimitsCommand {
+    /// Show who is over a limit most often; in a dry run, who would be; exit 1 when no limit is configured
+    #[command(
+        after_help = "A prefix is an address (IPv6: a /64), or the /24 (/56) around it. Misses are questions that upstream had \
+                      to be asked for; octets are those of answers beyond 1.5 times their questions. What is told is in \
+                      memory only. Set limits in [rate_limit], and `lines` of a [client.*] with many subscribers behind \
+                      one address."
+    )]
+    Top(LimitsTopArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct LimitsTopArgs {
+    /// So many prefixes
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 pub fn top(config: Option<&Path>, args: &LimitsTopArgs) -> Result<u8, Trouble> {
     let count = args.count.to_string();

@@ -1,17 +1,74 @@
-//! `lists status`: what each list holds, how old it is, what is wrong. `lists update`: fetch now.
+//! `lists`: its commands, of which two are here. `lists status`: what each list holds, how old it is, what is wrong. `lists update`: fetch
+//! now.
 
 use std::path::Path;
 use std::time::Duration;
 
+use clap::{Args, Subcommand};
+
 use crate::cli::client::{self, Trouble};
+use crate::cli::compile::ListsCompileArgs;
 use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::{print, say};
-use crate::cli::review::reason_text;
-use crate::cli::{AskArgs, ListsUpdateArgs, NO, YES, person};
+use crate::cli::review::{DecisionArgs, ListArgs, reason_text};
+use crate::cli::{AskArgs, NO, WhoSays, YES, compile, person, review};
 use crate::daemon::admin::{ListStatus, Status};
 use crate::daemon::clock;
 use crate::daemon::sources::outcome::Updated;
 use crate::engine::limits::LIST_FETCH;
+
+#[derive(Debug, Subcommand)]
+pub enum ListsCommand {
+    /// Rules, age, skipped lines and errors of every list of the running resolver
+    Status(AskArgs),
+    /// Compile every configured list into one file, for `format = "compiled"` here or elsewhere
+    Compile(ListsCompileArgs),
+    /// Fetch lists by URL now, and say what came
+    #[command(
+        after_help = "Examples:\n  lachan lists update          every list with a `url`\n  lachan lists update adult    \
+                            this one\n\nFiles need no update: a change is taken up by itself."
+    )]
+    Update(ListsUpdateArgs),
+    /// Show new versions that wait, and why; exit 1 when there are some
+    #[command(
+        after_help = "A new version of a list waits when it hits popular names, would block much of what people ask, or \
+                      shrinks or grows too much ([gate] in the configuration). The last good version serves meanwhile."
+    )]
+    Review(AskArgs),
+    /// Show what a version that waits would change, or, when none waits, what the last one changed
+    Diff(ListArgs),
+    /// Put the version that waits into force
+    Approve(DecisionArgs),
+    /// Go back to the version before, until `lists update` or `lists approve`
+    Rollback(DecisionArgs),
+    /// Take a list out at once, until `lists enable`
+    Disable(DecisionArgs),
+    /// Put a list in again
+    Enable(DecisionArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ListsUpdateArgs {
+    /// The NAME of one [list.NAME] [default: every list with a `url`]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    who: WhoSays,
+}
+
+pub fn run(config: Option<&Path>, command: &ListsCommand) -> Result<u8, Trouble> {
+    match command {
+        ListsCommand::Status(args) => status(config, args),
+        ListsCommand::Update(args) => update(config, args),
+        ListsCommand::Compile(args) => Ok(compile::run(config, args)),
+        ListsCommand::Review(args) => review::review(config, args),
+        ListsCommand::Diff(args) => review::diff(config, args),
+        ListsCommand::Approve(args) => review::approve(config, args),
+        ListsCommand::Rollback(args) => review::roll_back(config, args),
+        ListsCommand::Disable(args) => review::disable(config, args),
+        ListsCommand::Enable(args) => review::enable(config, args),
+    }
+}
 
 /// The longest fetch, a turn after another one, and a reload. Chosen.
 const UPDATE_TIMER: Duration = LIST_FETCH.saturating_mul(3);
@@ -164,7 +221,7 @@ fn print_decided(list: &ListStatus, now: u64, language: Language) {
         }
     }
     for warning in &list.warnings {
-        say!("    {}: {warning}", language.pick("warning", "cảnh báo"));
+        say!("    {}: {}", language.pick("warning", "cảnh báo"), error_text(warning));
     }
 }
 

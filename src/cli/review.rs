@@ -3,15 +3,38 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
+
 use crate::cli::client::{self, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print, say};
-use crate::cli::{AskArgs, DecisionArgs, ListArgs, NO, YES, person};
+use crate::cli::{AdminArgs, AskArgs, NO, YES, person};
 use crate::daemon::clock;
 use crate::daemon::decide::{Decided, Waiting};
 use crate::daemon::sources::Diff;
 use crate::engine::gate::{HoldReason, Share};
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The NAME of one [list.NAME]
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DecisionArgs {
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
 
 /// A compile of ten million rules, and a reload that is under way before it. Chosen.
 const DECISION_TIMER: Duration = Duration::from_secs(300);
@@ -167,11 +190,43 @@ pub fn reason_text(language: Language, reason: &HoldReason) -> String {
         (Language::Vietnamese, HoldReason::Grows { before, now, max }) => {
             format!("tăng từ {before} lên {now} luật, tức {} (tối đa {max})", change(*before, *now))
         }
+        (Language::Vietnamese, HoldReason::Emptied { before: 0 }) => "không có luật nào".to_owned(),
         (Language::Vietnamese, HoldReason::Emptied { before }) => {
             format!("không còn luật nào, trước đó có {before}")
         }
         (Language::Vietnamese, HoldReason::Pinned) => {
             "danh sách đang giữ ở bản có hiệu lực do `lists rollback`".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::vietnamese;
+
+    /// A warning of the running resolver comes as text, and is known by its form.
+    #[test]
+    fn a_reason_that_comes_as_text_is_told_as_one_that_comes_with_its_parts() {
+        let names = || vec!["a.example".to_owned(), "b.example".to_owned()];
+        let share = || Share::of(1, 8);
+        let reasons = [
+            HoldReason::MustNotBlock { count: 1, max: 0, names: vec!["a.example".to_owned()] },
+            HoldReason::MustNotBlock { count: 7, max: 3, names: names() },
+            HoldReason::Popular { count: 1, max: 0, names: vec!["a.example".to_owned()] },
+            HoldReason::Popular { count: 2, max: 1, names: names() },
+            HoldReason::Questions { share: share(), max: share() },
+            HoldReason::Shrinks { before: 100, now: 10, max: share() },
+            HoldReason::Grows { before: 10, now: 100, max: share() },
+            HoldReason::Emptied { before: 10 },
+            HoldReason::Emptied { before: 0 },
+            HoldReason::Pinned,
+        ];
+        for reason in reasons {
+            let english = reason.to_string();
+            let told = vietnamese::told(&english);
+            assert_ne!(told, english);
+            assert_eq!(told, reason_text(Language::Vietnamese, &reason), "{english}");
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 use serde::Serialize;
 
 use crate::cli::language::Language;
 use crate::cli::out::{complain, print_json, say};
-use crate::cli::{NO, ScheduleShowArgs, USAGE, YES};
+use crate::cli::{NO, USAGE, YES};
 use crate::config;
 use crate::daemon::admin::parse_moment;
 use crate::daemon::clock;
@@ -17,6 +18,29 @@ use crate::engine::client::UnixTime;
 use crate::engine::compile::ProfileSettings;
 use crate::engine::explain::{moment, rfc3339};
 use crate::engine::schedule::{Timeline, Window, WindowMode, is_sane};
+
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// Show which windows are open, and what opens and closes next
+    #[command(
+        after_help = "Examples:\n  lachan schedule show -c lachan.toml\n  lachan schedule show --profile school --at \
+                      2026-11-27T22:00:00+07:00\n\nIt reads the configuration; no resolver is asked."
+    )]
+    Show(ScheduleShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ScheduleShowArgs {
+    /// At this moment instead of now
+    #[arg(long, value_name = "RFC3339")]
+    at: Option<String>,
+    /// This profile alone
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// Changes shown for each profile.
 const CHANGES_SHOWN: usize = 6;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
+
 use crate::cli::language::{Language, count_of, error_text};
 use crate::cli::out::{complain, say};
 use crate::cli::progress::{self, Otherwise};
@@ -12,6 +14,19 @@ use crate::daemon::listener::Claim;
 use crate::daemon::progress::Progress;
 use crate::daemon::serve::{Options, Started, run as serve};
 use crate::daemon::telemetry::log;
+
+#[derive(Debug, Args, Default)]
+pub struct ServeArgs {
+    /// Listen beside a running lachan, which is stopped next: no question is lost over a new version
+    #[arg(long)]
+    take_over: bool,
+}
+
+impl ServeArgs {
+    pub fn claim(&self) -> Claim {
+        if self.take_over { Claim::Beside } else { Claim::Alone }
+    }
+}
 
 pub fn run(config: Option<PathBuf>, claim: Claim) -> u8 {
     log::start();

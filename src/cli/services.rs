@@ -1,13 +1,27 @@
 //! `services list`: what `service:NAME` may stand for.
 
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::built_in;
+use crate::cli::YES;
 use crate::cli::out::{print_json, say};
-use crate::cli::{ServicesListArgs, YES};
 use crate::engine::category::Categories;
 
 use super::language::Language;
+
+#[derive(Debug, Subcommand)]
+pub enum ServicesCommand {
+    /// List them, by the group that each belongs to
+    List(ServicesListArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ServicesListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Serialize)]
 struct Shown {

@@ -1,9 +1,10 @@
 //! `subscribers`: the API of lines that come and go, from a terminal and from files.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
@@ -11,9 +12,7 @@ use crate::cli::client::{self, Sending, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
 use crate::cli::out::{print_json, say};
-use crate::cli::{
-    ApiArgs, AskArgs, NO, SubscriberArgs, SubscriberSetArgs, SubscribersCommand, SubscribersLoadArgs, YES,
-};
+use crate::cli::{AdminArgs, AskArgs, NO, YES};
 use crate::config;
 use crate::daemon::admin::{Done, One};
 use crate::daemon::clock;
@@ -21,6 +20,96 @@ use crate::daemon::subscribers::Summary;
 use crate::daemon::subscribers::line::{Expires, Line};
 use crate::engine::client::UnixTime;
 use crate::engine::explain::rfc3339;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  lachan subscribers set 100.64.1.2/32 --profile family
+  lachan subscribers set --line 'olt-7/3/12' --profile unfiltered
+  lachan subscribers get 198.51.100.7:2048                     who asks from there?
+  lachan subscribers load lines.csv --snapshot 20270131        all of the operator's books
+  lachan subscribers status
+
+Needs api_token_file in [subscribers] of the configuration.";
+
+#[derive(Debug, Subcommand)]
+pub enum SubscribersCommand {
+    /// How many there are, and when each feed last told something; exit 1 when there is no [subscribers]
+    Status(AskArgs),
+    /// Show what is known of an address, a prefix or a token; exit 1 when it is nothing
+    Get(SubscriberArgs),
+    /// Give a prefix or a token a profile
+    Set(SubscriberSetArgs),
+    /// Take out a prefix, or what was chosen for a token
+    Remove(SubscriberArgs),
+    /// Load a CSV or NDJSON file
+    Load(SubscribersLoadArgs),
+}
+
+/// Whom a command is about.
+#[derive(Debug, Args)]
+pub struct SubscriberArgs {
+    /// `100.64.1.2/32`, `2001:db8:20::/56`; for `get` also an address, with the port it asks from: `198.51.100.7:2048`
+    #[arg(value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Ports of a shared address
+    #[arg(long, value_name = "FIRST-LAST", requires = "prefix")]
+    ports: Option<String>,
+    /// Which of several networks with the same addresses
+    #[arg(long, value_name = "N")]
+    realm: Option<u16>,
+    /// 32 hexadecimal digits
+    #[arg(long, value_name = "HEX")]
+    token: Option<String>,
+    /// A line's identifier, as the network tells it
+    #[arg(long, value_name = "TEXT")]
+    line: Option<String>,
+    /// What a client calls itself in a host name or a path
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+/// How the API is reached.
+#[derive(Debug, Args)]
+pub struct ApiArgs {
+    /// File with the API's token [default: the configuration's api_token_file]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SubscriberSetArgs {
+    #[command(flatten)]
+    who: SubscriberArgs,
+    /// The profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// When the entry of a prefix ends: RFC 3339, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SubscribersLoadArgs {
+    /// CSV with a head (`prefix,profile`, and any of ports, realm, token, line, label, expires, remove), or NDJSON of the
+    /// same names when it ends in .ndjson or .jsonl
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The file is all there is: whom it does not name is taken out. Numbers grow; one that was used does nothing
+    #[arg(long, value_name = "SERIAL", conflicts_with = "delta")]
+    snapshot: Option<u64>,
+    /// The file follows what is here: its number is the one after `subscribers status` tells
+    #[arg(long, value_name = "SERIAL")]
+    delta: Option<u64>,
+    #[command(flatten)]
+    api: ApiArgs,
+}
 
 /// How long a whole table may take.
 const LOAD_TIMER: Duration = Duration::from_secs(600);

@@ -4,13 +4,38 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Args, Subcommand};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
 use crate::cli::language::Language;
 use crate::cli::out::{complain, say};
-use crate::cli::{NO, SelfSignedArgs, YES};
+use crate::cli::{NO, YES};
+
+#[derive(Debug, Subcommand)]
+pub enum TlsCommand {
+    /// Make a certificate that nobody vouches for, to try encrypted DNS with
+    #[command(
+        after_help = "Examples:\n  lachan tls self-signed --name dns.example.vn -o tls\n  kdig @127.0.0.1 -p 8853 +tls \
+                      +tls-ca=tls/fullchain.pem +tls-hostname=dns.example.vn vnexpress.net\n\nWhat it prints goes into the \
+                      configuration. A certificate for people's devices comes from an authority that they trust."
+    )]
+    SelfSigned(SelfSignedArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SelfSignedArgs {
+    /// The resolver's host name
+    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    name: String,
+    /// Its addresses [default: 127.0.0.1 and ::1]
+    #[arg(long = "address", value_name = "ADDR")]
+    addresses: Vec<IpAddr>,
+    /// Directory for fullchain.pem and privkey.pem
+    #[arg(short = 'o', long = "output", value_name = "DIR", default_value = "tls")]
+    directory: PathBuf,
+}
 
 /// Browsers refuse certificates that live longer than 398 days.
 const DAYS: i64 = 397;

@@ -1,12 +1,14 @@
-//! What is written in English elsewhere, for people whose locale is Vietnamese: `--help` ([`help`]), and the errors that
-//! people meet most often. What is not here stays English, as README says.
+//! What is written in English elsewhere, for people whose locale is Vietnamese: `--help` ([`help`]), errors of the
+//! command line ([`syntax`]), and the errors that people meet most often. What is not here stays English, as README says.
 //!
 //! The running resolver says its errors in English, because it does not know who reads them; here they are known by their
 //! form. A sentence that was changed there and not here is told as it is: nothing gets lost but the translation.
 
 mod help;
+mod syntax;
 
 pub use help::pages;
+pub use syntax::Vietnamese;
 
 /// Sentences with `{}` where something stands, and the same in Vietnamese, with the same things in the same order.
 const SENTENCES: &[(&str, &str)] = &[
@@ -100,6 +102,84 @@ const SENTENCES: &[(&str, &str)] = &[
     ("Permission denied (os error 13)", "không có quyền (os error 13)"),
     ("No such file or directory (os error 2)", "không có tệp hoặc thư mục này (os error 2)"),
     ("Address already in use (os error 98)", "địa chỉ đang được dùng (os error 98)"),
+    ("Connection refused (os error 111)", "kết nối bị từ chối (os error 111)"),
+    // A socket's own timer says so.
+    ("Resource temporarily unavailable (os error 11)", "hết thời gian chờ (os error 11)"),
+    // `/readyz`.
+    ("ready", "sẵn sàng"),
+    ("not ready: {} is not blocked", "chưa sẵn sàng: {} không bị chặn"),
+    ("not ready: {}", "chưa sẵn sàng: {}"),
+    (
+        "what other nodes were told meanwhile is being read",
+        "đang đọc những lệnh mà các nút khác nhận trong lúc nút này vắng mặt",
+    ),
+    (
+        "degraded: no upstream server answers; blocks, cache and stale answers go on",
+        "suy giảm: không máy chủ phía trên nào trả lời; vẫn chặn và vẫn trả lời từ bộ nhớ đệm, kể cả bản cũ",
+    ),
+    (
+        "the audit log is broken: {}; `lachan audit verify` tells",
+        "nhật ký kiểm toán bị hỏng: {}; `lachan audit verify` cho biết",
+    ),
+    (
+        "the audit log cannot be kept, and nothing is written down: {}",
+        "không giữ được nhật ký kiểm toán nên không ghi gì: {}",
+    ),
+    // Lists that are not at the version that came.
+    (
+        "list `{}` ({}): {}; its last good version stays in force",
+        "danh sách `{}` ({}): {}; bản tốt gần nhất vẫn có hiệu lực",
+    ),
+    (
+        "list `{}` ({}): {}; until it is, it holds nothing and this node is not ready",
+        "danh sách `{}` ({}): {}; đến lúc đó danh sách rỗng và nút này chưa sẵn sàng",
+    ),
+    (
+        "list `{}` ({}): {}; until it is, it holds nothing (required = false)",
+        "danh sách `{}` ({}): {}; đến lúc đó danh sách rỗng (required = false)",
+    ),
+    (
+        "list `{}` ({}): {}; it has no good version and is required",
+        "danh sách `{}` ({}): {}; chưa có bản tốt nào mà danh sách là bắt buộc",
+    ),
+    (
+        "list `{}` ({}): {}; it has no good version and holds nothing (required = false)",
+        "danh sách `{}` ({}): {}; chưa có bản tốt nào nên danh sách rỗng (required = false)",
+    ),
+    // Why a version waits, or what was warned of when a person took it.
+    ("it hits {} name that should not be blocked (at most {}): {}", "chặn {} tên miền không nên chặn (tối đa {}): {}"),
+    ("it hits {} names that should not be blocked (at most {}): {}", "chặn {} tên miền không nên chặn (tối đa {}): {}"),
+    ("it hits {} popular name (at most {}): {}", "chặn {} tên miền phổ biến (tối đa {}): {}"),
+    ("it hits {} popular names (at most {}): {}", "chặn {} tên miền phổ biến (tối đa {}): {}"),
+    (
+        "it would block {} of what was asked and answered since yesterday (at most {})",
+        "sẽ chặn {} số truy vấn được trả lời từ hôm qua (tối đa {})",
+    ),
+    ("it shrinks from {} to {} rules, by {} (at most {})", "giảm từ {} xuống {} luật, tức {} (tối đa {})"),
+    ("it grows from {} to {} rules, by {} (at most {})", "tăng từ {} lên {} luật, tức {} (tối đa {})"),
+    ("it holds no rule any more, {} before", "không còn luật nào, trước đó có {}"),
+    ("it holds no rule", "không có luật nào"),
+    (
+        "the list is pinned to the version in force by `lists rollback`",
+        "danh sách đang giữ ở bản có hiệu lực do `lists rollback`",
+    ),
+    // What cannot be read of a command line; the rest of such an error is in `syntax`.
+    ("invalid socket address syntax", "không phải ĐỊA_CHỈ:CỔNG"),
+    ("invalid IP address syntax", "không phải địa chỉ IP"),
+    ("invalid digit found in string", "không phải số"),
+    ("cannot parse integer from empty string", "thiếu số"),
+    ("number too large to fit in target type", "số quá lớn"),
+    ("{} is not in {}", "{} không nằm trong {}"),
+    ("an identity is 1 to 63 letters, digits and hyphens", "danh tính gồm 1 đến 63 chữ cái, chữ số và dấu gạch nối"),
+    (
+        "{} is no address and no identity; write 10.20.0.7, 10.20.0.7:40000 or one of the `ids`, as lop-6a",
+        "{} không phải địa chỉ, không phải danh tính; hãy viết 10.20.0.7, 10.20.0.7:40000 hoặc một trong các `ids`, như lop-6a",
+    ),
+    ("to pass '{}' as a value, use '{}'", "để dùng '{}' làm giá trị, hãy viết '{}'"),
+    (
+        "subcommand '{}' exists; to use it, remove the '{}' before it",
+        "có lệnh con '{}'; để dùng, hãy bỏ '{}' đứng trước",
+    ),
 ];
 
 /// A sentence in Vietnamese, as a whole or behind what stands before it (`lachan.toml:12: `); as it is when it is not known.

@@ -448,3 +448,6 @@ impl Random {
         self.numbers
     }
 }
+
+#[cfg(test)]
+mod tests;

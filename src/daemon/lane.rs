@@ -2,34 +2,36 @@
 //!
 //! It takes no lock that others hold, waits for nothing, and allocates nothing for what it answers. What it does not
 //! understand, or cannot answer from the index and the cache alone, it leaves to [`Resolver::begin`], and then it has counted
-//! nothing. Both give the same answers: the lane decides less, never otherwise.
+//! nothing. Both give the same answers: the lane decides less, never otherwise. How it finds who asks (`subscribers`) and how a
+//! datagram ends (`end`) have files of their own.
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod end;
+mod subscribers;
+
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::daemon::cache::{Place, Table};
 use crate::daemon::clock;
-use crate::daemon::limiter::{Asker, Limiter};
+use crate::daemon::limiter::Limiter;
 use crate::daemon::resolver::{Pending, Resolver, meet};
 use crate::daemon::rewrite::{self, Target};
 use crate::daemon::snapshot_cell::Generation;
-use crate::daemon::telemetry::tally::{self, Counted, Tally};
-use crate::daemon::telemetry::{Metrics, Outcome, QueryEvent, log};
+use crate::daemon::telemetry::Outcome;
+use crate::daemon::telemetry::tally::{self, Tally};
 use crate::daemon::zone_limiter::ZoneLimiter;
 use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{About, Entry, Freshness, KeyRef, Note, Told};
 use crate::engine::client::{Client, Realm, UnixTime};
-use crate::engine::compile::Strangers;
 use crate::engine::matcher::{Hits, Together};
 use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
-use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Question, Rcode};
+use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
-use crate::engine::snapshot::Snapshot;
-use crate::engine::subscribers::{Held, Reader};
 use crate::engine::upstream::GroupId;
-use crate::engine::verdict::{Block, EngineId, Rewrite};
+use crate::engine::verdict::Rewrite;
+use subscribers::Subscribers;
 
 /// What one thread keeps from batch to batch.
 pub struct Lane {
@@ -49,38 +51,6 @@ pub struct Lane {
 struct Room {
     target: AnswerBuilder,
     made: AnswerBuilder,
-}
-
-/// What the lane reads the generation's table of subscribers with.
-#[derive(Default)]
-struct Subscribers {
-    reader: Option<Reader>,
-    /// Where the datagrams of a batch came from, by their numbers, and what the table has there. Empty: nobody looked ahead.
-    asking: Vec<(Realm, SocketAddr)>,
-    found: Vec<Option<Held>>,
-}
-
-impl Subscribers {
-    fn of(generation: &Generation) -> Subscribers {
-        let reader = generation.snapshot.subscribers.as_ref().map(|live| live.table.reader());
-        Subscribers { reader, ..Subscribers::default() }
-    }
-
-    /// Nothing of the batch before is left, nor what the table has replaced.
-    fn begin(&mut self) {
-        self.asking.clear();
-        self.found.clear();
-        self.reader.iter_mut().for_each(Reader::let_go);
-    }
-
-    fn identify(&mut self, snapshot: &Snapshot, number: Option<usize>, origin: &Origin, at: UnixTime) -> Client {
-        let place = (origin.realm, origin.source);
-        let number = number.filter(|number| origin.identity.is_none() && self.asking.get(*number) == Some(&place));
-        match number.and_then(|number| self.found.get(number)) {
-            Some(held) => snapshot.identify_held(*held, origin, at),
-            None => snapshot.identify_by(&mut self.reader, origin, at),
-        }
-    }
 }
 
 /// What became of a datagram.
@@ -498,130 +468,6 @@ impl Batch<'_> {
             self.tally.found_target();
         }
         self.done(client, query, origin, Outcome::Rewritten, Rcode::NOERROR, Some(rule.engine), out)
-    }
-
-    fn block(&mut self, client: Client, query: &Query, origin: Origin, block: &Block, out: &mut Vec<u8>) -> Fast {
-        let snapshot = &self.generation.snapshot;
-        let rcode = reply::block(snapshot, client.profile, query, origin, block, None, out);
-        if rcode.is_some() && self.is_too_much(client, query, origin, out) {
-            return self.cut_short(query, origin, out);
-        }
-        let category = policy::category(&block.reason);
-        let qtype = query.question.qtype;
-        self.tally.count(&Counted {
-            transport: origin.transport,
-            is_v6: origin.source.is_ipv6(),
-            qtype: Some(qtype),
-            outcome: Outcome::Blocked,
-            rcode,
-            block: Some((block.reason.rung, category, client.profile)),
-            engine: None,
-        });
-        let by = crate::daemon::resolver::blocked_by(snapshot, client, &block.reason);
-        self.tell_others(QueryEvent {
-            block: Some(by),
-            ..self.event(&origin, Some(&query.question), Outcome::Blocked, rcode)
-        });
-        self.answered += 1;
-        if rcode.is_some() { Fast::Answer } else { Fast::Silence }
-    }
-
-    /// Someone we do not serve: REFUSED with EDE 18 while the limit lasts, else nothing.
-    fn stranger(&mut self, message: &[u8], header: Header, origin: Origin, out: &mut Vec<u8>) -> Fast {
-        let is_told = self.generation.snapshot.strangers == Strangers::Refuse && self.resolver.strangers.allows();
-        let rcode = is_told.then_some(Rcode::REFUSED);
-        let (transport, is_v6) = (origin.transport, origin.source.is_ipv6());
-        let outcome = Outcome::Stranger;
-        self.tally.count(&Counted { transport, is_v6, qtype: None, outcome, rcode, block: None, engine: None });
-        self.tell_others(self.event(&origin, None, Outcome::Stranger, rcode));
-        if !is_told {
-            return Fast::Silence;
-        }
-        reply::stranger(message, header, origin, out);
-        Fast::Answer
-    }
-
-    /// Whether the answer is more than its prefix may have now.
-    fn is_too_much(&self, client: Client, query: &Query, origin: Origin, out: &[u8]) -> bool {
-        let (received, sent) = (usize::from(query.octets), out.len());
-        self.refuses(client, query, origin, |limiter, metrics, asker, now| {
-            limiter.refuses_answer(metrics, asker, received, sent, now)
-        })
-    }
-
-    fn refuses(
-        &self,
-        client: Client,
-        query: &Query,
-        origin: Origin,
-        refuses: impl FnOnce(&Limiter, &Metrics, Asker, Instant) -> bool,
-    ) -> bool {
-        let Some(limiter) = self.limiter else { return false };
-        let asker = Asker::of(&self.generation.snapshot, client, query, origin);
-        asker.is_some_and(|asker| refuses(limiter, &self.resolver.metrics, asker, self.now))
-    }
-
-    fn cut_short(&mut self, query: &Query, origin: Origin, out: &mut Vec<u8>) -> Fast {
-        let rcode = reply::cut_short(query, out);
-        self.told(origin, &query.question, Outcome::Limited, rcode, None)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn done(
-        &mut self,
-        client: Client,
-        query: &Query,
-        origin: Origin,
-        outcome: Outcome,
-        rcode: Rcode,
-        engine: Option<EngineId>,
-        out: &mut Vec<u8>,
-    ) -> Fast {
-        if self.is_too_much(client, query, origin, out) {
-            return self.cut_short(query, origin, out);
-        }
-        self.told(origin, &query.question, outcome, rcode, engine)
-    }
-
-    fn told(
-        &mut self,
-        origin: Origin,
-        question: &Question,
-        outcome: Outcome,
-        rcode: Rcode,
-        engine: Option<EngineId>,
-    ) -> Fast {
-        let (transport, is_v6, rcode) = (origin.transport, origin.source.is_ipv6(), Some(rcode));
-        self.tally.count(&Counted {
-            transport,
-            is_v6,
-            qtype: Some(question.qtype),
-            outcome,
-            rcode,
-            block: None,
-            engine,
-        });
-        let engine = engine.map(|engine| self.generation.snapshot.safe_search.engine_name(engine));
-        self.tell_others(QueryEvent { engine, ..self.event(&origin, Some(question), outcome, rcode) });
-        self.answered += 1;
-        Fast::Answer
-    }
-
-    fn event<'a>(
-        &self,
-        origin: &'a Origin,
-        question: Option<&'a Question>,
-        outcome: Outcome,
-        rcode: Option<Rcode>,
-    ) -> QueryEvent<'a> {
-        let generation = self.generation.snapshot.generation;
-        let (subscribers, started) = (self.epoch, self.now);
-        QueryEvent { origin, question, outcome, rcode, block: None, engine: None, generation, subscribers, started }
-    }
-
-    fn tell_others(&self, event: QueryEvent<'_>) {
-        self.resolver.metrics.learn(&event);
-        log::query(&event);
     }
 
     /// Ends the batch; its answers took until `now`.

@@ -39,5 +39,7 @@ pub mod state;
 mod stranger_limit;
 pub mod subscribers;
 pub mod telemetry;
+#[cfg(test)]
+pub(crate) mod test_support;
 pub mod watch;
 pub mod zone_limiter;

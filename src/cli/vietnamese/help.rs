@@ -519,9 +519,7 @@ fn argument(mut arg: Arg) -> Arg {
 
 /// The parts of a page in clap's order, under heads of our own.
 fn template(command: &mut Command) -> String {
-    let usage = command.render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage:").trim();
-    let usage = usage.replace("[OPTIONS]", "[TÙY CHỌN]").replace("[COMMAND]", "[LỆNH]").replace("<COMMAND>", "<LỆNH>");
+    let usage = usage(&command.render_usage().to_string());
     let style = *command.get_styles().get_header();
     let head = |name: &str| format!("{style}{name}:{style:#}");
     let mut template = format!("{{about-with-newline}}\n{} {usage}\n\n", head("Cách dùng"));
@@ -536,6 +534,12 @@ fn template(command: &mut Command) -> String {
     template.push_str(&parts.join("\n\n"));
     template.push_str("{after-help}");
     template
+}
+
+/// What clap says of how a command is used, without its head.
+pub(super) fn usage(english: &str) -> String {
+    let usage = english.trim_start_matches("Usage:").trim();
+    usage.replace("[OPTIONS]", "[TÙY CHỌN]").replace("[COMMAND]", "[LỆNH]").replace("<COMMAND>", "<LỆNH>")
 }
 
 #[cfg(test)]

@@ -143,14 +143,19 @@ impl Worker {
     /// Waits for servers and clients; whether a client said something.
     fn take_replies(&mut self) -> bool {
         let is_asked = self.misses.wait(&self.socket, clock::now(), WAKE_EVERY);
+        self.go_on(clock::now());
+        is_asked
+    }
+
+    /// Passes on what servers said, and sees to what is late.
+    fn go_on(&mut self, now: Instant) {
         let (queue, room, resolver) = (&self.queue, &self.room, &self.resolver);
         let mut slow = |pending| leave(queue, resolver, Slow::Query(pending));
         // Work that waits in the queue is not in the room yet.
         let in_slow_lane = || SLOW_IN_FLIGHT_MAX - room.available_permits() + queue.max_capacity() - queue.capacity();
         let may_ask_again = || in_slow_lane() < SECOND_TRIES_MAX;
-        self.misses.take_replies(clock::now(), &mut self.outbox, &mut slow, may_ask_again);
+        self.misses.take_replies(now, &mut self.outbox, &mut slow, may_ask_again);
         self.outbox.send(&self.socket);
-        is_asked
     }
 
     fn take(&mut self, count: usize) {
@@ -268,3 +273,6 @@ fn send(socket: &UdpSocket, octets: &[u8], origin: &Origin) {
         tracing::debug!(error = %why, "sending failed");
     }
 }
+
+#[cfg(test)]
+mod tests;

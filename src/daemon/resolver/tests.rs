@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::daemon::reload::Loader;
-use crate::engine::answer::Section;
+use crate::daemon::test_support::{self, message};
+use crate::engine::answer::{Answer, Section};
+use crate::engine::cache::Key;
 use crate::engine::query::{RecordType, Transport};
 
 const CONFIG: &str = r#"
@@ -36,22 +39,7 @@ profile = "dropping"
 "#;
 
 fn resolver(strangers: &str) -> Arc<Resolver> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lachan.toml");
-    std::fs::write(&file, CONFIG.replace("STRANGERS", strangers)).unwrap();
-    let loaded = Loader::new(Some(file)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
-    Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())))
-}
-
-/// A query with these flags; `class` as a number.
-fn message(flags: u16, qname: &str, qtype: RecordType, class: u16) -> Vec<u8> {
-    let mut message = vec![0x4c, 0x43];
-    message.extend_from_slice(&flags.to_be_bytes());
-    message.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
-    message.extend_from_slice(Name::from_text(qname).unwrap().as_wire());
-    message.extend_from_slice(&qtype.0.to_be_bytes());
-    message.extend_from_slice(&class.to_be_bytes());
-    message
+    test_support::resolver(&CONFIG.replace("STRANGERS", strangers))
 }
 
 fn from(source: &str) -> Origin {

@@ -1,15 +1,18 @@
 //! The table of subscribers in the daemon: feeds hand in changes, one hand makes them, files keep them.
 //!
-//! It lives on over every reload; a generation gets a handle ([`Live`]). A query never comes here.
+//! It lives on over every reload; a generation gets a handle ([`Live`]). A query never comes here. The operator's whole `books`, the
+//! `keeping` of the table over a restart and what people are `told` of it have files of their own.
 
+mod books;
+mod keeping;
 mod leases;
 pub mod line;
 pub mod radius;
 pub(in crate::daemon) mod record;
 mod store;
+mod told;
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -26,10 +29,10 @@ use crate::daemon::telemetry::Metrics;
 use crate::engine::client::Token;
 use crate::engine::radius::sessions::Sessions;
 use crate::engine::snapshot::Profile;
-use crate::engine::subscribers::{
-    Change, Counts, Entry, Full, Holder, Key, Live, NameId, Room, Table, TokenState, Writer,
-};
-use store::{Kept, Store};
+use crate::engine::subscribers::{Change, Counts, Entry, Full, Holder, Live, NameId, Room, Table, TokenState, Writer};
+use keeping::Wanted;
+use store::Store;
+pub use told::{FeedSummary, StoreSummary, Summary};
 
 /// How often what changed is written down, and what is over is looked for.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -144,52 +147,6 @@ struct Inner {
     told: HashSet<NameId>,
 }
 
-/// Where state is to be kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Wanted {
-    directory: PathBuf,
-    key: [u8; 32],
-}
-
-/// What there is, for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Summary {
-    pub v4: usize,
-    pub port_blocks: usize,
-    pub v6: usize,
-    pub tokens: usize,
-    pub sessions: usize,
-    pub serial: u64,
-    pub epoch: u64,
-    pub octets: usize,
-    /// Whether it survives a restart.
-    pub kept: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<StoreSummary>,
-    pub feeds: BTreeMap<String, FeedSummary>,
-}
-
-/// The store of a fleet, for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct StoreSummary {
-    /// It answers, and all that it has is here.
-    pub current: bool,
-    /// When it last was; seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<i64>,
-    /// Changes of this node that it has not taken yet.
-    pub waiting: usize,
-}
-
-/// One feed, for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FeedSummary {
-    pub updates: u64,
-    /// Seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last: Option<u64>,
-}
-
 impl Subscribers {
     pub fn new(seed: (u64, u64)) -> Subscribers {
         Subscribers::with_room(seed, Room::default())
@@ -247,53 +204,6 @@ impl Subscribers {
         self.settings.store(Arc::new(settings.cloned()));
         self.live.store(live.cloned().map(Arc::new));
         self.inner().told.clear();
-    }
-
-    /// Takes up what an earlier process left in `directory`, and keeps it there from now on; while another process does, as
-    /// soon as that one ends. What should be told of it.
-    pub fn keep_in(&self, directory: &Path, key: &[u8; 32]) -> Option<String> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if files.is_some() {
-            return None;
-        }
-        let mut inner = self.inner();
-        let Kept { store, changes, serial, fleet, complaint, is_busy } = Store::open(directory, key, &self.table);
-        (inner.serial, inner.fleet, inner.fleet_kept) = (serial, fleet.clone(), fleet);
-        self.take_up(&mut inner, &changes);
-        inner.is_kept = store.is_some();
-        *files = store;
-        let wanted = is_busy.then(|| Wanted { directory: directory.to_owned(), key: *key });
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
-        complaint
-    }
-
-    /// The table becomes what was kept.
-    fn take_up(&self, inner: &mut Inner, changes: &[Change]) {
-        let mut keys: HashSet<Key> = HashSet::new();
-        for change in changes {
-            match change {
-                Change::Put(key, _) => drop(keys.insert(*key)),
-                Change::Remove(key) => drop(keys.remove(key)),
-                Change::Choose(..) | Change::Say(..) => {}
-            }
-            // As many as were kept fit again.
-            let _ = inner.writer.apply(change);
-        }
-        let mut gone = Vec::new();
-        self.table.each_prefix(|key, _| gone.extend((!keys.contains(&key)).then_some(key)));
-        for key in &gone {
-            inner.writer.remove(key);
-        }
-    }
-
-    /// Whether another process kept the state, and has ended: then it is ours.
-    fn claim(&self) {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(Wanted { directory, key }) = wanted.filter(|wanted| !store::is_busy(&wanted.directory))
-            && let Some(complaint) = self.keep_in(&directory, &key)
-        {
-            tracing::error!("{complaint}");
-        }
     }
 
     /// Makes changes, all that fit, piece by piece.
@@ -400,117 +310,6 @@ impl Subscribers {
         }
     }
 
-    /// The serial of the last snapshot or delta.
-    pub fn serial(&self) -> u64 {
-        self.inner().serial
-    }
-
-    /// Makes the changes of a delta when it is the next one. `Ok(false)`: it was made before.
-    ///
-    /// # Errors
-    /// It is not the next one, or does not fit.
-    pub fn apply_delta(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
-        let _alone = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = self.serial();
-        if serial <= last {
-            return Ok(false);
-        }
-        if serial != last + 1 {
-            return Err(format!("the last serial here is {last}, so {} is next; send a snapshot", last + 1));
-        }
-        self.inner().writer.fits(changes.iter()).map_err(|full| self.refuse(full, changes.len()))?;
-        self.apply(Feed::Api, changes).map_err(|refused| refused.to_string())?;
-        self.set_serial(serial);
-        Ok(true)
-    }
-
-    /// A whole that does not fit.
-    fn refuse(&self, full: Full, changes: usize) -> String {
-        self.counters.refused.fetch_add(changes as u64, Ordering::Relaxed);
-        format!("{full}: nothing is changed")
-    }
-
-    /// Replaces everything that is not a session of the network. Every subscriber goes from what it had to what it has at
-    /// once; whom the snapshot does not name is taken out.
-    ///
-    /// # Errors
-    /// It is older than what is here, or does not fit.
-    pub fn replace(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
-        let _alone = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if serial <= self.serial() {
-            return Ok(false);
-        }
-        let mut named: HashSet<Key> = HashSet::new();
-        let mut chosen = HashSet::new();
-        for change in changes {
-            match change {
-                Change::Put(key, _) => drop(named.insert(*key)),
-                Change::Choose(token, Some(_)) => drop(chosen.insert(*token)),
-                Change::Choose(_, None) | Change::Remove(_) | Change::Say(..) => {}
-            }
-        }
-        let Counts { v4, ports, v6, tokens } = self.counts();
-        let known = v4 + ports + v6 + tokens;
-        if named.is_empty() && chosen.is_empty() && known > 0 {
-            return Err(format!(
-                "it names nobody, and {known} prefixes and tokens are known: that is taken for a broken export; whom it is \
-                 about is taken out one by one"
-            ));
-        }
-        let mut gone = Vec::new();
-        self.table.each_prefix(|key, entry| {
-            if !entry.term.is_session && !named.contains(&key) {
-                gone.push(Change::Remove(key));
-            }
-        });
-        self.table.each_token(|token, state| {
-            if state.chosen.is_some() && !chosen.contains(&token) {
-                gone.push(Change::Choose(token, None));
-            }
-        });
-        let order = {
-            let inner = self.inner();
-            match inner.writer.fits(changes.iter().chain(&gone)) {
-                Ok(()) => [changes, &gone],
-                // What goes makes room for what comes.
-                Err(_) => {
-                    let fits = inner.writer.fits(gone.iter().chain(changes));
-                    fits.map_err(|full| self.refuse(full, changes.len()))?;
-                    [&gone, changes]
-                }
-            }
-        };
-        // A session may have begun meanwhile where an entry of the books is to go.
-        let still = |change: &Change| match change {
-            Change::Remove(key) => self.table.get(key).is_some_and(|entry| !entry.term.is_session),
-            Change::Put(..) | Change::Choose(..) | Change::Say(..) => true,
-        };
-        let [one, other] = order.map(|part| self.apply_pieces(Feed::Api, part, &still));
-        if let Some(refused) = Refused::and(one, other) {
-            return Err(refused.to_string());
-        }
-        self.set_serial(serial);
-        Ok(true)
-    }
-
-    fn set_serial(&self, serial: u64) {
-        self.heard_serial(serial);
-        if let Some(mirror) = self.mirror.get() {
-            mirror.say_serial(serial);
-        }
-    }
-
-    /// Another node of the fleet was told of a serial.
-    pub fn heard_serial(&self, serial: u64) {
-        let mut inner = self.inner();
-        if serial > inner.serial {
-            inner.serial = serial;
-            if inner.is_kept {
-                record::write_serial(serial, &mut inner.pending);
-            }
-        }
-    }
-
     /// Where in the fleet's data this was last, as the mirror writes it; empty: nowhere.
     pub fn fleet(&self) -> String {
         self.inner().fleet.clone()
@@ -551,57 +350,6 @@ impl Subscribers {
 
     pub fn counts(&self) -> Counts {
         self.inner().writer.counts()
-    }
-
-    pub fn summary(&self) -> Summary {
-        let sessions = self.sessions().open();
-        let inner = self.inner();
-        let Counts { v4, ports, v6, tokens } = inner.writer.counts();
-        let feeds = Feed::ALL.iter().map(|feed| {
-            let (updates, last) = self.counters.of(*feed);
-            (feed.as_str().to_owned(), FeedSummary { updates, last: (last != 0).then_some(last) })
-        });
-        Summary {
-            v4,
-            port_blocks: ports,
-            v6,
-            tokens,
-            sessions,
-            serial: inner.serial,
-            epoch: self.table.epoch(),
-            octets: self.table.octets(),
-            kept: inner.is_kept,
-            store: self.mirror.get().map(|mirror| StoreSummary {
-                current: mirror.is_current(),
-                at: mirror.current_at(),
-                waiting: mirror.waiting(),
-            }),
-            feeds: feeds.collect(),
-        }
-    }
-
-    /// Writes down what changed since the last time. Blocks, but not those who change the table.
-    pub fn flush(&self) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(store) = files.as_mut() else { return };
-        let (octets, about) = {
-            let mut inner = self.inner();
-            if inner.is_kept && inner.fleet != inner.fleet_kept {
-                inner.fleet_kept = inner.fleet.clone();
-                let Inner { fleet, pending, .. } = &mut *inner;
-                record::write_fleet(fleet, pending);
-            }
-            (std::mem::take(&mut inner.pending), (inner.serial, inner.fleet.clone()))
-        };
-        if let Err(why) = store.append(&octets, (about.0, &about.1), &self.table) {
-            tracing::error!("the state of subscribers cannot be written: {why}; what changed is lost with a restart");
-        }
-    }
-
-    /// Another process may keep it from now on.
-    fn release(&self) {
-        self.inner().is_kept = false;
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Takes out what is over.

@@ -5,7 +5,7 @@ use crate::config::{RadiusClient, RadiusSettings, Secret};
 use crate::daemon::subscribers::line::{Line, Reading};
 use crate::engine::client::{Realm, Token, TokenKey};
 use crate::engine::radius::TokenFrom;
-use crate::engine::subscribers::Term;
+use crate::engine::subscribers::{Key, Term};
 
 fn lines(subscribers: &Subscribers, lines: &[&str]) -> Vec<Change> {
     let with = Reading { table: subscribers.table(), key: None };

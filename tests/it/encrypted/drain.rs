@@ -15,7 +15,7 @@ use crate::harness::secure::{
 use crate::harness::wait_for;
 
 fn wait_asked(lab: &Lab, count: usize) {
-    wait_for("upstream to be asked", || (lab.upstream.count("slow.example", RecordType::A) >= count).then_some(()));
+    wait_for("upstream to be asked", || (lab.upstream.count("held.example", RecordType::A) >= count).then_some(()));
 }
 
 #[test]
@@ -24,9 +24,10 @@ fn what_is_in_flight_is_answered_on_every_transport() {
         let lab = Lab::start();
         let mut line = Line::open(way, &lab.resolver.addresses, false, &lab.certificate);
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| line.exchange(&question("slow.example", 9)));
+            let asked = scope.spawn(|| line.exchange(&question("held.example", 9)));
             wait_asked(&lab, 1);
             lab.resolver.begin_stop();
+            lab.upstream.let_go("held.example");
             let answer = asked.join().expect("it is answered");
             assert_eq!((answer[1], answer[3] & 15, answer[7]), (9, 0, 1), "{way:?}");
         });
@@ -53,14 +54,15 @@ fn tcp_and_tls_are_closed_behind_the_last_answer() {
         let mut plain = TcpStream::connect(lab.tcp()).await.unwrap();
         let mut idle = TcpStream::connect(lab.tcp()).await.unwrap();
         let mut encrypted = tls(lab.dot(), lab.certificate.trusted(&["dot"])).await.unwrap();
-        send_framed(&mut plain, &question("slow.example", 1)).await;
+        send_framed(&mut plain, &question("held.example", 1)).await;
         wait_asked(&lab, 1);
-        send_framed(&mut encrypted, &question("slow.example", 2)).await;
+        send_framed(&mut encrypted, &question("held.example", 2)).await;
         // Both are with the resolver when the answer to a later question has come.
         send_framed(&mut encrypted, &question(super::BLOCKED, 3)).await;
         assert_eq!(receive_framed(&mut encrypted).await.unwrap()[1], 3);
         lab.resolver.begin_stop();
         assert_eq!(idle.read(&mut [0; 9]).await.unwrap(), 0, "who asked nothing is told at once");
+        lab.upstream.let_go("held.example");
         assert_eq!(receive_framed(&mut plain).await.unwrap()[1], 1);
         assert_eq!(receive_framed(&mut encrypted).await.unwrap()[1], 2);
         assert_eq!(plain.read(&mut [0; 9]).await.unwrap(), 0);
@@ -77,9 +79,10 @@ fn http_2_says_goaway() {
         let stream = tls(lab.doh(), lab.certificate.trusted(&["h2"])).await.unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
         let ended = tokio::spawn(connection);
-        let (response, _) = send.send_request(get(&question("slow.example", 0)).map(drop), true).unwrap();
+        let (response, _) = send.send_request(get(&question("held.example", 0)).map(drop), true).unwrap();
         wait_asked(&lab, 1);
         lab.resolver.begin_stop();
+        lab.upstream.let_go("held.example");
         let mut response = response.await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
         assert!(response.body_mut().data().await.unwrap().unwrap().len() > 12);
@@ -97,12 +100,13 @@ fn http_3_and_doq_end_without_an_error() {
         let of_h3 = quic(lab.doh(), lab.certificate.trusted_by(TLS13, &["h3"])).await;
         let of_doq = connect(lab.doq(), &lab.certificate).await;
         let mut three = http3(of_h3.clone()).await;
-        let by_h3 = tokio::spawn(async move { ask_http3(&mut three, get(&question("slow.example", 0))).await });
+        let by_h3 = tokio::spawn(async move { ask_http3(&mut three, get(&question("held.example", 0))).await });
         wait_asked(&lab, 1);
         let asking = of_doq.clone();
-        let by_doq = tokio::spawn(async move { ask_quic(&asking, &question("slow.example", 0)).await });
+        let by_doq = tokio::spawn(async move { ask_quic(&asking, &question("held.example", 0)).await });
         assert_eq!(ask_quic(&of_doq, &question(super::BLOCKED, 0)).await.unwrap()[3] & 15, 3);
         lab.resolver.begin_stop();
+        lab.upstream.let_go("held.example");
         assert_eq!(by_h3.await.unwrap().body()[7], 1);
         assert_eq!(by_doq.await.unwrap().unwrap()[7], 1);
         for (connection, no_error) in [(of_h3, 0x100), (of_doq, 0)] {

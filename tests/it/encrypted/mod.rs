@@ -21,15 +21,20 @@ use crate::harness::resolver::{Files, InProcess};
 use crate::harness::secure::{Certificate, encrypted};
 use crate::harness::upstream::Upstream;
 
-/// `slow.example` takes a second; `bad.example` is blocked, so nobody has to be asked for it.
+/// `held.example` is answered when a test lets it go. `slow.example` takes a second, for servers that keep others waiting
+/// meanwhile. `bad.example` is blocked, so nobody has to be asked for it.
 pub const ZONE: &str = r#"
 . 60 IN SOA ns.example. host.example. 1 3600 600 86400 40
+held.example. 300 IN A 192.0.2.9
+held-too.example. 300 IN A 192.0.2.10
 slow.example. 300 IN A 192.0.2.9
 slower.example. 300 IN A 192.0.2.10
 fast.example. 300 IN A 192.0.2.1
 two.example. 300 IN A 192.0.2.1
 two.example. 300 IN TXT "a"
 broken.example. 300 IN A 192.0.2.1
+;! held.example. held
+;! held-too.example. held
 ;! slow.example. delay=1000
 ;! slower.example. delay=2000
 ;! broken.example. rcode=SERVFAIL

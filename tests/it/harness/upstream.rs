@@ -2,7 +2,7 @@
 //!
 //! The zone is a zone file. Lines that begin with `;!` tell how a name behaves, for every type:
 //!
-//!     ;! NAME delay=MS | silent | rcode=NAME | ede=CODE | ad | dname=OWNER>TARGET | stray=OWNER>ADDRESS
+//!     ;! NAME delay=MS | held | silent | rcode=NAME | ede=CODE | ad | dname=OWNER>TARGET | stray=OWNER>ADDRESS
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,6 +22,7 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::zone_handler::MessageResponseBuilder;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 /// Served until dropped.
 pub struct Upstream {
@@ -29,8 +30,12 @@ pub struct Upstream {
     pub v6: SocketAddr,
     log: Log,
     zone: Arc<Mutex<Zone>>,
+    let_go: LetGo,
     _runtime: Runtime,
 }
+
+/// Names that are `held` no longer.
+type LetGo = watch::Sender<BTreeSet<LowerName>>;
 
 /// What was asked so far.
 #[derive(Clone, Default)]
@@ -59,6 +64,8 @@ struct Zone {
 #[derive(Debug, Clone)]
 enum Behaviour {
     Delay(Duration),
+    /// Answered when the test says so, which may be after many questions.
+    Held,
     Silent,
     Rcode(ResponseCode),
     Ede(u16),
@@ -73,6 +80,7 @@ enum Behaviour {
 pub struct Handler {
     log: Log,
     zone: Arc<Mutex<Zone>>,
+    let_go: watch::Receiver<BTreeSet<LowerName>>,
 }
 
 /// An answer before it is written.
@@ -87,7 +95,8 @@ impl Upstream {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let log = Log::default();
         let zone = Arc::new(Mutex::new(Zone::parse(zone_text)));
-        let mut server = Server::new(Handler { log: log.clone(), zone: Arc::clone(&zone) });
+        let (let_go, is_let_go) = watch::channel(BTreeSet::new());
+        let mut server = Server::new(Handler { log: log.clone(), zone: Arc::clone(&zone), let_go: is_let_go });
         let (v4, v6) = runtime.block_on(async {
             let mut addresses = Vec::new();
             for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
@@ -99,7 +108,15 @@ impl Upstream {
             (addresses[0], addresses[1])
         });
         runtime.spawn(async move { server.block_until_done().await });
-        Upstream { v4, v6, log, zone, _runtime: runtime }
+        Upstream { v4, v6, log, zone, let_go, _runtime: runtime }
+    }
+
+    /// Answers a name that is `held`, from now on.
+    pub fn let_go(&self, name: &str) {
+        let name = LowerName::from(Name::from_ascii(format!("{name}.")).unwrap());
+        self.let_go.send_modify(|let_go| {
+            let_go.insert(name);
+        });
     }
 
     /// Puts another zone in the place of the first.
@@ -133,10 +150,11 @@ impl Log {
 }
 
 impl Handler {
-    /// For a server that somebody else sets up, and the log that it writes.
+    /// For a server that somebody else sets up, and the log that it writes. It holds no name.
     pub fn over(zone_text: &str) -> (Handler, Log) {
         let log = Log::default();
-        (Handler { log: log.clone(), zone: Arc::new(Mutex::new(Zone::parse(zone_text))) }, log)
+        let (_, let_go) = watch::channel(BTreeSet::new());
+        (Handler { log: log.clone(), zone: Arc::new(Mutex::new(Zone::parse(zone_text))), let_go }, log)
     }
 }
 
@@ -211,6 +229,7 @@ impl Zone {
 impl Behaviour {
     fn parse(word: &str) -> Behaviour {
         match word.split_once('=') {
+            None if word == "held" => Behaviour::Held,
             None if word == "silent" => Behaviour::Silent,
             None if word == "ad" => Behaviour::Authentic,
             Some(("delay", ms)) => Behaviour::Delay(Duration::from_millis(ms.parse().unwrap())),
@@ -258,6 +277,8 @@ impl RequestHandler for Handler {
         for behaviour in behaviours {
             match behaviour {
                 Behaviour::Delay(delay) => tokio::time::sleep(delay).await,
+                // It fails where nobody is left who could let it go.
+                Behaviour::Held => drop(self.let_go.clone().wait_for(|let_go| let_go.contains(query.name())).await),
                 Behaviour::Silent => {
                     return ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() });
                 }

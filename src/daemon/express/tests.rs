@@ -1,0 +1,77 @@
+//! What a lane does when its servers have all they may have. They are sockets on loopback that nobody answers at.
+
+use super::*;
+use crate::daemon::test_support::{answer, pending, resolver};
+
+/// One server for `example.com` and one for `example.net`.
+struct Trial {
+    resolver: Arc<Resolver>,
+    misses: Misses,
+    servers: [UdpSocket; 2],
+    client: UdpSocket,
+    now: Instant,
+}
+
+impl Trial {
+    fn start() -> Trial {
+        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (servers, client) = ([socket(), socket()], socket());
+        let [com, net] = servers.each_ref().map(|server| server.local_addr().unwrap());
+        let resolver = resolver(&format!(
+            "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"off\"\n\
+             [[upstream]]\nzones = [\"example.com\"]\nservers = [\"udp://{com}\"]\n\
+             [[upstream]]\nzones = [\"example.net\"]\nservers = [\"udp://{net}\"]\n"
+        ));
+        Trial { misses: Misses::new(Arc::clone(&resolver)), resolver, servers, client, now: Instant::now() }
+    }
+
+    fn start_one(&mut self, qname: &str) -> Started {
+        let pending = pending(&self.resolver, qname, self.client.local_addr().unwrap());
+        self.misses.start(pending, self.now)
+    }
+
+    /// How many were shed for want of room at a server, and how many queries ended as dropped.
+    fn shed(&self) -> (u64, u64) {
+        let dropped = self.resolver.metrics.outcomes().into_iter().find(|(outcome, _)| *outcome == "dropped");
+        let shed = self.resolver.metrics.limit_hits.with_label_values(&["upstream_udp_in_flight_max"]).get();
+        (shed, dropped.map_or(0, |(_, count)| count))
+    }
+}
+
+#[test]
+fn the_newest_question_is_shed_while_a_server_has_all_it_may_have() {
+    let mut trial = Trial::start();
+    for i in 0..UPSTREAM_UDP_IN_FLIGHT_MAX {
+        assert!(matches!(trial.start_one(&format!("n{i}.example.com")), Started::Here), "question {i}");
+    }
+    assert_eq!((trial.misses.under_way.flights, trial.shed()), (UPSTREAM_UDP_IN_FLIGHT_MAX, (0, 0)));
+
+    assert!(
+        matches!(trial.start_one("newest.example.com"), Started::Here),
+        "the slow lane would wait for the same server"
+    );
+    assert_eq!((trial.misses.under_way.flights, trial.shed()), (UPSTREAM_UDP_IN_FLIGHT_MAX, (1, 1)));
+    assert_eq!(trial.resolver.in_flight(), UPSTREAM_UDP_IN_FLIGHT_MAX, "nobody waits for what was never asked");
+
+    // Another server has room, in the slow lane.
+    let Started::Slow(other) = trial.start_one("www.example.net") else { panic!("it is not shed") };
+    other.shed();
+    assert_eq!(trial.shed(), (1, 2));
+
+    // Whoever asks what is asked already costs the server nothing.
+    let other_client = pending(&trial.resolver, "n0.example.com", "127.0.0.2:4000".parse().unwrap());
+    assert!(matches!(trial.misses.start(other_client, trial.now), Started::Here));
+    assert_eq!((trial.misses.under_way.queries, trial.shed()), (UPSTREAM_UDP_IN_FLIGHT_MAX + 1, (1, 2)));
+
+    // An answer makes room for a question.
+    trial.misses.send();
+    let mut query = [0; 512];
+    let (octets, from) = trial.servers[0].recv_from(&mut query).unwrap();
+    trial.servers[0].send_to(&answer(&query[..octets]), from).unwrap();
+    let mut outbox = Outbox::new(Asked::Fixed(None));
+    trial.misses.wait(&trial.client, trial.now, Duration::from_secs(20));
+    trial.misses.take_replies(trial.now, &mut outbox, &mut |_| panic!("nothing is late"), || true);
+    assert_eq!(trial.misses.under_way.flights, UPSTREAM_UDP_IN_FLIGHT_MAX - 1);
+    assert!(matches!(trial.start_one("next.example.com"), Started::Here));
+    assert_eq!((trial.misses.under_way.flights, trial.shed()), (UPSTREAM_UDP_IN_FLIGHT_MAX, (1, 2)));
+}
