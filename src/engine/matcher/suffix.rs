@@ -260,7 +260,7 @@ pub(super) struct AtHand<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     hash: u64,
-    /// Where its line begins.
+    /// Where its line begins. An index is smaller than 4 GiB; in a file that says otherwise names are not found.
     line: u32,
 }
 

@@ -53,6 +53,18 @@ fn holds(names: &Names, name: &Name) -> bool {
 }
 
 #[test]
+fn a_filter_that_is_cut_holds_nothing() {
+    let whole = exact([wire(&[b"a"])]);
+    let (depth, hash) = whole.hashes(&Labels::of(wire(&[b"a"]).as_wire())).last().unwrap();
+    for (octets, holds) in [(0, false), (63, false), (64, true)] {
+        let mut filter = whole.section(Section::Filter).to_vec();
+        filter.truncate(octets);
+        let cut = AtHand { filter: &filter, ..whole.at_hand() };
+        assert_eq!(cut.passes(cut.probe(depth, hash).unwrap()), holds, "{octets}");
+    }
+}
+
+#[test]
 fn an_index_of_nothing_and_of_one_name() {
     let nothing = names(exact([]));
     assert!(!holds(&nothing, &wire(&[b"a"])));
