@@ -6,9 +6,8 @@
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base64::Engine;
@@ -17,7 +16,6 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +25,7 @@ use tokio::time::{Instant, timeout};
 use crate::daemon::clock;
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
+use crate::daemon::listener::turns::{InOnePiece, Keeper, Turns, Unanswered};
 use crate::engine::client::Token;
 use crate::engine::identity::{self, Path};
 use crate::engine::limits::{
@@ -247,57 +246,6 @@ async fn discard<B: Body<Data = Bytes>>(body: B) {
     let _ = timeout(GOODBYE, rest).await;
 }
 
-/// Requests of one connection that were read and not looked at yet.
-type Unanswered = Mutex<Vec<Pin<Box<dyn Future<Output = ()> + Send>>>>;
-
-/// Keeps requests until all are read that came together, so that their answers leave together.
-#[derive(Clone, Default)]
-struct Keeper(Arc<Unanswered>);
-
-impl Keeper {
-    /// Answers what was kept; what has to wait for others, which most requests have not, becomes a task. `false`: nothing was.
-    fn answer(&self) -> bool {
-        let kept = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let is_any = !kept.is_empty();
-        for mut work in kept {
-            // Nobody has to be told to go on: the task that follows asks again.
-            if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-                tokio::spawn(work);
-            }
-        }
-        is_any
-    }
-}
-
-impl<F> Executor<F> for Keeper
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, work: F) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(Box::pin(async { drop(work.await) }));
-    }
-}
-
-/// A connection that reads and writes in turns: all that is there is read, then answered, then the answers are written at once. To write
-/// each by itself takes a system call and a segment for each.
-struct Turns<'t, T> {
-    talk: Pin<&'t mut T>,
-    keeper: Keeper,
-}
-
-impl<T: Future> Future for Turns<'_, T> {
-    type Output = T::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T::Output> {
-        let done = self.talk.as_mut().poll(context);
-        if done.is_pending() && self.keeper.answer() {
-            context.waker().wake_by_ref();
-        }
-        done
-    }
-}
-
 /// How many requests are being answered on a connection.
 struct Busy<'a>(&'a AtomicUsize);
 
@@ -325,10 +273,9 @@ where
             }
         })
     };
-    let stream = TokioIo::new(stream);
     if speaks_h2 {
-        let keeper = Keeper::default();
-        let mut builder = hyper::server::conn::http2::Builder::new(keeper.clone());
+        let unanswered = Unanswered::default();
+        let mut builder = hyper::server::conn::http2::Builder::new(Keeper::of(&unanswered));
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(TCP_PIPELINE_MAX as u32)
@@ -337,7 +284,8 @@ where
             .initial_stream_window_size(1 << 16)
             .initial_connection_window_size(1 << 17)
             .max_send_buf_size(1 << 16);
-        let mut turns = Turns { talk: pin!(builder.serve_connection(stream, answering)), keeper };
+        let stream = TokioIo::new(InOnePiece(stream));
+        let mut turns = Turns { talk: pin!(builder.serve_connection(stream, answering)), unanswered };
         watch(Pin::new(&mut turns), |mut turns| turns.talk.as_mut().graceful_shutdown(), &place, &busy).await;
     } else {
         let mut builder = hyper::server::conn::http1::Builder::new();
@@ -346,7 +294,7 @@ where
             .header_read_timeout(TLS_IDLE)
             .max_buf_size(DOH_HEADER_OCTETS_MAX)
             .half_close(false);
-        let talk = pin!(builder.serve_connection(stream, answering));
+        let talk = pin!(builder.serve_connection(TokioIo::new(stream), answering));
         watch(talk, |talk| talk.graceful_shutdown(), &place, &busy).await;
     }
 }
@@ -421,71 +369,6 @@ mod tests {
         };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         read_head(&method, path, query, &map).map_err(|refused| refused.status.as_u16())
-    }
-
-    /// Counts what is written to it.
-    struct Counting(tokio::io::DuplexStream, Arc<AtomicUsize>);
-
-    impl AsyncRead for Counting {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            into: &mut tokio::io::ReadBuf<'_>,
-        ) -> Poll<std::io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(context, into)
-        }
-    }
-
-    impl AsyncWrite for Counting {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            octets: &[u8],
-        ) -> Poll<std::io::Result<usize>> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            Pin::new(&mut self.0).poll_write(context, octets)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(context)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(context)
-        }
-    }
-
-    #[tokio::test]
-    async fn answers_to_requests_that_came_together_leave_together() {
-        const REQUESTS: usize = 20;
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let (mut client, mut connection) = h2::client::handshake(theirs).await.unwrap();
-        let mut answers = Vec::new();
-        for _ in 0..REQUESTS {
-            client = client.ready().await.unwrap();
-            answers.push(client.send_request(Request::get("https://localhost/").body(()).unwrap(), true).unwrap().0);
-        }
-        // All of it lies there before the server begins.
-        assert!(Pin::new(&mut connection).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        let writes = Arc::new(AtomicUsize::new(0));
-        let (keeper, stream) = (Keeper::default(), TokioIo::new(Counting(ours, Arc::clone(&writes))));
-        let hello = service_fn(|_| async { Ok::<_, Silence>(Response::new(Full::new(Bytes::from_static(b"hello")))) });
-        let talk = hyper::server::conn::http2::Builder::new(keeper.clone()).serve_connection(stream, hello);
-        let mut turns = Turns { talk: pin!(talk), keeper };
-        tokio::spawn(connection);
-        let all = async {
-            for answer in answers {
-                let mut body = answer.await.unwrap().into_body();
-                assert_eq!(body.data().await.unwrap().unwrap(), "hello");
-            }
-        };
-        tokio::select! {
-            _ = &mut turns => panic!("the connection ended"),
-            () = all => {}
-        }
-        // Settings and what is said to the client's, and the answers.
-        let writes = writes.load(Ordering::Relaxed);
-        assert!(writes <= 5, "{writes} writes for {REQUESTS} answers");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(in crate::daemon) mod seats;
 mod stream;
 mod tcp;
 mod tls;
+mod turns;
 mod udp;
 
 use std::io;
