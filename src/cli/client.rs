@@ -270,7 +270,9 @@ fn read_json<T: DeserializeOwned>(
 fn not_lachan(address: SocketAddr, path: &str, why: &serde_json::Error) -> Trouble {
     let text = match Language::of_user() {
         Language::English => format!("http://{address}{path} answers something else than lachan does: {why}"),
-        Language::Vietnamese => format!("http://{address}{path} trả lời khác với lachan: {why}"),
+        Language::Vietnamese => {
+            format!("chương trình trả lời tại http://{address}{path} không phải lachan, hoặc khác phiên bản: {why}")
+        }
     };
     Trouble::Refused(text)
 }

@@ -67,8 +67,14 @@ mod tests {
             (
                 "not ready: list `ads` (https://lists.example/ads): no answer; until it is, it holds nothing and this node is \
                  not ready\n",
-                "chưa sẵn sàng: danh sách `ads` (https://lists.example/ads): no answer; đến lúc đó danh sách rỗng và nút \
-                 này chưa sẵn sàng",
+                "chưa sẵn sàng: danh sách `ads` (https://lists.example/ads): no answer; cho đến khi đó, danh sách vẫn rỗng \
+                 và nút này chưa sẵn sàng",
+            ),
+            (
+                "degraded: list `ads` (https://lists.example/ads): it holds no rule; it waits to be approved (`lachan lists \
+                 approve ads`); its last good version stays in force\n",
+                "suy giảm: danh sách `ads` (https://lists.example/ads): không có luật nào; đang chờ phê duyệt (`lachan lists \
+                 approve ads`); bản tốt gần nhất vẫn có hiệu lực",
             ),
         ] {
             assert_eq!(in_words(Language::Vietnamese, body), told);

@@ -132,11 +132,11 @@ const SENTENCES: &[(&str, &str)] = &[
     ),
     (
         "list `{}` ({}): {}; until it is, it holds nothing and this node is not ready",
-        "danh sách `{}` ({}): {}; đến lúc đó danh sách rỗng và nút này chưa sẵn sàng",
+        "danh sách `{}` ({}): {}; cho đến khi đó, danh sách vẫn rỗng và nút này chưa sẵn sàng",
     ),
     (
         "list `{}` ({}): {}; until it is, it holds nothing (required = false)",
-        "danh sách `{}` ({}): {}; đến lúc đó danh sách rỗng (required = false)",
+        "danh sách `{}` ({}): {}; cho đến khi đó, danh sách vẫn rỗng (required = false)",
     ),
     (
         "list `{}` ({}): {}; it has no good version and is required",
@@ -146,6 +146,7 @@ const SENTENCES: &[(&str, &str)] = &[
         "list `{}` ({}): {}; it has no good version and holds nothing (required = false)",
         "danh sách `{}` ({}): {}; chưa có bản tốt nào nên danh sách rỗng (required = false)",
     ),
+    ("{}; it waits to be approved (`lachan lists approve {}`)", "{}; đang chờ phê duyệt (`lachan lists approve {}`)"),
     // Why a version waits, or what was warned of when a person took it.
     ("it hits {} name that should not be blocked (at most {}): {}", "chặn {} tên miền không nên chặn (tối đa {}): {}"),
     ("it hits {} names that should not be blocked (at most {}): {}", "chặn {} tên miền không nên chặn (tối đa {}): {}"),
@@ -169,7 +170,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("invalid digit found in string", "không phải số"),
     ("cannot parse integer from empty string", "thiếu số"),
     ("number too large to fit in target type", "số quá lớn"),
-    ("{} is not in {}", "{} không nằm trong {}"),
+    ("{} is not in {}..={}", "{} không nằm trong {}..={}"),
     ("an identity is 1 to 63 letters, digits and hyphens", "danh tính gồm 1 đến 63 chữ cái, chữ số và dấu gạch nối"),
     (
         "{} is no address and no identity; write 10.20.0.7, 10.20.0.7:40000 or one of the `ids`, as lop-6a",
