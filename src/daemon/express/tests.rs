@@ -66,6 +66,7 @@ fn the_newest_question_is_shed_while_a_server_has_all_it_may_have() {
     // An answer makes room for a question.
     trial.misses.send();
     let mut query = [0; 512];
+    trial.servers[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (octets, from) = trial.servers[0].recv_from(&mut query).unwrap();
     trial.servers[0].send_to(&answer(&query[..octets]), from).unwrap();
     let mut outbox = Outbox::new(Asked::Fixed(None));

@@ -1,6 +1,8 @@
 //! A stop: nothing new is taken, what was asked is answered, and everybody is told politely.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use quinn::ConnectionError;
@@ -18,6 +20,12 @@ fn wait_asked(lab: &Lab, count: usize) {
     wait_for("upstream to be asked", || (lab.upstream.count("held.example", RecordType::A) >= count).then_some(()));
 }
 
+/// Begins to stop, and returns when nobody is let in any more.
+fn stop(lab: &Lab) {
+    lab.resolver.begin_stop();
+    wait_for("the listeners to close", || std::net::TcpStream::connect(lab.tcp()).is_err().then_some(()));
+}
+
 #[test]
 fn what_is_in_flight_is_answered_on_every_transport() {
     for way in WAYS {
@@ -26,7 +34,7 @@ fn what_is_in_flight_is_answered_on_every_transport() {
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| line.exchange(&question("held.example", 9)));
             wait_asked(&lab, 1);
-            lab.resolver.begin_stop();
+            stop(&lab);
             lab.upstream.let_go("held.example");
             let answer = asked.join().expect("it is answered");
             assert_eq!((answer[1], answer[3] & 15, answer[7]), (9, 0, 1), "{way:?}");
@@ -82,6 +90,10 @@ fn http_2_says_goaway() {
         let (response, _) = send.send_request(get(&question("held.example", 0)).map(drop), true).unwrap();
         wait_asked(&lab, 1);
         lab.resolver.begin_stop();
+        // The GOAWAY comes while an answer is still out.
+        while poll_fn(|context| send.poll_ready(context)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         lab.upstream.let_go("held.example");
         let mut response = response.await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
@@ -105,7 +117,7 @@ fn http_3_and_doq_end_without_an_error() {
         let asking = of_doq.clone();
         let by_doq = tokio::spawn(async move { ask_quic(&asking, &question("held.example", 0)).await });
         assert_eq!(ask_quic(&of_doq, &question(super::BLOCKED, 0)).await.unwrap()[3] & 15, 3);
-        lab.resolver.begin_stop();
+        stop(&lab);
         lab.upstream.let_go("held.example");
         assert_eq!(by_h3.await.unwrap().body()[7], 1);
         assert_eq!(by_doq.await.unwrap().unwrap()[7], 1);
