@@ -183,8 +183,10 @@ async fn doh(load: Arc<Load>, connections: usize, in_flight: usize) -> Done {
         tokio::spawn(async move {
             let mut done = Done::default();
             while Instant::now() < load.until {
-                let Some(requests) = connect_h2(load.server, &config).await else {
+                let Ok(Some(requests)) = tokio::time::timeout(LOST_AFTER, connect_h2(load.server, &config)).await
+                else {
                     done.lost += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 };
                 let next_id = AtomicU16::new(0);
