@@ -71,10 +71,10 @@ mod tests {
                  và nút này chưa sẵn sàng",
             ),
             (
-                "degraded: list `ads` (https://lists.example/ads): it holds no rule; it waits to be approved (`lachan lists \
-                 approve ads`); its last good version stays in force\n",
-                "suy giảm: danh sách `ads` (https://lists.example/ads): không có luật nào; đang chờ phê duyệt (`lachan lists \
-                 approve ads`); bản tốt gần nhất vẫn có hiệu lực",
+                "not ready: list `ads` (https://lists.example/ads): it holds no rule; it waits to be approved (`lachan lists \
+                 approve ads`); until it is, it holds nothing and this node is not ready\n",
+                "chưa sẵn sàng: danh sách `ads` (https://lists.example/ads): không có luật nào; đang chờ phê duyệt (`lachan lists \
+                 approve ads`); cho đến khi đó, danh sách vẫn rỗng và nút này chưa sẵn sàng",
             ),
         ] {
             assert_eq!(in_words(Language::Vietnamese, body), told);

@@ -211,8 +211,8 @@ fn translated(text: &str, english: &str, vietnamese: &str) -> Option<String> {
     let mut out = String::new();
     for (i, part) in vietnamese.split("{}").enumerate() {
         if let Some(thing) = i.checked_sub(1).and_then(|i| things.get(i)) {
-            // The last thing may be a sentence of its own: what the system says.
-            out.push_str(&if i == things.len() { told(thing) } else { (*thing).to_owned() });
+            // It may be a sentence of its own: why a list waits, what the system says.
+            out.push_str(&told(thing));
         }
         out.push_str(part);
     }
