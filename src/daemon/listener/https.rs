@@ -21,11 +21,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
 
 use crate::daemon::clock;
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
-use crate::daemon::listener::turns::{InOnePiece, Keeper, Turns, Unanswered};
+use crate::daemon::listener::turns::{Keeper, RecordEach, Turns, Unanswered};
 use crate::engine::client::Token;
 use crate::engine::identity::{self, Path};
 use crate::engine::limits::{
@@ -256,7 +257,7 @@ impl Drop for Busy<'_> {
 }
 
 /// Serves a connection until its peer leaves, is idle for too long, or the resolver stops.
-pub(super) async fn serve<S>(stream: S, speaks_h2: bool, origin: Origin, service: Service, place: Place)
+pub(super) async fn serve<S>(stream: TlsStream<S>, speaks_h2: bool, origin: Origin, service: Service, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -284,7 +285,7 @@ where
             .initial_stream_window_size(1 << 16)
             .initial_connection_window_size(1 << 17)
             .max_send_buf_size(1 << 16);
-        let stream = TokioIo::new(InOnePiece(stream));
+        let stream = TokioIo::new(RecordEach::new(stream));
         let mut turns = Turns { talk: pin!(builder.serve_connection(stream, answering)), unanswered };
         watch(Pin::new(&mut turns), |mut turns| turns.talk.as_mut().graceful_shutdown(), &place, &busy).await;
     } else {
