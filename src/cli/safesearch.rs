@@ -94,7 +94,7 @@ enum Fault {
     /// SERVFAIL is what a question gets whose target nobody knows the addresses of.
     Code(ResponseCode),
     OtherCname {
-        cname: Name,
+        cname: Box<Name>,
         target: Name,
     },
     NoCname {
@@ -178,7 +178,7 @@ fn judge(server: SocketAddr, host: &SearchHost, qtype: RecordType) -> Result<(),
     });
     match (host.apex, first_cname) {
         (false, Some(cname)) if cname == target => Ok(()),
-        (false, Some(cname)) => Err(Fault::OtherCname { cname, target }),
+        (false, Some(cname)) => Err(Fault::OtherCname { cname: Box::new(cname), target }),
         (false, None) => Err(Fault::NoCname { target }),
         (true, Some(cname)) => Err(Fault::CnameAtApex(cname)),
         (true, None) if qtype == RecordType::HTTPS && !answer.answers.is_empty() => Err(Fault::HttpsAtApex),
@@ -253,7 +253,7 @@ mod tests {
         for (fault, english, vietnamese) in [
             (Fault::Code(ResponseCode::ServFail), "SERVFAIL instead of an answer", "SERVFAIL thay vì câu trả lời"),
             (
-                Fault::OtherCname { cname: cname.clone(), target: target.clone() },
+                Fault::OtherCname { cname: Box::new(cname.clone()), target: target.clone() },
                 "CNAME www.bing.com. instead of strict.bing.com.",
                 "CNAME www.bing.com. thay vì strict.bing.com.",
             ),

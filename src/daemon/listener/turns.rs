@@ -111,7 +111,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RecordEach<IO> {
         loop {
             let rest = &octets[taken..];
             let mut after = *frames;
-            let mut record = &rest[..after.to_end_of_data(rest)];
+            let mut record = &rest[..after.pass_to_end_of_data(rest)];
             if record.len() < rest.len() {
                 // Made now, and written with the last.
                 let count = stream.get_mut().1.writer().write(record)?;
@@ -159,7 +159,7 @@ impl Frames {
     const DATA: u8 = 0;
 
     /// Passes octets up to the end of the next frame of data, or all there are; how many.
-    fn to_end_of_data(&mut self, octets: &[u8]) -> usize {
+    fn pass_to_end_of_data(&mut self, octets: &[u8]) -> usize {
         let mut at = 0;
         while at < octets.len() {
             if self.has < Frames::HEAD {
@@ -184,7 +184,7 @@ impl Frames {
     fn pass(&mut self, octets: &[u8]) {
         let mut at = 0;
         while at < octets.len() {
-            at += self.to_end_of_data(&octets[at..]);
+            at += self.pass_to_end_of_data(&octets[at..]);
         }
     }
 }
@@ -348,7 +348,7 @@ mod tests {
             for part in all.chunks(cut) {
                 let mut at = 0;
                 while at < part.len() {
-                    at += frames.to_end_of_data(&part[at..]);
+                    at += frames.pass_to_end_of_data(&part[at..]);
                     if frames.has == 0 && frames.head[3] == Frames::DATA {
                         found.push(passed + at);
                     }
