@@ -6,6 +6,8 @@
 use std::ops::Range;
 
 use toml_edit::{Document, Item, TableLike};
+use toml_parser::parser::{RecursionGuard, ValidateWhitespace};
+use toml_parser::{Expected, ParseError, Source};
 
 use super::errors::{Place, Sink};
 
@@ -81,9 +83,47 @@ impl Table {
     }
 }
 
+/// Tables and arrays inside each other, as [`Document`] has them.
+const DEPTH_MAX: u32 = 80;
+
+/// The first mistake of grammar. [`Document`] goes on after one, and may panic at what it made of the rest ("all items have
+/// spans").
+fn syntax_error(text: &str) -> Option<ParseError> {
+    let source = Source::new(text);
+    let (mut nobody, mut error) = ((), None);
+    let mut spaces = ValidateWhitespace::new(&mut nobody, source);
+    let mut receiver = RecursionGuard::new(&mut spaces, DEPTH_MAX);
+    toml_parser::parser::parse_document(&source.lex().into_vec(), &mut receiver, &mut error);
+    error
+}
+
+/// As [`Document`] says it.
+fn message_of(error: &ParseError) -> String {
+    let expected = error.expected().map(|all| match all {
+        [] => "nothing".to_owned(),
+        all => all.iter().map(word_of).collect::<Vec<_>>().join(", "),
+    });
+    expected.map_or(error.description().to_owned(), |expected| format!("{}, expected {expected}", error.description()))
+}
+
+fn word_of(expected: &Expected) -> String {
+    match expected {
+        Expected::Literal("\n") => "newline".to_owned(),
+        Expected::Literal("`") => "'`'".to_owned(),
+        Expected::Literal(text) => format!("`{text}`"),
+        Expected::Description(text) => (*text).to_owned(),
+        _ => "something else".to_owned(),
+    }
+}
+
 /// Reads one text. A syntax error is reported and gives no table.
 pub(super) fn parse(text: &str, file: usize, sink: &Sink) -> Option<Table> {
     let lines = Lines::of(text, file);
+    if let Some(error) = syntax_error(text) {
+        let at = lines.place(error.unexpected().map_or(0, |span| span.start()));
+        sink.error(at, format!("not valid TOML: {}", message_of(&error)));
+        return None;
+    }
     match Document::parse(text) {
         Ok(document) => Some(table(document.as_table(), lines.place(0), &lines)),
         Err(error) => {
@@ -218,11 +258,33 @@ mod tests {
 
     #[test]
     fn a_syntax_error_has_a_line() {
-        for (text, line) in [("a = 1\nb = \n", 2), ("a = 1\n\na = 2\n", 3), ("[x\n", 1), ("a = \"\n", 1)] {
+        for (text, line) in [
+            ("a = 1\nb = \n", 2),
+            ("a = 1\n\na = 2\n", 3),
+            ("[x\n", 1),
+            ("a = \"\n", 1),
+            ("a =\na.b = 1\n", 1),
+            ("x = { a = , a.b = 1 }\n", 1),
+            // The library's parser panics here.
+            (include_str!("../../fuzz/corpus/order_file/what_toml_edit_panics_at"), 2),
+        ] {
             let (_, errors) = read(&[text]);
             assert_eq!(errors.len(), 1, "{text:?}: {errors:?}");
             assert!(errors[0].starts_with(&format!("0.toml:{line}: not valid TOML: ")), "{text:?}: {errors:?}");
         }
+    }
+
+    #[test]
+    fn a_syntax_error_is_told_as_the_library_tells_it() {
+        let texts = ["[x", "a", "= 1", "a = [1 2]", "a = 1 b = 2", "[[x]", &"[".repeat(500)];
+        let mut found = 0;
+        for text in texts {
+            let Some(error) = syntax_error(text) else { continue };
+            found += 1;
+            let library = Document::parse(text).expect_err("it finds the same");
+            assert_eq!(message_of(&error), library.message(), "{text}");
+        }
+        assert!(found > 3, "{found}");
     }
 
     #[test]
