@@ -1,5 +1,5 @@
-//! HTTP/2 in turns: all that is there is read, then answered, then the answers are written at once. What a request means is
-//! [`https`](super::https)'s.
+//! HTTP/2 in turns: all that is there is read, then answered, then the answers are written at once, each in a record of TLS of
+//! its own. What a request means is [`https`](super::https)'s.
 //!
 //! To write each answer by itself takes a system call and a segment for each, which is half of what an answer costs.
 
