@@ -29,6 +29,7 @@ use crate::engine::policy::{self, Permit, QueryVerdict, Relevance};
 use crate::engine::query::{self, CLASS_IN, Header, Origin, Query, Rcode};
 use crate::engine::reply::encoder::TtlRule;
 use crate::engine::reply::{self, NotFound, STALE_TTL};
+use crate::engine::subscribers::Sought;
 use crate::engine::upstream::GroupId;
 use crate::engine::verdict::Rewrite;
 use subscribers::Subscribers;
@@ -81,21 +82,10 @@ struct Waiting {
 /// A question that was read.
 struct Asked {
     query: Query,
-    /// Holds for those that wait.
-    turn: Option<Turn>,
+    /// The caller's number of the datagram. Holds for those that wait.
+    number: Option<usize>,
     /// Who asked, and whom it would be passed on to. Holds for those that wait.
     by: Option<(Client, Origin, GroupId)>,
-}
-
-/// A datagram whose turn came after the others of its batch were looked up with it.
-#[derive(Debug, Clone, Copy)]
-pub struct Turn {
-    /// The caller's number of the datagram.
-    pub number: usize,
-    /// Who asks, as it was opened.
-    pub origin: Origin,
-    /// The message's length: what a proxy put before it is not part of that.
-    pub octets: usize,
 }
 
 /// What the ladder says of a question.
@@ -127,7 +117,7 @@ pub struct Batch<'l> {
 
 impl Waiting {
     fn room(&mut self) -> Box<Asked> {
-        self.free.pop().unwrap_or_else(|| Box::new(Asked { query: Query::default(), turn: None, by: None }))
+        self.free.pop().unwrap_or_else(|| Box::new(Asked { query: Query::default(), number: None, by: None }))
     }
 
     fn clear(&mut self) {
@@ -187,20 +177,17 @@ impl Lane {
 }
 
 impl Batch<'_> {
-    /// Finds who sent the datagrams of this batch, by their numbers: together, since each alone waits for memory. `touch` is told what is
-    /// read next. Without it each is found when its turn comes.
+    /// Finds who sent the datagrams of this batch, as they were opened, by their numbers: together, since each alone waits for memory.
+    /// `touch` is told what is read next. Without it each is found when its turn comes.
     pub fn look_ahead(&mut self, origins: impl Iterator<Item = Option<Origin>>, touch: impl FnMut(*const u8)) {
         let snapshot = &self.generation.snapshot;
         let Subscribers { reader: Some(reader), asking, found } = &mut *self.subscribers else { return };
         let Some(live) = &snapshot.subscribers else { return };
-        let nobody = (Realm::default(), (Ipv4Addr::UNSPECIFIED, 0).into());
-        let place = |origin| {
-            let origin = snapshot.peers.recognise(origin, None);
-            (origin.realm, origin.source)
-        };
+        let nobody = Sought { identity: None, realm: Realm::default(), source: (Ipv4Addr::UNSPECIFIED, 0).into() };
+        let sought = |origin| Sought::of(&snapshot.peers.recognise(origin, None));
         asking.clear();
-        asking.extend(origins.map(|origin| origin.map_or(nobody, place)));
-        live.find_all(reader, asking.iter().copied(), found, touch);
+        asking.extend(origins.map(|origin| origin.map_or(nobody, sought)));
+        live.find_all(reader, asking, found, touch);
     }
 
     /// A datagram without what a proxy put before it, and who asks by it. `None`: it is nobody's.
@@ -227,7 +214,7 @@ impl Batch<'_> {
         match fast {
             Some(_) => self.waiting.free.push(asked),
             None => {
-                asked.turn = Some(Turn { number, origin, octets: message.len() });
+                asked.number = Some(number);
                 self.waiting.asked.push(asked);
             }
         }
@@ -243,10 +230,10 @@ impl Batch<'_> {
         self.generation.snapshot.index.names.look_up_together(asked.len(), name, found, &mut touch);
     }
 
-    /// The next datagram that waited, and what became of it; in their order.
-    pub fn answer_next(&mut self, out: &mut Vec<u8>) -> Option<(Turn, Fast)> {
+    /// The number of the next datagram that waited, and what became of it; in their order.
+    pub fn answer_next(&mut self, out: &mut Vec<u8>) -> Option<(usize, Fast)> {
         let next = self.waiting.next;
-        let Some(turn) = self.waiting.asked.get(next).and_then(|asked| asked.turn) else {
+        let Some(number) = self.waiting.asked.get(next).and_then(|asked| asked.number) else {
             self.waiting.clear();
             return None;
         };
@@ -256,7 +243,7 @@ impl Batch<'_> {
         let found = std::mem::take(&mut self.waiting.found);
         let fast = self.settle(&asked[next], Some(found.hits(next)), out);
         (self.waiting.asked, self.waiting.found) = (asked, found);
-        Some((turn, fast))
+        Some((number, fast))
     }
 
     /// Reads a datagram and answers it from the cache; `None`: that has nothing.

@@ -5,17 +5,26 @@ use std::sync::Arc;
 
 use crate::daemon::loader::Loader;
 use crate::daemon::resolver::{Begun, Pending, Resolver};
+use crate::daemon::subscribers::Subscribers;
 use crate::daemon::telemetry::Metrics;
 use crate::engine::name::Name;
 use crate::engine::query::{Origin, RecordType, Transport};
 
 /// What a configuration in a file comes to.
 pub fn resolver(config: &str) -> Arc<Resolver> {
+    with_subscribers(config).0
+}
+
+/// The same, and its table of subscribers.
+pub fn with_subscribers(config: &str) -> (Arc<Resolver>, Arc<Subscribers>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lachan.toml");
     std::fs::write(&file, config).unwrap();
-    let loaded = Loader::new(Some(file)).load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
-    Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new())))
+    let mut loader = Loader::new(Some(file));
+    let loaded = loader.load(None, None).unwrap_or_else(|why| panic!("{why:?}"));
+    let subscribers = Arc::clone(loader.subscribers());
+    subscribers.in_force(loaded.settings.subscribers.as_ref(), loaded.generation.snapshot.subscribers.as_ref());
+    (Arc::new(Resolver::new(loaded.generation, Arc::new(Metrics::new()))), subscribers)
 }
 
 /// A query with these flags; `class` as a number.

@@ -237,7 +237,7 @@ impl Snapshot {
         self.identify_with(origin, at, |live| live.identify_by(reader, origin, at))
     }
 
-    /// As [`Snapshot::identify`] for one who says no identity, of whom the table of subscribers has this.
+    /// As [`Snapshot::identify`] for one of whom the table of subscribers has this.
     pub fn identify_held(&self, held: Option<Held>, origin: &Origin, at: UnixTime) -> Client {
         self.identify_with(origin, at, |live| live.judge(held, at))
     }

@@ -1,19 +1,17 @@
 //! What the lane reads the generation's table of subscribers with. What the table has is `engine::subscribers`'.
 
-use std::net::SocketAddr;
-
 use crate::daemon::snapshot_cell::Generation;
-use crate::engine::client::{Client, Realm, UnixTime};
+use crate::engine::client::{Client, UnixTime};
 use crate::engine::query::Origin;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::subscribers::{Held, Reader};
+use crate::engine::subscribers::{Held, Reader, Sought};
 
 /// What the lane reads the generation's table of subscribers with.
 #[derive(Default)]
 pub(super) struct Subscribers {
     pub(super) reader: Option<Reader>,
-    /// Where the datagrams of a batch came from, by their numbers, and what the table has there. Empty: nobody looked ahead.
-    pub(super) asking: Vec<(Realm, SocketAddr)>,
+    /// Who sent the datagrams of a batch, by their numbers, and what the table has of them. Empty: nobody looked ahead.
+    pub(super) asking: Vec<Sought>,
     pub(super) found: Vec<Option<Held>>,
 }
 
@@ -37,8 +35,8 @@ impl Subscribers {
         origin: &Origin,
         at: UnixTime,
     ) -> Client {
-        let place = (origin.realm, origin.source);
-        let number = number.filter(|number| origin.identity.is_none() && self.asking.get(*number) == Some(&place));
+        // An identity in the question itself was not known when the batch was looked up.
+        let number = number.filter(|number| self.asking.get(*number) == Some(&Sought::of(origin)));
         match number.and_then(|number| self.found.get(number)) {
             Some(held) => snapshot.identify_held(*held, origin, at),
             None => snapshot.identify_by(&mut self.reader, origin, at),

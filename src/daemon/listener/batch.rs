@@ -162,10 +162,9 @@ impl Batch {
     /// The datagram number `i` of those received.
     pub(in crate::daemon) fn datagram(&self, i: usize) -> Option<Datagram<'_>> {
         let message = &self.received[i];
-        let len = (message.msg_len as usize).min(UDP_QUERY_OCTETS_MAX);
         let source = read_address(&self.addresses[i])?;
         Some(Datagram {
-            octets: &self.octets[i * STRIDE..][..len],
+            octets: self.octets(i),
             is_cut: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             source,
             local: match self.asked {
@@ -173,6 +172,12 @@ impl Batch {
                 Asked::Told => local_address(self.control(i), source.is_ipv4()),
             },
         })
+    }
+
+    /// The octets of the datagram number `i`.
+    pub(in crate::daemon) fn octets(&self, i: usize) -> &[u8] {
+        let len = (self.received[i].msg_len as usize).min(UDP_QUERY_OCTETS_MAX);
+        &self.octets[i * STRIDE..][..len]
     }
 
     fn control(&self, i: usize) -> &[u8] {

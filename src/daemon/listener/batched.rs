@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::clock;
 use crate::daemon::express::{Misses, Started};
-use crate::daemon::lane::{Fast, Lane, Turn};
+use crate::daemon::lane::{Fast, Lane};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, send_one};
 use crate::daemon::listener::leave_group;
 use crate::daemon::prefetch::{prefetch, prefetch_at};
@@ -52,8 +53,16 @@ struct Worker {
     lane: Lane,
     misses: Misses,
     batch: Batch,
+    opened: Vec<Option<Opened>>,
     outbox: Outbox,
     out: Vec<u8>,
+}
+
+/// A datagram of a batch that is somebody's.
+struct Opened {
+    /// Where the message is in it: what a proxy put before is not part of that.
+    message: Range<usize>,
+    origin: Origin,
 }
 
 /// Serves one socket of an address's group on a thread of its own; `core` pins it.
@@ -103,6 +112,7 @@ impl Worker {
             lane: Lane::new(Arc::clone(&resolver)),
             misses: Misses::new(Arc::clone(&resolver)),
             batch: Batch::new(asked),
+            opened: Vec::with_capacity(DATAGRAMS),
             outbox: Outbox::new(asked),
             out: Vec::with_capacity(4096),
             socket,
@@ -160,13 +170,17 @@ impl Worker {
 
     fn take(&mut self, count: usize) {
         let now = clock::now();
-        let Worker { socket, resolver, queue, lane, misses, batch, out, .. } = self;
+        let Worker { socket, resolver, queue, lane, misses, batch, opened, out, .. } = self;
         let mut work = lane.begin(now);
-        work.look_ahead((0..count).map(|i| Some(read(batch, i)?.1)), prefetch_at);
-        for i in 0..count {
-            let Some((octets, origin)) = read(batch, i).and_then(|(octets, origin)| work.open(octets, origin)) else {
-                continue;
-            };
+        opened.clear();
+        opened.extend((0..count).map(|i| {
+            let (octets, origin) = read(batch, i)?;
+            let (message, origin) = work.open(octets, origin)?;
+            Some(Opened { message: octets.len() - message.len()..octets.len(), origin })
+        }));
+        work.look_ahead(opened.iter().map(|opened| Some(opened.as_ref()?.origin)), prefetch_at);
+        for (i, opened) in opened.iter().enumerate() {
+            let Some((octets, origin)) = message(batch, i, opened) else { continue };
             match work.answer_or_wait(i, octets, origin, out) {
                 Some(Fast::Answer) => batch.answer(i, out),
                 Some(Fast::Slow) => {
@@ -176,15 +190,13 @@ impl Worker {
             }
         }
         work.look_up(prefetch);
-        while let Some((Turn { number, origin, octets }, fast)) = work.answer_next(out) {
+        while let Some((number, fast)) = work.answer_next(out) {
             match fast {
                 Fast::Answer => batch.answer(number, out),
                 Fast::Silence => {}
                 Fast::Slow => {
-                    // It was opened once, and whoever asked by an identity has paid for it.
-                    let Some((datagram, _)) = read(batch, number) else { continue };
-                    let message = datagram[datagram.len() - octets..].into();
-                    leave(queue, resolver, Slow::Datagram { message, origin, came: now });
+                    let Some((octets, origin)) = message(batch, number, &opened[number]) else { continue };
+                    leave(queue, resolver, Slow::Datagram { message: octets.into(), origin, came: now });
                 }
                 Fast::Miss => {
                     let Some(Started::Slow(pending)) = work.take_miss().map(|pending| misses.start(pending, now))
@@ -208,6 +220,12 @@ fn read(batch: &Batch, i: usize) -> Option<(&[u8], Origin)> {
     let origin = Origin::new(source, datagram.local, Transport::Udp);
     // Of one that is cut nothing but the header is sure; as the portable engine does.
     Some((if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets }, origin))
+}
+
+/// The message in the datagram number `i` of a batch, and who asks by it.
+fn message<'b>(batch: &'b Batch, i: usize, opened: &Option<Opened>) -> Option<(&'b [u8], Origin)> {
+    let Opened { message, origin } = opened.as_ref()?;
+    Some((batch.octets(i).get(message.clone())?, *origin))
 }
 
 /// Leaves work to the slow lane; the newest is shed when there is too much.

@@ -12,10 +12,10 @@ mod slots;
 mod table;
 mod tokens;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::engine::client::{Realm, UnixTime, unmap};
+use crate::engine::client::{UnixTime, unmap};
 use crate::engine::limits::{CLOCK_SANE_SECS, UNKNOWN_SUBSCRIBER_TTL_SECS};
 use crate::engine::query::Origin;
 use crate::engine::snapshot::Profile;
@@ -24,7 +24,7 @@ use crate::engine::verdict::ProfileId;
 pub use key::{Key, Place};
 pub use names::NameId;
 pub use nat::{Nat, NatError};
-pub use table::{Change, Counts, Entry, Found, Full, Held, Holder, LookUp, Reader, Room, Table, Term, Writer};
+pub use table::{Change, Counts, Entry, Found, Full, Held, Holder, LookUp, Reader, Room, Sought, Table, Term, Writer};
 pub use tokens::TokenState;
 
 /// What the table says of a client.
@@ -141,18 +141,17 @@ impl Live {
         by.find(origin.realm, origin.source)
     }
 
-    /// What the table has for each who asks from these places and says no identity: [`Reader::find_all`]. Nothing where ports of a
-    /// gateway lead to lines.
+    /// What the table has for each of these: [`Reader::find_all`]. Nothing where ports of a gateway lead to lines.
     pub fn find_all(
         &self,
         reader: &mut Reader,
-        sources: impl Iterator<Item = (Realm, SocketAddr)>,
+        sought: &[Sought],
         found: &mut Vec<Option<Held>>,
         touch: impl FnMut(*const u8),
     ) {
         found.clear();
         if self.nats.is_empty() {
-            reader.find_all(sources, found, touch);
+            reader.find_all(sought, found, touch);
         }
     }
 
@@ -195,7 +194,7 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::client::Token;
+    use crate::engine::client::{Realm, Token};
     use crate::engine::query::Transport;
     use crate::engine::test_support::Setup;
 

@@ -16,7 +16,7 @@ use crate::engine::client::{Realm, Token};
 use crate::engine::limits::{SUBSCRIBER_PREFIXES_MAX, SUBSCRIBER_TOKENS_MAX};
 
 use reader::Keys;
-pub use reader::{LookUp, Reader};
+pub use reader::{LookUp, Reader, Sought};
 
 /// What readers share. It changes only by its [`Writer`].
 #[derive(Debug)]

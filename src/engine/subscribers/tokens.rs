@@ -127,10 +127,44 @@ fn mark(token: Token) -> u64 {
 }
 
 impl TokenReader {
+    /// The index that there is now.
+    #[inline]
+    pub fn index(&mut self) -> IndexNow<'_> {
+        IndexNow(self.index.load())
+    }
+
     /// Holds no part of the index any more that was replaced.
     pub fn let_go(&mut self) {
         self.index.load();
     }
+}
+
+/// The index as it is between two changes of a shard's size.
+#[derive(Clone, Copy)]
+pub(super) struct IndexNow<'r>(&'r Index);
+
+impl IndexNow<'_> {
+    /// Where the search for a token begins.
+    #[inline]
+    pub fn first_place(self, token: Token) -> *const u8 {
+        let slots = &self.0[shard_of(token)];
+        std::ptr::from_ref(&slots[place(token, slots.len())]).cast()
+    }
+
+    /// The record that is hardly ever another token's; [`Tokens::find_now`] has the one that never is.
+    #[inline]
+    pub fn likely(self, token: Token) -> Option<RecordId> {
+        marked(&self.0[shard_of(token)], token).next()
+    }
+}
+
+/// The records with a token's mark, where its search comes by them.
+#[inline]
+fn marked(slots: &[AtomicU64], token: Token) -> impl Iterator<Item = RecordId> + '_ {
+    let (behind, ahead) = slots.split_at(place(token, slots.len()));
+    let seen = ahead.iter().chain(behind).map(|slot| slot.load(Ordering::Acquire)).take_while(|slot| *slot != EMPTY);
+    let is_marked = move |slot: &u64| slot >> 32 == mark(token) && *slot as u32 != GONE as u32;
+    seen.filter(is_marked).map(|slot| RecordId(slot as u32 - 1))
 }
 
 impl Tokens {
@@ -192,7 +226,12 @@ impl Tokens {
 
     /// As [`Tokens::find`].
     pub fn find_by(&self, reader: &mut TokenReader, token: Token) -> Option<(RecordId, TokenState)> {
-        self.find_in(&reader.index.load()[shard_of(token)], token)
+        self.find_now(reader.index(), token)
+    }
+
+    /// As [`Tokens::find`].
+    pub fn find_now(&self, index: IndexNow<'_>, token: Token) -> Option<(RecordId, TokenState)> {
+        self.find_in(&index.0[shard_of(token)], token)
     }
 
     fn shard(&self, token: Token) -> Slots {
@@ -200,22 +239,14 @@ impl Tokens {
     }
 
     fn find_in(&self, slots: &[AtomicU64], token: Token) -> Option<(RecordId, TokenState)> {
-        let mut at = place(token, slots.len());
-        for _ in 0..slots.len() {
-            let slot = slots[at].load(Ordering::Acquire);
-            if slot == EMPTY {
-                return None;
-            }
-            if slot >> 32 == mark(token) && slot as u32 != GONE as u32 {
-                let id = RecordId(slot as u32 - 1);
-                let (found, state) = self.at(id)?;
-                if found == token {
-                    return Some((id, state));
-                }
-            }
-            at = if at + 1 == slots.len() { 0 } else { at + 1 };
-        }
-        None
+        marked(slots, token).find_map(|id| Some((id, self.state_of(id, token)?)))
+    }
+
+    /// What a record says of this token; `None` when it is another's.
+    #[inline]
+    pub fn state_of(&self, id: RecordId, token: Token) -> Option<TokenState> {
+        let (found, state) = self.at(id)?;
+        (found == token).then_some(state)
     }
 
     /// Every token, in no order.

@@ -1,10 +1,17 @@
-//! What a thread does with a question whose server says nothing, by how much the slow lane has to do.
+//! What a thread does with a question whose server says nothing, by how much the slow lane has to do; and with a batch that a proxy
+//! sends for many.
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::*;
-use crate::daemon::test_support::{answer, pending, resolver};
+use crate::daemon::subscribers::Feed;
+use crate::daemon::test_support::{answer, message, pending, resolver, with_subscribers};
+use crate::engine::client::Realm;
+use crate::engine::identity;
 use crate::engine::limits::QUERY_DEADLINE;
+use crate::engine::proxy::SIGNATURE;
+use crate::engine::query::RecordType;
+use crate::engine::subscribers::{Change, Entry, Holder, Key, Term};
 
 /// Long after anybody's patience with a server, and before a client's own time is over.
 const LATE: Duration = Duration::from_millis(4_400);
@@ -111,4 +118,54 @@ fn what_waits_on_in_the_lane_goes_to_the_slow_lane_when_its_clients_time_is_over
     assert_eq!((trial.worker.misses.is_idle(), trial.given_up()), (false, 0));
     trial.worker.go_on(trial.asked_at + QUERY_DEADLINE);
     assert_eq!((trial.worker.misses.is_idle(), trial.given_up()), (true, 1));
+}
+
+#[test]
+fn each_of_a_batch_is_who_the_proxy_says_it_is() {
+    let config = "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"off\"\n[[upstream]]\nservers = [\"udp://127.0.0.1:9\"]\n[access]\nallow = \
+                  [\"192.0.2.0/24\"]\nproxies = [\"127.0.0.0/8\"]\n[subscribers]\ninterim_interval = \"10 min\"\n";
+    let profiles = [("default", "nxdomain"), ("school", "nodata"), ("strict", "refused")]
+        .map(|(name, how)| format!("[profile.{name}]\ndeny = [\"game.example\"]\nblock_response = \"{how}\"\n"));
+    let (resolver, subscribers) = with_subscribers(&(config.to_owned() + &profiles.concat()));
+    let profile = |name: &str| subscribers.table().intern(name).unwrap();
+    let token = |id: &str| identity::configured(id).unwrap();
+    let strict = Entry { holder: Holder::Profile(profile("strict")), term: Term::default() };
+    let changes = [
+        Change::Choose(token("lop-6a"), Some(profile("school"))),
+        Change::Choose(token("lop-7b"), Some(profile("strict"))),
+        Change::Put(Key::of_net(Realm(0), "192.0.2.9/32".parse().unwrap()), strict),
+    ];
+    subscribers.apply(Feed::Api, &changes).unwrap();
+
+    let (own, proxy) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    proxy.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    proxy.connect(own.local_addr().unwrap()).unwrap();
+    let (queue, _waiting) = mpsc::channel(SLOW_QUEUE_MAX);
+    let asked = prepare(&own, WAKE_EVERY).unwrap();
+    let mut worker = Worker::new(Arc::new(own), asked, resolver, queue, Arc::new(Semaphore::new(1)));
+    let (noerror, nxdomain, refused) = (0, 3, 5);
+    let asked = [
+        (Some("lop-6a"), 1, noerror),
+        (Some("lop-7b"), 1, refused),
+        (None, 1, nxdomain),
+        (Some("of-nobody"), 1, nxdomain),
+        (Some("of-nobody"), 9, refused),
+        (Some("lop-6a"), 9, noerror),
+        (None, 9, refused),
+    ];
+    for (id, host, _) in asked {
+        let tlv = id.map_or(Vec::new(), |id| [&[0xe0, 0, id.len() as u8], id.as_bytes()].concat());
+        let told = [&[192, 0, 2, host, 198, 51, 100, 53, 0x0f, 0xa0, 0, 53], &tlv[..]].concat();
+        let question = message(0x0100, "game.example", RecordType::A, 1);
+        let octets = [&SIGNATURE[..], &[0x21, 0x12], &(told.len() as u16).to_be_bytes(), &told, &question].concat();
+        proxy.send(&octets).unwrap();
+    }
+    let count = worker.batch.receive(&worker.socket, true).unwrap();
+    assert_eq!(count, asked.len(), "what loopback has queued comes at once");
+    worker.take(count);
+    for (id, host, rcode) in asked {
+        let mut told = [0; 512];
+        proxy.recv(&mut told).unwrap();
+        assert_eq!(told[3] & 0xf, rcode, "{id:?} at 192.0.2.{host}");
+    }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{Found, Held, Table, Term, unpack};
 use crate::engine::client::{Realm, Token, unmap};
+use crate::engine::query::Origin;
 use crate::engine::subscribers::key::Key;
 use crate::engine::subscribers::slots::PrefixReader;
-use crate::engine::subscribers::tokens::TokenReader;
+use crate::engine::subscribers::tokens::{RecordId, TokenReader, TokenState};
 
 /// Finds subscribers in a table. Takes no lock and allocates nothing.
 pub trait LookUp {
@@ -29,6 +30,22 @@ pub struct Reader {
     /// Room for [`Reader::find_all`].
     probes: Vec<Probe>,
     words: Vec<Option<u64>>,
+    calls: Vec<Call>,
+}
+
+/// One who is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sought {
+    /// What it says that it is: where that is known, it goes before where it is.
+    pub identity: Option<Token>,
+    pub realm: Realm,
+    pub source: SocketAddr,
+}
+
+impl Sought {
+    pub fn of(origin: &Origin) -> Sought {
+        Sought { identity: origin.identity, realm: origin.realm, source: origin.source }
+    }
 }
 
 /// A place where one of several that are looked for may be.
@@ -37,6 +54,15 @@ struct Probe {
     of: usize,
     key: Key,
     hash: u64,
+}
+
+/// One of several that are looked for says what it is.
+#[derive(Debug)]
+struct Call {
+    of: usize,
+    token: Token,
+    /// The record that is hardly ever another token's.
+    likely: Option<RecordId>,
 }
 
 /// The prefixes that an address may be found by, the longest first.
@@ -75,7 +101,8 @@ impl Iterator for Keys {
 impl Table {
     pub fn reader(self: &Arc<Table>) -> Reader {
         let (prefixes, tokens) = (self.prefixes.reader(), self.tokens.reader());
-        Reader { table: Arc::clone(self), prefixes, tokens, probes: Vec::new(), words: Vec::new() }
+        let (probes, words, calls) = Default::default();
+        Reader { table: Arc::clone(self), prefixes, tokens, probes, words, calls }
     }
 }
 
@@ -103,8 +130,13 @@ impl LookUp for Reader {
     fn find_token(&mut self, token: Token) -> Option<Held> {
         let Reader { table, tokens, .. } = self;
         let (_, state) = table.whole(|| table.tokens.find_by(tokens, token))?;
-        Some(Held { profile: state.profile(), term: Term::default() })
+        Some(held_by_token(state))
     }
+}
+
+/// What is held by whoever says what it is: it has no end.
+fn held_by_token(state: TokenState) -> Held {
+    Held { profile: state.profile(), term: Term::default() }
 }
 
 impl Reader {
@@ -114,45 +146,60 @@ impl Reader {
         self.tokens.let_go();
     }
 
-    /// Finds those at all of these addresses, into `found` by their order, so that the processor waits for the memory of many at
-    /// once: `touch` is told of what is read next, first where each prefix would be, then the record that each points to. Nothing
-    /// is in `found` when a record was used again meanwhile.
-    pub fn find_all(
-        &mut self,
-        sources: impl Iterator<Item = (Realm, SocketAddr)>,
-        found: &mut Vec<Option<Held>>,
-        mut touch: impl FnMut(*const u8),
-    ) {
-        let Reader { table, prefixes, probes, words, .. } = self;
+    /// Finds all of these, into `found` by their order, so that the processor waits for the memory of many at once: `touch` is told of
+    /// what is read next, first where each token and prefix would be, then the record that each points to. Nothing is in `found` when a
+    /// record was used again meanwhile.
+    pub fn find_all(&mut self, sought: &[Sought], found: &mut Vec<Option<Held>>, mut touch: impl FnMut(*const u8)) {
+        let Reader { table, prefixes, tokens, probes, words, calls } = self;
         let before = table.tokens.reuses();
-        let shards = prefixes.shards();
+        let (shards, index) = (prefixes.shards(), tokens.index());
         let lengths = table.lengths_in_use();
         probes.clear();
         words.clear();
+        calls.clear();
         found.clear();
-        for (of, (realm, source)) in sources.enumerate() {
-            words.push(None);
-            for key in Keys::new(realm, source, lengths) {
+        words.resize(sought.len(), None);
+        for (of, Sought { identity, realm, source }) in sought.iter().enumerate() {
+            if let Some(token) = *identity {
+                calls.push(Call { of, token, likely: None });
+                continue;
+            }
+            for key in Keys::new(*realm, *source, lengths) {
                 let hash = shards.hash(&key);
                 probes.push(Probe { of, key, hash });
             }
         }
         // Short loops of nothing else: each place is in a page of its own, and the more of them the processor has in hand, the more
         // of their translations it looks up at once.
+        for Call { token, .. } in calls.iter() {
+            touch(index.first_place(*token));
+        }
         for Probe { hash, .. } in probes.iter() {
             touch(shards.first_place(*hash));
+        }
+        for Call { token, likely, .. } in calls.iter_mut() {
+            *likely = index.likely(*token);
         }
         for Probe { of, key, hash } in probes {
             if words[*of].is_none() {
                 words[*of] = shards.get(*hash, key);
             }
         }
-        for word in words.iter().flatten() {
-            if let Ok(id) = unpack(*word).0 {
-                touch(table.tokens.place(id));
-            }
+        let by_prefix = words.iter().flatten().filter_map(|word| unpack(*word).0.ok());
+        for id in calls.iter().filter_map(|call| call.likely).chain(by_prefix) {
+            touch(table.tokens.place(id));
         }
         found.extend(words.iter().map(|word| table.held((*word)?)));
+        for Call { of, token, likely } in calls {
+            let state = likely.and_then(|id| table.tokens.state_of(id, *token));
+            let state = state.or_else(|| table.tokens.find_now(index, *token).map(|(_, state)| state));
+            found[*of] = state.map(held_by_token).or_else(|| {
+                // What it says that it is nobody knows: then where it is counts.
+                let Sought { realm, source, .. } = sought[*of];
+                let word = Keys::new(realm, source, lengths).find_map(|key| shards.get(shards.hash(&key), &key));
+                table.held(word?)
+            });
+        }
         if !table.tokens.is_still(before) {
             found.clear();
         }

@@ -136,15 +136,50 @@ fn a_reader_sees_every_change_at_once() {
     }
     let (mut touched, mut found) = (Vec::new(), Vec::new());
     let sources = [source(1), source(30_000), source(2)];
-    reader.find_all(sources.map(|source| (Realm(0), source)).into_iter(), &mut found, |place| touched.push(place));
+    let at = |source| Sought { identity: None, realm: Realm(0), source };
+    reader.find_all(&sources.map(at), &mut found, |place| touched.push(place));
     assert_eq!(found, sources.map(|source| reader.find(Realm(0), source)));
     assert_eq!((touched.len(), found[1]), (3 + 2, None), "three places of prefixes, and the records of two");
     // Of several lengths the longest wins here too.
     writer
         .put(net("10.0.0.0/16"), Entry { holder: Holder::Profile(table.intern("wide").unwrap()), term: TERM })
         .unwrap();
-    reader.find_all([(Realm(0), source(1)), (Realm(0), source(30_000))].into_iter(), &mut found, |_| {});
+    reader.find_all(&[source(1), source(30_000)].map(at), &mut found, |_| {});
     assert_eq!(found, [source(1), source(30_000)].map(|source| reader.find(Realm(0), source)));
+}
+
+/// Together they are found as one by one: by what they say that they are, and where nobody knows that, by where they are.
+#[test]
+fn several_are_found_by_what_they_say_that_they_are() {
+    let (table, mut writer) = Table::new((1, 2));
+    let mut reader = table.reader();
+    let source = |n: u8| SocketAddr::from(([10, 0, 0, n], 7));
+    let profile = |name: &str| table.intern(name).unwrap();
+    let entry = |name: &str| Entry { holder: Holder::Profile(profile(name)), term: TERM };
+    writer.put(net("10.0.0.1/32"), entry("of-the-place")).unwrap();
+    // The first two are alike in all that the index keeps of a token.
+    let tokens = [Token(5 << 64 | 9 << 32 | 1 << 8), Token(5 << 64 | 9 << 32 | 2 << 8), Token(77)];
+    for (token, name) in tokens.iter().zip(["first", "second", "gone"]) {
+        writer.choose(*token, Some(profile(name))).unwrap();
+    }
+    writer.choose(tokens[2], None).unwrap();
+    let sought = [
+        (Some(tokens[0]), 1, Some("first")),
+        (Some(tokens[1]), 1, Some("second")),
+        (Some(tokens[2]), 1, Some("of-the-place")),
+        (Some(tokens[2]), 2, None),
+        (Some(Token(5 << 64 | 9 << 32)), 1, Some("of-the-place")),
+        (None, 1, Some("of-the-place")),
+        (None, 2, None),
+    ];
+    let all = sought.map(|(identity, n, _)| Sought { identity, realm: Realm(0), source: source(n) });
+    let mut found = Vec::new();
+    reader.find_all(&all, &mut found, |_| {});
+    for ((sought, (identity, n, expected)), found) in all.iter().zip(sought).zip(&found) {
+        let alone = identity.and_then(|token| reader.find_token(token)).or_else(|| reader.find(Realm(0), source(n)));
+        assert_eq!(*found, alone, "{sought:?}");
+        assert_eq!(found.and_then(|held| held.profile), expected.map(profile), "{sought:?}");
+    }
 }
 
 /// A prefix whose token comes and goes never shows another token's profile.
