@@ -2,17 +2,20 @@
 
 A client asks hits at a steady rate: alone; then among as many harmless questions as the floods will have. Then come, at
 once: a flood of random names below one domain, each of which has to be asked upstream; ANY questions; both from made-up sources; and an
-upstream that takes a second and a half for everything. After, both floods are over, and upstream is as it was. The cache is full
+upstream that takes a second and a half for everything. After, both floods are over, and upstream is as it was. All of that several times,
+and the middle one of the ratios counts. The cache is full
 beforehand, so that memory does not grow for that reason; each of the client's names is asked once a second, so that whoever throws
 out what nobody asks for keeps it.
 """
 
 import contextlib
 import re
+import statistics
 import sys
 import threading
 import time
 import urllib.request
+from typing import NamedTuple
 
 import rig
 from floods import A, ANY, Flood, SlowUpstream, write_questions
@@ -25,17 +28,28 @@ LATENCY_RATIO_MAX = 3.0
 MEMORY_RATIO_MAX = 1.2
 GROWTH_RATIO_MAX = 1.05
 DELAY_MS = 1_500
+# Seconds of a flood before its phase begins.
+BEGINNING = 2
+
+
+class Phases(NamedTuple):
+    """One round."""
+
+    alone: tuple
+    busy: tuple
+    flooded: tuple
+    after: tuple
 
 
 def measure(args, work):
     table = rig.Table(
         f"## Abuse at once: {args.flood:,} random names and {args.spoofed:,} spoofed ANY a second, upstream {DELAY_MS} ms late; "
-        f"phases of {args.seconds} s, the floods twice that, {args.probes:,} probes a second")
+        f"{args.rounds} rounds of phases of {args.seconds} s, {args.probes:,} probes a second")
     names = sorted(set(clean_names(work)))[: args.probes]
     hits, random, spoofed = work / "hits", work / "random", work / "spoofed"
     write_questions(hits, names, A)
     write_questions(spoofed, names, ANY)
-    write_questions(random, (f"r{i:x}.victim.example" for i in range(args.flood * (2 * args.seconds + 2))), A)
+    seconds = args.seconds + BEGINNING
     upstream = SlowUpstream()
     try:
         with rig.served(args, work, upstream.port, cache=args.cache) as server:
@@ -43,18 +57,20 @@ def measure(args, work):
             probe, memory = Probe(server.port, names, args.probes), Memory(server.process.pid)
             # A few times around, so that all are cached.
             time.sleep(3)
-            alone = phase(args.seconds)
-            busy, _ = under(Flood(server.port, work, [(args.flood, hits), (args.spoofed, hits)]), args.seconds)
-            time.sleep(2)
-            upstream.delay_ms.value = DELAY_MS
-            flood = Flood(server.port, work, [(args.flood, random), (args.spoofed, spoofed)])
-            flooded, sent = under(flood, 2 * args.seconds)
-            upstream.delay_ms.value = 0
-            time.sleep(2)
-            after = phase(args.seconds)
-            seen = probe.end()
-            phases = {"alone": alone, "among as many harmless questions": busy, "during the floods": flooded, "after them": after}
-            report(table, seen, phases, memory, sent)
+            rounds, sent = [], []
+            for number in range(args.rounds):
+                alone = phase(args.seconds)
+                busy, _ = under(Flood(server.port, work, [(args.flood, hits), (args.spoofed, hits)]), args.seconds)
+                time.sleep(1)
+                write_questions(random, (f"r{i:x}-{number}.victim.example" for i in range(args.flood * (seconds + 1))), A)
+                upstream.delay_ms.value = DELAY_MS
+                flooded, asked = under(Flood(server.port, work, [(args.flood, random), (args.spoofed, spoofed)]), args.seconds)
+                upstream.delay_ms.value = 0
+                time.sleep(2)
+                rounds.append(Phases(alone, busy, flooded, phase(args.seconds)))
+                sent.append(asked)
+            report(table, probe.end(), rounds, memory)
+            table.row("sent: random names / spoofed ANY", " / ".join(f"{sum(count):,}" for count in zip(*sent)))
             for limit, count in limits(server):
                 table.row(f"bound that was met: {limit}", count)
     finally:
@@ -76,30 +92,32 @@ def phase(seconds):
 
 def under(flood, seconds):
     """A phase with a flood, and what that sent."""
-    # The first half second it begins.
-    time.sleep(0.5)
+    # Until then upstream has everything that it will have at once.
+    time.sleep(BEGINNING)
     span = phase(seconds) if flood.process.poll() is None else sys.exit("the flood ended before its time")
     return span, flood.end()
 
 
-def report(table, seen, phases, memory, sent):
-    latencies = {title: Latency(seen, [span]) for title, span in phases.items()}
-    rss = {title: memory.highest(*span) for title, span in phases.items()}
-    for title, latency in latencies.items():
+def report(table, seen, rounds, memory):
+    titles = {"alone": "alone", "busy": "among as many harmless questions", "flooded": "during the floods", "after": "after them"}
+    rss = {}
+    for which, title in titles.items():
+        spans = [getattr(phases, which) for phases in rounds]
+        latency = Latency(seen, spans)
+        rss[which] = [memory.highest(*span) for span in spans]
         table.row(f"{title}: latency of hits, p50 / p99 / highest", f"{latency} µs")
         table.none(f"{title}: hits lost", latency.lost, f" of {latency.asked}")
-        table.row(f"{title}: RSS at the highest", f"{rss[title]:.0f} MiB")
-    alone, busy, during, behind = latencies.values()
-    table.row("p50 / p99 during the floods beside harmless questions", f"{during.p50 / busy.p50:.2f} × / {during.p99 / busy.p99:.2f} ×")
-    table.at_most("p50 during the floods beside alone", during.p50 / alone.p50, LATENCY_RATIO_MAX)
-    table.at_most("p99 during the floods beside alone", during.p99 / alone.p99, LATENCY_RATIO_MAX)
-    table.at_most("p99 after them beside alone", behind.p99 / alone.p99, LATENCY_RATIO_MAX)
-    table.at_most("RSS during the floods beside alone", rss["during the floods"] / rss["alone"], MEMORY_RATIO_MAX)
-    began, ended = phases["during the floods"]
-    middle = (began + ended) // 2
-    first, second = memory.highest(began, middle), memory.highest(middle, ended)
-    table.at_most("RSS in the floods' second half beside their first", second / first, GROWTH_RATIO_MAX)
-    table.row("sent: random names / spoofed ANY", " / ".join(f"{count:,}" for count in sent))
+        table.row(f"{title}: RSS at the highest", f"{max(rss[which]):.0f} MiB")
+    each = [Phases(*(Latency(seen, [span]) for span in phases)) for phases in rounds]
+    # The middle one of the rounds' ratios: a machine that others use as well has a bad second now and then, in any phase.
+    ratio = lambda of, beside, share: statistics.median(getattr(getattr(one, of), share) / getattr(getattr(one, beside), share) for one in each)
+    table.row("p50 / p99 during the floods beside harmless questions", f"{ratio('flooded', 'busy', 'p50'):.2f} × / {ratio('flooded', 'busy', 'p99'):.2f} ×")
+    table.row("p99 of the rounds, alone and during the floods", ", ".join(f"{one.alone.p99:.0f}–{one.flooded.p99:.0f}" for one in each) + " µs")
+    table.at_most("p50 during the floods beside alone", ratio("flooded", "alone", "p50"), LATENCY_RATIO_MAX)
+    table.at_most("p99 during the floods beside alone", ratio("flooded", "alone", "p99"), LATENCY_RATIO_MAX)
+    table.at_most("p99 after them beside alone", ratio("after", "alone", "p99"), LATENCY_RATIO_MAX)
+    table.at_most("RSS during the floods beside alone, first round", rss["flooded"][0] / rss["alone"][0], MEMORY_RATIO_MAX)
+    table.at_most("RSS during the last floods beside the first", rss["flooded"][-1] / rss["flooded"][0], GROWTH_RATIO_MAX)
 
 
 class Memory:

@@ -52,7 +52,7 @@ def arguments():
     parser.add_argument("questions", nargs="+", choices=list(QUESTIONS))
     parser.add_argument("--lachan", default=lab.ROOT / "target/release/lachan", type=Path, help="the binary")
     parser.add_argument("--list", type=Path, help="names, one a line [default: sets/mixed_1m.txt.zst of the test data]")
-    parser.add_argument("--rounds", default=7, type=int, help="workers: rounds; reload: reloads [7]")
+    parser.add_argument("--rounds", default=7, type=int, help="workers, abuse: rounds; reload: reloads [7]")
     parser.add_argument("--seconds", default=10, type=int, help="of a row, of a phase [10]")
     parser.add_argument("--rate", default=80_000, type=int, help="workers: questions a second, for either number [80,000]")
     parser.add_argument("--probes", default=1_000, type=int, help="reload, abuse: questions a second of the client that is timed [1,000]")
