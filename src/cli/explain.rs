@@ -67,12 +67,13 @@ pub fn run(config: Option<&Path>, args: &ExplainArgs) -> u8 {
     let qname = match Name::from_text(host) {
         Ok(qname) => qname,
         Err(why) => {
-            complain!("lachan: {host:?} is no name: {why}");
+            complain!("lachan: {}", error_text(&format!("{host:?} is no name: {why}")));
             return USAGE;
         }
     };
     let Some(qtype) = parse_type(&args.qtype) else {
-        complain!("lachan: unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or a number, such as 65", args.qtype);
+        let why = format!("unknown type {:?}; A, AAAA, HTTPS, MX, TXT … or a number, such as 65", args.qtype);
+        complain!("lachan: {}", error_text(&why));
         return USAGE;
     };
     let type_text = type_name(qtype);

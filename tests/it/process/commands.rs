@@ -441,6 +441,8 @@ fn lists_and_check_speak_vietnamese_too() {
         (&["check", "-c", &config], &["lưu ý: ", "hợp lệ (1 luật)"]),
         (&["explain", "192.0.2.1", "--admin", &admin], &["là địa chỉ"]),
         (&["explain", "two.example", "-c", "gone.toml"], &["cấu hình không cho biết"]),
+        (&["explain", "a..example"], &["\"a..example\" không phải tên miền: có nhãn trống (hai dấu chấm liền nhau?)"]),
+        (&["explain", "two.example", "--type", "ADRES"], &["không biết kiểu bản ghi \"ADRES\"; hãy ghi A, AAAA"]),
         (&["healthcheck", "-c", "gone.toml"], &["không rõ: "]),
         (&["healthcheck", "-c", &broken], &[mistake]),
         (&["safesearch", "test", "-c", &broken], &[mistake]),
