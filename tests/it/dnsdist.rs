@@ -34,13 +34,15 @@ impl Dnsdist {
         std::fs::write(root.join("chain.pem"), &authority.certificate_pem).unwrap();
         std::fs::write(root.join("key.pem"), &authority.key_pem).unwrap();
         let [dns, dot, doh] = [free_port(), free_port(), free_port()];
-        // Without its packet cache, which knows nothing of who asks.
+        // Without its packet cache, which knows nothing of who asks, and patient, as a busy machine needs it.
         let config = format!(
             r#"setLocal("{dns}")
 addTLSLocal("{dot}", "{root}/chain.pem", "{root}/key.pem")
 addDOHLocal("{doh}", "{root}/chain.pem", "{root}/key.pem", "/dns-query")
 setACL({{"127.0.0.0/8"}})
-newServer({{address="{backend}", source="127.4.0.1", useProxyProtocol=true, checkInterval=1}})
+newServer({{address="{backend}", source="127.4.0.1", useProxyProtocol=true, checkInterval=1, checkTimeout=20000, maxCheckFailures=20}})
+setTCPRecvTimeout(20)
+setTCPSendTimeout(20)
 known = newNMG()
 known:addMask("127.6.0.0/16")
 addAction(NetmaskGroupRule(known), SetProxyProtocolValuesAction({{[224]="lop-6a"}}))

@@ -298,8 +298,10 @@ async fn exchange_all(
     let mut order = Vec::new();
     for _ in names {
         order.push(receive_framed(&mut stream).await.unwrap()[1]);
-        // One that others had to wait for is over by now.
-        lab.upstream.let_go("held.example");
+        // One that others had to wait for is over by now; for the next case what was let go is quick.
+        if names.contains(&"held.example") {
+            lab.upstream.let_go("held.example");
+        }
     }
     order
 }
