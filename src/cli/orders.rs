@@ -13,7 +13,8 @@ use crate::cli::language::Language;
 use crate::cli::out::{complain, print, print_json, say};
 use crate::cli::{AskArgs, NO, USAGE, YES, annex, person};
 use crate::daemon::orders::{
-    Asked, BoundBy, BoundTold, Effect, Entered, LetterIn, OrderTold, RememberedTold, Standing, WorstTold, letter,
+    Asked, BoundBy, BoundTold, Effect, Entered, LetterIn, NodeTold, OrderTold, RememberedTold, Standing, TakenUpTold,
+    WorstTold, letter,
 };
 
 /// An order of fifty thousand names, and a reload that is under way before it. Chosen.
@@ -483,8 +484,41 @@ fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
         if let Some(remembered) = &effect.order.remembered {
             say!("    {}", slowest(language, remembered));
         }
+        effect.nodes.iter().for_each(|node| say!("    {}", of_node(language, node)));
+        if let Some(why) = &effect.nodes_unknown {
+            say!(
+                "    {}",
+                language.pick("of other nodes nothing is known: ", "chưa biết gì về các nút khác: ").to_owned() + why
+            );
+        }
     });
     Ok(if effect.names.iter().all(|name| name.effective) { YES } else { NO })
+}
+
+/// How a node of the fleet took an order up.
+fn of_node(language: Language, NodeTold { node, taken_up }: &NodeTold) -> String {
+    let Some(TakenUpTold { since, after_secs, names, blocked, micros, forgotten }) = taken_up else {
+        return match language {
+            Language::English => format!("node {node}: it has not said"),
+            Language::Vietnamese => format!("nút {node}: chưa báo"),
+        };
+    };
+    let last = match (language, forgotten) {
+        (Language::English, Some((at, _))) => format!("clients forget the older answer by {at}"),
+        (Language::English, None) => "no client remembers an older answer".to_owned(),
+        (Language::Vietnamese, Some((at, _))) => format!("máy khách quên câu trả lời cũ muộn nhất vào {at}"),
+        (Language::Vietnamese, None) => "không máy khách nào còn nhớ câu trả lời cũ".to_owned(),
+    };
+    match language {
+        Language::English => format!(
+            "node {node}: in force since {since}, {after_secs} s after it was received; {blocked} of {names} names blocked, the \
+             slowest answer {micros} µs; {last}"
+        ),
+        Language::Vietnamese => format!(
+            "nút {node}: có hiệu lực từ {since}, {after_secs} giây sau khi nhận; đã chặn {blocked}/{names} tên miền, câu trả lời \
+             chậm nhất {micros} µs; {last}"
+        ),
+    }
 }
 
 fn write_letter(config: Option<&Path>, args: &LetterArgs) -> Result<u8, Trouble> {

@@ -12,6 +12,7 @@ mod figures;
 mod letter;
 mod remembered;
 mod shared;
+mod taken_up;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,11 +30,13 @@ use crate::daemon::audit::{Audit, Change, is_signed};
 use crate::daemon::state;
 use crate::engine::limits::{ORDER_FILE_OCTETS_MAX, ORDERS_MAX, ORDERS_NAMES_MAX};
 use crate::engine::order::{Alarm, Order, Orders, Remembered};
+use taken_up::Met;
 
 pub use annex::{Entry as AnnexEntry, Standing, look_at};
 pub use commands::{Asked, Effect, Entered, Measured, OrderTold, Role};
 pub use letter::{LetterIn, letter};
 pub use remembered::{BoundBy, BoundTold, NameTold, RememberedTold, WorstTold};
+pub use taken_up::{NodeTold, TakenUp, TakenUpTold};
 
 /// In the state directory.
 const DIRECTORY: &str = "orders";
@@ -66,6 +69,8 @@ struct Inner {
     held: BTreeMap<String, Held>,
     /// Of those that have acted, by reference: what clients may remember of before.
     remembered: BTreeMap<String, Remembered>,
+    /// Of the same: what questions for their names met.
+    met: BTreeMap<String, Met>,
     /// What was last seen of the directory.
     seen: BTreeMap<PathBuf, Version>,
     problems: Vec<String>,

@@ -73,18 +73,31 @@ async fn change<T: Serialize + Send + 'static>(
 
 async fn verify(State(admin): State<Arc<Admin>>, Query(act): Query<ActOn>) -> Response {
     let resolver = Arc::clone(&admin.resolver);
-    done(&admin, move |reloader| reloader.verify_order(&resolver, &act.reference, &act.by)).await
+    match off_workers(&admin, move |reloader| reloader.verify_order(&resolver, &act.reference, &act.by)).await {
+        Ok(mut effect) => {
+            admin.reloader.ask_nodes(&mut effect).await;
+            Json(effect).into_response()
+        }
+        Err(refused) => refused,
+    }
 }
 
-/// Off the workers: it reads and writes files.
 async fn done<T: Serialize + Send + 'static>(
     admin: &Arc<Admin>,
     what: impl FnOnce(&Reloader) -> Result<T, String> + Send + 'static,
 ) -> Response {
+    off_workers(admin, what).await.map_or_else(|refused| refused, |told| Json(told).into_response())
+}
+
+/// Off the workers: it reads and writes files.
+async fn off_workers<T: Send + 'static>(
+    admin: &Arc<Admin>,
+    what: impl FnOnce(&Reloader) -> Result<T, String> + Send + 'static,
+) -> Result<T, Response> {
     let reloader = Arc::clone(&admin.reloader);
     match tokio::task::spawn_blocking(move || what(&reloader)).await {
-        Ok(Ok(told)) => Json(told).into_response(),
-        Ok(Err(why)) => refused(StatusCode::CONFLICT, &why),
-        Err(why) => refused(StatusCode::INTERNAL_SERVER_ERROR, &format!("it broke off: {why}")),
+        Ok(Ok(told)) => Ok(told),
+        Ok(Err(why)) => Err(refused(StatusCode::CONFLICT, &why)),
+        Err(why) => Err(refused(StatusCode::INTERNAL_SERVER_ERROR, &format!("it broke off: {why}"))),
     }
 }

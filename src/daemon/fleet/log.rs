@@ -1,7 +1,7 @@
 //! The log of commands that nodes share: each puts on it what people tell it, and does what it reads there.
 //!
 //! On the server there is a stream with the commands in their order, a hash with what is in force, a hash with the nodes and
-//! how far each has come, and a name that the data was given when it began. What a node is told acts there at once, with or
+//! how far each has come, one with how each took up its orders, and a name that the data was given when it began. What a node is told acts there at once, with or
 //! without the server; it waits to be written, and what is not written when the process ends is found and put back at the
 //! next start, because every node compares what it has with the hash whenever it comes to the server anew.
 //!
@@ -34,6 +34,7 @@ use super::connection::{Trouble, WAIT, connect};
 use super::reach::{Node, Place, Refused};
 use super::stream::NONE;
 use crate::config::{StoreSettings, read_steady};
+use crate::daemon::orders::TakenUp;
 use crate::daemon::reload::Reloader;
 use crate::daemon::{clock, state};
 use crate::engine::limits::{FLEET_COMMANDS_WAITING_MAX, FLEET_FILE_OCTETS_MAX};
@@ -104,6 +105,8 @@ struct State {
     ids: VecDeque<(u64, String)>,
     refused: VecDeque<Refused>,
     stuck: Option<String>,
+    /// How this node took up its orders.
+    taken_up: Arc<[TakenUp]>,
     /// Their times are by this node's clock: when something new was heard of each.
     nodes: Vec<Node>,
     /// What each node said last of the time, by its own clock.
@@ -280,6 +283,16 @@ impl Log {
         let mut nodes: Vec<Node> = others.chain([own.clone()]).collect();
         nodes.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         nodes
+    }
+
+    /// What other nodes are told of how this one took up its orders.
+    pub fn tell_taken_up(&self, taken_up: Vec<TakenUp>) {
+        let mut state = self.state();
+        if *state.taken_up != *taken_up {
+            state.taken_up = taken_up.into();
+            drop(state);
+            self.something.notify_one();
+        }
     }
 
     /// Whether the server answers.

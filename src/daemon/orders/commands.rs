@@ -11,7 +11,9 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnnexEntry, Book, BoundTold, Held, RememberedTold, Standing, annex, first, sealed, sha256, summary};
+use super::{
+    AnnexEntry, Book, BoundTold, Held, NodeTold, RememberedTold, Standing, annex, first, sealed, sha256, summary,
+};
 use crate::config::{Version, ordered_text, read_order, write_order};
 use crate::daemon::audit::{Audit, Change};
 use crate::daemon::reload::Reloader;
@@ -140,6 +142,12 @@ pub struct Effect {
     /// Seconds from when the order was received until then, or until now.
     pub after_secs: i64,
     pub names: Vec<Measured>,
+    /// How each node of the fleet took the order up; empty: this one is alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeTold>,
+    /// Why it is not known of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes_unknown: Option<String>,
 }
 
 impl OrderTold {
@@ -313,7 +321,7 @@ impl Book {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn zone(&self) -> TimeZone {
+    pub(super) fn zone(&self) -> TimeZone {
         self.inner().zone.clone().unwrap_or(TimeZone::UTC)
     }
 }
@@ -505,12 +513,13 @@ impl Reloader {
         let after_secs = verified_at.unwrap_or(at).0 - order.received.0;
         let time_text = |at| rfc3339(at, &self.orders().zone());
         let (at, verified_at) = (time_text(at), verified_at.map(time_text));
-        Ok(Effect { order: told, node, organization, at, verified_at, after_secs, names })
+        let (nodes, nodes_unknown) = (Vec::new(), None);
+        Ok(Effect { order: told, node, organization, at, verified_at, after_secs, names, nodes, nodes_unknown })
     }
 }
 
 /// One question through the resolver, as a client that the order is for.
-fn measure(resolver: &Arc<Resolver>, order: &Order, name: &Name) -> Measured {
+pub(super) fn measure(resolver: &Arc<Resolver>, order: &Order, name: &Name) -> Measured {
     let source = order.scope.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), IpNet::addr);
     let origin = Origin { realm: order.realm, ..Origin::new((source, 4_000).into(), None, Transport::Udp) };
     let question = Question { qname: name.clone(), qtype: RecordType::A, qclass: CLASS_IN };

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::commands::{Effect, Measured, OrderTold};
 use super::remembered::{BoundBy, BoundTold, RememberedTold, WorstTold};
+use super::taken_up::{NodeTold, TakenUpTold};
 
 /// The language that a reply is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,52 @@ fn rows(effect: &Effect, words: &RowWords) -> String {
     text
 }
 
+/// What the table of nodes says, in one language.
+struct NodeWords<'w> {
+    title: &'w str,
+    not_said: &'w str,
+    forgotten: &'w str,
+    unknown: &'w dyn Fn(&str) -> String,
+    slowest: &'w dyn Fn(&str, &str, i64) -> String,
+    here: &'w dyn Fn(&str) -> String,
+    span: fn(i64) -> String,
+}
+
+/// The part about each node of the fleet; empty for one that is alone.
+fn nodes(effect: &Effect, words: &NodeWords<'_>) -> String {
+    let NodeWords { title, not_said, forgotten, unknown, slowest, here, span } = words;
+    if let Some(why) = &effect.nodes_unknown {
+        return unknown(why);
+    }
+    if effect.nodes.is_empty() {
+        return String::new();
+    }
+    let mut text = (*title).to_owned();
+    let mut worst: Option<(&str, &str, i64)> = None;
+    for NodeTold { node, taken_up } in &effect.nodes {
+        let Some(TakenUpTold { since, after_secs, names, blocked, micros, forgotten: until }) = taken_up else {
+            let _ = writeln!(text, "| {node} | {not_said} | | | | |");
+            continue;
+        };
+        let last = until.as_ref().map_or((*forgotten).to_owned(), |(at, _)| here(at));
+        let _ = writeln!(
+            text,
+            "| {node} | {} | {} | {blocked}/{names} | {micros} µs | {last} |",
+            here(since),
+            span(*after_secs)
+        );
+        if let Some((at, after)) = until
+            && worst.is_none_or(|(_, _, before)| before < *after)
+        {
+            worst = Some((node, at, *after));
+        }
+    }
+    if let Some((node, at, after)) = worst {
+        text.push_str(&slowest(node, &here(at), after));
+    }
+    text
+}
+
 fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
     let unit = effect.organization.as_deref().unwrap_or("TÊN ĐƠN VỊ");
     let OrderTold { reference, authority, legal_basis, received, remembered, .. } = &effect.order;
@@ -101,6 +148,23 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
         at_most: |secs| format!("không quá {secs} giây"),
     };
     text.push_str(&rows(effect, &words));
+    text.push_str(&nodes(
+        effect,
+        &NodeWords {
+            title: "\n5. Kết quả tại từng nút, kiểm chứng khi yêu cầu có hiệu lực tại nút đó:\n\n\
+                    | Nút | Có hiệu lực từ | Kể từ khi nhận yêu cầu | Đã chặn | Trả lời chậm nhất | Máy khách quên câu trả lời \
+                    cũ muộn nhất |\n|---|---|---|---|---|---|\n",
+            not_said: "chưa báo",
+            forgotten: "không máy nào còn nhớ",
+            unknown: &|why| format!("\n5. Kết quả tại từng nút: chưa hỏi được các nút khác ({why}).\n"),
+            slowest: &|node, at, after| {
+                let span = span_in_vietnamese(after);
+                format!("\nMáy khách chậm nhất trên mọi nút: tại {node}, {at}, tức {span} kể từ khi nhận yêu cầu.\n")
+            },
+            here: &here,
+            span: span_in_vietnamese,
+        },
+    ));
     text.push_str(
         "\nTrân trọng báo cáo./.\n\n**Nơi nhận:**\n- Như trên;\n- Lưu: VT.\n\n**ĐẠI DIỆN ĐƠN VỊ**\n\n*(Ký, ghi rõ họ tên)*\n",
     );
@@ -172,6 +236,23 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
         at_most: |secs| format!("at most {secs} s"),
     };
     text.push_str(&rows(effect, &words));
+    text.push_str(&nodes(
+        effect,
+        &NodeWords {
+            title: "\n5. Each node, asked when the order came into force there:\n\n\
+                    | Node | In force since | After the order was received | Blocked | Slowest answer | Clients forget the old \
+                    answer by |\n|---|---|---|---|---|---|\n",
+            not_said: "has not said",
+            forgotten: "none remembers it",
+            unknown: &|why| format!("\n5. Each node: the others could not be asked ({why}).\n"),
+            slowest: &|node, at, after| {
+                let span = span(after);
+                format!("\nSlowest client at any node: at {node}, {at}, {span} after the order was received.\n")
+            },
+            here: &here,
+            span,
+        },
+    ));
     text.push_str("\n**Copies:**\n- as above;\n- our files.\n\n**FOR THE ORGANISATION**\n\n*(signature and name)*\n");
     text
 }
@@ -232,6 +313,8 @@ mod tests {
             at: "2027-01-15T19:00:00+07:00".into(),
             verified_at: Some("2027-01-15T17:00:00+07:00".into()),
             after_secs: 7_200,
+            nodes: Vec::new(),
+            nodes_unknown: None,
         }
     }
 
@@ -305,6 +388,52 @@ mod tests {
                     assert!(text.contains(part), "{part}: {text}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_reply_tells_of_each_node_and_of_the_slowest_client_of_all() {
+        let zone = TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
+        let taken_up = |secs: i64, forgotten: Option<i64>| {
+            let at = |secs: i64| crate::engine::explain::rfc3339(UnixTime(BEGAN + secs), &zone);
+            let forgotten = forgotten.map(|secs| (at(secs), secs));
+            Some(TakenUpTold { since: at(secs), after_secs: secs, names: 2, blocked: 2, micros: 40, forgotten })
+        };
+        let node = |node: &str, taken_up| NodeTold { node: node.into(), taken_up };
+        let nodes = vec![
+            node("hn-1", taken_up(3_600, Some(3_690))),
+            node("hn-2", taken_up(3_601, Some(5_401))),
+            node("hn-3", taken_up(3_660, None)),
+            node("hn-4", None),
+        ];
+        let fleet = Effect { nodes, ..effect(None) };
+        let away = Effect { nodes_unknown: Some("the store is away".into()), ..effect(None) };
+        let alone = letter(&effect(None), &zone, LetterIn::English);
+        assert!(!alone.contains("node:") && !alone.contains("5. "), "{alone}");
+        for (effect, language, part) in [
+            (
+                &fleet,
+                LetterIn::Vietnamese,
+                "| hn-2 | 16 giờ 00 phút, ngày 15 tháng 01 năm 2027 | 1 giờ 0 phút 1 giây | 2/2 | 40 µs | 16 giờ 30 phút,",
+            ),
+            (&fleet, LetterIn::Vietnamese, "| không máy nào còn nhớ |\n| hn-4 | chưa báo |"),
+            (&fleet, LetterIn::Vietnamese, "Máy khách chậm nhất trên mọi nút: tại hn-2, 16 giờ 30 phút"),
+            (
+                &fleet,
+                LetterIn::English,
+                "| hn-3 | 16:01 on 15 January 2027 | 1 h 1 min 0 s | 2/2 | 40 µs | none remembers it |",
+            ),
+            (&fleet, LetterIn::English, "| hn-4 | has not said |"),
+            (
+                &fleet,
+                LetterIn::English,
+                "at hn-2, 16:30 on 15 January 2027, 1 h 30 min 1 s after the order was received.\n",
+            ),
+            (&away, LetterIn::Vietnamese, "chưa hỏi được các nút khác (the store is away)"),
+            (&away, LetterIn::English, "5. Each node: the others could not be asked (the store is away).\n"),
+        ] {
+            let text = letter(effect, &zone, language);
+            assert!(text.contains(part), "{part}: {text}");
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use super::taken_up::Met;
 use super::{Book, Inner, KEPT_OCTETS_MAX, sealed, unsealed};
 use crate::config::read_steady;
 use crate::daemon::audit::Audit;
@@ -34,6 +35,8 @@ struct Kept {
     limit_secs: u32,
     is_whole: bool,
     cached: Vec<(u32, u32)>,
+    #[serde(default)]
+    met: Option<Met>,
 }
 
 /// How long clients may remember what they were told before an order, as it is told.
@@ -127,6 +130,7 @@ impl Inner {
     /// Forgets what was measured of an order whose names are others now, or that may begin to act anew.
     pub(super) fn measure_anew(&mut self, reference: &str) {
         self.remembered.remove(reference);
+        self.met.remove(reference);
     }
 }
 
@@ -149,12 +153,11 @@ impl Book {
             return Err(bad("it was changed"));
         }
         let all: Vec<Kept> = serde_json::from_str(body).map_err(|why| bad(&why.to_string()))?;
-        self.inner().remembered = all
-            .into_iter()
-            .map(|Kept { reference, at, limit_secs, is_whole, cached }| {
-                (reference, Remembered { at: UnixTime(at), limit_secs, is_whole, cached })
-            })
-            .collect();
+        let mut inner = self.inner();
+        for Kept { reference, at, limit_secs, is_whole, cached, met } in all {
+            inner.met.extend(met.map(|met| (reference.clone(), met)));
+            inner.remembered.insert(reference, Remembered { at: UnixTime(at), limit_secs, is_whole, cached });
+        }
         Ok(())
     }
 
@@ -172,18 +175,18 @@ impl Book {
         wanted
     }
 
-    fn remember(&self, orders: &Orders, measured: Vec<(u32, Remembered)>, audit: &Audit) -> Result<(), String> {
+    fn remember(&self, measured: Vec<(&Order, Remembered, Met)>, audit: &Audit) -> Result<(), String> {
         let mut inner = self.inner();
-        for (place, remembered) in measured {
-            if let Some(order) = orders.get(place) {
-                inner.remembered.insert(order.reference.clone(), remembered);
-            }
+        for (order, remembered, met) in measured {
+            inner.remembered.insert(order.reference.clone(), remembered);
+            inner.met.insert(order.reference.clone(), met);
         }
         let Some(directory) = &inner.kept_in else { return Ok(()) };
         let path = directory.join(KEPT);
         let all = inner.remembered.iter().map(|(reference, remembered)| {
             let Remembered { at, limit_secs, is_whole, cached } = remembered.clone();
-            Kept { reference: reference.clone(), at: at.0, limit_secs, is_whole, cached }
+            let met = inner.met.get(reference).copied();
+            Kept { reference: reference.clone(), at: at.0, limit_secs, is_whole, cached, met }
         });
         let mut text = serde_json::to_string(&all.collect::<Vec<_>>()).map_err(|why| why.to_string())?;
         text.push('\n');
@@ -206,9 +209,14 @@ impl Reloader {
         !self.orders().unmeasured(&generation.snapshot.orders, clock::unix_time()).is_empty()
     }
 
-    /// Looks up in the cache, for the orders that have begun to act, how long clients may remember what they were told before.
-    /// Blocks.
+    /// Looks up in the cache, for the orders that have begun to act, how long clients may remember what they were told before, asks
+    /// for their names, and tells the other nodes. Blocks.
     pub fn measure_orders(&self) {
+        self.measure_begun();
+        self.tell_taken_up();
+    }
+
+    fn measure_begun(&self) {
         let _alone = self.orders().measuring();
         let generation = self.in_force();
         let (orders, settings) = (Arc::clone(&generation.snapshot.orders), generation.snapshot.cache);
@@ -228,8 +236,12 @@ impl Reloader {
             }
             answer.target_names(Section::Answer).for_each(|name| gathering.add(&name, secs));
         });
-        let measured = gathering.finish(at, limit_secs, is_whole);
-        if let Err(why) = self.orders().remember(&orders, measured, self.audit()) {
+        let measured = gathering.finish(at, limit_secs, is_whole).into_iter();
+        let measured = measured.filter_map(|(place, remembered)| {
+            let order = orders.get(place)?;
+            Some((order, remembered, self.meet(order)))
+        });
+        if let Err(why) = self.orders().remember(measured.collect(), self.audit()) {
             tracing::error!("{why}");
         }
     }
@@ -348,10 +360,11 @@ mod tests {
         let orders = Orders::new(vec![order("1/A05", &["bad.example", "b.example"])]);
         let remembered = Remembered { at: UnixTime(7), limit_secs: 60, is_whole: true, cached: vec![(1, 9)] };
         let (audit, first) = book();
-        first.remember(&orders, vec![(0, remembered.clone())], &audit).unwrap();
+        let met: Met = serde_json::from_str(r#"{"names":2,"blocked":2,"micros":9}"#).unwrap();
+        first.remember(vec![(&orders.all()[0], remembered.clone(), met)], &audit).unwrap();
         let (audit, second) = book();
         second.recall(folder.path(), &audit).unwrap();
-        assert_eq!(second.remembered("1/A05"), Some(remembered));
+        assert_eq!((second.remembered("1/A05"), second.inner().met.get("1/A05")), (Some(remembered), Some(&met)));
         let file = folder.path().join(KEPT);
         let changed = std::fs::read_to_string(&file).unwrap().replace("[[1,9]]", "[[1,2]]");
         std::fs::write(&file, changed).unwrap();

@@ -299,10 +299,20 @@ fn an_order_that_two_nodes_worked_on_is_one_and_is_never_lost() {
     said(&b.command(&["orders", "approve", "1/A05", "--by", "an"]), 1, "a second person approves it");
     said(&b.command(&["orders", "approve", "1/A05", "--by", "Bình"]), 0, "3/3 nodes effective in ");
     assert!(all_block(&[&a, &b, &c], true));
+    // Each node tells how it took the order up, and any of them writes the reply for all.
+    let reply = |node: &Served| node.command(&["orders", "letter", "1/A05", "--by", "Chi", "--lang", "en"]);
+    let rows = |told: &Ran| told.stdout.lines().filter(|line| line.contains(" s | 1/1 | ")).count();
+    wait_for("three nodes in the reply", || (rows(&reply(&c)) == 3).then_some(()));
+    let verified = a.command(&["orders", "verify", "1/A05", "--by", "An"]);
+    for node in ["a", "b", "c"] {
+        said(&verified, 0, &format!("node {node}: in force since "));
+    }
     // An empty server, and a node that lost its disk: the order acts everywhere.
     redis.kill();
+    said(&reply(&a), 0, "5. Each node: the others could not be asked (the store of the fleet does not answer: ");
     redis.restart_after_kill();
     wait_whole(&[&a, &b, &c], 3);
+    wait_for("three nodes in the reply again", || (rows(&reply(&b)) == 3).then_some(()));
     drop(c);
     let c = node(&upstream, &redis, "c");
     ready_with_it(&c, |node| blocks(node, "good.example"));

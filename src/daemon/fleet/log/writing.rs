@@ -1,7 +1,8 @@
-//! Writing: what waits, and how far this node has come; and a look at how far the others have.
+//! Writing: what waits, how far this node has come and how it took up its orders; and a look at how far the others have.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,12 @@ use crate::daemon::clock;
 use crate::daemon::fleet::connection::{Trouble, connect};
 use crate::daemon::fleet::reach::{FORGOTTEN_SECS, Node, Place, seen};
 use crate::daemon::fleet::stream::Field;
+use crate::daemon::orders::TakenUp;
 
+/// The hash with how each node took up its orders.
+const TAKEN_UP: &str = "taken-up";
+/// It is written again so often: somebody may have taken this node out of the fleet.
+const TAKEN_UP_AGAIN: Duration = Duration::from_secs(60);
 /// Commands that the stream remembers; who missed more takes up the hash. Chosen: some weeks.
 const STREAM_MAX: usize = 1_000;
 /// A node says so often that it is there.
@@ -20,10 +26,20 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often nodes are looked at while somebody waits for them.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Where a node's word of its orders is believed.
+fn place_of_taken_up(id: &str) -> Vec<u8> {
+    format!("{TAKEN_UP}/{id}").into_bytes()
+}
+
+fn is_away(why: Trouble) -> String {
+    format!("the store of the fleet does not answer: {why}")
+}
+
 impl Log {
     /// Writes what waits, says how far this node has come, and looks how far the others have.
     pub(super) async fn write(&self, connection: &mut MultiplexedConnection) -> Result<Infallible, Trouble> {
         let mut told: Option<(Node, Instant)> = None;
+        let mut told_taken_up: Option<(Arc<[TakenUp]>, Instant)> = None;
         loop {
             loop {
                 let next = self.state().outbox.front().cloned();
@@ -44,6 +60,17 @@ impl Log {
                     .query_async::<redis::Value>(connection)
                     .await?;
                 told = Some((own, clock::now()));
+            }
+            let taken_up = Arc::clone(&self.state().taken_up);
+            let is_told = |(told, at): &(Arc<[TakenUp]>, Instant)| {
+                *told == taken_up && clock::now().saturating_duration_since(*at) < TAKEN_UP_AGAIN
+            };
+            if !told_taken_up.as_ref().is_some_and(is_told) {
+                let id = self.state().kept.node.clone();
+                let sealed = self.seal.seal(&place_of_taken_up(&id), &taken_up).map_err(Trouble::new)?;
+                let key = self.key(TAKEN_UP);
+                let _: redis::Value = redis::cmd("HSET").arg(key).arg(&id).arg(sealed).query_async(connection).await?;
+                told_taken_up = Some((taken_up, clock::now()));
             }
             self.look(connection).await?;
             let is_waited_for = self.waiters.load(Ordering::Relaxed) > 0;
@@ -86,9 +113,7 @@ impl Log {
         for (id, sealed) in told {
             let node = self.seal.open(&id, &sealed).and_then(|opened| serde_json::from_slice::<Node>(&opened).ok());
             match node {
-                Some(node) if now - node.at > FORGOTTEN_SECS => {
-                    let _: i64 = redis::cmd("HDEL").arg(self.key("nodes")).arg(&id).query_async(connection).await?;
-                }
+                Some(node) if now - node.at > FORGOTTEN_SECS => self.take_out(&node.id, connection).await?,
                 Some(node) => nodes.push(node),
                 None => {}
             }
@@ -113,6 +138,40 @@ impl Log {
         Ok(())
     }
 
+    async fn take_out(&self, id: &str, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
+        for what in ["nodes", TAKEN_UP] {
+            let _: i64 = redis::cmd("HDEL").arg(self.key(what)).arg(id).query_async(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// How each node took up an order, by the nodes' names; `None`: one has not said.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn taken_up(&self, reference: &str) -> Result<Vec<(String, Option<TakenUp>)>, String> {
+        let told = async {
+            let mut connection = connect(&self.settings.url.0).await?;
+            let told: Vec<Field> = redis::cmd("HGETALL").arg(self.key(TAKEN_UP)).query_async(&mut connection).await?;
+            Ok::<_, Trouble>(told)
+        };
+        let told = told.await.map_err(is_away)?;
+        let own = {
+            let state = self.state();
+            (state.kept.node.clone(), Arc::clone(&state.taken_up))
+        };
+        let of = |all: &[TakenUp]| all.iter().find(|taken_up| taken_up.reference == reference).cloned();
+        let of_node = |id: &str| {
+            if id == own.0 {
+                return of(&own.1);
+            }
+            let (_, sealed) = told.iter().find(|(field, _)| field == id.as_bytes())?;
+            let opened = self.seal.open(&place_of_taken_up(id), sealed)?;
+            of(&serde_json::from_slice::<Vec<TakenUp>>(&opened).ok()?)
+        };
+        Ok(self.nodes().into_iter().map(|node| (node.name, of_node(&node.id))).collect())
+    }
+
     /// Takes a node that will not come back out of the fleet; one that is there comes back by itself.
     ///
     /// # Errors
@@ -126,10 +185,9 @@ impl Log {
         };
         let forgotten = async {
             let mut connection = connect(&self.settings.url.0).await?;
-            let key = self.key("nodes");
-            Ok::<i64, Trouble>(redis::cmd("HDEL").arg(key).arg(&node.id).query_async(&mut connection).await?)
+            self.take_out(&node.id, &mut connection).await
         };
-        forgotten.await.map_err(|why| format!("the store of the fleet does not answer: {why}"))?;
+        forgotten.await.map_err(is_away)?;
         self.state().nodes.retain(|known| known.id != node.id);
         Ok(())
     }
