@@ -42,6 +42,8 @@ class Phases(NamedTuple):
 
 
 def measure(args, work):
+    if args.rounds < 2:
+        sys.exit("abuse compares its rounds: --rounds 2 at least")
     table = rig.Table(
         f"## Abuse at once: {args.flood:,} random names and {args.spoofed:,} spoofed ANY a second, upstream {DELAY_MS} ms late; "
         f"{args.rounds} rounds of phases of {args.seconds} s, {args.probes:,} probes a second")
@@ -94,7 +96,9 @@ def under(flood, seconds):
     """A phase with a flood, and what that sent."""
     # Until then upstream has everything that it will have at once.
     time.sleep(BEGINNING)
-    span = phase(seconds) if flood.process.poll() is None else sys.exit("the flood ended before its time")
+    span = phase(seconds)
+    if flood.process.poll() is not None:
+        sys.exit("the flood ended before its time")
     return span, flood.end()
 
 
@@ -116,7 +120,7 @@ def report(table, seen, rounds, memory):
     table.at_most("p50 during the floods beside alone", ratio("flooded", "alone", "p50"), LATENCY_RATIO_MAX)
     table.at_most("p99 during the floods beside alone", ratio("flooded", "alone", "p99"), LATENCY_RATIO_MAX)
     table.at_most("p99 after them beside alone", ratio("after", "alone", "p99"), LATENCY_RATIO_MAX)
-    table.at_most("RSS during the floods beside alone, first round", rss["flooded"][0] / rss["alone"][0], MEMORY_RATIO_MAX)
+    table.at_most("RSS during any floods beside before the first", max(rss["flooded"]) / rss["alone"][0], MEMORY_RATIO_MAX)
     table.at_most("RSS during the last floods beside the first", rss["flooded"][-1] / rss["flooded"][0], GROWTH_RATIO_MAX)
 
 

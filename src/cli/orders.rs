@@ -492,7 +492,9 @@ fn verify(config: Option<&Path>, args: &ActArgs) -> Result<u8, Trouble> {
             );
         }
     });
-    Ok(if effect.names.iter().all(|name| name.effective) { YES } else { NO })
+    let is_whole = |node: &NodeTold| node.taken_up.as_ref().is_none_or(|told| told.blocked == told.names);
+    let is_effective = effect.names.iter().all(|name| name.effective) && effect.nodes.iter().all(is_whole);
+    Ok(if is_effective { YES } else { NO })
 }
 
 /// How a node of the fleet took an order up.

@@ -195,7 +195,7 @@ impl Reloader {
             let now = self.resolver.cell.load_full();
             self.swap(Generation::new(now.snapshot.clone(), Arc::clone(&now.forwarder)))?;
         }
-        if self.has_unmeasured_orders() {
+        if self.has_unmeasured_orders() || self.fleet.is_some() {
             self.orders.begun.notify_one();
         }
         Ok(())

@@ -163,6 +163,8 @@ pub async fn run(options: Options, progress: Arc<Progress>, ready: impl FnOnce(&
     tokio::spawn(supply.run(stop.clone()));
     tokio::spawn(tend(Arc::clone(&reloader), stop.clone()));
     tokio::spawn(measure_orders(Arc::clone(&reloader), stop.clone()));
+    // Other nodes are told what is known from before.
+    reloader.orders().begun.notify_one();
     ready(&started);
     // Errors mean that nobody supervises us.
     let _ = sd_notify::notify(false, &[NotifyState::Ready]);

@@ -260,7 +260,8 @@ impl Snapshot {
 
     /// A client away from home: its identity is known, and nothing else speaks for it.
     pub fn is_guest(&self, origin: &Origin) -> bool {
-        origin.identity.is_some_and(|token| self.knows(token)) && !self.access.allows(origin.source.ip())
+        // Who may ask anyway is not looked for: a batch is looked up together later.
+        origin.identity.is_some_and(|token| !self.access.allows(origin.source.ip()) && self.knows(token))
     }
 
     /// Whether somebody has this identity, by the configuration or among subscribers.

@@ -105,8 +105,8 @@ struct State {
     ids: VecDeque<(u64, String)>,
     refused: VecDeque<Refused>,
     stuck: Option<String>,
-    /// How this node took up its orders.
-    taken_up: Arc<[TakenUp]>,
+    /// How this node took up its orders; `None`: it has not looked yet, and what it said before it was started anew counts.
+    taken_up: Option<Arc<[TakenUp]>>,
     /// Their times are by this node's clock: when something new was heard of each.
     nodes: Vec<Node>,
     /// What each node said last of the time, by its own clock.
@@ -288,8 +288,8 @@ impl Log {
     /// What other nodes are told of how this one took up its orders.
     pub fn tell_taken_up(&self, taken_up: Vec<TakenUp>) {
         let mut state = self.state();
-        if *state.taken_up != *taken_up {
-            state.taken_up = taken_up.into();
+        if state.taken_up.as_deref() != Some(&taken_up) {
+            state.taken_up = Some(taken_up.into());
             drop(state);
             self.something.notify_one();
         }

@@ -142,7 +142,7 @@ pub struct Effect {
     /// Seconds from when the order was received until then, or until now.
     pub after_secs: i64,
     pub names: Vec<Measured>,
-    /// How each node of the fleet took the order up; empty: this one is alone.
+    /// How each node of the fleet took the order up; empty: there is no fleet, or `nodes_unknown`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeTold>,
     /// Why it is not known of the others.
@@ -521,7 +521,8 @@ impl Reloader {
 /// One question through the resolver, as a client that the order is for.
 pub(super) fn measure(resolver: &Arc<Resolver>, order: &Order, name: &Name) -> Measured {
     let source = order.scope.first().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), IpNet::addr);
-    let origin = Origin { realm: order.realm, ..Origin::new((source, 4_000).into(), None, Transport::Udp) };
+    // By TCP: whoever has this address in the order's network has a budget of its own for UDP.
+    let origin = Origin { realm: order.realm, ..Origin::new((source, 4_000).into(), None, Transport::Tcp) };
     let question = Question { qname: name.clone(), qtype: RecordType::A, qclass: CLASS_IN };
     let began = Instant::now();
     let begun = resolver.begin(&message(name), origin);

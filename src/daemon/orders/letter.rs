@@ -67,7 +67,8 @@ struct NodeWords<'w> {
     not_said: &'w str,
     forgotten: &'w str,
     unknown: &'w dyn Fn(&str) -> String,
-    slowest: &'w dyn Fn(&str, &str, i64) -> String,
+    /// At which node, when and how many seconds after the order was received; and whether every node has said.
+    slowest: &'w dyn Fn(&str, &str, i64, bool) -> String,
     here: &'w dyn Fn(&str) -> String,
     span: fn(i64) -> String,
 }
@@ -102,7 +103,8 @@ fn nodes(effect: &Effect, words: &NodeWords<'_>) -> String {
         }
     }
     if let Some((node, at, after)) = worst {
-        text.push_str(&slowest(node, &here(at), after));
+        let is_of_all = effect.nodes.iter().all(|node| node.taken_up.is_some());
+        text.push_str(&slowest(node, &here(at), after, is_of_all));
     }
     text
 }
@@ -157,9 +159,10 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
             not_said: "chưa báo",
             forgotten: "không máy nào còn nhớ",
             unknown: &|why| format!("\n5. Kết quả tại từng nút: chưa hỏi được các nút khác ({why}).\n"),
-            slowest: &|node, at, after| {
+            slowest: &|node, at, after, is_of_all| {
                 let span = span_in_vietnamese(after);
-                format!("\nMáy khách chậm nhất trên mọi nút: tại {node}, {at}, tức {span} kể từ khi nhận yêu cầu.\n")
+                let of = if is_of_all { "mọi nút" } else { "các nút đã báo" };
+                format!("\nMáy khách chậm nhất trên {of}: tại {node}, {at}, tức {span} kể từ khi nhận yêu cầu.\n")
             },
             here: &here,
             span: span_in_vietnamese,
@@ -245,9 +248,10 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
             not_said: "has not said",
             forgotten: "none remembers it",
             unknown: &|why| format!("\n5. Each node: the others could not be asked ({why}).\n"),
-            slowest: &|node, at, after| {
+            slowest: &|node, at, after, is_of_all| {
                 let span = span(after);
-                format!("\nSlowest client at any node: at {node}, {at}, {span} after the order was received.\n")
+                let of = if is_of_all { "at any node" } else { "at the nodes that have said" };
+                format!("\nSlowest client {of}: at {node}, {at}, {span} after the order was received.\n")
             },
             here: &here,
             span,
@@ -406,6 +410,7 @@ mod tests {
             node("hn-3", taken_up(3_660, None)),
             node("hn-4", None),
         ];
+        let all_said = Effect { nodes: nodes[..3].to_vec(), ..effect(None) };
         let fleet = Effect { nodes, ..effect(None) };
         let away = Effect { nodes_unknown: Some("the store is away".into()), ..effect(None) };
         let alone = letter(&effect(None), &zone, LetterIn::English);
@@ -417,7 +422,10 @@ mod tests {
                 "| hn-2 | 16 giờ 00 phút, ngày 15 tháng 01 năm 2027 | 1 giờ 0 phút 1 giây | 2/2 | 40 µs | 16 giờ 30 phút,",
             ),
             (&fleet, LetterIn::Vietnamese, "| không máy nào còn nhớ |\n| hn-4 | chưa báo |"),
-            (&fleet, LetterIn::Vietnamese, "Máy khách chậm nhất trên mọi nút: tại hn-2, 16 giờ 30 phút"),
+            (&fleet, LetterIn::Vietnamese, "Máy khách chậm nhất trên các nút đã báo: tại hn-2, 16 giờ 30 phút"),
+            (&all_said, LetterIn::Vietnamese, "Máy khách chậm nhất trên mọi nút: tại hn-2, 16 giờ 30 phút"),
+            (&fleet, LetterIn::English, "Slowest client at the nodes that have said: at hn-2"),
+            (&all_said, LetterIn::English, "Slowest client at any node: at hn-2"),
             (
                 &fleet,
                 LetterIn::English,

@@ -168,7 +168,7 @@ impl Book {
         for (place, order) in (0..).zip(orders.all()) {
             if order.state(at) == State::Lapsed {
                 inner.measure_anew(&order.reference);
-            } else if order.acts(at) && !inner.remembered.contains_key(&order.reference) {
+            } else if order.acts(at) && !inner.met.contains_key(&order.reference) {
                 wanted.push(place);
             }
         }
@@ -178,7 +178,8 @@ impl Book {
     fn remember(&self, measured: Vec<(&Order, Remembered, Met)>, audit: &Audit) -> Result<(), String> {
         let mut inner = self.inner();
         for (order, remembered, met) in measured {
-            inner.remembered.insert(order.reference.clone(), remembered);
+            // What was found when it began to act counts; one that did so under an earlier version was not asked for.
+            inner.remembered.entry(order.reference.clone()).or_insert(remembered);
             inner.met.insert(order.reference.clone(), met);
         }
         let Some(directory) = &inner.kept_in else { return Ok(()) };
@@ -212,12 +213,12 @@ impl Reloader {
     /// Looks up in the cache, for the orders that have begun to act, how long clients may remember what they were told before, asks
     /// for their names, and tells the other nodes. Blocks.
     pub fn measure_orders(&self) {
+        let _alone = self.orders().measuring();
         self.measure_begun();
         self.tell_taken_up();
     }
 
     fn measure_begun(&self) {
-        let _alone = self.orders().measuring();
         let generation = self.in_force();
         let (orders, settings) = (Arc::clone(&generation.snapshot.orders), generation.snapshot.cache);
         let (at, now) = (clock::unix_time(), clock::now());

@@ -4,8 +4,9 @@
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::Book;
 use super::commands::{Effect, measure};
+use super::{Book, Inner, sha256};
+use crate::config::write_order;
 use crate::daemon::reload::Reloader;
 use crate::engine::client::UnixTime;
 use crate::engine::explain::rfc3339;
@@ -27,7 +28,8 @@ pub(super) struct Met {
 /// How one node took an order up, as it tells the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenUp {
-    pub reference: String,
+    /// Of the order as it is there: under one reference two nodes may have two orders, or one of them has not heard all of it.
+    mark: String,
     /// When it came into force there; seconds since 1970.
     since: i64,
     #[serde(flatten)]
@@ -52,7 +54,7 @@ pub struct TakenUpTold {
     pub forgotten: Option<(String, i64)>,
 }
 
-/// A node of the fleet, and how it took an order up; `None`: it has not said.
+/// A node of the fleet, and how it took an order up; `None`: it has not told of this order as it is here, among its newest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeTold {
     pub node: String,
@@ -63,7 +65,8 @@ pub struct NodeTold {
 impl TakenUp {
     fn told(&self, received: UnixTime, zone: &TimeZone) -> TakenUpTold {
         let TakenUp { since, met: Met { names, blocked, micros }, .. } = *self;
-        let after = |at: i64| at - received.0;
+        // Another node's clock may be behind.
+        let after = |at: i64| (at - received.0).max(0);
         TakenUpTold {
             since: rfc3339(UnixTime(since), zone),
             after_secs: after(since),
@@ -80,22 +83,30 @@ impl TakenUp {
 
 impl Book {
     /// How this node took up its orders, the newest first.
-    fn taken_up(&self) -> Vec<TakenUp> {
+    fn newest_taken_up(&self) -> Vec<TakenUp> {
         let inner = self.inner();
-        let known = inner.remembered.iter().filter_map(|(reference, remembered)| {
-            let names = inner.held.get(reference)?.order.names.len();
-            Some(TakenUp {
-                reference: reference.clone(),
-                since: remembered.at.0,
-                met: *inner.met.get(reference)?,
-                remembered_secs: remembered.worst(names).map(|(_, bound)| bound.secs()),
-            })
-        });
-        let mut known: Vec<TakenUp> = known.collect();
-        known.sort_by(|a, b| (b.since, &b.reference).cmp(&(a.since, &a.reference)));
-        known.truncate(TOLD_MAX);
-        known
+        let mut newest: Vec<(i64, &String)> = inner.remembered.iter().map(|(of, at)| (at.at.0, of)).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        newest.into_iter().take(TOLD_MAX).filter_map(|(_, reference)| inner.taken_up(reference)).collect()
     }
+}
+
+impl Inner {
+    fn taken_up(&self, reference: &str) -> Option<TakenUp> {
+        let (order, remembered) = (&self.held.get(reference)?.order, self.remembered.get(reference)?);
+        Some(TakenUp {
+            mark: mark(order),
+            since: remembered.at.0,
+            met: *self.met.get(reference)?,
+            remembered_secs: remembered.worst(order.names.len()).map(|(_, bound)| bound.secs()),
+        })
+    }
+}
+
+/// What two nodes have alike when they have the same order, approved by the same.
+fn mark(order: &Order) -> String {
+    let of_all = Order { checked: None, verified_at: None, reported_at: None, ..order.clone() };
+    sha256(&write_order(&of_all))
 }
 
 impl Reloader {
@@ -109,19 +120,19 @@ impl Reloader {
         })
     }
 
-    /// Tells the other nodes how this one took up its orders.
+    /// Tells the other nodes how this one took up its orders. Who calls holds `measuring`, so that nothing older is told after it.
     pub(super) fn tell_taken_up(&self) {
         if let Some(fleet) = self.fleet() {
-            fleet.tell_taken_up(self.orders().taken_up());
+            fleet.tell_taken_up(self.orders().newest_taken_up());
         }
     }
 
     /// Adds to a verified order how each node of the fleet took it up, if there are others.
     pub async fn ask_nodes(&self, effect: &mut Effect) {
         let (Some(fleet), Ok(order)) = (self.fleet(), self.orders().get(&effect.order.reference)) else { return };
-        self.tell_taken_up();
-        let zone = self.orders().zone();
-        match fleet.taken_up(&order.reference).await {
+        let (zone, own) = (self.orders().zone(), self.orders().inner().taken_up(&order.reference));
+        let mark = mark(&order);
+        match fleet.taken_up(own, |taken_up| taken_up.mark == mark).await {
             Ok(nodes) => {
                 let told = |(node, taken_up): (String, Option<TakenUp>)| NodeTold {
                     node,

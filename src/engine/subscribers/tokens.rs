@@ -310,8 +310,9 @@ impl TokenWriter {
         let before = TokenState::unpack(record.state.load(Ordering::Relaxed));
         let mut state = before;
         with(&mut state);
-        if before.session.is_some() && state.session.is_none() {
-            // Whoever came here by a prefix that was this token's a moment ago looks whose it is now.
+        if before.session.is_some() && state.session.is_none() || state.is_unused() {
+            // Whoever came here by a prefix that was this token's a moment ago looks whose it is now, and whoever came by the token
+            // itself, where its line is.
             table.moved();
         }
         record.state.store(state.pack(), Ordering::Release);

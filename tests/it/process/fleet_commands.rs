@@ -313,6 +313,10 @@ fn an_order_that_two_nodes_worked_on_is_one_and_is_never_lost() {
     redis.restart_after_kill();
     wait_whole(&[&a, &b, &c], 3);
     wait_for("three nodes in the reply again", || (rows(&reply(&b)) == 3).then_some(()));
+    // What a node said stays said while it begins anew.
+    let a = Served::start_in(a.kill());
+    assert_eq!(rows(&reply(&b)), 3);
+    ready_with_it(&a, |node| blocks(node, "good.example"));
     drop(c);
     let c = node(&upstream, &redis, "c");
     ready_with_it(&c, |node| blocks(node, "good.example"));

@@ -61,11 +61,14 @@ impl Log {
                     .await?;
                 told = Some((own, clock::now()));
             }
-            let taken_up = Arc::clone(&self.state().taken_up);
-            let is_told = |(told, at): &(Arc<[TakenUp]>, Instant)| {
-                *told == taken_up && clock::now().saturating_duration_since(*at) < TAKEN_UP_AGAIN
+            let taken_up = self.state().taken_up.clone();
+            let is_told = |taken_up: &Arc<[TakenUp]>| {
+                let is_same = |(told, at): &(Arc<[TakenUp]>, Instant)| {
+                    told == taken_up && clock::now().saturating_duration_since(*at) < TAKEN_UP_AGAIN
+                };
+                told_taken_up.as_ref().is_some_and(is_same)
             };
-            if !told_taken_up.as_ref().is_some_and(is_told) {
+            if let Some(taken_up) = taken_up.filter(|taken_up| !is_told(taken_up)) {
                 let id = self.state().kept.node.clone();
                 let sealed = self.seal.seal(&place_of_taken_up(&id), &taken_up).map_err(Trouble::new)?;
                 let key = self.key(TAKEN_UP);
@@ -139,35 +142,36 @@ impl Log {
     }
 
     async fn take_out(&self, id: &str, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {
-        for what in ["nodes", TAKEN_UP] {
+        // In this order: a node that is taken out by half is seen, and taken out again.
+        for what in [TAKEN_UP, "nodes"] {
             let _: i64 = redis::cmd("HDEL").arg(self.key(what)).arg(id).query_async(connection).await?;
         }
         Ok(())
     }
 
-    /// How each node took up an order, by the nodes' names; `None`: one has not said.
+    /// How each node took up an order, by the nodes' names, this one's `own` among them; `None`: one has not said.
     ///
     /// # Errors
     /// The server does not answer.
-    pub async fn taken_up(&self, reference: &str) -> Result<Vec<(String, Option<TakenUp>)>, String> {
+    pub async fn taken_up(
+        &self,
+        own: Option<TakenUp>,
+        is_it: impl Fn(&TakenUp) -> bool,
+    ) -> Result<Vec<(String, Option<TakenUp>)>, String> {
         let told = async {
             let mut connection = connect(&self.settings.url.0).await?;
             let told: Vec<Field> = redis::cmd("HGETALL").arg(self.key(TAKEN_UP)).query_async(&mut connection).await?;
             Ok::<_, Trouble>(told)
         };
         let told = told.await.map_err(is_away)?;
-        let own = {
-            let state = self.state();
-            (state.kept.node.clone(), Arc::clone(&state.taken_up))
-        };
-        let of = |all: &[TakenUp]| all.iter().find(|taken_up| taken_up.reference == reference).cloned();
+        let own_id = self.state().kept.node.clone();
         let of_node = |id: &str| {
-            if id == own.0 {
-                return of(&own.1);
+            if id == own_id {
+                return own.clone();
             }
             let (_, sealed) = told.iter().find(|(field, _)| field == id.as_bytes())?;
             let opened = self.seal.open(&place_of_taken_up(id), sealed)?;
-            of(&serde_json::from_slice::<Vec<TakenUp>>(&opened).ok()?)
+            serde_json::from_slice::<Vec<TakenUp>>(&opened).ok()?.into_iter().find(|taken_up| is_it(taken_up))
         };
         Ok(self.nodes().into_iter().map(|node| (node.name, of_node(&node.id))).collect())
     }
