@@ -86,6 +86,14 @@ struct Held {
     file: String,
     text: String,
     order: Order,
+    /// What other nodes know it by.
+    mark: String,
+}
+
+impl Held {
+    fn new(file: String, text: String, order: Order) -> Held {
+        Held { mark: taken_up::mark(&order), file, text, order }
+    }
 }
 
 /// As [`Held`], kept.
@@ -118,7 +126,7 @@ impl Book {
         let files: Vec<KeptFile> = serde_json::from_str(body).map_err(|why| bad(why.to_string()))?;
         for KeptFile { file, text } in files {
             let order = read_order(&file, &text, zone).map_err(|errors| bad(first(&errors)))?;
-            inner.held.insert(order.reference.clone(), Held { file, text, order });
+            inner.held.insert(order.reference.clone(), Held::new(file, text, order));
         }
         inner.publish();
         Ok(())
@@ -320,7 +328,7 @@ impl Inner {
         }
         let others = self.held.values().filter(|held| held.order.reference != order.reference);
         self.check_bounds(others.clone().count(), others.map(|held| held.order.names.len()).sum(), &order)?;
-        Ok(Held { file: file.to_owned(), text, order })
+        Ok(Held::new(file.to_owned(), text, order))
     }
 
     /// Whether one more order fits beside so many with so many names.

@@ -276,7 +276,7 @@ impl Book {
         inner.check_bounds(others.clone().count(), others.map(|held| held.order.names.len()).sum(), &order)?;
         let reference = order.reference.clone();
         let file = before.as_ref().map_or_else(|| file_name(&reference), |held| held.file.clone());
-        let held = Held { file, text: sealed(write_order(&order), audit), order };
+        let held = Held::new(file, sealed(write_order(&order), audit), order);
         let path = directory.join(&held.file);
         if before.is_none() && path.exists() {
             return Err(format!("{} is there already, and it is no file of order {reference}", path.display()));

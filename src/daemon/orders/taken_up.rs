@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::commands::{Effect, measure};
-use super::{Book, Inner, sha256};
+use super::{Book, Held, Inner, sha256};
 use crate::config::write_order;
 use crate::daemon::reload::Reloader;
 use crate::engine::client::UnixTime;
@@ -93,9 +93,9 @@ impl Book {
 
 impl Inner {
     fn taken_up(&self, reference: &str) -> Option<TakenUp> {
-        let (order, remembered) = (&self.held.get(reference)?.order, self.remembered.get(reference)?);
+        let (Held { order, mark, .. }, remembered) = (self.held.get(reference)?, self.remembered.get(reference)?);
         Some(TakenUp {
-            mark: mark(order),
+            mark: mark.clone(),
             since: remembered.at.0,
             met: *self.met.get(reference)?,
             remembered_secs: remembered.worst(order.names.len()).map(|(_, bound)| bound.secs()),
@@ -104,7 +104,7 @@ impl Inner {
 }
 
 /// What two nodes have alike when they have the same order, approved by the same.
-fn mark(order: &Order) -> String {
+pub(super) fn mark(order: &Order) -> String {
     let of_all = Order { checked: None, verified_at: None, reported_at: None, ..order.clone() };
     sha256(&write_order(&of_all))
 }
