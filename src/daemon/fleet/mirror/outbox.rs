@@ -197,6 +197,11 @@ impl Outbox {
         }
     }
 
+    /// Whether one did, later than what this node says again of it.
+    pub(super) fn was_told(&self, slot: &Slot) -> bool {
+        self.said_again.get(slot) == Some(&true)
+    }
+
     /// What was said again of it was read back: whether another node told something since. `None`: nothing was said.
     pub(super) fn heard_again(&mut self, slot: &Slot) -> Option<bool> {
         self.said_again.remove(slot)
@@ -274,5 +279,24 @@ mod tests {
             outbox.heard(&slot);
         }
         assert!(outbox.said.is_empty());
+    }
+
+    /// Of two nodes that say again what a third has changed meanwhile, neither lets the other's word over that.
+    #[test]
+    fn what_was_told_goes_before_what_others_say_again() {
+        let (table, mut writer) = Table::new((0, 0));
+        let (before, news) = (put(1, 1), put(1, 2));
+        let slot = Slot::of(&before);
+        writer.apply(&before).unwrap();
+        let mut outbox = Outbox::default();
+        outbox.put_lost(vec![before]);
+        assert!(outbox.next(9, &table, true).is_some_and(|batch| batch.is_again));
+        outbox.written();
+        assert!(!outbox.was_told(&slot), "another's word is as good as ours");
+        outbox.told(&slot);
+        writer.apply(&news).unwrap();
+        assert!(outbox.was_told(&slot) && !outbox.is_own(&slot));
+        assert_eq!((outbox.heard_again(&slot), in_memory(&before, &table)), (Some(true), news));
+        assert!(!outbox.was_told(&slot), "from here on the stream's order is everybody's");
     }
 }
