@@ -1,8 +1,8 @@
 //! The log of commands that nodes share: each puts on it what people tell it, and does what it reads there.
 //!
 //! On the server there is a stream with the commands in their order, a hash with what is in force, a hash with the nodes and
-//! how far each has come, one with how each took up its orders, and a name that the data was given when it began. What a node is told acts there at once, with or
-//! without the server; it waits to be written, and what is not written when the process ends is found and put back at the
+//! how far each has come, one with how each took up its orders, and a name that the data was given when it began. What a
+//! node is told acts there at once, with or without the server; it waits to be written, and what is not written when the process ends is found and put back at the
 //! next start, because every node compares what it has with the hash whenever it comes to the server anew.
 //!
 //! ```text

@@ -496,16 +496,15 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether this node has said, or will say, something later; what it only says again is not, but what others told since goes before
-    /// what yet others say again.
+    /// Whether this node has said, or will say, something later; what it only says again is not, but what others told since goes
+    /// before what yet others say again.
     fn is_later(&self, change: &Change, is_news: bool) -> bool {
         let slot = Slot::of(change);
         let mut outbox = self.outbox();
         if is_news {
             outbox.told(&slot);
-            return outbox.is_own(&slot);
         }
-        outbox.is_own(&slot) || outbox.was_told(&slot)
+        outbox.is_own(&slot) || !is_news && outbox.was_told(&slot)
     }
 
     async fn write(&self, subscribers: &Subscribers, connection: &mut MultiplexedConnection) -> Result<(), Trouble> {

@@ -62,18 +62,17 @@ impl Log {
                 told = Some((own, clock::now()));
             }
             let taken_up = self.state().taken_up.clone();
-            let is_told = |taken_up: &Arc<[TakenUp]>| {
-                let is_same = |(told, at): &(Arc<[TakenUp]>, Instant)| {
-                    told == taken_up && clock::now().saturating_duration_since(*at) < TAKEN_UP_AGAIN
-                };
-                told_taken_up.as_ref().is_some_and(is_same)
+            let is_told = |(told, at): &(Arc<[TakenUp]>, Instant)| {
+                Some(told) == taken_up.as_ref() && clock::now().saturating_duration_since(*at) < TAKEN_UP_AGAIN
             };
-            if let Some(taken_up) = taken_up.filter(|taken_up| !is_told(taken_up)) {
+            if let Some(taken_up) = &taken_up
+                && !told_taken_up.as_ref().is_some_and(is_told)
+            {
                 let id = self.state().kept.node.clone();
-                let sealed = self.seal.seal(&place_of_taken_up(&id), &taken_up).map_err(Trouble::new)?;
+                let sealed = self.seal.seal(&place_of_taken_up(&id), taken_up).map_err(Trouble::new)?;
                 let key = self.key(TAKEN_UP);
                 let _: redis::Value = redis::cmd("HSET").arg(key).arg(&id).arg(sealed).query_async(connection).await?;
-                told_taken_up = Some((taken_up, clock::now()));
+                told_taken_up = Some((Arc::clone(taken_up), clock::now()));
             }
             self.look(connection).await?;
             let is_waited_for = self.waiters.load(Ordering::Relaxed) > 0;
