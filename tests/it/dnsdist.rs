@@ -34,13 +34,16 @@ impl Dnsdist {
         std::fs::write(root.join("chain.pem"), &authority.certificate_pem).unwrap();
         std::fs::write(root.join("key.pem"), &authority.key_pem).unwrap();
         let [dns, dot, doh] = [free_port(), free_port(), free_port()];
-        // Without its packet cache, which knows nothing of who asks, and patient, as a busy machine needs it.
+        // Without its packet cache, which knows nothing of who asks, and patient, as a busy machine needs it. Without a
+        // limit to its queue: a worker of 1.7 may count a connection as taken before it was counted as queued, and
+        // whatever comes in between is closed, for the queue has 2^64 - 1 then.
         let config = format!(
             r#"setLocal("{dns}")
 addTLSLocal("{dot}", "{root}/chain.pem", "{root}/key.pem")
 addDOHLocal("{doh}", "{root}/chain.pem", "{root}/key.pem", "/dns-query")
 setACL({{"127.0.0.0/8"}})
 newServer({{address="{backend}", source="127.4.0.1", useProxyProtocol=true, checkInterval=1, checkTimeout=20000, maxCheckFailures=20}})
+setMaxTCPQueuedConnections(0)
 setTCPRecvTimeout(20)
 setTCPSendTimeout(20)
 known = newNMG()
@@ -100,11 +103,10 @@ fn every_answer_through_dnsdist_is_that_of_the_client_behind_it() {
         let way = |to| Way { from: from.parse().unwrap(), to, server_name: NAME };
         let told = authority.dot(&way(dnsdist.dot), b"", &query).expect("DoT is answered");
         assert_eq!(u16::from(told.metadata.response_code), code, "DoT: {from}");
-        // Its DNS over HTTPS speaks HTTP/2 alone in some versions, HTTP/1.1 only where it says so.
-        if let Some((200, body)) = authority.doh(&way(dnsdist.doh), "/dns-query", "", &query) {
-            let told = Message::from_vec(&body).unwrap();
-            assert_eq!(u16::from(told.metadata.response_code), code, "DoH: {from}");
-        }
+        // By HTTP/2: some of its versions speak nothing else.
+        let (status, body) = authority.doh_2(&way(dnsdist.doh), &query).expect("DoH is answered");
+        let told = Message::from_vec(&body).unwrap();
+        assert_eq!((status, u16::from(told.metadata.response_code)), (200, code), "DoH: {from}");
     }
     let dropped = resolver.metric_sum("lachan_proxy_dropped_total");
     assert_eq!(dropped, 0, "its headers were all good, those of its health checks too");

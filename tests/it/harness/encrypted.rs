@@ -7,12 +7,16 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hickory_proto::op::Message;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use socket2::{Domain, Socket, Type};
+use tokio_rustls::TlsConnector;
 
 use crate::harness::PATIENCE;
+use crate::harness::secure::{get, talk, whole};
 
 /// The name that the certificate is for, and one label before it.
 pub const NAME: &str = "dns.example.vn";
@@ -77,6 +81,21 @@ impl Authority {
         let end = answer.windows(4).position(|part| part == b"\r\n\r\n")?;
         let status = std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()?;
         Some((status, answer[end + 4..].to_vec()))
+    }
+
+    /// As [`doh`](Authority::doh) at the usual path, by HTTP/2, which every server of DNS over HTTPS speaks.
+    pub fn doh_2(&self, way: &Way<'_>, query: &[u8]) -> Option<(u16, Vec<u8>)> {
+        let stream = plain(way, b"");
+        stream.set_nonblocking(true).unwrap();
+        let name = ServerName::try_from(way.server_name.to_owned()).unwrap();
+        talk(async {
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let stream = TlsConnector::from(Arc::new(self.config(b"h2"))).connect(name, stream).await.ok()?;
+            let (mut send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
+            tokio::spawn(connection);
+            let response = whole(send.send_request(get(query)).await.ok()?).await;
+            Some((response.status().as_u16(), response.into_body().to_vec()))
+        })
     }
 
     /// One question over QUIC; `None`: it was not answered.
