@@ -1,7 +1,5 @@
 //! How clients that ask without encryption find our encrypted service: `resolver.arpa` over the wire, and the cases of others.
 
-use std::net::UdpSocket;
-
 use hickory_proto::rr::rdata::svcb::SvcParamValue;
 use hickory_proto::rr::{RData, RecordType};
 use serde_json::{Value, json};
@@ -10,13 +8,12 @@ use crate::harness::client::{Ask, show};
 use crate::harness::encrypted::{Authority, NAME};
 use crate::harness::resolver::{Files, InProcess, config_path, with_upstream};
 use crate::harness::upstream::Upstream;
+use crate::programs::free_port;
 use crate::shared;
 
 /// A resolver with these transports on, each on a port that was free a moment ago, and what `[tls]` says more.
 fn resolver(transports: &[&str], tls: &str, upstream: &Upstream) -> (InProcess, Vec<u16>) {
-    let sockets: Vec<_> = transports.iter().map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-    let ports: Vec<u16> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-    drop(sockets);
+    let ports: Vec<u16> = transports.iter().map(|_| free_port().port()).collect();
     let authority = Authority::new();
     let mut config = with_upstream("", upstream.v4);
     let lines = transports.iter().zip(&ports).map(|(key, port)| format!("{key} = [\"127.0.0.1:{port}\"]\n"));

@@ -9,6 +9,7 @@ use crate::harness::process::{Ran, Served, lachan, ran, run, with_upstream};
 use crate::harness::resolver::{Files, config_path, write_files};
 use crate::harness::upstream::Upstream;
 use crate::harness::wait_for;
+use crate::programs::free_port;
 
 const ZONE: &str = "one.example. 300 IN A 192.0.2.1\ntwo.example. 300 IN A 192.0.2.2\n\
                     cover.example. 300 IN CNAME www.one.example.\nwww.one.example. 300 IN A 192.0.2.3\n\
@@ -258,7 +259,7 @@ fn explain_takes_what_stands_in_an_address_bar() {
 fn usage_and_no_daemon_have_codes_of_their_own() {
     let upstream = Upstream::start(ZONE);
     // A port that was free a moment ago: nobody answers there.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = free_port().to_string();
     for (arguments, code) in [
         (&["explain", "two.example", "--admin", &closed][..], 3),
         (&["lists", "status", "--admin", &closed], 3),

@@ -1,15 +1,16 @@
 //! Nodes that share their map of subscribers by a real Redis: killed, paused, emptied. No question fails meanwhile, nobody who
 //! did not ask for it is let through, and in the end all nodes say the same.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::subscribers::{TOKEN, ZONE, accounting, api, directory, free_udp, is_open, radius};
+use super::subscribers::{TOKEN, ZONE, accounting, api, directory, is_open, radius};
 use crate::harness::process::Served;
 use crate::harness::upstream::Upstream;
 use crate::harness::{PATIENCE, skip, wait_for};
+use crate::programs::free_port;
 
 /// A server of ours. Killed when dropped.
 pub(super) struct Redis {
@@ -21,7 +22,7 @@ pub(super) struct Redis {
 impl Redis {
     /// `None`: it is not installed.
     pub(super) fn start() -> Option<Redis> {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_port();
         let folder = tempfile::tempdir().unwrap();
         Some(Redis { child: Redis::run(address, &folder)?, address, folder })
     }
@@ -279,7 +280,7 @@ fn what_is_told_while_a_store_is_filled_again_is_not_undone() {
 fn a_radius_packet_is_acknowledged_while_the_store_hangs() {
     let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
     let upstream = Upstream::start(ZONE);
-    let listen = free_udp();
+    let listen = free_port();
     let store = format!("[subscribers.store]\nurl = \"redis://{}\"\n{}", redis.address, radius(listen));
     let a = Served::start_in(directory(&upstream, &store));
     wait_current(&a);
@@ -314,7 +315,7 @@ fn the_profile_of_a_session_reaches_every_node_and_ends_with_it() {
     const SESSIONS: u32 = 1_300;
     let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
     let upstream = Upstream::start(ZONE);
-    let listen = free_udp();
+    let listen = free_port();
     let store = format!("[subscribers.store]\nurl = \"redis://{}\"\n{}", redis.address, radius(listen));
     let a = Served::start_in(directory(&upstream, &store));
     let live = node(&upstream, &redis);

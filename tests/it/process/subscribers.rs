@@ -15,6 +15,7 @@ use crate::harness::process::{Served, with_upstream};
 use crate::harness::resolver::{Files, write_files};
 use crate::harness::upstream::Upstream;
 use crate::harness::{PATIENCE, skip, wait_for};
+use crate::programs::free_port;
 
 pub(super) const TOKEN: &str = "a-token-that-is-long-enough";
 const SECRET: &str = "testing123";
@@ -189,10 +190,6 @@ pub(super) fn radius(listen: SocketAddr) -> String {
     )
 }
 
-pub(super) fn free_udp() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// With the client that others wrote: FreeRADIUS's.
 #[test]
 fn sessions_of_a_radius_client_come_and_go() {
@@ -200,7 +197,7 @@ fn sessions_of_a_radius_client_come_and_go() {
         return skip("radclient (freeradius-utils) is not installed");
     }
     let upstream = Upstream::start(ZONE);
-    let listen = free_udp();
+    let listen = free_port();
     let served = Served::start_in(directory(&upstream, &radius(listen)));
     assert_eq!(api(&served, TOKEN, "PUT", "/one", r#"{"line":"ge-0/0/1","profile":"open"}"#).0, 200);
     let send = |secret: &str, attributes: &str| {
@@ -264,7 +261,7 @@ fn sessions_of_a_radius_client_come_and_go() {
 #[test]
 fn sixty_thousand_sessions_converge() {
     let upstream = Upstream::start(ZONE);
-    let listen = free_udp();
+    let listen = free_port();
     let served = Served::start_in(directory(&upstream, &radius(listen)));
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();

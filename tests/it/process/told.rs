@@ -8,6 +8,7 @@ use crate::harness::client::Ask;
 use crate::harness::process::{Ran, Served, lachan, ran, with_upstream};
 use crate::harness::resolver::{Files, write_files};
 use crate::harness::upstream::Upstream;
+use crate::programs::free_port;
 
 const ZONE: &str =
     "adult.example. 300 IN A 192.0.2.2\ngood.example. 300 IN A 192.0.2.3\none.example. 300 IN A 192.0.2.4\n";
@@ -285,7 +286,7 @@ fn whoever_reads_vietnamese_is_told_what_went_wrong_in_it() {
     ] {
         said(&told, 1, expected);
     }
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = free_port().to_string();
     let nobody = ran(lachan(&["lists", "status", "--admin", &closed]).env("LANG", "vi_VN.UTF-8"));
     said(&nobody, 3, "không có chương trình nào trả lời tại");
     let help = ran(lachan(&["--help"]).env("LANG", "vi_VN.UTF-8"));
