@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::daemon::clock;
+use crate::daemon::listener::lingering::Lingering;
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
 use crate::daemon::listener::turns::{Keeper, RecordEach, Turns, Unanswered};
@@ -285,7 +286,7 @@ where
             .initial_stream_window_size(1 << 16)
             .initial_connection_window_size(1 << 17)
             .max_send_buf_size(1 << 16);
-        let stream = TokioIo::new(RecordEach::new(stream));
+        let stream = TokioIo::new(Lingering::new(RecordEach::new(stream)));
         let mut turns = Turns { talk: pin!(builder.serve_connection(stream, answering)), unanswered };
         watch(Pin::new(&mut turns), |mut turns| turns.talk.as_mut().graceful_shutdown(), &place, &busy).await;
     } else {
@@ -295,7 +296,7 @@ where
             .header_read_timeout(TLS_IDLE)
             .max_buf_size(DOH_HEADER_OCTETS_MAX)
             .half_close(false);
-        let talk = pin!(builder.serve_connection(TokioIo::new(stream), answering));
+        let talk = pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), answering));
         watch(talk, |talk| talk.graceful_shutdown(), &place, &busy).await;
     }
 }
@@ -331,12 +332,16 @@ where
     }
     // Politely: what was asked is answered, and the peer is told to ask nothing more (GOAWAY, `connection: close`).
     close(talk.as_mut());
+    let mut was_busy = true;
     loop {
         tokio::select! {
             biased;
             done = talk.as_mut() => return ended(done),
-            // Questions have an end of their own.
-            () = tokio::time::sleep(GOODBYE) => if !is_busy() { return },
+            // Questions have an end of their own, and the last answer has its time to be taken.
+            () = tokio::time::sleep(GOODBYE) => match (was_busy, is_busy()) {
+                (false, false) => return,
+                (_, is_busy) => was_busy = is_busy,
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ pub(in crate::daemon) mod batch;
 mod batched;
 mod desk;
 mod https;
+mod lingering;
 mod quic;
 pub(in crate::daemon) mod seats;
 mod stream;

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::daemon::clock;
 use crate::daemon::lane::Fast;
 use crate::daemon::listener::desk::{Desk, Desks};
+use crate::daemon::listener::lingering::Lingering;
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::resolver::{Begun, Resolver};
 use crate::engine::framing;
@@ -28,8 +29,6 @@ use crate::engine::query::{Header, Origin};
 
 /// Memory that a connection may keep from one batch of answers to the next.
 const KEPT_OCTETS: usize = 4096;
-/// How long a peer may take to hear that we close.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// An answer that is waited for; `None`: nothing is sent.
 type Waiting = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
@@ -90,7 +89,7 @@ enum End {
 
 /// One connection.
 struct Line<S> {
-    io: S,
+    io: Lingering<S>,
     origin: Origin,
     service: Service,
     place: Place,
@@ -103,8 +102,6 @@ struct Line<S> {
     unflushed: bool,
     waiting: FuturesUnordered<Waiting>,
     is_reading: bool,
-    /// The peer said that it asks nothing more.
-    has_ended: bool,
     heard: Instant,
     /// When the peer last took enough, while there is something to take, and what it took since.
     took: Instant,
@@ -138,7 +135,7 @@ where
     })
     .await;
     if end == End::Polite {
-        let _ = tokio::time::timeout(GOODBYE, line.say_goodbye()).await;
+        let _ = line.io.shutdown().await;
     }
 }
 
@@ -146,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     fn new(io: S, origin: Origin, service: Service, place: Place) -> Line<S> {
         let now = clock::now();
         Line {
-            io,
+            io: Lingering::new(io),
             origin,
             service,
             place,
@@ -156,23 +153,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             unflushed: false,
             waiting: FuturesUnordered::new(),
             is_reading: true,
-            has_ended: false,
             heard: now,
             took: now,
             taken: 0,
             began: now,
         }
-    }
-
-    /// Ends our side, and waits for the peer's: closing over what it still sends would be a reset, and that may overtake our
-    /// last answers (RFC 1122 §4.2.2.13).
-    async fn say_goodbye(&mut self) -> std::io::Result<()> {
-        self.io.shutdown().await?;
-        let mut unread = [0; 512];
-        while !self.has_ended {
-            self.has_ended = self.io.read(&mut unread).await? == 0;
-        }
-        Ok(())
     }
 
     /// When to look whether the peer is too slow.
@@ -255,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             }
             if len == 0 {
                 // The peer asks nothing more, and may still listen.
-                (self.is_reading, self.has_ended) = (false, true);
+                self.is_reading = false;
                 return Poll::Ready(Ok(()));
             }
             self.unread.clear();
@@ -353,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 mod tests {
     use std::task::Waker;
 
-    use tokio::io::DuplexStream;
+    use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
     use crate::daemon::listener::seats::{Limits, Seats};

@@ -91,9 +91,13 @@ fn http_2_says_goaway() {
         wait_asked(&lab, 1);
         lab.resolver.begin_stop();
         // The GOAWAY comes while an answer is still out.
-        while poll_fn(|context| send.poll_ready(context)).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let gone = loop {
+            match poll_fn(|context| send.poll_ready(context)).await {
+                Ok(()) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(gone) => break gone,
+            }
+        };
+        assert!(gone.is_go_away() && gone.is_remote() && gone.reason() == Some(h2::Reason::NO_ERROR), "{gone}");
         lab.upstream.let_go("held.example");
         let mut response = response.await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
