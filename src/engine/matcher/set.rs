@@ -10,14 +10,24 @@ const WORDS: usize = LISTS_MAX / 64;
 /// A set of lists. A profile's mask is one too, so "does anything here concern this client?" is an AND of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ListSet {
+    /// Bit `i` is set when word `i` has a list: most sets have few, and only words that both have are looked at.
+    used: u16,
     bits: [u64; WORDS],
 }
 
+const _: () = assert!(WORDS <= u16::BITS as usize);
+
 impl ListSet {
-    pub const EMPTY: ListSet = ListSet { bits: [0; WORDS] };
+    pub const EMPTY: ListSet = ListSet { used: 0, bits: [0; WORDS] };
 
     pub fn new() -> ListSet {
         ListSet::EMPTY
+    }
+
+    fn of_words(word: impl FnMut(usize) -> u64) -> ListSet {
+        let bits = std::array::from_fn(word);
+        let used = bits.iter().enumerate().fold(0, |used, (i, &word)| used | u16::from(word != 0) << i);
+        ListSet { used, bits }
     }
 
     /// Adds a list. The caller numbers lists below [`LISTS_MAX`].
@@ -25,6 +35,7 @@ impl ListSet {
         let i = usize::from(list.0);
         assert!(i < LISTS_MAX, "list {i} of at most {LISTS_MAX}");
         self.bits[i / 64] |= 1 << (i % 64);
+        self.used |= 1 << (i / 64);
     }
 
     pub fn contains(&self, list: ListId) -> bool {
@@ -33,49 +44,57 @@ impl ListSet {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bits.iter().all(|&word| word == 0)
+        self.used == 0
     }
 
     pub fn intersects(&self, other: &ListSet) -> bool {
-        self.bits.iter().zip(&other.bits).any(|(a, b)| a & b != 0)
+        places(self.used & other.used).any(|i| self.bits[i] & other.bits[i] != 0)
     }
 
     #[must_use]
     pub fn union(&self, other: &ListSet) -> ListSet {
-        self.zip(other, |a, b| a | b)
+        ListSet::of_words(|i| self.bits[i] | other.bits[i])
     }
 
     #[must_use]
     pub fn intersection(&self, other: &ListSet) -> ListSet {
-        self.zip(other, |a, b| a & b)
+        ListSet::of_words(|i| self.bits[i] & other.bits[i])
     }
 
     /// What is in this set and not in the other.
     #[must_use]
     pub fn difference(&self, other: &ListSet) -> ListSet {
-        self.zip(other, |a, b| a & !b)
+        ListSet::of_words(|i| self.bits[i] & !other.bits[i])
     }
 
     /// Whether this set meets what is in one of two others and not in both. Makes no set.
     pub fn meets_difference(&self, a: &ListSet, b: &ListSet) -> bool {
-        self.bits.iter().zip(a.bits.iter().zip(&b.bits)).any(|(own, (a, b))| own & (a ^ b) != 0)
+        places(self.used & (a.used | b.used)).any(|i| self.bits[i] & (a.bits[i] ^ b.bits[i]) != 0)
+    }
+
+    /// The lowest list that is in this set and in `mask` and in none of `without`. Makes no set.
+    pub fn first_in<'a>(&self, mask: &ListSet, without: impl Iterator<Item = &'a ListSet> + Clone) -> Option<ListId> {
+        places(self.used & mask.used).find_map(|i| {
+            let left = without.clone().fold(self.bits[i] & mask.bits[i], |left, set| left & !set.bits[i]);
+            places(left).next().map(|bit| ListId((i * 64 + bit) as u16))
+        })
     }
 
     /// The lists, lowest number first.
     pub fn iter(&self) -> impl Iterator<Item = ListId> + '_ {
-        self.bits.iter().enumerate().flat_map(|(i, &word)| {
-            let mut left = word;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros())?;
-                left &= left - 1;
-                Some(ListId((i as u32 * 64 + bit) as u16))
-            })
-        })
+        places(self.used).flat_map(|i| places(self.bits[i]).map(move |bit| ListId((i * 64 + bit) as u16)))
     }
+}
 
-    fn zip(&self, other: &ListSet, op: impl Fn(u64, u64) -> u64) -> ListSet {
-        ListSet { bits: std::array::from_fn(|i| op(self.bits[i], other.bits[i])) }
-    }
+/// Where bits are set, the lowest first.
+#[inline]
+fn places(bits: impl Into<u64>) -> impl Iterator<Item = usize> {
+    let mut left = bits.into();
+    std::iter::from_fn(move || {
+        let bit = (left != 0).then(|| left.trailing_zeros())?;
+        left &= left - 1;
+        Some(bit as usize)
+    })
 }
 
 impl FromIterator<ListId> for ListSet {
@@ -133,7 +152,7 @@ impl Sets {
         let (sets, rest) = octets.as_chunks::<{ 8 * WORDS }>();
         let set = |octets: &[u8; 8 * WORDS]| {
             let (words, _) = octets.as_chunks::<8>();
-            ListSet { bits: std::array::from_fn(|i| u64::from_le_bytes(words[i])) }
+            ListSet::of_words(|i| u64::from_le_bytes(words[i]))
         };
         let all: Vec<ListSet> = sets.iter().map(set).collect();
         (rest.is_empty() && all.first() == Some(&ListSet::EMPTY)).then_some(Sets { all })
@@ -189,6 +208,17 @@ mod tests {
         assert_eq!(ab.difference(&bc), [ListId(1)].into_iter().collect());
         assert!(ab.intersects(&bc));
         assert!(!ab.intersects(&ListSet::new()));
+        assert!(ab.difference(&ab).is_empty() && ab.difference(&ab) == ListSet::EMPTY);
+        assert_eq!(ab.first_in(&bc, [].iter()), Some(ListId(900)));
+        assert_eq!(ab.first_in(&ab, [bc].iter()), Some(ListId(1)));
+        assert_eq!(ab.first_in(&ab, [ab].iter()), None);
+        assert_eq!(ab.first_in(&ListSet::EMPTY, [].iter()), None);
+        assert!(ab.meets_difference(&ab, &bc) && ab.meets_difference(&ListSet::EMPTY, &ab));
+        assert!(!ab.meets_difference(&bc, &bc) && !ListSet::EMPTY.meets_difference(&ab, &bc));
+        assert!(!bc.meets_difference(
+            &ab,
+            &[ListId(1)].into_iter().collect::<ListSet>().union(&bc).difference(&[ListId(3)].into_iter().collect())
+        ));
     }
 
     #[test]

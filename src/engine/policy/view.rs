@@ -205,10 +205,11 @@ impl<'a> View<'a> {
                 &heard
             }
         };
-        let plain = self.hits.as_slice().iter().rev();
-        let plain = plain.filter(|hit| self.snapshot.index.names.set(hit.listed).intersects(mask));
-        let mut plain = plain.filter_map(|hit| Some((hit.depth, self.plain(hit.listed, mask).iter().next()?)));
-        let plain = plain.next();
+        let undone = self.excepted.iter().chain(self.specials.iter().map(|specials| &specials.lists));
+        let plain = self.hits.as_slice().iter().rev().find_map(|hit| {
+            let listed = self.snapshot.index.names.set(hit.listed);
+            Some((hit.depth, listed.first_in(mask, undone.clone())?))
+        });
         // Of two rules as specific as each other the earlier list's is told.
         let special = self.said().iter().filter(|said| mask.contains(said.list)).filter_map(|said| {
             let Outcome::Listed(listed) = &said.outcome else { return None };

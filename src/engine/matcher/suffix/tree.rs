@@ -1,4 +1,4 @@
-//! The way to a leaf: nodes of up to [`CHILDREN`] children, in levels up to one root.
+//! The way to a leaf: nodes of up to [`CHILDREN`] children, in levels up to one root, which may have more.
 //!
 //! Between two children stands a separator: the fewest octets that tell the keys behind it from those before. A node
 //! holds what its separators share once, then eight octets of each behind that, to be compared as numbers, and the rest
@@ -7,8 +7,10 @@
 use crate::engine::matcher::suffix::leaf::shared;
 use crate::engine::matcher::suffix::octets::Reader;
 
-/// Children of one node.
+/// Children of one node below the root.
 pub(super) const CHILDREN: usize = 32;
+/// Children of the root, whose number has one octet: a level less to go down wherever they fit.
+const ROOT_CHILDREN: usize = 255;
 /// Octets of a separator that are compared as a number.
 const SLICE: usize = 8;
 /// More levels than any index of 32-bit places has: 32 to the seventh leaves.
@@ -60,9 +62,10 @@ pub(super) fn write_nodes(mut level: Heads, leaves: usize, out: &mut Vec<u8>) ->
         let mut child_at = level_at as u32;
         level_at = leaves + out.len();
         let mut above = Heads::default();
-        for first in (0..level.len()).step_by(CHILDREN) {
+        let children = if level.len() <= ROOT_CHILDREN { ROOT_CHILDREN } else { CHILDREN };
+        for first in (0..level.len()).step_by(children) {
             let node_at = out.len();
-            let last = level.len().min(first + CHILDREN);
+            let last = level.len().min(first + children);
             write_node(&level, first..last, child_at, out);
             child_at += level.blocks[first..last].iter().map(|block| block.1).sum::<u32>();
             above.push(level.separator(first), out.len() - node_at);
@@ -130,7 +133,7 @@ pub(super) fn leaf_of<'a>(blocks: &'a [u8], root: Root, asked: &[u8]) -> Option<
     let mut found = block(root.at as usize, root.len as usize)?;
     for _ in 0..root.levels {
         let (child, at, len) = descend(found, asked)?;
-        // In every level all nodes but the last are full.
+        // In every level below the root all nodes but the last are full.
         number = number * CHILDREN + child;
         found = block(at, len)?;
     }
@@ -198,10 +201,10 @@ fn among(slices: &[u8], behind: &[u8], same: usize, mut rests: Reader<'_>) -> Op
     let number = |other: &[u8; SLICE]| u64::from_be_bytes(*other);
     // In a damaged index they may be in any order: then a wrong child is found, and nothing worse.
     let before = slices.partition_point(|other| number(other) < slice);
-    let equal = slices[before..].iter().take_while(|other| number(other) == slice).count();
-    if equal == 0 {
+    if slices.get(before).is_none_or(|other| number(other) != slice) {
         return Some(before);
     }
+    let equal = slices[before..].iter().take_while(|other| number(other) == slice).count();
     // A separator ends in the slice, or both go on: the whole of it decides.
     let mut count = before;
     for i in 0..before + equal {
