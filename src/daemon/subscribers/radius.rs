@@ -162,7 +162,7 @@ pub struct Taken {
     /// `None`: the table is full.
     pub effect: Option<Effect>,
     /// Bounds that it met.
-    pub limits: [Option<&'static str>; 2],
+    pub limits: [Option<&'static str>; 3],
 }
 
 /// Takes in one datagram that was acknowledged.
@@ -188,12 +188,24 @@ pub fn take(subscribers: &Subscribers, datagram: &[u8], source: SocketAddr) -> R
     };
     let mut changes: Vec<Change> = Vec::new();
     let mut sessions = subscribers.sessions();
-    let beyond = sessions.beyond();
+    let (beyond, astray) = (sessions.beyond(), sessions.astray());
     let effect = sessions.take(&report, table, &mut changes);
-    let is_beyond = sessions.beyond() > beyond;
+    let (is_beyond, is_astray) = (sessions.beyond() > beyond, sessions.astray() > astray);
     // Under the sessions' lock: two sockets must not change their order.
     let done = subscribers.apply(Feed::Radius, &changes);
-    let limits = [told.has_too_many.then_some("session_places_max"), is_beyond.then_some("session_keys_max")];
+    // The first, and then ever fewer: a NAS without a clock sends nothing else.
+    if is_astray && (astray + 1).is_power_of_two() {
+        tracing::warn!(
+            nas = %source.ip(),
+            packets = astray + 1,
+            "RADIUS accounting with an Event-Timestamp that cannot be: it counts from when it came; is that clock set?"
+        );
+    }
+    let limits = [
+        told.has_too_many.then_some("session_places_max"),
+        is_beyond.then_some("session_keys_max"),
+        is_astray.then_some("radius_clock"),
+    ];
     Ok(Taken { effect: done.is_ok().then_some(effect), limits })
 }
 

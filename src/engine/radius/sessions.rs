@@ -82,7 +82,12 @@ struct Session {
 
 #[derive(Debug)]
 enum State {
-    Open { token: Option<Token>, places: SmallVec<[(Kind, Key); 2]> },
+    Open {
+        token: Option<Token>,
+        places: SmallVec<[(Kind, Key); 2]>,
+        /// The profile that was named before the line was.
+        unsaid: Option<NameId>,
+    },
     Ended,
 }
 
@@ -104,14 +109,20 @@ pub struct Sessions {
     open: usize,
     /// Places that sessions had beyond [`SESSION_KEYS_MAX`].
     beyond: u64,
+    /// Packets that came with a time that cannot be.
+    astray: u64,
 }
+
+/// So long a session is known that nobody tells of, in seconds; what is older tells of none.
+const KNOWN_SECS: u32 = 7 * 86_400;
+/// How far a NAS's clock may be ahead of ours, in seconds. Chosen.
+const AHEAD_SECS_MAX: u32 = 60;
 
 impl Sessions {
     /// Takes a packet in. What changes is put into `changes`, in order.
     pub fn take(&mut self, report: &Report<'_, '_>, table: &Table, changes: &mut Vec<Change>) -> Effect {
         let told = report.told;
-        // RFC 2866 §5.2: it happened so many seconds before it was sent. A clock ahead of ours does not win for ever.
-        let at = told.at.unwrap_or(report.now).saturating_sub(told.delay).min(report.now.saturating_add(60));
+        let at = self.happened_at(told, report.now);
         let Some(nas_name) = nas_name(told) else { return Effect::Nothing };
         let Some(nas) = self.nas(nas_name) else { return Effect::NoRoom };
         match told.status {
@@ -125,6 +136,22 @@ impl Sessions {
             Status::Stop => self.end(session_id(nas_name, told.session), nas, at, report, table, changes),
             Status::Other => Effect::Nothing,
         }
+    }
+
+    /// RFC 2866 §5.2: it happened so many seconds before it was sent. A NAS whose clock is not set yet tells years that are
+    /// past or to come; what it tells happened when it came, or its word would lose, or win, for ever.
+    fn happened_at(&mut self, told: &Told<'_>, now: u32) -> u32 {
+        let at = told.at.unwrap_or(now).saturating_sub(told.delay);
+        if (now.saturating_sub(KNOWN_SECS)..=now.saturating_add(AHEAD_SECS_MAX)).contains(&at) {
+            return at;
+        }
+        self.astray += 1;
+        now
+    }
+
+    /// Packets whose time could not be.
+    pub fn astray(&self) -> u64 {
+        self.astray
     }
 
     /// Sessions that are open.
@@ -145,12 +172,11 @@ impl Sessions {
 
     /// Forgets sessions that ended a while ago, and those of which nobody has told for a week.
     pub fn prune(&mut self, now: u32) {
-        const WEEK: u32 = 7 * 86_400;
         let (places, open) = (&mut self.places, &mut self.open);
         self.sessions.retain(|id, session| match &session.state {
             State::Ended => now.saturating_sub(session.heard) < SESSION_ENDED_SECS,
             State::Open { places: held, .. } => {
-                let is_kept = now.saturating_sub(session.heard) < WEEK;
+                let is_kept = now.saturating_sub(session.heard) < KNOWN_SECS;
                 for (_, key) in held.iter().filter(|_| !is_kept) {
                     if places.get(key).is_some_and(|holding| holding.session == *id) {
                         places.remove(key);
@@ -214,7 +240,7 @@ impl Sessions {
             Some(session) => (false, at < session.at),
         };
         if is_new {
-            let state = State::Open { token: None, places: SmallVec::new() };
+            let state = State::Open { token: None, places: SmallVec::new(), unsaid: None };
             self.sessions.insert(id, Session { nas, at, heard: report.now, began: None, state });
             self.open += 1;
         }
@@ -224,7 +250,9 @@ impl Sessions {
         if is_start {
             session.began = Some(at);
         }
-        let State::Open { token, places: held } = &mut session.state else { unreachable!("an ended one was replaced") };
+        let State::Open { token, places: held, unsaid } = &mut session.state else {
+            unreachable!("an ended one was replaced")
+        };
         // Of an attribute that is not there nothing is known; it is not taken back.
         if report.token.is_some() && !(is_old && token.is_some()) {
             *token = report.token;
@@ -253,6 +281,8 @@ impl Sessions {
         self.beyond += beyond as u64;
         gone.extend(held.drain(..beyond).map(|(_, key)| key));
         gone.retain(|key| held.iter().all(|(_, kept)| kept != key));
+        let named = report.profile.filter(|_| !is_old).or(*unsaid);
+        *unsaid = named.filter(|_| token.is_none());
         let (token, held) = (*token, held.clone());
         let Some(token) = token else {
             // Whose line it is nobody says; it is not that of who had the place before.
@@ -280,8 +310,8 @@ impl Sessions {
         }
         // Last, so that a line which goes from one address to another is not without any: what was said of it would be lost.
         gone.iter().for_each(|key| self.let_go(id, key, changes));
-        if !is_old && report.profile.is_some() {
-            changes.push(Change::Say(token, report.profile));
+        if named.is_some() {
+            changes.push(Change::Say(token, named));
         }
         if is_new { Effect::Begun } else { Effect::Confirmed }
     }

@@ -22,8 +22,8 @@ impl Line {
         Line { sessions: Sessions::default(), table, writer, last: Effect::Nothing }
     }
 
-    /// `start SESSION NAS AT [ADDRESS …]`, `interim …`, `stop …`, `on NAS AT`, `other …`. A session's token is its number; `-` before an
-    /// address: ports of it are given back.
+    /// `start SESSION NAS AT [ADDRESS …]`, `interim …`, `stop …`, `on NAS AT`, `other …`. A session's token is its number, or `@NUMBER`;
+    /// `-` before an address: ports of it are given back; `=NAME`: the profile.
     fn tell(&mut self, event: &str) {
         let words: Vec<&str> = event.split_whitespace().collect();
         let (status, session, rest) = match words[0] {
@@ -33,7 +33,7 @@ impl Line {
             "stop" => (Status::Stop, words[1], &words[2..]),
             _ => (Status::Other, words[1], &words[2..]),
         };
-        let at: u32 = rest[1].parse().unwrap();
+        let at: i64 = rest[1].parse().unwrap();
         let told = Told {
             identifier: 0,
             status,
@@ -43,14 +43,17 @@ impl Line {
             port: None,
             user: None,
             profile: None,
-            at: Some(NOW + at),
+            at: Some(u32::try_from(i64::from(NOW) + at).unwrap()),
             delay: 0,
-            places: rest[2..].iter().map(|word| place(word)).collect(),
+            places: rest[2..].iter().filter(|word| !word.starts_with(['=', '@'])).map(|word| place(word)).collect(),
             has_too_many: false,
         };
-        let line = session.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok().map(Token);
+        let said = |mark: char| rest.iter().find_map(|word| word.strip_prefix(mark));
+        let number = said('@').unwrap_or(session.trim_matches(|c: char| !c.is_ascii_digit()));
+        let line = number.parse().ok().map(Token);
+        let profile = said('=').and_then(|name| self.table.intern(name));
         let now = NOW + 1_000;
-        let report = Report { told: &told, realm: Realm(0), token: line, profile: None, now, confirmed_for: 1_200 };
+        let report = Report { told: &told, realm: Realm(0), token: line, profile, now, confirmed_for: 1_200 };
         let mut changes = Vec::new();
         self.last = self.sessions.take(&report, &self.table, &mut changes);
         for change in &changes {
@@ -126,6 +129,47 @@ fn a_place_is_the_latest_sessions() {
         (format!("other 1 n 10 {A}"), "-"),
     ] {
         check(&events, &format!("10.0.0.1 {holder}"));
+    }
+}
+
+/// An access server that has no time yet, as after a start, tells of 1970 or of a year to come.
+#[test]
+fn a_time_that_cannot_be_counts_as_now() {
+    const A: &str = "10.0.0.1/32";
+    let years = 1_700_000_000;
+    for (events, holder, astray) in [
+        (format!("on n 34560000; start 1 n 1000 {A}"), "1", 1),
+        (format!("start 1 n 34560000 {A}; stop 1 n 1000"), "-", 1),
+        (format!("start 1 n 34560000 {A}; start 2 n 1000 {A}"), "2", 1),
+        (format!("start 1 n 10 {A}; start 2 n -{years} {A}"), "2", 1),
+        (format!("start 1 n 10 {A}; on n -{years}"), "-", 1),
+        (format!("start 1 n -{years} {A}; stop 1 n -{years}"), "-", 2),
+        // A minute ahead, or days late, as when the network was cut: each in its order.
+        (format!("start 1 n 1060 {A}; stop 1 n 1055"), "1", 0),
+        (format!("start 1 n 10 {A}; stop 1 n -500000"), "1", 0),
+    ] {
+        check(&events, &format!("10.0.0.1 {holder}"));
+        let mut line = Line::new();
+        events.split(';').for_each(|event| line.tell(event));
+        assert_eq!(line.sessions.astray(), astray, "{events}");
+    }
+}
+
+#[test]
+fn a_profile_that_is_named_before_the_line_is_kept_for_it() {
+    for (events, expected) in [
+        ("start x n 10 10.0.0.1/32 =school; interim x n 20 @7", Some("school")),
+        ("start x n 10 10.0.0.1/32 =school; interim x n 20 @7 =family", Some("family")),
+        ("start x n 10 10.0.0.1/32 =school; interim x n 15 =family; interim x n 20 @7", Some("family")),
+        ("start x n 10 10.0.0.1/32; interim x n 20 @7", None),
+        // What was said once is not said again: a choice in between stays.
+        ("start x n 10 10.0.0.1/32 =school @7; interim x n 20 @7 =family; interim x n 30 @7", Some("family")),
+    ] {
+        let mut line = Line::new();
+        events.split(';').for_each(|event| line.tell(event));
+        assert_eq!(line.holder("10.0.0.1"), Some(7), "{events}");
+        let said = line.table.find_token(Token(7)).and_then(|state| state.session);
+        assert_eq!(said, expected.and_then(|name| line.table.intern(name)), "{events}");
     }
 }
 
