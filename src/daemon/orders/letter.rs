@@ -117,7 +117,7 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
         "**{unit}**\n\nSố: …/…\n\n**CỘNG HÒA XÃ HỘI CHỦ NGHĨA VIỆT NAM**  \n**Độc lập – Tự do – Hạnh phúc**\n\n\
          *…, {}*\n\nV/v thực hiện yêu cầu số {reference}\n\n**Kính gửi:** {authority}\n\n\
          Thực hiện yêu cầu số {reference} của {authority} (căn cứ: {legal_basis}), nhận lúc {}, đơn vị chúng tôi xin báo cáo \
-         kết quả như sau:\n\n1. Đã ngăn chặn {}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.\n\n\
+         kết quả như sau:\n\n1. Đã ngăn chặn {}/{} tên miền trên hệ thống phân giải tên miền của đơn vị.{}\n\n\
          2. Kiểm chứng: {}, tại nút {}; {}.\n\n3. Máy khách chậm nhất: {}\n\n\
          4. Kết quả kiểm chứng từng tên miền:\n\n\
          | STT | Tên miền | Kết quả | Thời gian trả lời | Máy khách còn nhớ câu trả lời cũ |\n|---|---|---|---|---|\n",
@@ -125,6 +125,11 @@ fn in_vietnamese(effect: &Effect, zone: &TimeZone) -> String {
         here(received),
         done(effect),
         effect.names.len(),
+        if effect.order.acts {
+            String::new()
+        } else {
+            format!(" Trạng thái của yêu cầu: {}.", effect.order.state_vi)
+        },
         here(&effect.at),
         effect.node,
         effect.verified_at.as_ref().map_or_else(
@@ -208,7 +213,7 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
     let mut text = format!(
         "**{unit}**\n\nNo.: …/…\n\n*…, {}*\n\nSubject: order {reference}\n\n**To:** {authority}\n\n\
          We report on order {reference} of {authority} (legal basis: {legal_basis}), received at {}:\n\n\
-         1. {} of {} names are blocked by our resolvers.\n\n\
+         1. {} of {} names are blocked by our resolvers.{}\n\n\
          2. Asked at {}, at node {}; {}.\n\n3. Slowest client: {}\n\n\
          4. Each name:\n\n\
          | No. | Name | Result | Time to answer | Clients remember the old answer |\n|---|---|---|---|---|\n",
@@ -216,6 +221,11 @@ fn in_english(effect: &Effect, zone: &TimeZone) -> String {
         here(received),
         done(effect),
         effect.names.len(),
+        if effect.order.acts {
+            String::new()
+        } else {
+            format!(" The order does not act: it is {}.", effect.order.state)
+        },
         here(&effect.at),
         effect.node,
         effect.verified_at.as_ref().map_or_else(
@@ -291,7 +301,6 @@ fn span(secs: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::orders::commands::Role;
     use crate::engine::client::UnixTime;
     use crate::engine::order::tests::order;
     use crate::engine::order::{Order, Remembered};
@@ -311,7 +320,7 @@ mod tests {
         });
         Effect {
             names: names.collect(),
-            order: OrderTold::of(&order, UnixTime(BEGAN + 7_200), Role::Operator, &zone, remembered.as_ref()),
+            order: OrderTold::of(&order, UnixTime(BEGAN + 7_200), None, &zone, remembered.as_ref()),
             node: "hn-1".into(),
             organization: None,
             at: "2027-01-15T19:00:00+07:00".into(),
@@ -328,6 +337,9 @@ mod tests {
         let zone = TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
         let again = effect(None);
         let never = Effect { verified_at: None, ..effect(None) };
+        let mut revoked = effect(None);
+        (revoked.order.acts, revoked.order.state, revoked.order.state_vi) =
+            (false, "revoked".into(), "đã thu hồi".into());
         for (effect, language, part) in [
             (
                 &again,
@@ -337,6 +349,8 @@ mod tests {
             (&again, LetterIn::Vietnamese, "tức 2 giờ 0 phút 0 giây kể từ khi nhận yêu cầu.\n"),
             (&again, LetterIn::English, "all blocked first at 17:00 on 15 January 2027, 2 h 0 min 0 s after"),
             (&never, LetterIn::Vietnamese, "tại nút hn-1; chưa lần nào tất cả đều bị chặn.\n"),
+            (&revoked, LetterIn::Vietnamese, "của đơn vị. Trạng thái của yêu cầu: đã thu hồi.\n"),
+            (&revoked, LetterIn::English, "by our resolvers. The order does not act: it is revoked.\n"),
             (&never, LetterIn::English, "never yet were all of them blocked.\n"),
         ] {
             let text = letter(effect, &zone, language);

@@ -91,6 +91,15 @@ impl Book {
     }
 }
 
+impl Book {
+    /// When all names of an order were first found blocked here, if they were as soon as it came into force.
+    pub(super) fn first_blocked(&self, reference: &str) -> Option<UnixTime> {
+        let inner = self.inner();
+        let met = inner.met.get(reference).filter(|met| met.names > 0 && met.names == met.blocked);
+        met.and_then(|_| Some(inner.remembered.get(reference)?.at))
+    }
+}
+
 impl Inner {
     fn taken_up(&self, reference: &str) -> Option<TakenUp> {
         let (Held { order, mark, .. }, remembered) = (self.held.get(reference)?, self.remembered.get(reference)?);
