@@ -279,12 +279,25 @@ fn enter(config: Option<&Path>, lines: Vec<(usize, String)>, order: &OrderArgs) 
         dry_run: order.dry_run,
     };
     let address = client::admin_address(order.ask.admin.admin, config)?;
-    let done = client::post_body_shared::<Entered>(address, "/api/v1/orders", &asked, CHANGE_TIMER)?;
+    let ask = |asked: &Asked| client::post_body_shared::<Entered>(address, "/api/v1/orders", asked, CHANGE_TIMER);
+    let say_lines = |entered: &Entered| {
+        for line in entered.lines.iter().filter(|line| !matches!(line.standing, Standing::Accepted { .. })) {
+            say!("  {}: {}: {}", line.line, line.text, standing(Language::of_user(), &line.standing));
+        }
+    };
+    let done = ask(&asked).inspect_err(|why| {
+        // When no line can be taken nothing is entered, and why is to be told of each.
+        if matches!(why, Trouble::Refused(_))
+            && !order.ask.json
+            && let Ok(looked) = ask(&Asked { dry_run: true, ..asked.clone() })
+            && looked.told.counts().0 == 0
+        {
+            say_lines(&looked.told);
+        }
+    })?;
     let code = done.print(order.ask.json, |entered| {
         let language = Language::of_user();
-        for line in entered.lines.iter().filter(|line| !matches!(line.standing, Standing::Accepted { .. })) {
-            say!("  {}: {}: {}", line.line, line.text, standing(language, &line.standing));
-        }
+        say_lines(entered);
         let (held, left) = entered.counts();
         match language {
             Language::English => say!("{held} lines taken, {left} not"),

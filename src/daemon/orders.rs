@@ -326,6 +326,10 @@ impl Inner {
         if seal.is_none() && before.is_some_and(|before| unsealed(&before.text, audit).is_some()) {
             return Err("its seal is gone: a command wrote it, so only commands change it".into());
         }
+        // What a command wrote was looked at when it was entered, and what is in force stays so.
+        if seal.is_none() && before.is_none_or(|before| before.text != text) {
+            annex::refuse_shared(&order)?;
+        }
         let others = self.held.values().filter(|held| held.order.reference != order.reference);
         self.check_bounds(others.clone().count(), others.map(|held| held.order.names.len()).sum(), &order)?;
         Ok(Held::new(file.to_owned(), text, order))

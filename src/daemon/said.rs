@@ -352,10 +352,19 @@ pub(super) fn person_text(what: &str, text: &str) -> Result<String, String> {
     if text.len() > PERSON_TEXT_OCTETS_MAX {
         return Err(format!("{what} is {} octets, at most {PERSON_TEXT_OCTETS_MAX}", text.len()));
     }
-    match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(format!("{what} holds the control character {c:?}")),
+    if let Some(c) = text.chars().find(|c| c.is_control()) {
+        return Err(format!("{what} holds the control character {c:?}"));
+    }
+    match text.chars().find(|c| is_unseen(*c)) {
+        Some(c) => Err(format!("{what} holds {c:?}, which nobody sees")),
         None => Ok(text.to_owned()),
     }
+}
+
+/// Characters that take no room and say nothing in a name: soft hyphen, marks of direction, joiners and the like.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]
@@ -364,7 +373,14 @@ mod tests {
 
     #[test]
     fn what_a_person_writes_fits_a_line() {
-        for (text, good) in [("Cô Lan", true), ("  ", false), ("a\nb", false), (&*"x".repeat(501), false)] {
+        for (text, good) in [
+            ("Cô Lan", true),
+            ("A\u{200b}n", false),
+            ("An\u{202e}", false),
+            ("  ", false),
+            ("a\nb", false),
+            (&*"x".repeat(501), false),
+        ] {
             assert_eq!(person_text("it", text).is_ok(), good, "{text}");
         }
     }

@@ -40,7 +40,8 @@ struct Looking {
 }
 
 async fn list(State(admin): State<Arc<Admin>>, Query(looking): Query<Looking>) -> Response {
-    Json(admin.reloader.orders().told(clock::unix_time(), looking.role)).into_response()
+    let reloader = &admin.reloader;
+    Json(reloader.orders().told(clock::unix_time(), looking.role, reloader.audit())).into_response()
 }
 
 async fn problems(State(admin): State<Arc<Admin>>) -> Response {

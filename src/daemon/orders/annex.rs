@@ -10,12 +10,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::built_in;
-use crate::config::ordered_name;
+use crate::config::{ordered_name, ordered_text};
 use crate::engine::client::UnixTime;
 use crate::engine::list::{Reach, own_entry};
-use crate::engine::matcher::Hits;
 use crate::engine::matcher::public_suffix::is_public_suffix;
 use crate::engine::name::Name;
+use crate::engine::order::Order;
 use crate::engine::snapshot::Snapshot;
 
 /// A line, and what becomes of it.
@@ -137,7 +137,7 @@ fn standing(snapshot: &Snapshot, at: UnixTime, text: &str, taking: &Taking<'_>) 
     };
     let name = if reach == Reach::Exact { format!("={owner}") } else { owner.to_string() };
     let overrides = taking.overrides.iter().any(|given| ordered_name(given) == Ok((owner.clone(), reach)));
-    if !overrides && is_protected(snapshot, &owner) {
+    if !overrides && snapshot.is_protected(&owner) {
         return Standing::ProtectedName { name };
     }
     if !overrides && let Some(such_as) = shared(&owner, reach) {
@@ -182,10 +182,19 @@ fn host_of_url(text: &str) -> Option<&str> {
     host.split(':').next()
 }
 
-fn is_protected(snapshot: &Snapshot, name: &Name) -> bool {
-    let mut hits = Hits::new();
-    snapshot.index.names.look_up(name.as_wire(), &mut hits);
-    snapshot.index.names.listed(&hits).contains(snapshot.masks.protected)
+/// # Errors
+/// The order would take others along who are not meant, and does not say that it is to reach the name all the same.
+pub(super) fn refuse_shared(order: &Order) -> Result<(), String> {
+    for ordered in order.names.iter().filter(|ordered| !ordered.overrides) {
+        if let Some(such_as) = shared(&ordered.name, ordered.reach) {
+            let name = ordered_text(ordered);
+            return Err(format!(
+                "`{name}` is a shared platform ({such_as} would be blocked too); `override = [\"{name}\"]` beside `names` blocks \
+                 it all the same"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A name that would be taken along, though it is not meant.

@@ -108,7 +108,7 @@ pub struct OrderTold {
 pub enum Role {
     #[default]
     Operator,
-    /// Sees names of publishable orders alone; of the others, their hashes.
+    /// Sees names of publishable orders alone; of the others, hashes with this node's key.
     Viewer,
 }
 
@@ -151,20 +151,20 @@ pub struct Effect {
 }
 
 impl OrderTold {
-    /// Times are those of `zone`.
+    /// Times are those of `zone`; `hide` tells a name to who may not see it.
     pub(super) fn of(
         order: &Order,
         at: UnixTime,
-        role: Role,
+        hide: Option<&dyn Fn(&str) -> String>,
         zone: &TimeZone,
         remembered: Option<&Remembered>,
     ) -> OrderTold {
         let time_text = |at: UnixTime| rfc3339(at, zone);
         let state = order.state(at);
-        let is_hidden = role == Role::Viewer && !order.publishable;
-        let name = |ordered| match ordered_text(ordered) {
-            text if is_hidden => format!("sha256:{}", &sha256(&text)[..16]),
-            text => text,
+        let hide = hide.filter(|_| !order.publishable);
+        let name = |ordered| {
+            let text = ordered_text(ordered);
+            hide.map_or_else(|| text.clone(), |hide| hide(&text))
         };
         let name_at = |place: usize| order.names.get(place).map(name).unwrap_or_default();
         let (expires, review_at) = match order.end {
@@ -196,6 +196,12 @@ impl OrderTold {
             remembered: remembered.map(|remembered| RememberedTold::of(remembered, order, zone, name_at)),
         }
     }
+}
+
+/// A name that is not to be seen, the same each time. Who has not this node's key cannot try which name it is.
+fn hidden(name: &str, audit: &Audit) -> String {
+    let signed = audit.sign(format!("a name that is not to be seen: {name}").as_bytes());
+    signed.map_or_else(|| "hidden".to_owned(), |signed| format!("hidden:{}", &sha256(&signed)[..16]))
 }
 
 fn hours(secs: i64) -> String {
@@ -232,19 +238,24 @@ fn alarm_in_vietnamese(alarm: Alarm) -> String {
 
 impl Book {
     /// Every order, by reference.
-    pub fn told(&self, at: UnixTime, role: Role) -> Vec<OrderTold> {
+    pub fn told(&self, at: UnixTime, role: Role, audit: &Audit) -> Vec<OrderTold> {
         let zone = self.zone();
+        let hide = |text: &str| hidden(text, audit);
+        let hide: Option<&dyn Fn(&str) -> String> = match role {
+            Role::Operator => None,
+            Role::Viewer => Some(&hide),
+        };
         let inner = self.inner();
         let told = |held: &Held| {
             let remembered = inner.remembered.get(&held.order.reference);
-            OrderTold::of(&held.order, at, role, &zone, remembered)
+            OrderTold::of(&held.order, at, hide, &zone, remembered)
         };
         inner.held.values().map(told).collect()
     }
 
     fn told_of(&self, order: &Order, at: UnixTime) -> OrderTold {
         let remembered = self.remembered(&order.reference);
-        OrderTold::of(order, at, Role::Operator, &self.zone(), remembered.as_ref())
+        OrderTold::of(order, at, None, &self.zone(), remembered.as_ref())
     }
 
     /// Puts an order into the register: it is in its file and in the log when this returns.
@@ -499,9 +510,11 @@ impl Reloader {
             .collect();
         let at = clock::unix_time();
         let is_effective = names.iter().all(|name| name.effective);
+        // This node asked itself when the order came into force; whoever asks later does not make it later.
+        let first = self.orders().first_blocked(reference).map_or(at, |first| first.min(at));
         let told = match is_effective && order.verified_at.is_none() {
-            true => self.change_order(reference, &by, "order.verify", |order, act| {
-                order.verified_at = Some(act.at);
+            true => self.change_order(reference, &by, "order.verify", |order, _| {
+                order.verified_at = Some(first);
                 Ok(())
             })?,
             false => self.orders().told_of(&order, at),
@@ -509,7 +522,7 @@ impl Reloader {
         let generation = self.in_force();
         let (node, organization) =
             (generation.snapshot.node_name.clone(), generation.snapshot.structured.organization().map(str::to_owned));
-        let verified_at = order.verified_at.or(is_effective.then_some(at));
+        let verified_at = order.verified_at.or(is_effective.then_some(first));
         let after_secs = verified_at.unwrap_or(at).0 - order.received.0;
         let time_text = |at| rfc3339(at, &self.orders().zone());
         let (at, verified_at) = (time_text(at), verified_at.map(time_text));

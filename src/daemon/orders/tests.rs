@@ -71,6 +71,28 @@ impl Setup {
     }
 }
 
+/// What a command would not take is not to be had by writing a file.
+#[test]
+fn a_file_that_somebody_wrote_takes_no_others_along_unasked() {
+    let setup = Setup::new();
+    let shared = text("1/A05", "\"facebook.com\"");
+    setup.write("a.toml", &shared);
+    setup.write("b.toml", &text("2/A05", "\"b.example\""));
+    setup.look();
+    assert_eq!(setup.acting(), ["2/A05"]);
+    let problem = setup.problem();
+    let expected = "a.toml: `facebook.com` is a shared platform (";
+    assert!(problem.contains(expected) && problem.contains("; it does not act"), "{problem}");
+    setup.write("a.toml", &format!("{shared}override = [\"facebook.com\"]\n"));
+    setup.look();
+    assert_eq!((setup.acting(), setup.problem()), (vec!["1/A05".to_owned(), "2/A05".into()], String::new()));
+    // What is in force stays so when its file asks for more.
+    setup.write("b.toml", &shared.replace("1/A05", "2/A05"));
+    setup.look();
+    assert_eq!(setup.acting(), ["1/A05", "2/A05"]);
+    assert!(setup.problem().contains("order 2/A05 acts on as it was"), "{}", setup.problem());
+}
+
 #[test]
 fn files_are_taken_up_and_only_a_stated_end_takes_them_out() {
     let setup = Setup::new();

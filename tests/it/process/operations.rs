@@ -177,7 +177,7 @@ fn an_order_takes_two_persons_and_ends_by_its_authoritys_word_alone() {
     let told = explain(&served, "two.example");
     assert_eq!((&told["order"]["reference"], &told["order"]["state"]), (&Value::Null, &"provisional".into()), "{told}");
     let seen = served.command(&["orders", "show", "2/A05", "--role", "viewer"]);
-    assert!(seen.stdout.contains("sha256:") && !seen.stdout.contains("two.example"), "{seen:?}");
+    assert!(seen.stdout.contains("hidden:") && !seen.stdout.contains("two.example"), "{seen:?}");
     said(&served.command(&["orders", "show", "2/A05"]), 0, "two.example");
     said(&served.command(&["orders", "check"]), 0, "nothing waits");
 
