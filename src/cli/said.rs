@@ -164,7 +164,8 @@ fn add(config: Option<&Path>, kind: Kind, word: Option<(&str, bool)>, said: &Sai
     if !said.who.json {
         let lead = match kind {
             Kind::Deny => language.pick("It is allowed all the same.", "Tên này vẫn được phép."),
-            Kind::Allow | Kind::Pause => language.pick("It is blocked all the same.", "Tên này vẫn bị chặn."),
+            Kind::Allow => language.pick("It is blocked all the same.", "Tên này vẫn bị chặn."),
+            Kind::Pause => language.pick("But", "Nhưng"),
         };
         say!("{lead} {}", language.pick(&still.sentence_en, &still.sentence_vi));
         let lead = language.pick("to change this:", "muốn thay đổi:");

@@ -51,7 +51,7 @@ pub use list_url::ListUrl;
 pub use orders::{OrderSettings, ordered_name, ordered_text, read_order, write_order};
 pub use subscribers::{LeaseSettings, RadiusClient, RadiusSettings, Secret, StoreSettings, SubscriberSettings};
 pub use tls::TlsSettings;
-pub use values::duration;
+pub use values::{duration, network};
 pub use versions::{Version, Versions, look_again};
 
 use errors::{Place, Sink};

@@ -114,7 +114,9 @@ fn split_number(text: &str) -> (&str, &str) {
 }
 
 /// `10.0.0.0/8`, `2001:db8::/32`, or one address. Bits beyond the prefix are a slip, so they are refused.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+/// # Errors
+/// What is wrong with it, and what may have been meant.
+pub fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return not_mapped(IpNet::from(address), text);
     }

@@ -11,7 +11,7 @@ use crate::engine::limits::{LAYERS_MAX, LISTS_MAX, PROFILES_MAX};
 use crate::engine::list::{Effect, Format, Reach, RuleSet};
 use crate::engine::local_data::LocalData;
 use crate::engine::matcher::room::Room;
-use crate::engine::matcher::{BuildError, Builder, HashSeed, Hits, Index, Layer, ListSet, Part, Placed, Spared};
+use crate::engine::matcher::{BuildError, Builder, HashSeed, Index, Layer, ListSet, Part, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::peers::Peers;
 use crate::engine::safe_search::SafeSearch;
@@ -462,11 +462,7 @@ fn engines_of(table: &SafeSearch, names: &[String]) -> Vec<EngineId> {
 /// Tells of denied names that a hole spares, so that nobody waits for a block that will not come.
 fn note_ineffective(snapshot: &Snapshot, entries: &[(Name, Reach)], place: &str, report: &mut CompileReport) {
     for (name, _) in entries {
-        let mut hits = Hits::default();
-        snapshot.index.names.look_up(name.as_wire(), &mut hits);
-        let spared =
-            hits.as_slice().iter().any(|h| snapshot.index.names.set(h.listed).contains(snapshot.masks.protected));
-        if spared {
+        if snapshot.is_protected(name) {
             report.ineffective.push(format!("{place}: {name} is a protected name, so denying it has no effect"));
         }
     }

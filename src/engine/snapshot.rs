@@ -14,7 +14,7 @@ use crate::engine::identity;
 use crate::engine::limits::ORDERS_NAMES_MAX;
 use crate::engine::list::ListReport;
 use crate::engine::local_data::LocalData;
-use crate::engine::matcher::{BuildError, HashSeed, Index, Layer, ListSet, Placed, Spared};
+use crate::engine::matcher::{BuildError, HashSeed, Hits, Index, Layer, ListSet, Placed, Spared};
 use crate::engine::name::Name;
 use crate::engine::order::Orders;
 use crate::engine::overlay::{Overlay, Said, Word};
@@ -385,12 +385,24 @@ impl Snapshot {
         &self.profiles[usize::from(id.0)]
     }
 
+    /// Whether no list reaches the name.
+    pub fn is_protected(&self, name: &Name) -> bool {
+        let mut hits = Hits::new();
+        self.index.names.look_up(name.as_wire(), &mut hits);
+        self.index.names.listed(&hits).contains(self.masks.protected)
+    }
+
     pub fn profile_named(&self, name: &str) -> Option<ProfileId> {
         self.profiles.iter().position(|p| p.name == name).map(|i| ProfileId(i as u16))
     }
 }
 
 impl Profile {
+    /// What is in force at a moment.
+    pub fn masks_at(&self, at: UnixTime) -> &ProfileMasks {
+        &self.masks[usize::from(self.timeline.spot(at).state)]
+    }
+
     /// The masks while these windows are open, with these lists taken out.
     fn masks_of(&self, open: Open, out: &ListSet) -> ProfileMasks {
         let mut masks = self.whole;

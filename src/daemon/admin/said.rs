@@ -18,17 +18,19 @@ use crate::daemon::said::{Asking, Entry, Kind};
 use crate::engine::client::Realm;
 use crate::engine::list::own_entry;
 use crate::engine::query::{CLASS_IN, Question, RecordType};
+use crate::engine::snapshot::Unlisted;
+use crate::engine::verdict::Rung;
 
 /// An entry that was made, and what it does not change.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Made {
     pub entry: Entry,
-    /// Of an allow: something else blocks its name all the same.
+    /// Something else decides all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub still: Option<Still>,
 }
 
-/// Why a name that was allowed is blocked nevertheless.
+/// What decides nevertheless, and why.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Still {
     pub rung: String,
@@ -87,7 +89,6 @@ async fn blocking<T: Send + 'static>(
 
 /// Asks what becomes of the name for those that a word is for: whether something else decides all the same.
 async fn still(kind: Kind, admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
-    let (qname, _) = own_entry(entry.name.as_deref()?).ok()?;
     let who = Who {
         client: entry.network.map(|network| Asker::Address(SocketAddr::new(network.addr(), 0))),
         realm: Realm(entry.realm.unwrap_or(0)),
@@ -95,6 +96,10 @@ async fn still(kind: Kind, admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
         profile: entry.profile.clone(),
         at: None,
     };
+    if kind == Kind::Pause {
+        return unpaused(admin, &who);
+    }
+    let (qname, _) = own_entry(entry.name.as_deref()?).ok()?;
     let question = Question { qname, qtype: RecordType::A, qclass: CLASS_IN };
     let in_force = admin.reloader.status().notes.list_lines;
     let told = explain::explain(&admin.resolver, &in_force, &question, "A", &who).await.ok()?;
@@ -109,5 +114,23 @@ async fn still(kind: Kind, admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
         sentence_vi: told.sentence_vi,
         change_en: told.change_en,
         change_vi: told.change_vi,
+    })
+}
+
+/// What a pause does not change: that only some names are allowed.
+fn unpaused(admin: &Admin, who: &Who) -> Option<Still> {
+    let generation = admin.reloader.in_force();
+    let client = who.resolve(&generation.snapshot).ok()?;
+    let profile = generation.snapshot.profile(client.profile);
+    if profile.masks_at(client.at).unlisted == Unlisted::Judged {
+        return None;
+    }
+    let name = &profile.name;
+    Some(Still {
+        rung: Rung::Profile.as_str().to_owned(),
+        sentence_en: format!("the profile `{name}` allows only some names now, and a pause does not change that."),
+        sentence_vi: format!("hồ sơ `{name}` hiện chỉ cho phép một số tên, tạm tắt lọc không thay đổi điều này."),
+        change_en: format!("allow the names that are needed: `lachan allow add NAME --profile {name} …`."),
+        change_vi: format!("cho phép những tên cần dùng: `lachan allow add TÊN --profile {name} …`."),
     })
 }

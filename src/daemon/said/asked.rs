@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use super::{Asking, Kind};
@@ -28,7 +29,7 @@ pub(super) fn check_breadth(kind: Kind, asking: &Asking, name: Option<&(Name, Re
              (`public_suffix=true`), or write ={owner} for the name alone"
         ));
     }
-    let is_for_all = asking.profile.is_none() && asking.client.is_none();
+    let is_for_all = asking.profile.is_none() && asking.client.as_deref().is_none_or(is_everybody);
     if asking.everyone && !is_for_all {
         return Err("say either `--everyone`, or a profile or a client".into());
     }
@@ -40,6 +41,11 @@ pub(super) fn check_breadth(kind: Kind, asking: &Asking, name: Option<&(Name, Re
         );
     }
     Ok(())
+}
+
+/// Whether a client is a network that no operator has alone: shorter than /8, or than /16 of IPv6.
+fn is_everybody(client: &str) -> bool {
+    client.parse::<IpNet>().is_ok_and(|net| net.prefix_len() < if net.max_prefix_len() == 32 { 8 } else { 16 })
 }
 
 /// When something ends that somebody said at `now`.
@@ -128,6 +134,7 @@ mod tests {
         let plain = Asking::default;
         let (suffix, all) = (Asking { public_suffix: true, ..plain() }, Asking { everyone: true, ..plain() });
         let school = Asking { profile: Some("school".into()), ..plain() };
+        let of = |client: &str| Asking { client: Some(client.into()), ..plain() };
         for (kind, asking, name, good) in [
             (Kind::Deny, plain(), Some("com"), false),
             (Kind::Deny, suffix.clone(), Some("com"), true),
@@ -139,6 +146,13 @@ mod tests {
             (Kind::Pause, all.clone(), None, true),
             (Kind::Pause, school.clone(), None, true),
             (Kind::Pause, Asking { everyone: true, ..school }, None, false),
+            (Kind::Pause, of("0.0.0.0/0"), None, false),
+            (Kind::Pause, of("::/0"), None, false),
+            (Kind::Pause, of("128.0.0.0/1"), None, false),
+            (Kind::Pause, Asking { everyone: true, ..of("::/0") }, None, true),
+            (Kind::Pause, of("10.0.0.0/8"), None, true),
+            (Kind::Pause, of("2001:db8::/32"), None, true),
+            (Kind::Pause, of("lop-6a"), None, true),
         ] {
             let name = name.map(|name| own_entry(name).unwrap());
             assert_eq!(check_breadth(kind, &asking, name.as_ref()).is_ok(), good, "{kind:?} {asking:?} {name:?}");

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Asking, Ended, Entry, Kind, asked, person_text};
+use crate::config;
 use crate::daemon::audit::Change;
 use crate::daemon::clock;
 use crate::daemon::explain::{Asker, Who};
@@ -111,13 +112,13 @@ impl Reloader {
             if asking.profile.is_some() {
                 return Err("say either a profile or a client, not both".into());
             }
-            let address = given.parse::<std::net::IpAddr>().map(IpNet::from);
-            match given.parse::<IpNet>().map_err(drop).map(|net| net.trunc()).or(address.map_err(drop)) {
-                Ok(net) => network = Some(net),
-                Err(_) if snapshot.clients_known.iter().any(|known| known.name == *given) => {
+            let is_network = given.parse::<std::net::IpAddr>().is_ok() || given.parse::<IpNet>().is_ok();
+            match is_network.then(|| config::network(given)) {
+                Some(net) => network = Some(net?),
+                None if snapshot.clients_known.iter().any(|known| known.name == *given) => {
                     client = Some(given.clone());
                 }
-                Err(_) => {
+                None => {
                     return Err(format!("`{given}` is no address, no network, and there is no [client.{given}]"));
                 }
             }

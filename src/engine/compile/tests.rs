@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::client::Realm;
 use crate::engine::list::own_entry;
+use crate::engine::matcher::Hits;
 use crate::engine::policy::{QueryVerdict, on_query};
 use crate::engine::query::RecordType;
 use crate::engine::test_support::{Setup, entries, name, question};
