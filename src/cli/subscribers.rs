@@ -1,5 +1,6 @@
 //! `subscribers`: the API of lines that come and go, from a terminal and from files.
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::daemon::subscribers::Summary;
 use crate::daemon::subscribers::line::{Expires, Line};
 use crate::engine::client::UnixTime;
 use crate::engine::explain::rfc3339;
+use crate::engine::limits::SUBSCRIBER_FILE_OCTETS_MAX;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -354,7 +356,14 @@ fn api_token(config: Option<&Path>, file: Option<&Path>) -> Result<String, Troub
 
 /// A file as NDJSON: as it is, or line by line out of CSV, so that the numbers of lines stay the file's.
 fn read_file(file: &Path) -> Result<Vec<u8>, String> {
-    let octets = std::fs::read(file).map_err(|why| why.to_string())?;
+    let mut octets = Vec::new();
+    // A pipe may be read, too, so its length is not known before.
+    let read =
+        std::fs::File::open(file).and_then(|from| from.take(SUBSCRIBER_FILE_OCTETS_MAX + 1).read_to_end(&mut octets));
+    read.map_err(|why| why.to_string())?;
+    if octets.len() as u64 > SUBSCRIBER_FILE_OCTETS_MAX {
+        return Err(format!("it is larger than {SUBSCRIBER_FILE_OCTETS_MAX} octets"));
+    }
     // What spreadsheets on Windows put in front.
     let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&octets);
     let is_json = file.extension().is_some_and(|ending| ending == "ndjson" || ending == "jsonl");

@@ -309,6 +309,10 @@ pub const NAS_MAX: usize = 1 << 14;
 pub const SUBSCRIBER_STATE_OCTETS_MAX: u64 = 2 << 30;
 /// One line of what feeds send, in octets: a tenth is enough.
 pub const SUBSCRIBER_LINE_OCTETS_MAX: usize = 4_096;
+/// Highest serial of a snapshot or a delta: room for a date with a time, and none for a slip after which nothing can follow. Chosen.
+pub const SUBSCRIBER_SERIAL_MAX: u64 = 999_999_999_999_999;
+/// Largest file of subscribers that a command reads: ten million lines.
+pub const SUBSCRIBER_FILE_OCTETS_MAX: u64 = 1 << 30;
 /// Lines of one delta, snapshot or bulk: a table's worth.
 pub const SUBSCRIBER_LINES_MAX: usize = SUBSCRIBER_PREFIXES_MAX + SUBSCRIBER_TOKENS_MAX;
 /// Before this moment (2025-01-01) a clock is one that nobody has set: what lapses by it counts as lapsed.

@@ -20,7 +20,7 @@ use crate::daemon::clock;
 use crate::daemon::subscribers::line::{Line, Reading};
 use crate::daemon::subscribers::{Feed, Refused, Subscribers};
 use crate::engine::client::Realm;
-use crate::engine::limits::{SUBSCRIBER_LINE_OCTETS_MAX, SUBSCRIBER_LINES_MAX};
+use crate::engine::limits::{SUBSCRIBER_LINE_OCTETS_MAX, SUBSCRIBER_LINES_MAX, SUBSCRIBER_SERIAL_MAX};
 use crate::engine::query::{Origin, Transport};
 use crate::engine::subscribers::{Change, Holder, Place};
 
@@ -338,6 +338,11 @@ async fn whole(
     };
     if serial == 0 {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, "serials begin with 1");
+    }
+    if serial > SUBSCRIBER_SERIAL_MAX {
+        // Nothing could follow it.
+        let why = format!("serial {serial}: at most {SUBSCRIBER_SERIAL_MAX}; numbers only grow");
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, &why);
     }
     let mut read = Lines::new(&admin);
     let mut stream = body.into_data_stream();

@@ -45,8 +45,12 @@ impl Subscribers {
     /// It is older than what is here, or does not fit.
     pub fn replace(&self, serial: u64, changes: &[Change]) -> Result<bool, String> {
         let _alone = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if serial <= self.serial() {
+        let last = self.serial();
+        if serial == last {
             return Ok(false);
+        }
+        if serial < last {
+            return Err(format!("snapshot {serial} is older than the last serial here, {last}: nothing is changed"));
         }
         let mut named: HashSet<Key> = HashSet::new();
         let mut chosen = HashSet::new();

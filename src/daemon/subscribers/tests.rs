@@ -45,6 +45,9 @@ fn deltas_and_snapshots_are_made_once_and_in_order() {
     assert!(subscribers.table().get(&key).is_some());
     assert_eq!(profile_at(&subscribers, "10.0.0.3"), None);
     assert_eq!(subscribers.serial(), 9);
+    // Who sends an older one has lost count, or we have: it is not passed off as done.
+    assert!(subscribers.replace(8, &one).unwrap_err().contains("snapshot 8 is older than the last serial here, 9"));
+    assert_eq!(profile_at(&subscribers, "10.0.0.1"), None);
 }
 
 #[test]
