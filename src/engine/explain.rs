@@ -255,8 +255,8 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
                 Some(Step::Spared(cause)) => {
                     fill_cause(snapshot, told, cause, (cause.owner(qname).as_ref(), None), Effect::List);
                     (
-                        format!("{name} is allowed: a list names it, but it is a protected name."),
-                        format!("{name} được phép: có danh sách chứa tên này nhưng đây là tên được bảo vệ."),
+                        format!("{name} is allowed: a rule would block it, but it is a protected name."),
+                        format!("{name} được phép: có luật chặn tên này nhưng đây là tên được bảo vệ."),
                     )
                 }
                 Some(Step::Excepted(cause)) => {
@@ -272,6 +272,17 @@ fn fill_allow(snapshot: &Snapshot, qname: &Name, told: &mut Explanation, steps: 
                     format!("{name} được phép: không có luật nào nói về tên này."),
                 ),
             };
+            if snapshot.is_protected(qname) {
+                told.change_en =
+                    "nothing but a legal order with an override reaches a protected name (`lachan orders add \
+                                  --override NAME`; two people, for an authority)."
+                        .into();
+                told.change_vi =
+                    "chỉ yêu cầu của cơ quan có thẩm quyền có ghi đè mới chặn được tên được bảo vệ (`lachan orders \
+                                  add --override TÊN`; hai người thực hiện)."
+                        .into();
+                return;
+            }
             told.change_en =
                 "to block it, put it into [operator] deny (everybody; the operator may) or the profile's deny \
                               (whoever keeps that profile may)."
