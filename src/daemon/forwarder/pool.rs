@@ -1,7 +1,8 @@
 //! The connections to one server: few, shared by many questions, made again when they die.
 //!
-//! A connection that the server closed while it was idle is nobody's fault: the question goes once more, over a fresh
-//! one. A connection on which several questions in a row found no answer is given up, for a peer that lost its state
+//! A connection that the server closed while it was idle, or after it had answered some of what was asked on it, is nobody's
+//! fault: what is not answered goes once more, over a fresh one (RFC 7766 §6.2.4), for as long as each connection answers
+//! something. A connection on which several questions in a row found no answer is given up, for a peer that lost its state
 //! says nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -22,6 +23,9 @@ use crate::engine::limits::{UPSTREAM_CONNECTION_IN_FLIGHT_MAX, UPSTREAM_CONNECTI
 const BUSY: usize = 64;
 /// Questions in a row without an answer after which a connection counts as dead.
 const UNANSWERED_MAX: u32 = 3;
+/// Connections that a question is asked on, at most. Chosen: with [`UPSTREAM_CONNECTIONS_MAX`] at once a server that answers one
+/// question on each gets through sixteen questions that came together.
+const TRIES_MAX: u32 = 5;
 /// A question taken back earlier than this says nothing about the connection.
 const UNANSWERED_AFTER: Duration = Duration::from_millis(400);
 
@@ -47,9 +51,10 @@ impl Pool {
         request: DnsRequest,
         open: impl Fn() -> Once<Exchange>,
     ) -> Result<(DnsResponse, Duration), Broken> {
-        let mut is_retry = false;
+        let mut tries = 0;
         loop {
-            let lease = self.lease(is_retry, &open)?;
+            tries += 1;
+            let lease = self.lease(tries > 1, &open)?;
             let exchange = match lease.connection.exchange.get().await {
                 Ok(exchange) => exchange,
                 Err(error) => {
@@ -72,24 +77,27 @@ impl Pool {
                 // `Busy` too: that is what hickory-net says when the connection's task has ended.
                 Err(error) => {
                     lease.retire();
-                    if is_retry || !lease.connection.has_answered.load(Ordering::Relaxed) {
+                    if tries >= TRIES_MAX || !lease.connection.has_answered.load(Ordering::Relaxed) {
                         return Err(Broken::Network(error.to_string()));
                     }
-                    is_retry = true;
                 }
             }
         }
     }
 
-    /// The least busy connection; a retry takes only one that is new.
+    /// The least busy connection; a retry takes only one that is new, and shares it only when no more may be made: a server
+    /// that closes before it has answered all may answer but one on each.
     fn lease(&self, is_retry: bool, open: impl Fn() -> Once<Exchange>) -> Result<Lease<'_>, Broken> {
         let mut connections = self.lock();
         let fit = connections.iter().filter(|c| !is_retry || !c.has_answered.load(Ordering::Relaxed));
-        let least = fit.min_by_key(|c| c.in_flight.load(Ordering::Relaxed)).cloned();
+        let is_full = connections.len() >= UPSTREAM_CONNECTIONS_MAX;
+        let in_flight = |c: &&Arc<Connection>| c.in_flight.load(Ordering::Relaxed);
+        let least = fit.min_by_key(in_flight).or_else(|| connections.iter().filter(|_| is_full).min_by_key(in_flight));
+        let least = least.cloned();
         let has_room = |limit: usize| least.as_ref().filter(|c| c.in_flight.load(Ordering::Relaxed) < limit);
-        let connection = match has_room(BUSY) {
+        let connection = match has_room(if is_retry { 1 } else { BUSY }) {
             Some(connection) => Arc::clone(connection),
-            None if connections.len() < UPSTREAM_CONNECTIONS_MAX => {
+            None if !is_full => {
                 let connection = Arc::new(Connection {
                     exchange: open(),
                     in_flight: AtomicUsize::new(0),

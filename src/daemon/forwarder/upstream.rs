@@ -168,7 +168,14 @@ impl Upstream {
         let request = message::request(ask, edns);
         let (response, rtt) = match (channel, &self.dialect) {
             (Channel::Configured, None) => return self.ask_udp(&addresses, request, deadline).await,
-            (Channel::Tcp, _) => self.tcp.ask(request, || self.open(Dialect::Tcp, &addresses)).await?,
+            // It is well by datagrams: that it is not by TCP is told of the name whose answer fits none.
+            (Channel::Tcp, _) => {
+                let asked = self.tcp.ask(request, || self.open(Dialect::Tcp, &addresses)).await;
+                asked.map_err(|broken| match broken {
+                    Broken::Network(why) => Broken::Reply(format!("by TCP: {why}")),
+                    Broken::Busy | Broken::Loop | Broken::Reply(_) => broken,
+                })?
+            }
             (Channel::Configured, Some(dialect)) => {
                 self.pool.ask(request, || self.open(dialect.clone(), &addresses)).await?
             }

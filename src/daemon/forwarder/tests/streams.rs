@@ -107,6 +107,30 @@ async fn a_connection_closed_while_idle_is_made_again_and_blames_nobody() {
     assert_eq!(forwarder.status()[0].errors, 0);
 }
 
+/// RFC 7766 §6.2.4: what is not answered when a connection ends is asked again on another.
+#[tokio::test]
+async fn a_server_that_closes_before_it_has_answered_all_gets_the_rest_again() {
+    for per_connection in [1, 2, 5] {
+        let (listener, socket) = both().await;
+        let address = fake::serve(socket, Log::default(), |query| Behaviour::Truncated.apply(query));
+        tcp(listener, Log::default(), per_connection);
+        let by_tcp =
+            forwarder_of(&[table(1, vec![server(UpstreamTransport::Tcp, address, None)])], ForwarderOptions::default());
+        for forwarder in [by_tcp, super::plain(&[address])].map(Arc::new) {
+            // The first makes the connection that the others share.
+            let questions = (0..12).map(|i| {
+                let forwarder = Arc::clone(&forwarder);
+                tokio::spawn(async move { send(&forwarder, &format!("n{i}.example")).await })
+            });
+            for question in questions.collect::<Vec<_>>() {
+                assert_eq!(signed(&question.await.unwrap().unwrap()), 7, "{per_connection} a connection");
+            }
+            let status = &forwarder.status()[0];
+            assert_eq!((status.errors, status.is_up), (0, true));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_connection_carries_many_questions_at_once() {
     let address = tcp(listener().await, Log::default(), usize::MAX);
