@@ -1,7 +1,8 @@
 //! Misses of the fast lane: a first question to a server that is well, sent and answered on the lane's own thread.
 //!
 //! Everything that is not this plain case — another transport, a server in back-off, silence, an answer cut short or bad —
-//! goes on in the slow lane, whose exchanges know what to do. Identical questions share one exchange with both lanes.
+//! goes on in the slow lane, whose exchanges know what to do. Identical questions share one exchange with both lanes. What a
+//! server says after patience ran out is taken all the same, and told to whoever waits in the slow lane.
 //!
 //! Sockets are connected, so the kernel drops what others send, and each is given up after a while or some hundred
 //! questions: a port is not there long enough to be found, and the id is random beside it.
@@ -23,12 +24,13 @@ use crate::daemon::forwarder::{Express, is_reply_to};
 use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
+use crate::daemon::snapshot_cell::Generation;
 use crate::engine::answer::AnswerBuilder;
-use crate::engine::cache::Entry;
-use crate::engine::exchange::{Answer, read_reply};
+use crate::engine::cache::{Entry, Key};
+use crate::engine::exchange::{Answer, Before, read_reply};
 use crate::engine::limits::{
-    QUERY_DEADLINE, UDP_IN_FLIGHT_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX, UPSTREAM_SOCKETS_MAX,
-    UPSTREAM_UDP_IN_FLIGHT_MAX,
+    QUERY_DEADLINE, UDP_IN_FLIGHT_MAX, UPSTREAM_OVERDUE_MAX, UPSTREAM_SOCKET_QUESTIONS_MAX, UPSTREAM_SOCKET_SECS_MAX,
+    UPSTREAM_SOCKETS_MAX, UPSTREAM_UDP_IN_FLIGHT_MAX,
 };
 use crate::engine::query::{Question, Rcode};
 
@@ -66,6 +68,8 @@ struct UnderWay {
     flights: usize,
     /// Queries that wait for them.
     queries: usize,
+    /// Questions that the slow lane has by now.
+    overdue: usize,
 }
 
 /// Memory to read a reply and write an answer in, used again and again.
@@ -89,6 +93,25 @@ struct Wire {
     patience: VecDeque<(Instant, u16)>,
     /// Those that nobody else had room for when it did, until the client's own time is over.
     last_wait: VecDeque<(Instant, u16)>,
+    /// Those that the slow lane goes on with, by their message's id.
+    overdue: HashMap<u16, Box<Overdue>>,
+    /// When these are forgotten.
+    overdue_until: VecDeque<(Instant, u16)>,
+}
+
+/// A question that the slow lane goes on with. Its first message may still be answered.
+struct Overdue {
+    to: Express,
+    sent: Instant,
+    key: Key,
+    question: Question,
+    generation: Arc<Generation>,
+}
+
+impl Wire {
+    fn is_listened_to(&self) -> bool {
+        !(self.flights.is_empty() && self.overdue.is_empty())
+    }
 }
 
 /// One question on its way.
@@ -124,8 +147,15 @@ impl Misses {
         }
     }
 
+    /// Whether nothing that a server may say is waited for.
     pub fn is_idle(&self) -> bool {
-        self.under_way.flights == 0
+        self.under_way.flights == 0 && self.under_way.overdue == 0
+    }
+
+    /// Questions on their way that are answered here.
+    #[cfg(test)]
+    pub fn flights(&self) -> usize {
+        self.under_way.flights
     }
 
     /// Sends a query's question upstream, if that is a plain thing to do.
@@ -137,7 +167,8 @@ impl Misses {
         let Some(to) = pending.generation().forwarder.express(group) else { return Started::Slow(pending) };
         let Ok(at) = self.wire(to.address, now) else { return Started::Slow(pending) };
         let wire = &mut self.wires[at];
-        let Some(id) = self.random.find(|id| !wire.flights.contains_key(id)) else { return Started::Slow(pending) };
+        let is_free = |id: &u16| !wire.flights.contains_key(id) && !wire.overdue.contains_key(id);
+        let Some(id) = self.random.find(is_free) else { return Started::Slow(pending) };
         let flight = inflight::Flight { lane: self.lane, id: (wire.number, id) };
         let ticket = match self.resolver.join_here(key, flight) {
             JoinHere::Lead(_) if self.under_way.flights >= UPSTREAM_UDP_IN_FLIGHT_MAX => {
@@ -210,7 +241,13 @@ impl Misses {
         }
         self.send();
         // Those that nobody waits at any more are closed when a new one is opened.
-        self.wires.retain(|wire| !wire.flights.is_empty() || wire.server != server && is_young(wire));
+        self.wires.retain(|wire| wire.is_listened_to() || wire.server != server && is_young(wire));
+        if self.wires.len() >= UPSTREAM_SOCKETS_MAX
+            && let Some(at) = self.wires.iter().position(|wire| wire.flights.is_empty())
+        {
+            // What would come late there is let go for what is asked now.
+            self.under_way.overdue -= self.wires.remove(at).overdue.len();
+        }
         if self.wires.len() >= UPSTREAM_SOCKETS_MAX {
             return Err(io::Error::other("too many sockets"));
         }
@@ -220,8 +257,18 @@ impl Misses {
         socket.set_nonblocking(true)?;
         socket.connect(server)?;
         let number = self.random.next_number();
-        let (flights, patience, last_wait) = Default::default();
-        self.wires.push(Wire { number, server, socket, opened: now, asked: 0, flights, patience, last_wait });
+        self.wires.push(Wire {
+            number,
+            server,
+            socket,
+            opened: now,
+            asked: 0,
+            flights: HashMap::new(),
+            patience: VecDeque::new(),
+            last_wait: VecDeque::new(),
+            overdue: HashMap::new(),
+            overdue_until: VecDeque::new(),
+        });
         Ok(self.wires.len() - 1)
     }
 
@@ -230,7 +277,7 @@ impl Misses {
         let firsts = self.wires.iter().flat_map(|wire| [wire.patience.front(), wire.last_wait.front()]).flatten();
         let until = firsts.map(|(at, _)| at.saturating_duration_since(now)).min().map_or(limit, |at| at.min(limit));
         self.ready.clear();
-        let busy = || (0..self.wires.len()).filter(|at| !self.wires[*at].flights.is_empty());
+        let busy = || (0..self.wires.len()).filter(|at| self.wires[*at].is_listened_to());
         let sockets = std::iter::once(clients.as_fd()).chain(busy().map(|at| self.wires[at].socket.as_fd()));
         let mut sockets: SmallVec<[PollFd<'_>; 16]> =
             sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)).collect();
@@ -290,7 +337,8 @@ impl Misses {
             while let Some((id, _)) = late(&mut wire.last_wait, &wire.flights, now, |_| QUERY_DEADLINE) {
                 given_up.push(id);
             }
-            given_up.into_iter().for_each(|id| self.give_up(at, id, slow));
+            given_up.into_iter().for_each(|id| self.hand_over(at, id, now, slow));
+            self.forget_overdue(at, now);
         }
     }
 
@@ -298,6 +346,9 @@ impl Misses {
         let Some(datagram) = self.replies.datagram(i) else { return };
         let Some(id) = datagram.octets.first_chunk::<2>().map(|id| u16::from_be_bytes(*id)) else { return };
         let asked = self.wires[at].flights.get(&id).and_then(|flight| flight.waiting.first());
+        if asked.is_none() {
+            return self.take_overdue(at, i, id, now);
+        }
         if !asked.is_some_and(|pending| is_reply_to(datagram.octets, pending.question())) {
             return;
         }
@@ -317,7 +368,7 @@ impl Misses {
             drop(ticket);
             for mut pending in waiting {
                 if worth == Answer::Truncated {
-                    pending.truncated_by(to.server);
+                    pending.was_asked(Before::Truncated(to.server));
                 }
                 slow(pending);
             }
@@ -370,6 +421,69 @@ impl Misses {
         let Some(Flight { ticket, waiting, .. }) = end(&mut self.wires[at], &mut self.under_way, id) else { return };
         drop(ticket);
         waiting.into_iter().for_each(slow);
+    }
+
+    /// Leaves a silent question to the slow lane, and listens on.
+    fn hand_over(&mut self, at: usize, id: u16, now: Instant, slow: &mut impl FnMut(Box<Pending>)) {
+        let wire = &mut self.wires[at];
+        let Some(Flight { to, sent, ticket, waiting }) = end(wire, &mut self.under_way, id) else { return };
+        let has_room = self.under_way.overdue < UPSTREAM_OVERDUE_MAX && sent + QUERY_DEADLINE > now;
+        if let Some(first) = waiting.first().filter(|_| has_room) {
+            let (question, generation) = (first.question().clone(), Arc::clone(first.generation()));
+            let overdue = Overdue { to, sent, key: ticket.key().clone(), question, generation };
+            wire.overdue.insert(id, Box::new(overdue));
+            wire.overdue_until.push_back((sent + QUERY_DEADLINE, id));
+            self.under_way.overdue += 1;
+        }
+        drop(ticket);
+        for mut pending in waiting {
+            pending.was_asked(Before::Silent(to.server, sent));
+            slow(pending);
+        }
+    }
+
+    /// A reply to nothing that waits here: perhaps to what waits in the slow lane by now.
+    fn take_overdue(&mut self, at: usize, i: usize, id: u16, now: Instant) {
+        let Some(datagram) = self.replies.datagram(i) else { return };
+        let wire = &mut self.wires[at];
+        if !wire.overdue.get(&id).is_some_and(|overdue| is_reply_to(datagram.octets, &overdue.question)) {
+            return;
+        }
+        let Some(overdue) = wire.overdue.remove(&id) else { return };
+        self.under_way.overdue -= 1;
+        let Overdue { to, sent, key, question, generation } = *overdue;
+        let read = &mut self.room.read;
+        let worth = match datagram.is_cut {
+            true => Answer::Truncated,
+            false => read_reply(datagram.octets, &question, true, read),
+        };
+        generation.forwarder.express_answer(to, worth, &question.qname, now.saturating_duration_since(sent), now);
+        if worth != Answer::Good {
+            return;
+        }
+        let answer = Arc::new(read.answer().clone().answering(&question));
+        if answer.rcode == Rcode::NXDOMAIN
+            && let Some(zones) = self.resolver.zones()
+        {
+            zones.learn(&question.qname, Some(&answer), now);
+        }
+        let (trust_ad, stale) = (to.trust_ad, generation.snapshot.cache.serve_stale);
+        self.resolver.cache.put(key.clone(), Arc::clone(&answer), trust_ad, stale);
+        self.resolver.overtake(&key, Fetched::Answer { answer, trust_ad });
+    }
+
+    /// Nobody waits for an answer any more that comes so late.
+    fn forget_overdue(&mut self, at: usize, now: Instant) {
+        let Wire { overdue, overdue_until, .. } = &mut self.wires[at];
+        while let Some(&(_, id)) = overdue_until.front().filter(|(until, _)| *until <= now) {
+            overdue_until.pop_front();
+            // The id may be a later question's by now, which is in the queue, too.
+            let is_over = |overdue: &Box<Overdue>| overdue.sent + QUERY_DEADLINE <= now;
+            if overdue.get(&id).is_some_and(is_over) {
+                overdue.remove(&id);
+                self.under_way.overdue -= 1;
+            }
+        }
     }
 
     fn give_up_wire(&mut self, at: usize, slow: &mut impl FnMut(Box<Pending>)) {

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::engine::answer;
-use crate::engine::exchange::{Answer, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step, classify};
+use crate::engine::exchange::{Answer, Before, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step, classify};
 use crate::engine::limits::UPSTREAM_LAST_RESORT_MAX;
 use crate::engine::name::Name;
 use crate::engine::policy::Permit;
@@ -66,8 +66,7 @@ pub struct Ask {
     pub question: Question,
     pub dnssec_ok: bool,
     pub checking_disabled: bool,
-    /// The server whose answer by UDP was cut short a moment ago.
-    pub truncated_by: Option<ServerIdx>,
+    pub before: Option<Before>,
 }
 
 /// The answer, as upstream sent it.
@@ -222,7 +221,7 @@ impl Forwarder {
         let candidates = self.candidates(group);
         let is_last_resort = candidates.iter().all(|candidate| candidate.standing == Standing::Down);
         let _waiting = is_last_resort.then(|| LastResort::begin(self.waiting(group)));
-        let mut exchange = Exchange::new(candidates, deadline.into_std()).truncated_by(ask.truncated_by);
+        let mut exchange = Exchange::new(candidates, deadline.into_std()).after(ask.before);
         self.hedges.on_question();
         let shared_ask = Arc::new(ask.clone());
         let mut in_flight = FuturesUnordered::new();

@@ -108,6 +108,13 @@ impl InFlight {
         }
     }
 
+    /// Tells those who wait for an exchange what was found by another way. Its leader finishes it.
+    pub fn tell(&self, key: &Key, fetched: Fetched) {
+        if let Some(UnderWay { teller: Some(teller), .. }) = self.lock().get(key) {
+            teller.send_replace(Some(fetched));
+        }
+    }
+
     pub fn contains(&self, key: &Key) -> bool {
         self.lock().contains_key(key)
     }
@@ -193,6 +200,19 @@ mod tests {
         assert!(matches!(wait(first).await, Fetched::TimedOut));
         assert!(matches!(wait(second).await, Fetched::TimedOut));
         assert!(matches!(flights.join(&key("a")), Join::Lead(..)));
+    }
+
+    #[tokio::test]
+    async fn what_is_found_by_another_way_is_told_at_once() {
+        let flights = Arc::new(InFlight::default());
+        let Join::Lead(ticket) = flights.join(&key("a")) else { panic!("the first leads") };
+        let (first, late) = (ticket.waiter(), ticket.waiter());
+        flights.tell(&key("b"), Fetched::TimedOut);
+        flights.tell(&key("a"), Fetched::Unreachable);
+        assert!(matches!(wait(first).await, Fetched::Unreachable));
+        ticket.finish(|| Fetched::Unreachable);
+        assert!(matches!(wait(late).await, Fetched::Unreachable));
+        assert!(flights.is_empty());
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ impl Resolver {
             None => None,
         };
         let patience: Duration = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
-        let ask = Ask { question, dnssec_ok, checking_disabled: query.checking_disabled, truncated_by: None };
+        let ask = Ask { question, dnssec_ok, checking_disabled: query.checking_disabled, before: None };
         self.find(generation, permit, Wanted { key, group, ask, stale, patience, deadline }).await.map(Some)
     }
 }

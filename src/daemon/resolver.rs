@@ -195,7 +195,7 @@ impl Resolver {
                         None => self.failed(snapshot, asked, recorder, NotFound::ZoneLimited, None),
                     };
                 }
-                Need::Answer { permit, key, group, stale, truncated_by: None }
+                Need::Answer { permit, key, group, stale, before: None }
             }
         };
         let generation = arc_swap::Guard::into_inner(generation);

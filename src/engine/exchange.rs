@@ -20,8 +20,8 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::answer::{self, AnswerBuilder};
-use crate::engine::limits::{UPSTREAM_RETRIES_MAX, UPSTREAM_TRIES_MAX};
-use crate::engine::query::{Question, Rcode};
+use crate::engine::limits::{UPSTREAM_RETRIES_MAX, UPSTREAM_SERVER_TRIES_MAX, UPSTREAM_TRIES_MAX};
+use crate::engine::query::{Question, Rcode, RecordType};
 use crate::engine::upstream::{Candidate, HedgeBudget, ServerIdx, Standing};
 
 /// When every server of a stage is late, the next stage is asked this long after the stage's first message. Three
@@ -39,6 +39,15 @@ pub enum Channel {
     Configured,
     /// TCP to a UDP server, after a truncated answer.
     Tcp,
+}
+
+/// What the fast lane found when it asked a server before the exchange began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// What the server has to say does not fit a datagram: it is asked by TCP at once.
+    Truncated(ServerIdx),
+    /// It was asked then and has said nothing yet. Whoever asked still listens.
+    Silent(ServerIdx, Instant),
 }
 
 /// Why a message is sent; metrics tell them apart.
@@ -148,7 +157,7 @@ pub struct Exchange {
     follow_up: Option<(usize, Channel, bool)>,
     has_hedged: bool,
     has_timed_out: bool,
-    /// It said so before this began: what it has to say does not fit a datagram.
+    /// See [`Before::Truncated`].
     truncated_by: Option<ServerIdx>,
     deadline: Instant,
     done: Option<SendId>,
@@ -170,10 +179,22 @@ impl Exchange {
         }
     }
 
-    /// This server's answer by UDP was cut short, so it is asked by TCP at once.
+    /// Goes on from what is known already.
     #[must_use]
-    pub fn truncated_by(self, server: Option<ServerIdx>) -> Exchange {
-        Exchange { truncated_by: server, ..self }
+    pub fn after(mut self, before: Option<Before>) -> Exchange {
+        match before {
+            None => {}
+            Some(Before::Truncated(server)) => self.truncated_by = Some(server),
+            Some(Before::Silent(server, sent_at)) => {
+                if let Some(at) = self.candidates.iter().position(|candidate| candidate.server == server) {
+                    self.candidates[..=at].rotate_right(1);
+                    let (channel, state) = (Channel::Configured, SentState::Late);
+                    self.sent.push(Sent { candidate: 0, channel, edns: true, sent_at, state });
+                    (self.next, self.tries, self.has_timed_out) = (1, 1, true);
+                }
+            }
+        }
+        self
     }
 
     /// The answer to a message came. Its worth is [`classify`]'s.
@@ -395,7 +416,7 @@ impl Exchange {
         };
         let times = |i: &usize| self.of(*i).count();
         let again = (0..self.candidates.len()).filter(is_silent).min_by_key(times)?;
-        (!must_stay || times(&again) < 2).then_some(again)
+        (times(&again) < if must_stay { 2 } else { UPSTREAM_SERVER_TRIES_MAX }).then_some(again)
     }
 }
 
@@ -436,10 +457,19 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
         return Answer::Malformed;
     }
     match read.answer().rcode.0 {
+        0 if is_referral(read.answer()) => Answer::Bad,
         // RFC 6672 §2.2: YXDOMAIN (6) answers for a DNAME that makes the name too long.
         0 | 3 | 6 => Answer::Good,
         rcode if is_edns_refusal(rcode) => Answer::EdnsRefused,
         _ => Answer::Bad,
+    }
+}
+
+/// No answer, and servers to ask instead: who says so does not ask for others, so another server may know. RFC 2308 §2.2.
+fn is_referral(answer: &answer::Answer) -> bool {
+    answer.section(answer::Section::Answer).next().is_none() && {
+        let mut authority = answer.section(answer::Section::Authority).peekable();
+        authority.peek().is_some() && authority.all(|record| record.rtype == RecordType::NS)
     }
 }
 

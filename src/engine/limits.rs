@@ -162,6 +162,10 @@ pub const CACHED_ANSWER_OCTETS_MAX: usize = 16 << 10;
 pub const QUERIES_IN_FLIGHT_MAX: usize = 20_000;
 /// Servers one question is sent to, at most: more would make us an amplifier of somebody's broken zone. Chosen.
 pub const UPSTREAM_TRIES_MAX: usize = 8;
+/// A server is sent the same question so often, at most. RFC 9520 §3.1: not retried more than twice.
+pub const UPSTREAM_SERVER_TRIES_MAX: usize = 3;
+/// Silent questions of a lane whose late answers it still listens for, at most. Chosen.
+pub const UPSTREAM_OVERDUE_MAX: usize = 1_024;
 /// A server is asked the same question again (a lost datagram) only while fewer than this many were sent for it.
 pub const UPSTREAM_RETRIES_MAX: usize = 4;
 /// Questions in flight to one server over UDP: of the slow lane, each with a socket of its own, where a further one goes to the next

@@ -1,6 +1,7 @@
 //! What a lane does when its servers have all they may have. They are sockets on loopback that nobody answers at.
 
 use super::*;
+use crate::daemon::inflight::Join;
 use crate::daemon::test_support::{answer, pending, resolver};
 
 /// One server for `example.com` and one for `example.net`.
@@ -75,4 +76,74 @@ fn the_newest_question_is_shed_while_a_server_has_all_it_may_have() {
     assert_eq!(trial.misses.under_way.flights, UPSTREAM_UDP_IN_FLIGHT_MAX - 1);
     assert!(matches!(trial.start_one("next.example.com"), Started::Here));
     assert_eq!((trial.misses.under_way.flights, trial.shed()), (UPSTREAM_UDP_IN_FLIGHT_MAX, (1, 2)));
+}
+
+/// What a server was asked, and by whom.
+fn take_question(server: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut query = [0; 512];
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (octets, from) = server.recv_from(&mut query).unwrap();
+    (query[..octets].to_vec(), from)
+}
+
+/// The slow lane has the question by then; its first message is answered all the same.
+#[test]
+fn a_late_answer_is_told_to_who_waits_in_the_slow_lane() {
+    let mut trial = Trial::start();
+    for (qname, is_good) in [("www.example.com", true), ("other.example.com", false)] {
+        let waiting = pending(&trial.resolver, qname, trial.client.local_addr().unwrap());
+        let key = waiting.plain_need().unwrap().0.clone();
+        assert!(matches!(trial.start_one(qname), Started::Here));
+        trial.misses.send();
+        let (query, from) = take_question(&trial.servers[0]);
+        let mut outbox = Outbox::new(Asked::Fixed(None));
+        let (mut left, late) = (Vec::new(), trial.now + Duration::from_millis(2_000));
+        trial.misses.take_replies(late, &mut outbox, &mut |pending| left.push(pending), || true);
+        assert_eq!((left.len(), trial.misses.flights(), trial.misses.is_idle()), (1, 0, false));
+        // The slow lane begins.
+        let Join::Lead(ticket) = trial.resolver.join_slowly(&key) else { panic!("the lane has left it") };
+        let (mut told, asked_by) = (ticket.waiter(), left.pop().unwrap());
+        // Another's question is no answer, whatever its id.
+        let mut strange = answer(&query);
+        strange[13] ^= 1;
+        let mut reply = answer(&query);
+        if !is_good {
+            reply[3] |= 2;
+        }
+        for reply in [strange, reply] {
+            trial.servers[0].send_to(&reply, from).unwrap();
+            trial.misses.wait(&trial.client, late, Duration::from_secs(20));
+            assert!(!told.has_changed().unwrap());
+            trial.misses.take_replies(late, &mut outbox, &mut |_| panic!("nothing is late"), || true);
+        }
+        let found = told.borrow_and_update().clone();
+        match (is_good, found) {
+            (true, Some(Fetched::Answer { answer, .. })) => assert_eq!(answer.rcode, Rcode::NOERROR),
+            (false, None) => {}
+            (_, found) => panic!("{qname}: {found:?}"),
+        }
+        assert!(trial.misses.is_idle());
+        ticket.finish(|| Fetched::Abandoned);
+        asked_by.shed();
+        waiting.shed();
+    }
+}
+
+#[test]
+fn a_late_answer_is_waited_for_as_long_as_its_client_waits() {
+    let mut trial = Trial::start();
+    assert!(matches!(trial.start_one("www.example.com"), Started::Here));
+    trial.misses.send();
+    let mut outbox = Outbox::new(Asked::Fixed(None));
+    let mut at = |millis: u64, left: &mut Vec<Box<Pending>>| {
+        let now = trial.now + Duration::from_millis(millis);
+        trial.misses.take_replies(now, &mut outbox, &mut |pending| left.push(pending), || true);
+        trial.misses.is_idle()
+    };
+    let mut left = Vec::new();
+    assert!(!at(2_000, &mut left));
+    assert!(!at(QUERY_DEADLINE.as_millis() as u64 - 1, &mut left));
+    assert!(at(QUERY_DEADLINE.as_millis() as u64, &mut left));
+    assert_eq!(left.len(), 1);
+    left.pop().unwrap().shed();
 }

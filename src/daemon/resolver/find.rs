@@ -76,7 +76,7 @@ impl Resolver {
             Some(hit) => return Ok(Found::hit(hit)),
             None => None,
         };
-        let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false, truncated_by: None };
+        let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false, before: None };
         let deadline = Instant::now() + QUERY_DEADLINE;
         self.find(generation, permit, Wanted { key, group, ask, stale, patience: limit, deadline }).await
     }
@@ -171,6 +171,17 @@ impl Resolver {
         self.in_flight.join_here(key, flight)
     }
 
+    /// Takes part in the exchange of a question, as the slow lane does.
+    #[cfg(test)]
+    pub(in crate::daemon) fn join_slowly(&self, key: &Key) -> Join {
+        self.in_flight.join(key)
+    }
+
+    /// Tells whoever waits for `key` what a lane was told late.
+    pub(in crate::daemon) fn overtake(&self, key: &Key, fetched: Fetched) {
+        self.in_flight.tell(key, fetched);
+    }
+
     /// Joins the exchange for `key`, or starts it, unless too many are under way.
     fn exchange(
         self: &Arc<Self>,
@@ -196,8 +207,14 @@ impl Resolver {
         let waiter = ticket.waiter();
         let (resolver, generation, permit) = (Arc::clone(self), Arc::clone(generation), *permit);
         let (key, ask) = (key.clone(), ask.clone());
+        let overtaken = ticket.waiter();
         self.exchanges.spawn(async move {
-            let fetched = resolver.fetch(&generation, &permit, key, group, ask, deadline).await;
+            let fetched = tokio::select! {
+                biased;
+                // A lane that had asked first has its late answer.
+                fetched = inflight::wait(overtaken) => fetched,
+                fetched = resolver.fetch(&generation, &permit, key, group, ask, deadline) => fetched,
+            };
             ticket.finish(|| fetched);
         });
         Ok(Joined { waiter, is_follower: false })
@@ -217,7 +234,7 @@ impl Resolver {
         self.learn_of_zone(&ask.question.qname, &asked);
         let (answer, trust_ad) = match asked {
             Ok(Reply { answer, trust_ad, .. }) => (Arc::new(answer), trust_ad),
-            Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(answer), false),
+            Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(failed(answer)), false),
             Err(Failure::AllFailed { last: None }) => {
                 self.note_failure(generation, key, EdeCode::NETWORK_ERROR);
                 return Fetched::Unreachable;
@@ -285,6 +302,15 @@ impl Found {
     }
 }
 
+/// FORMERR and NOTIMP are about our own question: to a client, whose question was good, they would say that we know no EDNS
+/// (RFC 6891 §7) or not what it asks.
+fn failed(mut answer: Answer) -> Answer {
+    if matches!(answer.rcode, Rcode::FORMERR | Rcode::NOTIMP) {
+        answer.rcode = Rcode::SERVFAIL;
+    }
+    answer
+}
+
 /// What is remembered when no server said anything: SERVFAIL, for a second or more (RFC 9520).
 fn failure(code: EdeCode) -> Answer {
     let mut builder = AnswerBuilder::new(Rcode::SERVFAIL);
@@ -297,7 +323,7 @@ pub(super) fn ask_of(query: &Query) -> Ask {
         question: query.question.clone(),
         dnssec_ok: query.edns.is_some_and(|e| e.dnssec_ok),
         checking_disabled: query.checking_disabled,
-        truncated_by: None,
+        before: None,
     }
 }
 

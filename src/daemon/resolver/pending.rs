@@ -13,10 +13,11 @@ use crate::daemon::telemetry::{Metrics, Outcome, Recorder};
 use crate::engine::answer::Answer;
 use crate::engine::cache::Key;
 use crate::engine::client::Client;
+use crate::engine::exchange::Before;
 use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::policy::Permit;
 use crate::engine::query::{Origin, Query, Question};
-use crate::engine::upstream::{GroupId, ServerIdx};
+use crate::engine::upstream::GroupId;
 use crate::engine::verdict::{Redirect, Rewrite};
 
 /// A query that waits, with the generation it began in (I2).
@@ -32,7 +33,7 @@ pub struct Pending {
 
 pub(super) enum Need {
     /// The question itself; a stale answer may stand in.
-    Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit>, truncated_by: Option<ServerIdx> },
+    Answer { permit: Permit, key: Key, group: GroupId, stale: Option<Hit>, before: Option<Before> },
     /// Another name's answer in its place.
     Target(Target),
 }
@@ -69,16 +70,16 @@ impl Pending {
         let (key, generation) = (answer_key(generation, query, group), Arc::clone(generation));
         let query = query.clone();
         let deadline = Instant::now() + QUERY_DEADLINE;
-        let need = Need::Answer { permit, key, group, stale: None, truncated_by: None };
+        let need = Need::Answer { permit, key, group, stale: None, before: None };
         Box::new(Pending { generation, client, query, origin, recorder, deadline, need })
     }
 
     /// What is to be found, when it is the answer to the question itself.
     pub(super) fn wanted(&mut self) -> Option<(Permit, Wanted)> {
-        let Need::Answer { permit, key, group, stale, truncated_by } = &mut self.need else { return None };
+        let Need::Answer { permit, key, group, stale, before } = &mut self.need else { return None };
         let stale = stale.take();
         let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
-        let ask = Ask { truncated_by: *truncated_by, ..ask_of(&self.query) };
+        let ask = Ask { before: *before, ..ask_of(&self.query) };
         let (key, group) = (key.clone(), *group);
         Some((*permit, Wanted { key, group, ask, stale, patience, deadline: self.deadline }))
     }
@@ -97,14 +98,14 @@ impl Pending {
         write_question(question, edns.is_some_and(|e| e.dnssec_ok), *checking_disabled, true, out);
     }
 
-    pub(in crate::daemon) fn generation(&self) -> &Generation {
+    pub(in crate::daemon) fn generation(&self) -> &Arc<Generation> {
         &self.generation
     }
 
-    /// A server's answer by UDP was cut short.
-    pub(in crate::daemon) fn truncated_by(&mut self, server: ServerIdx) {
-        if let Need::Answer { truncated_by, .. } = &mut self.need {
-            *truncated_by = Some(server);
+    /// A lane asked a server already.
+    pub(in crate::daemon) fn was_asked(&mut self, found: Before) {
+        if let Need::Answer { before, .. } = &mut self.need {
+            *before = Some(found);
         }
     }
 

@@ -39,9 +39,20 @@ fn good(after: u64) -> Does {
 
 /// Plays an exchange through and writes down what is sent, `at` milliseconds, and how it ends.
 fn play(candidates: Vec<Candidate>, hedges: &HedgeBudget, script: &[Does]) -> Vec<String> {
+    play_after(None, candidates, hedges, script)
+}
+
+/// As [`play`], after a lane asked this server so many milliseconds before, and heard nothing.
+fn play_after(
+    before: Option<(u32, u32)>,
+    candidates: Vec<Candidate>,
+    hedges: &HedgeBudget,
+    script: &[Does],
+) -> Vec<String> {
     let start = Instant::now();
     let mut now = start;
-    let mut exchange = Exchange::new(candidates, start + 4_500 * MS);
+    let before = before.map(|(server, ms)| Before::Silent(ServerIdx(server), start.checked_sub(ms * MS).unwrap()));
+    let mut exchange = Exchange::new(candidates, start + 4_500 * MS).after(before);
     let mut due: Vec<(Instant, SendId, Does)> = Vec::new();
     let mut log = Vec::new();
     loop {
@@ -129,10 +140,10 @@ fn servers_are_asked_in_order_and_answers_end_it() {
             "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1200 → 0, 1210 done 0",
         ),
         (
-            "silence ends with the deadline, after four",
+            "silence ends with the deadline, after three (RFC 9520 §3.1)",
             one.clone(),
             vec![],
-            "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1200 → 0, 2800 late 0, 2800 → 0, 4500 Timeout",
+            "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1200 → 0, 2800 late 0, 4500 Timeout",
         ),
         (
             "one that says SERVFAIL is not asked again",
@@ -152,6 +163,21 @@ fn a_question_goes_to_a_bounded_number_of_servers() {
     let log = play(many, &budget(0), &[Does::Answer(1, Answer::Bad); 50]);
     assert_eq!(log.len(), UPSTREAM_TRIES_MAX + 1);
     assert_eq!(log.last().unwrap(), "8 AllFailed");
+}
+
+#[test]
+fn a_server_that_a_lane_asked_is_not_asked_as_if_it_were_the_first_time() {
+    let one = || vec![candidate(0, 0, 10)];
+    for (before, candidates, script, log) in [
+        (None, one(), &[][..], "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1200 → 0, 2800 late 0, 4500 Timeout"),
+        (Some((0, 400)), one(), &[], "0 → 0, 800 late 0, 800 → 0, 2400 late 0, 4500 Timeout"),
+        // Others have their turn first, whoever stands first.
+        (Some((1, 400)), vec![candidate(0, 0, 10), candidate(1, 0, 10)], &[Silent, good(9)], "0 → 0, 9 done 0"),
+        // Of a group that is another by now.
+        (Some((7, 400)), one(), &[good(9)], "0 → 0, 9 done 0"),
+    ] {
+        assert_eq!(play_after(before, candidates, &budget(0), script).join(", "), log, "{before:?}");
+    }
 }
 
 #[test]
