@@ -25,7 +25,7 @@ use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
 use crate::daemon::snapshot_cell::Generation;
-use crate::engine::answer::AnswerBuilder;
+use crate::engine::answer::{self, AnswerBuilder};
 use crate::engine::cache::{Entry, Key};
 use crate::engine::exchange::{Answer, Before, read_reply};
 use crate::engine::limits::{
@@ -105,6 +105,7 @@ struct Overdue {
     sent: Instant,
     key: Key,
     question: Question,
+    dnssec_ok: bool,
     generation: Arc<Generation>,
 }
 
@@ -357,7 +358,7 @@ impl Misses {
         };
         let Room { read, kept, out: reply } = &mut self.room;
         let Some(first) = waiting.first() else { return };
-        let question = first.question();
+        let (question, dnssec_ok) = (first.question(), first.dnssec_ok());
         let worth = match datagram.is_cut {
             true => Answer::Truncated,
             false => read_reply(datagram.octets, question, true, read),
@@ -376,13 +377,15 @@ impl Misses {
         }
         let (cache, trust_ad, stale) = (&self.resolver.cache, to.trust_ad, first.serve_stale());
         let answer = read.answer();
-        let is_plain = answer.ede.is_empty() && answer.is_straight(question);
+        let has_unasked = !dnssec_ok && answer.has_proofs(question);
+        let is_plain = answer.ede.is_empty() && answer.is_straight(question) && !has_unasked;
         let came = if is_plain { read.as_it_came(datagram.octets) } else { None };
         let key = ticket.key();
         let is_kept = came.is_some_and(|came| cache.pass_on(key, (answer, came), trust_ad, now, stale, kept));
         // Written anew is what cannot be passed on as it came, and what the slow lane goes on with.
         let anew = OnceCell::new();
-        let anew = |question: &Question| Arc::clone(anew.get_or_init(|| Arc::new(answer.clone().answering(question))));
+        let anew =
+            |question: &Question| Arc::clone(anew.get_or_init(|| Arc::new(rewritten(answer, question, has_unasked))));
         if !is_kept {
             cache.put(key.clone(), anew(question), trust_ad, stale);
         }
@@ -430,7 +433,8 @@ impl Misses {
         let has_room = self.under_way.overdue < UPSTREAM_OVERDUE_MAX && sent + QUERY_DEADLINE > now;
         if let Some(first) = waiting.first().filter(|_| has_room) {
             let (question, generation) = (first.question().clone(), Arc::clone(first.generation()));
-            let overdue = Overdue { to, sent, key: ticket.key().clone(), question, generation };
+            let (key, dnssec_ok) = (ticket.key().clone(), first.dnssec_ok());
+            let overdue = Overdue { to, sent, key, question, dnssec_ok, generation };
             wire.overdue.insert(id, Box::new(overdue));
             wire.overdue_until.push_back((sent + QUERY_DEADLINE, id));
             self.under_way.overdue += 1;
@@ -451,7 +455,7 @@ impl Misses {
         }
         let Some(overdue) = wire.overdue.remove(&id) else { return };
         self.under_way.overdue -= 1;
-        let Overdue { to, sent, key, question, generation } = *overdue;
+        let Overdue { to, sent, key, question, dnssec_ok, generation } = *overdue;
         let read = &mut self.room.read;
         let worth = match datagram.is_cut {
             true => Answer::Truncated,
@@ -461,7 +465,8 @@ impl Misses {
         if worth != Answer::Good {
             return;
         }
-        let answer = Arc::new(read.answer().clone().answering(&question));
+        let has_unasked = !dnssec_ok && read.answer().has_proofs(&question);
+        let answer = Arc::new(rewritten(read.answer(), &question, has_unasked));
         if answer.rcode == Rcode::NXDOMAIN
             && let Some(zones) = self.resolver.zones()
         {
@@ -497,6 +502,12 @@ impl Misses {
     pub fn give_up_all(&mut self, slow: &mut impl FnMut(Box<Pending>)) {
         (0..self.wires.len()).for_each(|at| self.give_up_wire(at, slow));
     }
+}
+
+/// What of an answer answers the question, without proofs that nobody asked for.
+fn rewritten(answer: &answer::Answer, question: &Question, has_unasked: bool) -> answer::Answer {
+    let answer = answer.clone().answering(question);
+    if has_unasked { answer.without_proofs(question) } else { answer }
 }
 
 /// Takes a question off the table.

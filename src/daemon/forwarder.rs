@@ -345,6 +345,10 @@ impl Forwarder {
         match outcome {
             Ok(answered) => {
                 let (worth, answer) = classify(&answered.bytes, &ask.question, edns);
+                let answer = answer.map(|answer| match ask.dnssec_ok {
+                    true => answer,
+                    false => answer.without_proofs(&ask.question),
+                });
                 upstream.on_answer(worth, &ask.question.qname, answered.rtt, now);
                 exchange.on_answer(send, worth);
                 match worth {

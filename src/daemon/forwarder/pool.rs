@@ -1,9 +1,8 @@
 //! The connections to one server: few, shared by many questions, made again when they die.
 //!
 //! A connection that the server closed while it was idle, or after it had answered some of what was asked on it, is nobody's
-//! fault: what is not answered goes once more, over a fresh one (RFC 7766 §6.2.4), for as long as each connection answers
-//! something. A connection on which several questions in a row found no answer is given up, for a peer that lost its state
-//! says nothing.
+//! fault: what is not answered goes once more, over a fresh one (RFC 7766 §6.2.4), a few times. A connection on which several
+//! questions in a row found no answer is given up, for a peer that lost its state says nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +25,9 @@ const UNANSWERED_MAX: u32 = 3;
 /// Connections that a question is asked on, at most. Chosen: with [`UPSTREAM_CONNECTIONS_MAX`] at once a server that answers one
 /// question on each gets through sixteen questions that came together.
 const TRIES_MAX: u32 = 5;
+/// Connections among these that break without an answer to anybody, at most: of one that broke its answer to another question may
+/// not have been told yet.
+const FRUITLESS_MAX: u32 = 2;
 /// A question taken back earlier than this says nothing about the connection.
 const UNANSWERED_AFTER: Duration = Duration::from_millis(400);
 
@@ -51,7 +53,7 @@ impl Pool {
         request: DnsRequest,
         open: impl Fn() -> Once<Exchange>,
     ) -> Result<(DnsResponse, Duration), Broken> {
-        let mut tries = 0;
+        let (mut tries, mut fruitless) = (0, 0);
         loop {
             tries += 1;
             let lease = self.lease(tries > 1, &open)?;
@@ -77,7 +79,8 @@ impl Pool {
                 // `Busy` too: that is what hickory-net says when the connection's task has ended.
                 Err(error) => {
                     lease.retire();
-                    if tries >= TRIES_MAX || !lease.connection.has_answered.load(Ordering::Relaxed) {
+                    fruitless += u32::from(!lease.connection.has_answered.load(Ordering::Relaxed));
+                    if tries >= TRIES_MAX || fruitless > FRUITLESS_MAX {
                         return Err(Broken::Network(error.to_string()));
                     }
                 }

@@ -113,6 +113,10 @@ impl Pending {
         &self.query.question
     }
 
+    pub(in crate::daemon) fn dnssec_ok(&self) -> bool {
+        self.query.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
     pub(in crate::daemon) fn origin(&self) -> Origin {
         self.origin
     }

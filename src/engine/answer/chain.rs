@@ -21,15 +21,38 @@ impl Answer {
         if self.is_straight(question) {
             return self;
         }
-        let mut made = AnswerBuilder::new(self.rcode);
-        made.answer.authentic_data = self.authentic_data;
-        made.answer.truncated = self.truncated;
-        made.answer.ede = self.ede.clone();
+        let mut made = self.empty_like();
         Chain::of(&self, &mut made).follow(question);
         for record in self.records().filter(|r| r.section != Section::Answer) {
             made.push(record.section, record.owner, record.rtype, record.ttl, record.rdata);
         }
         made.finish()
+    }
+
+    /// Whether it holds signatures or proofs of absence that nobody asked for: those without DO. RFC 4035 §3.2.1.
+    pub fn has_proofs(&self, question: &Question) -> bool {
+        question.qtype != RecordType::ANY && self.records().any(|record| is_proof_type(record.rtype, question))
+    }
+
+    /// The same without them.
+    pub fn without_proofs(self, question: &Question) -> Answer {
+        if !self.has_proofs(question) {
+            return self;
+        }
+        let mut made = self.empty_like();
+        for record in self.records().filter(|record| !is_proof_type(record.rtype, question)) {
+            made.push(record.section, record.owner, record.rtype, record.ttl, record.rdata);
+        }
+        made.finish()
+    }
+
+    /// What is said of no record.
+    fn empty_like(&self) -> AnswerBuilder {
+        let mut made = AnswerBuilder::new(self.rcode);
+        made.answer.authentic_data = self.authentic_data;
+        made.answer.truncated = self.truncated;
+        made.answer.ede = self.ede.clone();
+        made
     }
 
     /// Whether the answer section is a short chain in order already, with nothing beside it: nearly every answer is.
@@ -51,6 +74,10 @@ impl Answer {
         }
         wanted != RecordType::CNAME || at_end.len() < 2
     }
+}
+
+fn is_proof_type(rtype: RecordType, question: &Question) -> bool {
+    matches!(rtype, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3) && rtype != question.qtype
 }
 
 /// A longer answer is worth sorting. Chosen: real chains have five aliases, real names a dozen addresses.
@@ -246,6 +273,23 @@ mod tests {
         ] {
             assert_eq!(said(records).answering(&question(qname, qtype)), said(expected), "{what}");
         }
+    }
+
+    #[test]
+    fn proofs_are_for_those_who_ask_for_them() {
+        use RecordType as T;
+        let records = "a.b RRSIG 1; a.b A 1; a.b NSEC z.b";
+        for (qtype, expected, had_some) in [
+            (T::A, "a.b A 1", true),
+            (T::RRSIG, "a.b RRSIG 1; a.b A 1", true),
+            (T::NSEC, "a.b A 1; a.b NSEC z.b", true),
+            (T::ANY, records, false),
+        ] {
+            let question = question("a.b", qtype);
+            assert_eq!(said(records).has_proofs(&question), had_some, "{qtype:?}");
+            assert_eq!(said(records).without_proofs(&question), said(expected), "{qtype:?}");
+        }
+        assert!(!said("a.b A 1").has_proofs(&question("a.b", T::A)));
     }
 
     #[test]
