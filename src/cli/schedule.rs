@@ -190,6 +190,15 @@ fn print(
             )
         );
     }
+    if let [profile] = profiles
+        && profile.windows.is_empty()
+    {
+        let name = &profile.name;
+        return match language {
+            Language::English => say!("The profile `{name}` has no window."),
+            Language::Vietnamese => say!("Hồ sơ `{name}` không có khung giờ nào."),
+        };
+    }
     if profiles.iter().all(|profile| profile.windows.is_empty()) {
         return say!("{}", language.pick("No profile has a window.", "Không hồ sơ nào có khung giờ."));
     }
@@ -216,6 +225,13 @@ fn print(
             let until = timeline.next_change(number, now).map(|at| {
                 let lead = if open { language.pick("until", "đến") } else { language.pick("opens", "mở lúc") };
                 format!(", {lead} {}", moment(at, &window.zone))
+            });
+            let until = until.or_else(|| {
+                let last = window.last_day(now, 0)?;
+                Some(match language {
+                    Language::English => format!(", and stays so: the last term of its calendar ended {last}"),
+                    Language::Vietnamese => format!(", và sẽ không mở nữa: học kỳ cuối trong lịch đã hết ngày {last}"),
+                })
             });
             let (name, from, to) = (&window.name, window.from, window.to);
             say!("  {name}: {} {from}-{to}, {what}; {state}{}", days.join(" "), until.unwrap_or_default());

@@ -105,6 +105,13 @@ pub struct Window {
 }
 
 impl Window {
+    /// The last day on which it opens, if its calendar has terms and the last of them is over in so many days.
+    pub fn last_day(&self, at: UnixTime, within_days: i64) -> Option<Date> {
+        let last = self.calendar.as_ref()?.last_day_of_terms()?;
+        let today = Timestamp::from_second(at.0).ok()?.to_zoned(self.zone.clone()).date();
+        (last < today.saturating_add(within_days.days())).then_some(last)
+    }
+
     /// Whether it opens on a day.
     fn opens_on(&self, day: Date) -> bool {
         self.days.contains(day.weekday()) && self.calendar.as_ref().is_none_or(|calendar| calendar.opens_on(day))

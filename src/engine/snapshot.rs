@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::engine::category::{Categories, CategoryId};
@@ -383,6 +384,16 @@ impl Snapshot {
 
     pub fn profile(&self, id: ProfileId) -> &Profile {
         &self.profiles[usize::from(id.0)]
+    }
+
+    /// Profiles and windows whose calendar has no term any more in so many days, and the last day of the last one.
+    pub fn terms_ending(&self, at: UnixTime, within_days: i64) -> impl Iterator<Item = (&str, &str, Date)> {
+        self.profiles.iter().flat_map(move |profile| {
+            let windows = profile.hours.iter().map(|hours| &hours.window);
+            windows.filter_map(move |window| {
+                Some((profile.name.as_str(), window.name.as_str(), window.last_day(at, within_days)?))
+            })
+        })
     }
 
     /// Whether no list reaches the name.

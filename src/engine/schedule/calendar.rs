@@ -27,6 +27,11 @@ impl Calendar {
         !holds(&self.holidays, day) && (self.terms.is_empty() || holds(&self.terms, day))
     }
 
+    /// The last day of the last term; `None`: there are no terms, so every day is in one.
+    pub fn last_day_of_terms(&self) -> Option<Date> {
+        self.terms.last()?.end.yesterday().ok()
+    }
+
     /// Spans of holidays and of terms.
     pub fn counts(&self) -> (usize, usize) {
         (self.holidays.len(), self.terms.len())
@@ -66,6 +71,8 @@ mod tests {
         let terms = vec![span("2026-09-05", "2027-01-16"), span("2027-01-18", "2027-05-31")];
         let calendar = Calendar::new(holidays, terms);
         assert_eq!(calendar.counts(), (2, 2));
+        assert_eq!(calendar.last_day_of_terms(), "2027-05-30".parse().ok());
+        assert_eq!(Calendar::new(Vec::new(), Vec::new()).last_day_of_terms(), None);
         for (day, opens) in [
             ("2026-09-02", false),
             ("2026-09-04", false),

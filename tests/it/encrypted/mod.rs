@@ -28,7 +28,6 @@ pub const ZONE: &str = r#"
 held.example. 300 IN A 192.0.2.9
 held-too.example. 300 IN A 192.0.2.10
 slow.example. 300 IN A 192.0.2.9
-slower.example. 300 IN A 192.0.2.10
 fast.example. 300 IN A 192.0.2.1
 two.example. 300 IN A 192.0.2.1
 two.example. 300 IN TXT "a"
@@ -36,7 +35,6 @@ broken.example. 300 IN A 192.0.2.1
 ;! held.example. held
 ;! held-too.example. held
 ;! slow.example. delay=1000
-;! slower.example. delay=2000
 ;! broken.example. rcode=SERVFAIL
 "#;
 const LIST: &str = "[list.mine]\ncategory = \"malware\"\nfile = \"mine.txt\"\n";

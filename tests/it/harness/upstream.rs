@@ -81,6 +81,8 @@ pub struct Handler {
     log: Log,
     zone: Arc<Mutex<Zone>>,
     let_go: watch::Receiver<BTreeSet<LowerName>>,
+    /// There where nobody lets anything go.
+    _held: Option<Arc<watch::Sender<BTreeSet<LowerName>>>>,
 }
 
 /// An answer before it is written.
@@ -96,7 +98,8 @@ impl Upstream {
         let log = Log::default();
         let zone = Arc::new(Mutex::new(Zone::parse(zone_text)));
         let (let_go, is_let_go) = watch::channel(BTreeSet::new());
-        let mut server = Server::new(Handler { log: log.clone(), zone: Arc::clone(&zone), let_go: is_let_go });
+        let mut server =
+            Server::new(Handler { log: log.clone(), zone: Arc::clone(&zone), let_go: is_let_go, _held: None });
         let (v4, v6) = runtime.block_on(async {
             let mut addresses = Vec::new();
             for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
@@ -150,11 +153,12 @@ impl Log {
 }
 
 impl Handler {
-    /// For a server that somebody else sets up, and the log that it writes. It holds no name.
+    /// For a server that somebody else sets up, and the log that it writes. What it holds it never lets go.
     pub fn over(zone_text: &str) -> (Handler, Log) {
         let log = Log::default();
-        let (_, let_go) = watch::channel(BTreeSet::new());
-        (Handler { log: log.clone(), zone: Arc::new(Mutex::new(Zone::parse(zone_text))), let_go }, log)
+        let (held, let_go) = watch::channel(BTreeSet::new());
+        let zone = Arc::new(Mutex::new(Zone::parse(zone_text)));
+        (Handler { log: log.clone(), zone, let_go, _held: Some(Arc::new(held)) }, log)
     }
 }
 

@@ -122,7 +122,7 @@ fn schedule_show_tells_what_is_open_and_what_comes() {
     assert!(told.stdout.contains("profile school, thu 2026-11-26 22:30 (Asia/Ho_Chi_Minh)"), "{told:?}");
     assert!(told.stdout.contains("blocks games; open, until 2026-11-27 06:00 (Asia/Ho_Chi_Minh)"), "{told:?}");
     let told = show(&["--profile", "family"]);
-    assert_eq!((told.code, told.stdout.as_str()), (0, "No profile has a window.\n"), "{told:?}");
+    assert_eq!((told.code, told.stdout.as_str()), (0, "The profile `family` has no window.\n"), "{told:?}");
     let told = show(&["--profile", "nobody"]);
     assert_eq!((told.code, told.stderr.contains("there is no profile `nobody`")), (1, true), "{told:?}");
     assert_eq!(show(&["--at", "22:00"]).code, 2);
