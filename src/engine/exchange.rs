@@ -457,7 +457,7 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
         return Answer::Malformed;
     }
     match read.answer().rcode.0 {
-        0 if is_referral(read.answer()) => Answer::Bad,
+        0 if is_referral(header, read.answer()) || read.answer().is_ring(question) => Answer::Bad,
         // RFC 6672 §2.2: YXDOMAIN (6) answers for a DNAME that makes the name too long.
         0 | 3 | 6 => Answer::Good,
         rcode if is_edns_refusal(rcode) => Answer::EdnsRefused,
@@ -465,12 +465,17 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
     }
 }
 
-/// No answer, and servers to ask instead: who says so does not ask for others, so another server may know. RFC 2308 §2.2.
-fn is_referral(answer: &answer::Answer) -> bool {
-    answer.section(answer::Section::Answer).next().is_none() && {
-        let mut authority = answer.section(answer::Section::Authority).peekable();
-        authority.peek().is_some() && authority.all(|record| record.rtype == RecordType::NS)
+/// No answer, and servers to ask instead (RFC 2308 §2.2): who says so does not ask for others, or not about this name, so another
+/// server may know. Some that do (RA) tell of NS beside no data; none of them tells of the root's.
+fn is_referral(header: &[u8; 12], answer: &answer::Answer) -> bool {
+    const AA: u8 = 0x04;
+    const RA: u8 = 0x80;
+    if header[2] & AA != 0 || answer.section(answer::Section::Answer).next().is_some() {
+        return false;
     }
+    let mut authority = answer.section(answer::Section::Authority).peekable();
+    let recurses = header[3] & RA != 0;
+    authority.peek().is_some() && authority.all(|r| r.rtype == RecordType::NS && (!recurses || r.owner == [0]))
 }
 
 #[cfg(test)]

@@ -302,11 +302,19 @@ impl Found {
     }
 }
 
-/// FORMERR and NOTIMP are about our own question: to a client, whose question was good, they would say that we know no EDNS
-/// (RFC 6891 §7) or not what it asks.
+/// What a client is told of the last server's bad answer, and what is remembered of it (RFC 9520 §2).
 fn failed(mut answer: Answer) -> Answer {
-    if matches!(answer.rcode, Rcode::FORMERR | Rcode::NOTIMP) {
-        answer.rcode = Rcode::SERVFAIL;
+    match answer.rcode {
+        // It was about our own question: to a client, whose question was good, it would say that we know no EDNS (RFC 6891 §7) or
+        // not what it asks.
+        Rcode::FORMERR | Rcode::NOTIMP => answer.rcode = Rcode::SERVFAIL,
+        // Servers to ask instead, or a ring of aliases: that would say that there is no data.
+        Rcode::NOERROR => {
+            let mut builder = AnswerBuilder::new(Rcode::SERVFAIL);
+            builder.push_ede(EdeCode::NO_REACHABLE_AUTHORITY.0, "upstream has no answer about this name");
+            return builder.finish();
+        }
+        _ => {}
     }
     answer
 }

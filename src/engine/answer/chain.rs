@@ -29,6 +29,25 @@ impl Answer {
         made.finish()
     }
 
+    /// Whether the chain of aliases from the question's name comes back to itself: nothing is at its end, for there is none.
+    pub fn is_ring(&self, question: &Question) -> bool {
+        if matches!(question.qtype, RecordType::CNAME | RecordType::ANY) {
+            return false;
+        }
+        let aliases = self.section(Section::Answer).filter(|record| record.rtype == RecordType::CNAME).count();
+        let mut name = question.qname.as_wire();
+        // A longer chain is too long, whether it is a ring or not.
+        for _ in 0..=aliases.min(CHAIN_MAX) {
+            let mut at_name = self.section(Section::Answer).filter(|record| record.owner.eq_ignore_ascii_case(name));
+            if at_name.clone().any(|record| record.rtype == question.qtype) {
+                return false;
+            }
+            let Some(alias) = at_name.find(|record| record.rtype == RecordType::CNAME) else { return false };
+            name = alias.rdata;
+        }
+        aliases <= CHAIN_MAX
+    }
+
     /// Whether it holds signatures or proofs of absence that nobody asked for: those without DO. RFC 4035 §3.2.1.
     pub fn has_proofs(&self, question: &Question) -> bool {
         question.qtype != RecordType::ANY && self.records().any(|record| is_proof_type(record.rtype, question))
@@ -273,6 +292,29 @@ mod tests {
         ] {
             assert_eq!(said(records).answering(&question(qname, qtype)), said(expected), "{what}");
         }
+    }
+
+    #[test]
+    fn a_ring_of_aliases_is_known() {
+        use RecordType as T;
+        for (records, qtype, expected) in [
+            ("a.b CNAME a.b", T::A, true),
+            ("a.b CNAME A.B", T::A, true),
+            ("a.b CNAME c.d; c.d CNAME a.b", T::A, true),
+            ("a.b CNAME c.d; c.d CNAME e.f; e.f CNAME c.d", T::A, true),
+            ("a.b CNAME c.d; c.d CNAME a.b", T::CNAME, false),
+            ("a.b CNAME c.d; c.d CNAME a.b", T::ANY, false),
+            ("a.b CNAME c.d", T::A, false),
+            ("a.b CNAME c.d; c.d A 1", T::A, false),
+            ("a.b CNAME c.d; c.d CNAME a.b; c.d A 1", T::A, false),
+            ("a.b A 1", T::A, false),
+            ("x.y CNAME x.y", T::A, false),
+            ("", T::A, false),
+        ] {
+            assert_eq!(said(records).is_ring(&question("a.b", qtype)), expected, "{records}");
+        }
+        let long: Vec<String> = (0..200).map(|i| format!("n{i}.b CNAME n{}.b", (i + 1) % 200)).collect();
+        assert!(!said(&long.join(";")).is_ring(&question("n0.b", T::A)), "that is too long");
     }
 
     #[test]
