@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use crate::cli::client;
 use crate::cli::language::Language;
 use crate::cli::out::{complain, print_json, say};
-use crate::cli::{CANNOT_TELL, NO, YES};
+use crate::cli::{CANNOT_TELL, NO, USAGE, YES};
 use crate::config;
 use crate::daemon::admin::parse_moment;
 use crate::daemon::audit::{self, Broken, Verified};
@@ -89,6 +89,14 @@ fn configured(config: Option<&Path>) -> Option<PathBuf> {
 
 fn verify(place: &Path, key: Option<&str>) -> u8 {
     let language = Language::of_user();
+    if let Some(key) = key.filter(|key| !audit::is_public_key(key)) {
+        let why = language.pick(
+            "is no public key; `lachan audit key` prints one",
+            "không phải khóa công khai; `lachan audit key` in ra khóa",
+        );
+        complain!("lachan: --key: {key:?} {why}");
+        return USAGE;
+    }
     if !place.exists() {
         let why = language.pick(
             "there is no audit log; -c FILE says where the configuration keeps one",

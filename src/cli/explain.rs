@@ -298,7 +298,7 @@ fn order_text(told: &Value, language: Language) -> String {
         "" => language.pick("no end is stated", "chưa có thời hạn").to_owned(),
         until => format!("{} {until}", language.pick("until", "đến")),
     };
-    format!("{name}; {}; {until}", text("state"))
+    format!("{name}; {}; {until}", language.pick(text("state"), text("state_vi")))
 }
 
 /// The `[client.*]` that matched.

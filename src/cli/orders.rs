@@ -342,15 +342,17 @@ fn say_order(language: Language, told: &OrderTold) {
     let (count, shown) = (names.len(), names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "));
     let more = if count > SHOWN { ", …" } else { "" };
     let approved = told.approved_by.as_deref().unwrap_or("–");
+    let end = match expires.as_str() {
+        "open" => language.pick("on, with no end", "trở đi, không thời hạn").to_owned(),
+        end => format!("{} {end}", language.pick("to", "đến")),
+    };
     match language {
         Language::English => {
-            say!("{reference} ({authority}): {state}; {effective} to {expires}; by {entered_by} and {approved}");
+            say!("{reference} ({authority}): {state}; {effective} {end}; by {entered_by} and {approved}");
             say!("    {count} names: {shown}{more}");
         }
         Language::Vietnamese => {
-            say!(
-                "{reference} ({authority}): {state}; từ {effective} đến {expires}; {entered_by} nhập, {approved} duyệt"
-            );
+            say!("{reference} ({authority}): {state}; từ {effective} {end}; {entered_by} nhập, {approved} duyệt");
             say!("    {count} tên miền: {shown}{more}");
         }
     }

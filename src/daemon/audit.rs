@@ -208,6 +208,11 @@ pub fn is_signed(public_key: &str, octets: &[u8], signature: &str) -> bool {
     ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key).verify(octets, &signature).is_ok()
 }
 
+/// Whether a text is a public key, as `audit key` prints it.
+pub fn is_public_key(text: &str) -> bool {
+    BASE64.decode(text.trim()).is_ok_and(|key| key.len() == ring::signature::ED25519_PUBLIC_KEY_LEN)
+}
+
 /// The public key of the log in a state directory.
 pub fn public_key_in(state_directory: &Path) -> io::Result<String> {
     Ok(fs::read_to_string(state_directory.join(DIRECTORY).join(PUBLIC_KEY))?.trim().to_owned())

@@ -403,6 +403,10 @@ impl Forwarder {
                     Err(broken) => upstream.on_broken(&broken, qname, now),
                 }
             }
+            // A lane may listen for one of them still.
+            if !silent.is_empty() {
+                tokio::time::sleep_until(until).await;
+            }
             let now = Instant::now().into_std();
             silent.iter().for_each(|(_, upstream, sent_at)| upstream.on_silence(*sent_at, now));
         });

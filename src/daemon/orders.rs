@@ -29,7 +29,7 @@ use crate::config::{OrderSettings, Version, read_order, read_steady};
 use crate::daemon::audit::{Audit, Change, is_signed};
 use crate::daemon::state;
 use crate::engine::limits::{ORDER_FILE_OCTETS_MAX, ORDERS_MAX, ORDERS_NAMES_MAX};
-use crate::engine::order::{Alarm, Order, Orders, Remembered};
+use crate::engine::order::{Alarm, Order, Orders, Remembered, may_be_same_person};
 use taken_up::Met;
 
 pub use annex::{Entry as AnnexEntry, Standing, look_at};
@@ -124,12 +124,16 @@ impl Book {
             return Err(bad("it was changed".into()));
         }
         let files: Vec<KeptFile> = serde_json::from_str(body).map_err(|why| bad(why.to_string()))?;
+        // One that cannot be read takes no other with it.
+        let mut unread = Vec::new();
         for KeptFile { file, text } in files {
-            let order = read_order(&file, &text, zone).map_err(|errors| bad(first(&errors)))?;
-            inner.held.insert(order.reference.clone(), Held::new(file, text, order));
+            match read_order(&file, &text, zone) {
+                Ok(order) => drop(inner.held.insert(order.reference.clone(), Held::new(file, text, order))),
+                Err(errors) => unread.push(first(&errors)),
+            }
         }
         inner.publish();
-        Ok(())
+        if unread.is_empty() { Ok(()) } else { Err(format!("{}: {}", path.display(), unread.join("; "))) }
     }
 
     /// Takes up what another process keeps in its state directory and what its files say; nothing is changed. What is wrong.
@@ -327,8 +331,17 @@ impl Inner {
             return Err("its seal is gone: a command wrote it, so only commands change it".into());
         }
         // What a command wrote was looked at when it was entered, and what is in force stays so.
-        if seal.is_none() && before.is_none_or(|before| before.text != text) {
+        if seal.is_none() && before.is_none_or(|before| before.order.names != order.names) {
             annex::refuse_shared(&order)?;
+        }
+        if seal.is_none()
+            && before.is_none_or(|before| before.order.approved != order.approved)
+            && order.approved.as_ref().is_some_and(|act| may_be_same_person(&act.by, &order.entered.by))
+        {
+            return Err(format!(
+                "`approved_by` reads as {}, who entered it; a second person approves",
+                order.entered.by
+            ));
         }
         let others = self.held.values().filter(|held| held.order.reference != order.reference);
         self.check_bounds(others.clone().count(), others.map(|held| held.order.names.len()).sum(), &order)?;

@@ -119,6 +119,15 @@ struct Sent {
     edns: bool,
     sent_at: Instant,
     state: SentState,
+    /// By a lane, which listens for the answer itself: nothing of it comes here.
+    by_lane: bool,
+}
+
+impl Sent {
+    /// Whether an answer to it may come here.
+    fn is_awaited(&self) -> bool {
+        self.state.is_open() && !self.by_lane
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +198,7 @@ impl Exchange {
                 if let Some(at) = self.candidates.iter().position(|candidate| candidate.server == server) {
                     self.candidates[..=at].rotate_right(1);
                     let (channel, state) = (Channel::Configured, SentState::Late);
-                    self.sent.push(Sent { candidate: 0, channel, edns: true, sent_at, state });
+                    self.sent.push(Sent { candidate: 0, channel, edns: true, sent_at, state, by_lane: true });
                     (self.next, self.tries, self.has_timed_out) = (1, 1, true);
                 }
             }
@@ -247,7 +256,7 @@ impl Exchange {
             let channel = if is_cut { Channel::Tcp } else { Channel::Configured };
             return self.send(candidate, channel, true, Cause::Turn, now);
         }
-        if self.sent.iter().any(|sent| sent.state.is_open()) {
+        if self.sent.iter().any(Sent::is_awaited) {
             return Step::WaitUntil(stage_opens.map_or(self.deadline, |at| at.min(self.deadline)));
         }
         self.give_up()
@@ -308,7 +317,7 @@ impl Exchange {
         };
         let send = SendId(self.sent.len() as u8);
         let state = SentState::Waiting { patience_ends: now + patience };
-        self.sent.push(Sent { candidate, channel, edns, sent_at: now, state });
+        self.sent.push(Sent { candidate, channel, edns, sent_at: now, state, by_lane: false });
         self.tries += usize::from(cause != Cause::FollowUp);
         Step::Send { send, server: self.candidates[candidate].server, channel, edns, cause }
     }
@@ -470,12 +479,13 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
 fn is_referral(header: &[u8; 12], answer: &answer::Answer) -> bool {
     const AA: u8 = 0x04;
     const RA: u8 = 0x80;
-    if header[2] & AA != 0 || answer.section(answer::Section::Answer).next().is_some() {
-        return false;
-    }
-    let mut authority = answer.section(answer::Section::Authority).peekable();
     let recurses = header[3] & RA != 0;
-    authority.peek().is_some() && authority.all(|r| r.rtype == RecordType::NS && (!recurses || r.owner == [0]))
+    let authority = || answer.section(answer::Section::Authority);
+    // Beside the servers a signed zone tells of their keys, or that there are none.
+    header[2] & AA == 0
+        && answer.section(answer::Section::Answer).next().is_none()
+        && authority().any(|record| record.rtype == RecordType::NS && (!recurses || record.owner == [0]))
+        && authority().all(|record| record.rtype != RecordType::SOA)
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub enum Broken {
     /// The server's address is ours.
     Loop,
     Network(String),
+    /// By TCP, to a server of datagrams.
+    ByTcp(String),
     /// Something came that is no DNS message to us: the server is there, the name is bad.
     Reply(String),
 }
@@ -168,12 +170,12 @@ impl Upstream {
         let request = message::request(ask, edns);
         let (response, rtt) = match (channel, &self.dialect) {
             (Channel::Configured, None) => return self.ask_udp(&addresses, request, deadline).await,
-            // It is well by datagrams: that it is not by TCP is told of the name whose answer fits none.
+            // How it does by datagrams is not told by this.
             (Channel::Tcp, _) => {
                 let asked = self.tcp.ask(request, || self.open(Dialect::Tcp, &addresses)).await;
                 asked.map_err(|broken| match broken {
-                    Broken::Network(why) => Broken::Reply(format!("by TCP: {why}")),
-                    Broken::Busy | Broken::Loop | Broken::Reply(_) => broken,
+                    Broken::Network(why) => Broken::ByTcp(format!("by TCP: {why}")),
+                    Broken::Busy | Broken::Loop | Broken::ByTcp(_) | Broken::Reply(_) => broken,
                 })?
             }
             (Channel::Configured, Some(dialect)) => {
@@ -276,6 +278,10 @@ impl Upstream {
             Broken::Network(error) => {
                 count(&self.counters.errors);
                 self.change(|state| state.on_failure(error, now));
+            }
+            Broken::ByTcp(error) => {
+                count(&self.counters.errors);
+                self.change(|state| state.remember(error));
             }
             Broken::Reply(error) => {
                 count(&self.counters.errors);

@@ -77,11 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        if let Poll::Ready(done) = self.poll_goodbye(context) {
-            return Poll::Ready(done);
-        }
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(GOODBYE)));
-        alarm.as_mut().poll(context).map(Ok)
+        // First: a peer that sends without end would leave it no turn.
+        if alarm.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_goodbye(context)
     }
 }
 
@@ -114,6 +115,44 @@ mod tests {
         let before = Instant::now();
         ours.shutdown().await.unwrap();
         assert!((GOODBYE..2 * GOODBYE).contains(&before.elapsed()));
+    }
+
+    /// Whose pipe is never empty when it is looked into.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            // As a socket does: it costs the task's budget.
+            let budget = ready!(tokio::task::coop::poll_proceed(context));
+            budget.made_progress();
+            into.put_slice(&[7; 9]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<std::io::Result<usize>> {
+            Poll::Ready(Ok(octets.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// By the clock, for one that stands still would do so for ever here.
+    #[tokio::test]
+    async fn who_sends_without_end_is_left_as_well() {
+        let left = tokio::time::timeout(60 * GOODBYE, async { Lingering::new(Endless).shutdown().await });
+        left.await.expect("it ends").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

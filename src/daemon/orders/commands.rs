@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ use crate::engine::answer::Answer;
 use crate::engine::client::UnixTime;
 use crate::engine::explain::{rfc3339, time_text};
 use crate::engine::name::Name;
-use crate::engine::order::{Act, Alarm, Channel, End, Order, Remembered, Revoked, State, is_same_person};
+use crate::engine::order::{Act, Alarm, Channel, End, Order, Remembered, Revoked, State, may_be_same_person};
 use crate::engine::query::{CLASS_IN, Origin, Question, RecordType, Transport};
 use crate::engine::verdict::EdeCode;
 
@@ -198,10 +199,16 @@ impl OrderTold {
     }
 }
 
-/// A name that is not to be seen, the same each time. Who has not this node's key cannot try which name it is.
-fn hidden(name: &str, audit: &Audit) -> String {
-    let signed = audit.sign(format!("a name that is not to be seen: {name}").as_bytes());
-    signed.map_or_else(|| "hidden".to_owned(), |signed| format!("hidden:{}", &sha256(&signed)[..16]))
+/// Tells names that are not to be seen, each the same every time. Who has not this node's key cannot try which name it is.
+fn hider(audit: &Audit) -> impl Fn(&str) -> String {
+    let key = audit.sign(b"names that are not to be seen").map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()));
+    move |name| match &key {
+        Some(key) => {
+            let tag = hmac::sign(key, name.as_bytes());
+            format!("hidden:{}", tag.as_ref()[..8].iter().map(|octet| format!("{octet:02x}")).collect::<String>())
+        }
+        None => "hidden".to_owned(),
+    }
 }
 
 fn hours(secs: i64) -> String {
@@ -240,7 +247,7 @@ impl Book {
     /// Every order, by reference.
     pub fn told(&self, at: UnixTime, role: Role, audit: &Audit) -> Vec<OrderTold> {
         let zone = self.zone();
-        let hide = |text: &str| hidden(text, audit);
+        let hide = hider(audit);
         let hide: Option<&dyn Fn(&str) -> String> = match role {
             Role::Operator => None,
             Role::Viewer => Some(&hide),
@@ -460,7 +467,7 @@ impl Reloader {
     /// A second person stands behind an order.
     pub fn approve_order(&self, reference: &str, by: &str) -> Result<OrderTold, String> {
         self.change_order(reference, by, "order.approve", |order, act| {
-            if is_same_person(&act.by, &order.entered.by) {
+            if may_be_same_person(&act.by, &order.entered.by) {
                 return Err(format!(
                     "{} entered order {}: a second person approves it",
                     order.entered.by, order.reference

@@ -86,6 +86,11 @@ fn a_file_that_somebody_wrote_takes_no_others_along_unasked() {
     setup.write("a.toml", &format!("{shared}override = [\"facebook.com\"]\n"));
     setup.look();
     assert_eq!((setup.acting(), setup.problem()), (vec!["1/A05".to_owned(), "2/A05".into()], String::new()));
+    // Nor is a second person.
+    setup.write("c.toml", &text("3/A05", "\"c.example\"").replace("\"bình\"", "\"\u{430}n\""));
+    setup.look();
+    assert_eq!(setup.acting(), ["1/A05", "2/A05"]);
+    assert!(setup.problem().contains("c.toml: `approved_by` reads as an, who entered it"), "{}", setup.problem());
     // What is in force stays so when its file asks for more.
     setup.write("b.toml", &shared.replace("1/A05", "2/A05"));
     setup.look();

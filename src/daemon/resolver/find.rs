@@ -14,6 +14,7 @@ use crate::daemon::inflight::{self, Fetched, Flight, Join, JoinHere};
 use crate::daemon::snapshot_cell::Generation;
 use crate::engine::answer::{Answer, AnswerBuilder};
 use crate::engine::cache::{Freshness, Key};
+use crate::engine::exchange::Before;
 use crate::engine::explain::CacheTold;
 use crate::engine::limits::QUERY_DEADLINE;
 use crate::engine::name::Name;
@@ -205,6 +206,13 @@ impl Resolver {
             Join::Lead(ticket) => ticket,
         };
         let waiter = ticket.waiter();
+        // What came late between the lane's leave and this is in the cache, and nobody was told.
+        if let Some(Before::Silent(..)) = ask.before
+            && let Some(hit) = self.cache.get(key, Duration::ZERO).filter(|hit| hit.freshness == Freshness::Fresh)
+        {
+            ticket.finish(|| Fetched::Answer { answer: hit.answer, trust_ad: hit.trust_ad });
+            return Ok(Joined { waiter, is_follower: false });
+        }
         let (resolver, generation, permit) = (Arc::clone(self), Arc::clone(generation), *permit);
         let (key, ask) = (key.clone(), ask.clone());
         let overtaken = ticket.waiter();
@@ -230,11 +238,14 @@ impl Resolver {
         ask: Ask,
         deadline: Instant,
     ) -> Fetched {
-        let asked = generation.forwarder.ask(permit, group, &ask, deadline).await;
+        let asked = generation.forwarder.ask(permit, group, &ask, deadline).await.map_err(|why| match why {
+            Failure::AllFailed { last } => Failure::AllFailed { last: last.map(failed) },
+            Failure::Timeout | Failure::NoServers | Failure::Loop => why,
+        });
         self.learn_of_zone(&ask.question.qname, &asked);
         let (answer, trust_ad) = match asked {
             Ok(Reply { answer, trust_ad, .. }) => (Arc::new(answer), trust_ad),
-            Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(failed(answer)), false),
+            Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(answer), false),
             Err(Failure::AllFailed { last: None }) => {
                 self.note_failure(generation, key, EdeCode::NETWORK_ERROR);
                 return Fetched::Unreachable;

@@ -98,6 +98,9 @@ impl Reloader {
             (Kind::Pause, None) => None,
             (Kind::Pause, Some(_)) => return Err("a pause is for people, not for a name".into()),
             (Kind::Allow | Kind::Deny, Some(name)) => {
+                if name.trim().parse::<std::net::IpAddr>().is_ok() {
+                    return Err(format!("{name:?} is an address; a word is about a name"));
+                }
                 asked::check_breadth(kind, asking, Some(&own_entry(name)?))?;
                 Some(name.trim().to_owned())
             }

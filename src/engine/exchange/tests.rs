@@ -173,6 +173,15 @@ fn a_server_that_a_lane_asked_is_not_asked_as_if_it_were_the_first_time() {
         (Some((0, 400)), one(), &[], "0 → 0, 800 late 0, 800 → 0, 2400 late 0, 4500 Timeout"),
         // Others have their turn first, whoever stands first.
         (Some((1, 400)), vec![candidate(0, 0, 10), candidate(1, 0, 10)], &[Silent, good(9)], "0 → 0, 9 done 0"),
+        // It says no to the second: what the lane hears of the first is the lane's.
+        (Some((0, 400)), one(), &[Silent, Does::Answer(5, Answer::Bad)], "0 → 0, 5 Timeout"),
+        (Some((0, 400)), one(), &[Silent, Break(5)], "0 → 0, 5 Timeout"),
+        (
+            Some((0, 400)),
+            vec![candidate(0, 0, 10), candidate(1, 0, 10)],
+            &[Silent, Break(5)],
+            "0 → 1, 5 → 0, 805 late 0, 805 → 0, 2405 late 0, 4500 Timeout",
+        ),
         // Of a group that is another by now.
         (Some((7, 400)), one(), &[good(9)], "0 → 0, 9 done 0"),
     ] {
@@ -288,6 +297,11 @@ fn a_reply_is_worth_what_its_header_and_question_say() {
         reply[count_at] = 1;
         reply
     };
+    let two = |flags: [u8; 2], count_at: usize, records: &[u8]| -> Vec<u8> {
+        let mut reply = with(flags, count_at, records);
+        reply[count_at] = 2;
+        reply
+    };
     let bare = |rcode: u8| vec![0, 0, 0x80, rcode, 0, 0, 0, 0, 0, 0, 0, 0];
     for (case, reply, edns, expected) in [
         ("NOERROR", message([0x81, 0x80], OURS, 1), true, Answer::Good),
@@ -308,6 +322,16 @@ fn a_reply_is_worth_what_its_header_and_question_say() {
         ),
         ("a cut record, truncated", with([0x83, 0x80], 7, b"\xc0\x0c\0"), true, Answer::Truncated),
         ("servers instead", with([0x81, 0x00], 9, b"\x03com\0\0\x02\0\x01\0\0\0\x09\0\x03\x01a\0"), true, Answer::Bad),
+        (
+            "servers instead, of a signed zone",
+            two(
+                [0x81, 0x00],
+                9,
+                b"\x03com\0\0\x02\0\x01\0\0\0\x09\0\x03\x01a\0\x03com\0\0\x2b\0\x01\0\0\0\x09\0\x04\0\0\0\0",
+            ),
+            true,
+            Answer::Bad,
+        ),
         ("the root's servers", with([0x81, 0x80], 9, b"\0\0\x02\0\x01\0\0\0\x09\0\x03\x01a\0"), true, Answer::Bad),
         (
             "no data, of one that asks for others",

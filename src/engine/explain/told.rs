@@ -173,6 +173,7 @@ pub struct OrderTold {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
     pub state: &'static str,
+    pub state_vi: &'static str,
     /// RFC 3339; absent while no end is stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
@@ -193,6 +194,7 @@ impl OrderTold {
             reference: told(&order.reference),
             authority: told(&order.authority),
             state: order.state(at).as_str(),
+            state_vi: order.state(at).in_vietnamese(),
             until: order.acts_until(at).map(|until| rfc3339(until, zone)),
         }
     }

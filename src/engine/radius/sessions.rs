@@ -122,11 +122,18 @@ impl Sessions {
     /// Takes a packet in. What changes is put into `changes`, in order.
     pub fn take(&mut self, report: &Report<'_, '_>, table: &Table, changes: &mut Vec<Change>) -> Effect {
         let told = report.told;
-        let at = self.happened_at(told, report.now);
+        let (at, is_known) = self.happened_at(told, report.now);
         let Some(nas_name) = nas_name(told) else { return Effect::Nothing };
         let Some(nas) = self.nas(nas_name) else { return Effect::NoRoom };
         match told.status {
-            Status::AllOff => Effect::Cleared(self.clear(nas, at, changes)),
+            Status::AllOff => {
+                // By a clock that is set in the next moment what follows may be said to be older than this.
+                if is_known {
+                    let cleared_at = &mut self.cleared_at[usize::from(nas)];
+                    *cleared_at = at.max(*cleared_at);
+                }
+                Effect::Cleared(self.clear(nas, at, changes))
+            }
             _ if told.session.is_empty() => Effect::Nothing,
             // What happened before the NAS began anew.
             _ if at < self.cleared_at[usize::from(nas)] => Effect::Late,
@@ -139,14 +146,15 @@ impl Sessions {
     }
 
     /// RFC 2866 §5.2: it happened so many seconds before it was sent. A NAS whose clock is not set yet tells years that are
-    /// past or to come; what it tells happened when it came, or its word would lose, or win, for ever.
-    fn happened_at(&mut self, told: &Told<'_>, now: u32) -> u32 {
+    /// past or to come; what it tells happened when it came, or its word would lose, or win, for ever. Whether the clock is set.
+    fn happened_at(&mut self, told: &Told<'_>, now: u32) -> (u32, bool) {
         let at = told.at.unwrap_or(now).saturating_sub(told.delay);
-        if (now.saturating_sub(KNOWN_SECS)..=now.saturating_add(AHEAD_SECS_MAX)).contains(&at) {
-            return at;
+        let oldest = now.saturating_sub(KNOWN_SECS);
+        if (oldest..=now.saturating_add(AHEAD_SECS_MAX)).contains(&at) {
+            return (at, true);
         }
         self.astray += 1;
-        now
+        (now.saturating_sub(told.delay).max(oldest), false)
     }
 
     /// Packets whose time could not be.
@@ -200,8 +208,6 @@ impl Sessions {
 
     /// RFC 2866 §5.1: Accounting-On and Accounting-Off end every session of the NAS.
     fn clear(&mut self, nas: u16, at: u32, changes: &mut Vec<Change>) -> usize {
-        let cleared_at = &mut self.cleared_at[usize::from(nas)];
-        *cleared_at = at.max(*cleared_at);
         let mut ended = 0;
         let places = &mut self.places;
         self.sessions.retain(|id, session| {

@@ -144,6 +144,8 @@ fn a_time_that_cannot_be_counts_as_now() {
         (format!("start 1 n 10 {A}; start 2 n -{years} {A}"), "2", 1),
         (format!("start 1 n 10 {A}; on n -{years}"), "-", 1),
         (format!("start 1 n -{years} {A}; stop 1 n -{years}"), "-", 2),
+        // Its clock is set meanwhile, and is a little behind ours.
+        (format!("on n -{years}; start 1 n 995 {A}"), "1", 1),
         // A minute ahead, or days late, as when the network was cut: each in its order.
         (format!("start 1 n 1060 {A}; stop 1 n 1055"), "1", 0),
         (format!("start 1 n 10 {A}; stop 1 n -500000"), "1", 0),
