@@ -483,8 +483,7 @@ impl Misses {
         while let Some(&(_, id)) = overdue_until.front().filter(|(until, _)| *until <= now) {
             overdue_until.pop_front();
             // The id may be a later question's by now, which is in the queue, too.
-            let is_over = |overdue: &Box<Overdue>| overdue.sent + QUERY_DEADLINE <= now;
-            if overdue.get(&id).is_some_and(is_over) {
+            if overdue.get(&id).is_some_and(|overdue| overdue.sent + QUERY_DEADLINE <= now) {
                 overdue.remove(&id);
                 self.under_way.overdue -= 1;
             }
