@@ -45,12 +45,7 @@ pub struct OtherColumn {
 /// Why it cannot be read, with the bound and the value.
 pub fn lines(path: &Path, column: Option<&str>) -> Result<Picked, String> {
     let bad = |why: String| format!("{}: {why}", path.display());
-    let file = File::open(path).map_err(|why| bad(why.to_string()))?;
-    let mut octets = Vec::new();
-    file.take(ANNEX_OCTETS_MAX + 1).read_to_end(&mut octets).map_err(|why| bad(why.to_string()))?;
-    if octets.len() as u64 > ANNEX_OCTETS_MAX {
-        return Err(bad(format!("it is larger than {ANNEX_OCTETS_MAX} octets")));
-    }
+    let octets = read_at_most(path, ANNEX_OCTETS_MAX).map_err(bad)?;
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let rows = match extension.as_str() {
         "xlsx" => sheet(octets),
@@ -60,6 +55,20 @@ pub fn lines(path: &Path, column: Option<&str>) -> Result<Picked, String> {
             .map(|text| text.lines().enumerate().map(|(i, line)| (i + 1, vec![line.to_owned()])).collect()),
     };
     rows.and_then(|rows| pick(rows, column)).map_err(bad)
+}
+
+/// A whole file, which may be a pipe: how long it is is known at its end.
+///
+/// # Errors
+/// Why it cannot be read, or the bound that it is beyond.
+pub fn read_at_most(path: &Path, octets_max: u64) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(octets_max + 1).read_to_end(&mut octets));
+    read.map_err(|why| why.to_string())?;
+    if octets.len() as u64 > octets_max {
+        return Err(format!("it is larger than {octets_max} octets"));
+    }
+    Ok(octets)
 }
 
 /// Rows of a CSV file with commas, semicolons or tabs.

@@ -1,6 +1,5 @@
 //! `subscribers`: the API of lines that come and go, from a terminal and from files.
 
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
+use crate::cli::annex::read_at_most;
 use crate::cli::client::{self, Sending, Trouble};
 use crate::cli::language::Language;
 use crate::cli::lists::span;
@@ -356,14 +356,7 @@ fn api_token(config: Option<&Path>, file: Option<&Path>) -> Result<String, Troub
 
 /// A file as NDJSON: as it is, or line by line out of CSV, so that the numbers of lines stay the file's.
 fn read_file(file: &Path) -> Result<Vec<u8>, String> {
-    let mut octets = Vec::new();
-    // A pipe may be read, too, so its length is not known before.
-    let read =
-        std::fs::File::open(file).and_then(|from| from.take(SUBSCRIBER_FILE_OCTETS_MAX + 1).read_to_end(&mut octets));
-    read.map_err(|why| why.to_string())?;
-    if octets.len() as u64 > SUBSCRIBER_FILE_OCTETS_MAX {
-        return Err(format!("it is larger than {SUBSCRIBER_FILE_OCTETS_MAX} octets"));
-    }
+    let octets = read_at_most(file, SUBSCRIBER_FILE_OCTETS_MAX)?;
     // What spreadsheets on Windows put in front.
     let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&octets);
     let is_json = file.extension().is_some_and(|ending| ending == "ndjson" || ending == "jsonl");

@@ -25,7 +25,7 @@ use crate::daemon::inflight::{self, Fetched, FlightId, JoinHere, Ticket};
 use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox};
 use crate::daemon::resolver::{Begun, Found, Pending, Resolver};
 use crate::daemon::snapshot_cell::Generation;
-use crate::engine::answer::{self, AnswerBuilder};
+use crate::engine::answer::AnswerBuilder;
 use crate::engine::cache::{Entry, Key};
 use crate::engine::exchange::{Answer, Before, read_reply};
 use crate::engine::limits::{
@@ -377,15 +377,16 @@ impl Misses {
         }
         let (cache, trust_ad, stale) = (&self.resolver.cache, to.trust_ad, first.serve_stale());
         let answer = read.answer();
-        let has_unasked = !dnssec_ok && answer.has_proofs(question);
-        let is_plain = answer.ede.is_empty() && answer.is_straight(question) && !has_unasked;
+        let is_asked = dnssec_ok || !answer.has_proofs(question);
+        let is_plain = answer.ede.is_empty() && answer.is_straight(question) && is_asked;
         let came = if is_plain { read.as_it_came(datagram.octets) } else { None };
         let key = ticket.key();
         let is_kept = came.is_some_and(|came| cache.pass_on(key, (answer, came), trust_ad, now, stale, kept));
         // Written anew is what cannot be passed on as it came, and what the slow lane goes on with.
         let anew = OnceCell::new();
-        let anew =
-            |question: &Question| Arc::clone(anew.get_or_init(|| Arc::new(rewritten(answer, question, has_unasked))));
+        let anew = |question: &Question| {
+            Arc::clone(anew.get_or_init(|| Arc::new(answer.clone().answering_for(question, dnssec_ok))))
+        };
         if !is_kept {
             cache.put(key.clone(), anew(question), trust_ad, stale);
         }
@@ -465,8 +466,7 @@ impl Misses {
         if worth != Answer::Good {
             return;
         }
-        let has_unasked = !dnssec_ok && read.answer().has_proofs(&question);
-        let answer = Arc::new(rewritten(read.answer(), &question, has_unasked));
+        let answer = Arc::new(read.answer().clone().answering_for(&question, dnssec_ok));
         if answer.rcode == Rcode::NXDOMAIN
             && let Some(zones) = self.resolver.zones()
         {
@@ -501,12 +501,6 @@ impl Misses {
     pub fn give_up_all(&mut self, slow: &mut impl FnMut(Box<Pending>)) {
         (0..self.wires.len()).for_each(|at| self.give_up_wire(at, slow));
     }
-}
-
-/// What of an answer answers the question, without proofs that nobody asked for.
-fn rewritten(answer: &answer::Answer, question: &Question, has_unasked: bool) -> answer::Answer {
-    let answer = answer.clone().answering(question);
-    if has_unasked { answer.without_proofs(question) } else { answer }
 }
 
 /// Takes a question off the table.

@@ -65,6 +65,12 @@ impl Answer {
         made.finish()
     }
 
+    /// [`answering`](Answer::answering), for a client that asks for proofs (DO) or does not.
+    pub fn answering_for(self, question: &Question, dnssec_ok: bool) -> Answer {
+        let answer = self.answering(question);
+        if dnssec_ok { answer } else { answer.without_proofs(question) }
+    }
+
     /// What is said of no record.
     fn empty_like(&self) -> AnswerBuilder {
         let mut made = AnswerBuilder::new(self.rcode);
