@@ -21,6 +21,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   lachan explain www.pornhub.com
   lachan explain https://zalo.me/pc --client 10.20.0.7         as this client would be answered
+  lachan explain example.com --to 192.0.2.54                   as who asks this address of ours would be answered
   lachan explain example.com --profile school --type AAAA      as this profile would be answered
   lachan explain roblox.com --profile school --at 2026-11-27T22:00:00+07:00
   lachan explain example.com --json                            for scripts
@@ -41,6 +42,9 @@ pub struct ExplainArgs {
     /// The realm of this address, where several networks use the same ones [default: 0]
     #[arg(long, value_name = "N", requires = "client")]
     realm: Option<u16>,
+    /// As who asks this address of ours would be answered
+    #[arg(long, value_name = "ADDR")]
+    to: Option<IpAddr>,
     /// As this profile would be answered
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -154,6 +158,8 @@ fn online(config: Option<&Path>, qname: &Name, type_text: &str, args: &ExplainAr
     query.extend(client.as_deref().map(|c| ("client", c)));
     let realm = args.realm.map(|realm| realm.to_string());
     query.extend(realm.as_deref().map(|realm| ("realm", realm)));
+    let to = args.to.map(|to| to.to_string());
+    query.extend(to.as_deref().map(|to| ("to", to)));
     query.extend(args.profile.as_deref().map(|p| ("profile", p)));
     query.extend(args.at.as_deref().map(|at| ("at", at)));
     client::get_json(address, "/api/v1/explain", &query).map_err(cannot)
@@ -173,7 +179,8 @@ fn offline(
         complain!("lachan: {problem}");
     }
     let realm = Realm(args.realm.unwrap_or(0));
-    let who = Who { client: args.client.clone(), realm, profile: args.profile.clone(), at, ..Who::default() };
+    let profile = args.profile.clone();
+    let who = Who { client: args.client.clone(), realm, to: args.to, profile, at, ..Who::default() };
     let told = explain_offline(&loaded.generation.snapshot, &loaded.notes.list_lines, question, type_text, &who)
         .map_err(|why| (NO, why))?;
     serde_json::to_value(told).map_err(|why| (NO, why.to_string()))

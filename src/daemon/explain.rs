@@ -43,6 +43,8 @@ pub struct Who {
     pub client: Option<Asker>,
     /// Where its address is, when several networks use the same.
     pub realm: Realm,
+    /// The address of ours that it asks.
+    pub to: Option<IpAddr>,
     /// The `[client.*]` of this name, wherever it asks from.
     pub known: Option<String>,
     /// Instead of the client's own.
@@ -92,14 +94,15 @@ impl Who {
     fn origin(&self, snapshot: &Snapshot) -> Origin {
         let loopback = IpAddr::V4([127, 0, 0, 1].into());
         let origin = match &self.client {
-            None => Origin::new((loopback, 0).into(), None, Transport::Udp),
-            Some(Asker::Address(address)) => Origin::new(*address, None, Transport::Udp),
+            None => Origin::new((loopback, 0).into(), self.to, Transport::Udp),
+            Some(Asker::Address(address)) => Origin::new(*address, self.to, Transport::Udp),
             Some(Asker::Identity(text, token)) => {
                 let token = known_token(snapshot, text, *token).unwrap_or(*token);
-                Origin { identity: Some(token), ..Origin::new((loopback, 0).into(), None, Transport::Tls) }
+                Origin { identity: Some(token), ..Origin::new((loopback, 0).into(), self.to, Transport::Tls) }
             }
         };
-        Origin { realm: self.realm, ..origin }
+        // An address of ours may say the realm, as for a question on the line.
+        snapshot.peers.recognise(Origin { realm: self.realm, ..origin }, None)
     }
 
     /// The client that policy is asked about.

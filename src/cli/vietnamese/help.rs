@@ -177,6 +177,7 @@ const TEXTS: &[(&str, &str)] = &[
         "The realm of this address, where several networks use the same ones [default: 0]",
         "Vùng (realm) của địa chỉ này, khi nhiều mạng dùng trùng địa chỉ [mặc định: 0]",
     ),
+    ("As who asks this address of ours would be answered", "Như người hỏi tại địa chỉ này của chúng ta được trả lời"),
     ("As this profile would be answered", "Như hồ sơ này được trả lời"),
     ("As it would be answered at this moment", "Như được trả lời vào thời điểm này"),
     (
@@ -362,6 +363,7 @@ Ví dụ:
 Ví dụ:
   lachan explain www.pornhub.com
   lachan explain https://zalo.me/pc --client 10.20.0.7         như máy khách này được trả lời
+  lachan explain example.com --to 192.0.2.54                   như người hỏi tại địa chỉ này của chúng ta được trả lời
   lachan explain example.com --profile school --type AAAA      như hồ sơ này được trả lời
   lachan explain roblox.com --profile school --at 2026-11-27T22:00:00+07:00
   lachan explain example.com --json                            cho chương trình khác đọc

@@ -12,7 +12,7 @@ mod said;
 mod status;
 mod subscribers;
 
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Query, State};
@@ -147,6 +147,8 @@ struct ExplainParams {
     client: Option<String>,
     /// Of the client's address, where several networks use the same.
     realm: Option<u16>,
+    /// The address of ours that it asks.
+    to: Option<IpAddr>,
     profile: Option<String>,
     /// RFC 3339.
     at: Option<String>,
@@ -177,7 +179,7 @@ async fn explain_json(State(admin): State<Arc<Admin>>, Query(params): Query<Expl
         Err(why) => return bad(why),
     };
     let realm = Realm(params.realm.unwrap_or(0));
-    let who = Who { client, realm, profile: params.profile, at, ..Who::default() };
+    let who = Who { client, realm, to: params.to, profile: params.profile, at, ..Who::default() };
     let in_force = admin.reloader.status().notes.list_lines;
     match explain::explain(&admin.resolver, &in_force, &question, &type_text, &who).await {
         Ok(mut told) => {

@@ -94,7 +94,7 @@ async fn still(kind: Kind, admin: &Arc<Admin>, entry: &Entry) -> Option<Still> {
         realm: Realm(entry.realm.unwrap_or(0)),
         known: entry.client.clone(),
         profile: entry.profile.clone(),
-        at: None,
+        ..Who::default()
     };
     if kind == Kind::Pause {
         return unpaused(admin, &who);

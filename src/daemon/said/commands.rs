@@ -142,7 +142,7 @@ impl Reloader {
                     known: client.clone(),
                     realm: Realm(realm.unwrap_or(0)),
                     profile: asking.profile.clone(),
-                    at: None,
+                    ..Who::default()
                 };
                 if who.client.is_none() && who.known.is_none() && who.profile.is_none() {
                     return Err(

@@ -103,6 +103,40 @@ fn explain_tells_who_asks_which_pause_is_on_and_until_when() {
 }
 
 #[test]
+fn explain_asks_at_an_address_of_ours() {
+    let upstream = Upstream::start(ZONE);
+    let served = serve(
+        &upstream,
+        "[client.desk]\nlisteners = [\"192.0.2.54\"]\nprofile = \"unfiltered\"\n[realm.bng]\nnumber = 1\n\
+         listeners = [\"192.0.2.61\"]\n[client.village]\nnetworks = [\"100.64.12.0/24\"]\nrealm = \"bng\"\nprofile = \"school\"\n",
+    );
+    let config = served.config();
+    for (client, to, parts) in [
+        (
+            "127.0.0.99",
+            "192.0.2.54",
+            ["[client.desk], by the address it asks (", "unfiltered (of the [client.*] at this listener)"],
+        ),
+        (
+            "127.0.0.99",
+            "192.0.2.55",
+            ["adult.example is blocked", "default (no [client.*] and no subscriber: the default)"],
+        ),
+        // Whom a network tells, no address tells otherwise.
+        ("127.0.0.8", "192.0.2.54", ["[client.class], by the network 127.0.0.8/32 (", "school (of the"]),
+        ("100.64.12.7", "192.0.2.61", ["[client.village], by the network 100.64.12.0/24 (", "school (of the"]),
+        ("100.64.12.7", "192.0.2.54", ["[client.desk], by the address it asks (", "unfiltered (of the"]),
+    ] {
+        let asked = ["explain", "adult.example", "--client", client, "--to", to];
+        let offline = ran(&mut lachan(&[&asked[..], &["--offline", "-c", &config]].concat()));
+        for told in [served.command(&asked), offline] {
+            parts.iter().for_each(|part| said(&told, 0, part));
+        }
+    }
+    said(&served.command(&["explain", "adult.example", "--to", "192.0.2.54:53"]), 2, "--to <ADDR>");
+}
+
+#[test]
 fn explain_offline_knows_the_orders_and_words_that_are_kept() {
     let upstream = Upstream::start(ZONE);
     let served = serve(&upstream, "");
