@@ -17,9 +17,11 @@ use super::pool::Pool;
 use super::system::OwnAddresses;
 use super::tls::Tls;
 use super::udp::{self, Provider, RawReply};
-use crate::engine::exchange::{Answer, Channel, STAGE_PATIENCE};
+use crate::engine::answer;
+use crate::engine::exchange::{self, Answer, Channel, STAGE_PATIENCE};
 use crate::engine::limits::UPSTREAM_UDP_IN_FLIGHT_MAX;
 use crate::engine::name::Name;
+use crate::engine::query::Question;
 use crate::engine::upstream::{Health, Host, Server, Standing, UpstreamTransport};
 
 /// A server may put any text into an HTTP error; more than this is not kept.
@@ -171,18 +173,27 @@ impl Upstream {
         let (response, rtt) = match (channel, &self.dialect) {
             (Channel::Configured, None) => return self.ask_udp(&addresses, request, deadline).await,
             // How it does by datagrams is not told by this.
-            (Channel::Tcp, _) => {
+            (Channel::Tcp, None) => {
                 let asked = self.tcp.ask(request, || self.open(Dialect::Tcp, &addresses)).await;
                 asked.map_err(|broken| match broken {
                     Broken::Network(why) => Broken::ByTcp(format!("by TCP: {why}")),
                     Broken::Busy | Broken::Loop | Broken::ByTcp(_) | Broken::Reply(_) => broken,
                 })?
             }
-            (Channel::Configured, Some(dialect)) => {
+            // Nothing goes out by another way than the one that is configured, least of all unencrypted.
+            (Channel::Configured | Channel::Tcp, Some(dialect)) => {
                 self.pool.ask(request, || self.open(dialect.clone(), &addresses)).await?
             }
         };
         Ok(Answered::new(response, rtt))
+    }
+
+    /// What a reply is worth by the way it came, and what it says: a stream has room for all of it.
+    pub fn classify(&self, reply: &[u8], question: &Question, edns: bool) -> (Answer, Option<answer::Answer>) {
+        match exchange::classify(reply, question, edns) {
+            (Answer::Truncated, _) if self.dialect.is_some() => (Answer::Malformed, None),
+            told => told,
+        }
     }
 
     fn open(&self, dialect: Dialect, addresses: &Arc<[SocketAddr]>) -> Once<connect::Exchange> {

@@ -20,12 +20,20 @@ async fn listener() -> TcpListener {
 }
 
 /// Answers messages with their length in front; `per_connection` of them, then it closes.
-async fn serve_messages(mut stream: impl AsyncRead + AsyncWrite + Unpin, sign: u8, per_connection: usize) {
+async fn serve_messages(stream: impl AsyncRead + AsyncWrite + Unpin, sign: u8, per_connection: usize) {
+    serve_replies(stream, |query| answer(query, sign), per_connection).await;
+}
+
+async fn serve_replies(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    reply: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    per_connection: usize,
+) {
     for _ in 0..per_connection {
         let Ok(len) = stream.read_u16().await else { return };
         let mut query = vec![0; usize::from(len)];
         stream.read_exact(&mut query).await.unwrap();
-        let reply = answer(&query, sign).unwrap();
+        let reply = reply(&query).unwrap();
         let framed = [&(reply.len() as u16).to_be_bytes(), &reply[..]].concat();
         stream.write_all(&framed).await.unwrap();
         stream.flush().await.unwrap();
@@ -246,6 +254,35 @@ async fn dns_over_tls_names_its_server_and_verifies_it() {
         let error = forwarder.status()[0].last_error.clone().unwrap();
         assert!(error.contains("certificate"), "{case}: {error}");
     }
+}
+
+/// RFC 7858 §3.2: what goes to a server by TLS goes to it by nothing else, whatever it says.
+#[tokio::test]
+async fn what_a_stream_cuts_short_is_asked_by_no_other_way() {
+    let identity = Identity::new(&[]);
+    let (listener, bare) = (listener().await, Log::default());
+    let address = listener.local_addr().unwrap();
+    let (acceptor, seen) = (TlsAcceptor::from(Arc::clone(&identity.config)), bare.clone());
+    tokio::spawn(async move {
+        const HANDSHAKE: u8 = 22;
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut first = [0];
+            if stream.peek(&mut first).await.is_err() || first != [HANDSHAKE] {
+                seen.push(&first);
+                tokio::spawn(serve_messages(stream, 6, usize::MAX));
+            } else if let Ok(stream) = acceptor.accept(stream).await {
+                tokio::spawn(serve_replies(stream, |query| Behaviour::Truncated.apply(query), usize::MAX));
+            }
+        }
+    });
+    let alone = encrypted(UpstreamTransport::Tls, address, "dns.test", identity.options());
+    assert_eq!(send(&alone, "secret.example").await.unwrap_err(), Failure::AllFailed { last: None });
+    assert_eq!(alone.status()[0].queries, 1, "it has said all it will");
+    let good = tls(&identity, Names::default(), |stream| serve_messages(stream, 8, usize::MAX)).await;
+    let servers = [address, good].map(|address| server(UpstreamTransport::Tls, address, Some("dns.test")));
+    let forwarder = forwarder_of(&[table(1, servers.to_vec())], identity.options());
+    assert_eq!(signed(&send(&forwarder, "secret.example").await.unwrap()), 8);
+    assert_eq!(bare.queries().len(), 0, "unencrypted");
 }
 
 #[tokio::test]
