@@ -8,7 +8,8 @@
 //! questions: a port is not there long enough to be found, and the id is random beside it.
 
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -89,15 +90,19 @@ struct Wire {
     asked: u32,
     /// By their message's id.
     flights: HashMap<u16, Flight>,
-    /// When patience with each ends, in the order they were sent; some are over by then.
-    patience: VecDeque<(Instant, u16)>,
+    /// When patience with each ends; some are over by then.
+    patience: Ends,
     /// Those that nobody else had room for when it did, until the client's own time is over.
-    last_wait: VecDeque<(Instant, u16)>,
+    last_wait: Ends,
     /// Those that the slow lane goes on with, by their message's id.
     overdue: HashMap<u16, Box<Overdue>>,
     /// When these are forgotten.
     overdue_until: VecDeque<(Instant, u16)>,
 }
+
+/// When something ends, and the id of its message; the first is seen. A later question may have less time than one before, for
+/// patience goes with the server's pace.
+type Ends = BinaryHeap<Reverse<(Instant, u16)>>;
 
 /// A question that the slow lane goes on with. Its first message may still be answered.
 struct Overdue {
@@ -189,7 +194,7 @@ impl Misses {
         self.questions.push_connected(&self.question);
         pending.generation().forwarder.express_sent(to);
         wire.asked += 1;
-        wire.patience.push_back((now + to.patience, id));
+        wire.patience.push(Reverse((now + to.patience, id)));
         wire.flights.insert(id, Flight { to, sent: now, ticket, waiting: smallvec![pending] });
         self.under_way.queries += 1;
         self.under_way.flights += 1;
@@ -265,8 +270,8 @@ impl Misses {
             opened: now,
             asked: 0,
             flights: HashMap::new(),
-            patience: VecDeque::new(),
-            last_wait: VecDeque::new(),
+            patience: Ends::new(),
+            last_wait: Ends::new(),
             overdue: HashMap::new(),
             overdue_until: VecDeque::new(),
         });
@@ -275,8 +280,9 @@ impl Misses {
 
     /// Waits until a client or a server says something, or patience runs out; at most `limit`. Whether a client did.
     pub fn wait(&mut self, clients: &UdpSocket, now: Instant, limit: Duration) -> bool {
-        let firsts = self.wires.iter().flat_map(|wire| [wire.patience.front(), wire.last_wait.front()]).flatten();
-        let until = firsts.map(|(at, _)| at.saturating_duration_since(now)).min().map_or(limit, |at| at.min(limit));
+        let firsts = self.wires.iter().flat_map(|wire| [wire.patience.peek(), wire.last_wait.peek()]).flatten();
+        let until =
+            firsts.map(|Reverse((at, _))| at.saturating_duration_since(now)).min().map_or(limit, |at| at.min(limit));
         self.ready.clear();
         let busy = || (0..self.wires.len()).filter(|at| self.wires[*at].is_listened_to());
         let sockets = std::iter::once(clients.as_fd()).chain(busy().map(|at| self.wires[at].socket.as_fd()));
@@ -332,7 +338,7 @@ impl Misses {
             while let Some((id, sent)) = late(&mut wire.patience, &wire.flights, now, |flight| flight.to.patience) {
                 match may_ask_again() {
                     true => given_up.push(id),
-                    false => wire.last_wait.push_back((sent + QUERY_DEADLINE, id)),
+                    false => wire.last_wait.push(Reverse((sent + QUERY_DEADLINE, id))),
                 }
             }
             while let Some((id, _)) = late(&mut wire.last_wait, &wire.flights, now, |_| QUERY_DEADLINE) {
@@ -365,12 +371,20 @@ impl Misses {
         };
         let rtt = now.saturating_duration_since(sent);
         first.generation().forwarder.express_answer(to, worth, &question.qname, rtt, now);
-        if worth != Answer::Good {
+        let before = match worth {
+            Answer::Good => None,
+            Answer::Truncated => Some(Before::Truncated(to.server)),
+            Answer::EdnsRefused => Some(Before::EdnsRefused(to.server)),
+            Answer::Bad => {
+                let said = read.answer().clone().answering_for(question, dnssec_ok);
+                Some(Before::Bad(to.server, Some(Arc::new(said))))
+            }
+            Answer::Mismatch | Answer::Malformed => Some(Before::Bad(to.server, None)),
+        };
+        if let Some(before) = before {
             drop(ticket);
             for mut pending in waiting {
-                if worth == Answer::Truncated {
-                    pending.was_asked(Before::Truncated(to.server));
-                }
+                pending.was_asked(before.clone());
                 slow(pending);
             }
             return;
@@ -513,18 +527,18 @@ fn end(wire: &mut Wire, under_way: &mut UnderWay, id: u16) -> Option<Flight> {
 
 /// The next question with which patience is over, and when it was sent.
 fn late(
-    waits: &mut VecDeque<(Instant, u16)>,
+    waits: &mut Ends,
     flights: &HashMap<u16, Flight>,
     now: Instant,
     patience: impl Fn(&Flight) -> Duration,
 ) -> Option<(u16, Instant)> {
-    while let Some(&(until, id)) = waits.front() {
+    while let Some(&Reverse((until, id))) = waits.peek() {
         // The id may be another question's by now, which was sent later.
         let flight = flights.get(&id).filter(|flight| flight.sent + patience(flight) <= until);
         if flight.is_some() && until > now {
             return None;
         }
-        waits.pop_front();
+        waits.pop();
         if let Some(flight) = flight {
             return Some((id, flight.sent));
         }

@@ -17,14 +17,14 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::engine::answer;
-use crate::engine::exchange::{Answer, Before, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step, classify};
-use crate::engine::limits::UPSTREAM_LAST_RESORT_MAX;
+use crate::engine::exchange::{Answer, Before, Cause, Exchange, GiveUp, STAGE_PATIENCE, SendId, Step};
+use crate::engine::limits::{UNPROVEN_SECS_MAX, UPSTREAM_LAST_RESORT_MAX};
 use crate::engine::name::Name;
 use crate::engine::policy::Permit;
 use crate::engine::query::Question;
 use crate::engine::upstream::{
-    EXPLORE_ONE_IN, GroupId, HedgeBudget, Host, Routes, Server, ServerIdx, Standing, UpstreamTable, UpstreamTransport,
-    candidates, patience,
+    EXPLORE_ONE_IN, GroupId, HedgeBudget, Host, Member, Routes, Server, ServerIdx, Standing, UpstreamTable,
+    UpstreamTransport, candidates, patience,
 };
 
 mod bootstrap;
@@ -189,14 +189,14 @@ impl Forwarder {
         &self.routes
     }
 
-    /// Whether questions may come from one of our own servers at `address`: the sign of a forwarding loop. Loopback does
-    /// not count, since clients share it.
-    pub fn is_server(&self, address: IpAddr) -> bool {
-        let is_there = |server: &Server| match &server.host {
+    /// Whether a question of the group that comes from `address` comes from one of those that we ask it: the sign of a forwarding
+    /// loop. A server of another zone is a client like any other. Loopback does not count, since clients share it.
+    pub fn is_server(&self, group: GroupId, address: IpAddr) -> bool {
+        let is_there = |member: &Member| match &self.routes.servers()[member.server.0 as usize].host {
             Host::Address(at) => at.ip().to_canonical() == address,
             Host::Name(..) => false,
         };
-        !address.is_loopback() && self.routes.servers().iter().any(is_there)
+        !address.is_loopback() && self.routes.stages(group).flatten().any(is_there)
     }
 
     /// How each server does, in the order of [`ServerIdx`].
@@ -221,11 +221,12 @@ impl Forwarder {
         let candidates = self.candidates(group);
         let is_last_resort = candidates.iter().all(|candidate| candidate.standing == Standing::Down);
         let _waiting = is_last_resort.then(|| LastResort::begin(self.waiting(group)));
-        let mut exchange = Exchange::new(candidates, deadline.into_std()).after(ask.before);
+        let begun = Instant::now().into_std();
+        let mut exchange = Exchange::new(candidates, deadline.into_std()).after(ask.before.as_ref(), begun);
         self.hedges.on_question();
         let shared_ask = Arc::new(ask.clone());
         let mut in_flight = FuturesUnordered::new();
-        let mut heard = Heard::default();
+        let mut heard = Heard::after(ask.before.as_ref());
         loop {
             let now = Instant::now();
             match exchange.poll(now.into_std(), &self.hedges) {
@@ -254,6 +255,9 @@ impl Forwarder {
                     let (answer, rtt) = heard.good.expect("`learn` keeps the answer it calls good");
                     self.overtaken(&exchange, send, now);
                     let (server, trust_ad) = (exchange.server_of(send), exchange.trusts_ad(send));
+                    // A validator behind us takes it for forged; it is not to be told so for the whole of a TTL.
+                    let lacks_proofs = ask.dnssec_ok && !exchange.had_edns(send);
+                    let answer = if lacks_proofs { answer.at_most(UNPROVEN_SECS_MAX) } else { answer };
                     self.await_silent(exchange, shared_ask, in_flight, now);
                     return Ok(Reply { answer, server, trust_ad, rtt });
                 }
@@ -344,7 +348,7 @@ impl Forwarder {
         let upstream = self.upstream(exchange.server_of(send));
         match outcome {
             Ok(answered) => {
-                let (worth, answer) = classify(&answered.bytes, &ask.question, edns);
+                let (worth, answer) = upstream.classify(&answered.bytes, &ask.question, edns);
                 let answer = answer.map(|answer| match ask.dnssec_ok {
                     true => answer,
                     false => answer.without_proofs(&ask.question),
@@ -397,7 +401,7 @@ impl Forwarder {
                 let (qname, now) = (&ask.question.qname, Instant::now().into_std());
                 match outcome {
                     Ok(answered) => {
-                        let (worth, _) = classify(&answered.bytes, &ask.question, edns);
+                        let (worth, _) = upstream.classify(&answered.bytes, &ask.question, edns);
                         upstream.on_answer(worth, qname, answered.rtt, now);
                     }
                     Err(broken) => upstream.on_broken(&broken, qname, now),
@@ -444,6 +448,14 @@ struct Heard {
 }
 
 impl Heard {
+    fn after(before: Option<&Before>) -> Heard {
+        let last_bad = match before {
+            Some(Before::Bad(_, said)) => said.as_deref().cloned(),
+            Some(Before::Truncated(_) | Before::EdnsRefused(_) | Before::Silent(..)) | None => None,
+        };
+        Heard { last_bad, ..Heard::default() }
+    }
+
     fn failure(self, why: GiveUp) -> Failure {
         match why {
             GiveUp::NoServers => Failure::NoServers,

@@ -271,7 +271,7 @@ impl Batch<'_> {
             return Some(Fast::Slow);
         }
         let client = self.subscribers.identify(snapshot, number, &origin, self.at);
-        let Some(group) = snapshot.routes.group_for(&query.question.qname) else { return Some(Fast::Slow) };
+        let Some(group) = snapshot.routes.group_of(&query.question) else { return Some(Fast::Slow) };
         if policy::is_any(&query.question) {
             // Never cached, and never asked upstream.
             asked.by = Some((client, origin, group));
@@ -343,7 +343,7 @@ impl Batch<'_> {
         match self.judge(client, query, origin, hits, out) {
             Judged::Done(fast) => fast,
             // One of our servers may be asking us what we would ask it.
-            Judged::Allow(_) if !is_any && self.generation.forwarder.is_server(origin.source.ip()) => Fast::Slow,
+            Judged::Allow(_) if !is_any && self.generation.forwarder.is_server(group, origin.source.ip()) => Fast::Slow,
             Judged::Allow(permit) => {
                 if let Some(list) = permit.review() {
                     let name = snapshot.list(list).name.as_str();

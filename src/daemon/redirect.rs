@@ -73,7 +73,7 @@ impl Resolver {
             return Ok(None);
         }
         let question = target_question(query, redirect);
-        let group = generation.snapshot.routes.group_for(&question.qname).ok_or(NotFound::NotReady)?;
+        let group = generation.snapshot.routes.group_of(&question).ok_or(NotFound::NotReady)?;
         let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
         let routes = generation.snapshot.routes.key(group);
         let key = Key::new(&question, dnssec_ok, query.checking_disabled, routes);

@@ -161,7 +161,7 @@ impl Resolver {
                     let rcode = reply::any(snapshot, &query, origin, &mut made, &mut bytes);
                     return self.answer(snapshot, asked, recorder, bytes, Ended::new(Outcome::Local, rcode));
                 }
-                let Some(group) = snapshot.routes.group_for(&query.question.qname) else {
+                let Some(group) = snapshot.routes.group_of(&query.question) else {
                     return self.failed(snapshot, asked, recorder, NotFound::NotReady, None);
                 };
                 let key = answer_key(&generation, &query, group);
@@ -177,7 +177,7 @@ impl Resolver {
                     None => None,
                 };
                 // One of our servers asks us what we are asking it: waiting would only end in a time-out.
-                if generation.forwarder.is_server(origin.source.ip()) && self.in_flight.contains(&key) {
+                if generation.forwarder.is_server(group, origin.source.ip()) && self.in_flight.contains(&key) {
                     return self.failed(snapshot, asked, recorder, self.looping(), None);
                 }
                 let (limiter, asker) = (self.limiter.load(), Asker::of(snapshot, client, &query, origin));

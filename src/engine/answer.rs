@@ -98,6 +98,13 @@ impl Answer {
         (self.rcode, self.authentic_data, self.truncated) = (rcode, false, false);
     }
 
+    /// The answer with no TTL above so many seconds.
+    #[must_use]
+    pub fn at_most(mut self, secs: u32) -> Answer {
+        self.records.iter_mut().for_each(|record| record.ttl = record.ttl.min(secs));
+        self
+    }
+
     pub fn records(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + Clone {
         self.records.iter().map(|r| RecordRef {
             section: r.section,
@@ -121,9 +128,9 @@ impl Answer {
             + self.ede.iter().map(|e| size_of::<Ede>() + e.text.len()).sum::<usize>()
     }
 
-    /// NXDOMAIN and NODATA are answers; anything but NOERROR and NXDOMAIN is a failure to resolve.
+    /// NXDOMAIN and NODATA are answers.
     pub fn is_failure(&self) -> bool {
-        !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+        !self.rcode.is_answer()
     }
 
     /// Whether nothing in the answer section is of the type that was asked.
@@ -138,7 +145,8 @@ impl Answer {
     /// without an SOA (RFC 2308 §5).
     pub fn ttl_secs(&self, qtype: RecordType) -> u32 {
         let positive = self.section(Section::Answer).map(|r| r.ttl).min();
-        if !self.is_negative(qtype) {
+        // The DNAME that makes a name too long holds as long as the DNAME does.
+        if !self.is_negative(qtype) || self.rcode == Rcode::YXDOMAIN {
             return positive.unwrap_or(0).min(POSITIVE_TTL_SECS_MAX);
         }
         let soa = self.section(Section::Authority).find(|r| r.rtype == RecordType::SOA);

@@ -87,7 +87,7 @@ impl KeyHasher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     Fresh,
-    /// Fresh, asked for often and near its end: fetch it again in the background.
+    /// Fresh, asked for often and near its end: fetch it again in the background, unless upstream failed at that a moment ago.
     Prefetch,
     /// Past its TTL, inside the stale window: upstream is tried first. RFC 8767.
     Stale,
@@ -127,7 +127,8 @@ impl Head {
             return Some(if now_ms < self.held_until_ms { Freshness::StaleHeld } else { Freshness::Stale });
         };
         let is_near_end = self.ttl_secs >= PREFETCH_TTL_SECS_MIN && left < u64::from(self.ttl_secs) * 100;
-        Some(if was_asked && is_near_end { Freshness::Prefetch } else { Freshness::Fresh })
+        let is_left_alone = now_ms < self.held_until_ms;
+        Some(if was_asked && is_near_end && !is_left_alone { Freshness::Prefetch } else { Freshness::Fresh })
     }
 
     /// Whole seconds since upstream said it.
@@ -183,7 +184,10 @@ pub fn decide(answer: &Answer, qtype: RecordType, old: Option<&Head>, now_ms: u6
         // RFC 9520 §3.2: remembered at least 1 s; a second failure of the same question soon after doubles it.
         let recent =
             old.filter(|old| old.is_failure() && now_ms < old.expires_ms().saturating_add(FAILURE_FORGOTTEN_MS));
-        recent.map_or(FAILURE_TTL_SECS_MIN, |old| (old.ttl_secs * 2).clamp(FAILURE_TTL_SECS_MIN, FAILURE_TTL_SECS_MAX))
+        let times = |old: &Head| if now_ms < old.expires_ms() { 1 } else { 2 };
+        recent.map_or(FAILURE_TTL_SECS_MIN, |old| {
+            (old.ttl_secs * times(old)).clamp(FAILURE_TTL_SECS_MIN, FAILURE_TTL_SECS_MAX)
+        })
     } else {
         answer.ttl_secs(qtype)
     };

@@ -7,7 +7,7 @@ mod spans;
 mod token;
 
 use std::hash::{BuildHasherDefault, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -197,6 +197,15 @@ impl Access {
 /// A v4-mapped address as the v4 address it is, so that no family is a way round a rule (I14).
 pub fn unmap(address: IpAddr) -> IpAddr {
     address.to_canonical()
+}
+
+/// Who sent something, with a v4-mapped address as the v4 address it is. A link-local address keeps its interface, without which nothing
+/// can be sent there.
+pub fn unmap_peer(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        v4 @ IpAddr::V4(_) => (v4, peer.port()).into(),
+        IpAddr::V6(_) => peer,
+    }
 }
 
 /// Addresses that an answer for a public name has no business with: rebinding protection.

@@ -17,6 +17,7 @@
 //!             └── nobody left to ask and nobody to wait for, or the deadline ──→ GiveUp
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::answer::{self, AnswerBuilder};
@@ -42,10 +43,14 @@ pub enum Channel {
 }
 
 /// What the fast lane found when it asked a server before the exchange began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
     /// What the server has to say does not fit a datagram: it is asked by TCP at once.
     Truncated(ServerIdx),
+    /// The server knows no EDNS, perhaps: it is asked without.
+    EdnsRefused(ServerIdx),
+    /// The server has answered badly, with this where it can be read: others are asked.
+    Bad(ServerIdx, Option<Arc<answer::Answer>>),
     /// It was asked then and has said nothing yet. Whoever asked still listens.
     Silent(ServerIdx, Instant),
 }
@@ -96,7 +101,7 @@ pub enum GiveUp {
 /// What an answer is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// NOERROR or NXDOMAIN, with or without data.
+    /// It says something about the name, with or without data: [`Rcode::is_answer`].
     Good,
     /// TC=1: the rest is to be had over TCP.
     Truncated,
@@ -190,20 +195,30 @@ impl Exchange {
 
     /// Goes on from what is known already.
     #[must_use]
-    pub fn after(mut self, before: Option<Before>) -> Exchange {
+    pub fn after(mut self, before: Option<&Before>, now: Instant) -> Exchange {
         match before {
             None => {}
-            Some(Before::Truncated(server)) => self.truncated_by = Some(server),
-            Some(Before::Silent(server, sent_at)) => {
-                if let Some(at) = self.candidates.iter().position(|candidate| candidate.server == server) {
-                    self.candidates[..=at].rotate_right(1);
-                    let (channel, state) = (Channel::Configured, SentState::Late);
-                    self.sent.push(Sent { candidate: 0, channel, edns: true, sent_at, state, by_lane: true });
-                    (self.next, self.tries, self.has_timed_out) = (1, 1, true);
+            Some(&Before::Truncated(server)) => self.truncated_by = Some(server),
+            Some(&Before::EdnsRefused(server)) => {
+                if self.was_sent(server, SentState::Answered, now) {
+                    self.follow_up = Some((0, Channel::Configured, false));
                 }
+            }
+            Some(&Before::Bad(server, _)) => _ = self.was_sent(server, SentState::Failed, now),
+            Some(&Before::Silent(server, sent_at)) => {
+                self.has_timed_out = self.was_sent(server, SentState::Late, sent_at);
             }
         }
         self
+    }
+
+    /// The first message went to this server, by a lane. `false`: it is none of ours any more.
+    fn was_sent(&mut self, server: ServerIdx, state: SentState, sent_at: Instant) -> bool {
+        let Some(at) = self.candidates.iter().position(|candidate| candidate.server == server) else { return false };
+        self.candidates[..=at].rotate_right(1);
+        self.sent.push(Sent { candidate: 0, channel: Channel::Configured, edns: true, sent_at, state, by_lane: true });
+        (self.next, self.tries) = (1, 1);
+        true
     }
 
     /// The answer to a message came. Its worth is [`classify`]'s.
@@ -281,6 +296,11 @@ impl Exchange {
 
     fn of(&self, candidate: usize) -> impl Iterator<Item = &Sent> + Clone {
         self.sent.iter().filter(move |sent| sent.candidate == candidate)
+    }
+
+    /// Whether the message had an OPT: without one nobody asks for signatures.
+    pub fn had_edns(&self, send: SendId) -> bool {
+        self.sent[usize::from(send.0)].edns
     }
 
     /// Whether AD of the answer to this message may reach a client.
@@ -465,11 +485,10 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
     if read.read(reply, question).is_err() {
         return Answer::Malformed;
     }
-    match read.answer().rcode.0 {
-        0 if is_referral(header, read.answer()) || read.answer().is_ring(question) => Answer::Bad,
-        // RFC 6672 §2.2: YXDOMAIN (6) answers for a DNAME that makes the name too long.
-        0 | 3 | 6 => Answer::Good,
-        rcode if is_edns_refusal(rcode) => Answer::EdnsRefused,
+    match read.answer().rcode {
+        Rcode::NOERROR if is_referral(header, read.answer()) || read.answer().is_ring(question) => Answer::Bad,
+        rcode if rcode.is_answer() => Answer::Good,
+        rcode if is_edns_refusal(rcode.0) => Answer::EdnsRefused,
         _ => Answer::Bad,
     }
 }

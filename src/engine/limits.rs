@@ -147,6 +147,9 @@ pub const SAFE_SEARCH_STATIC_TTL_SECS: u32 = 30;
 pub const FAILURE_TTL_SECS_MIN: u32 = 1;
 /// See [`FAILURE_TTL_SECS_MIN`].
 pub const FAILURE_TTL_SECS_MAX: u32 = 30;
+/// Longest time an answer without signatures is kept, and told of, when they were asked for and the server knew no EDNS, in seconds.
+/// Chosen: a validator behind us takes it for forged, and the next server may do better.
+pub const UNPROVEN_SECS_MAX: u32 = 5;
 /// Longest time a negative answer is kept, in seconds. RFC 2308 §5 suggests 1 to 3 hours.
 pub const NEGATIVE_TTL_SECS_MAX: u32 = 3 * 3600;
 /// Longest time a positive answer is kept, in seconds: BIND's and Unbound's habit of a day.

@@ -284,9 +284,16 @@ impl Rcode {
     pub const NXDOMAIN: Rcode = Rcode(3);
     pub const NOTIMP: Rcode = Rcode(4);
     pub const REFUSED: Rcode = Rcode(5);
+    /// A DNAME made the name too long. RFC 6672 §2.2.
+    pub const YXDOMAIN: Rcode = Rcode(6);
     pub const BADVERS: Rcode = Rcode(16);
     /// RFC 7873 §8.
     pub const BADCOOKIE: Rcode = Rcode(23);
+
+    /// Whether it says something about a name, be it that there is none; any other code is a failure to resolve.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN)
+    }
 
     /// The metric label: the few codes we count apart, else `other`.
     pub fn as_str(self) -> &'static str {

@@ -1,12 +1,16 @@
 //! The embedded default where nothing but loopback is reachable: it blocks, and SafeSearch holds with no upstream at all.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 
+use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType as T;
 
 use crate::harness::client::Ask;
 use crate::harness::process::{lachan, ran};
-use crate::harness::skip;
+use crate::harness::resolver::{Files, InProcess};
+use crate::harness::upstream::Upstream;
+use crate::harness::{PATIENCE, skip};
 
 /// Inside a network namespace of its own: starts the default, runs our own client's lines against it, and ends it.
 const SCRIPT: &str = r#"
@@ -89,6 +93,61 @@ fn inside() {
             // Nothing is upstream, and failure is never "allow".
             assert_eq!(ask("vnexpress.net", T::A).rcode(), 2);
         }
+    }
+    println!("inside: done");
+}
+
+/// Inside a network namespace of its own: an interface with a link-local address.
+const LINK_LOCAL: &str = r#"
+set -eu
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip link set v0 addrgenmode none
+ip address add fe80::1/64 dev v0 nodad
+ip link set v1 up
+ip link set v0 up
+INDEX="$(ip -oneline link show v0 | cut -d: -f1)"
+export INDEX
+"$TEST" --exact namespace::clients_at_link_local_addresses_are_answered --nocapture
+"#;
+
+#[test]
+fn clients_at_link_local_addresses_are_answered() {
+    if let Ok(index) = std::env::var("INDEX") {
+        return at_link_local(&index);
+    }
+    let Some(unshare) = unshare() else {
+        return skip("network namespaces are not permitted here (unshare -n, unshare -rn)");
+    };
+    let told = ran(Command::new(unshare[0])
+        .args(&unshare[1..])
+        .args(["sh", "-c", LINK_LOCAL])
+        .env("TEST", std::env::current_exe().unwrap()));
+    assert!(told.code == 0 && told.stdout.contains("inside: done"), "{}\n{}", told.stdout, told.stderr);
+}
+
+/// Asks for a name that only upstream knows, and again when the cache has it.
+fn at_link_local(index: &str) {
+    for engine in ["batched", "portable"] {
+        let upstream = Upstream::start("good.example. 300 IN A 192.0.2.1\n");
+        let config = format!(
+            "[listen]\ndns = [\"127.0.0.1:0\", \"[::]:0\"]\nadmin = \"off\"\nudp_engine = \"{engine}\"\n\
+             [[upstream]]\nservers = [\"{}\"]\n",
+            upstream.v4
+        );
+        let resolver = InProcess::start(&Files { config, files: &[] });
+        let at = |port: u16| format!("[fe80::1%{index}]:{port}").parse::<SocketAddr>().unwrap();
+        let client = UdpSocket::bind(at(0)).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let query = Ask::new("good.example", T::A).encode();
+        for time in ["from upstream", "from the cache"] {
+            client.send_to(&query, at(resolver.v6.port())).unwrap();
+            let mut answer = [0; 512];
+            let len = client.recv(&mut answer).unwrap_or_else(|why| panic!("{engine}, {time}: {why}"));
+            let answer = Message::from_vec(&answer[..len]).unwrap();
+            assert_eq!(answer.answers.len(), 1, "{engine}, {time}");
+        }
+        assert_eq!(upstream.log().len(), 1, "{engine}");
     }
     println!("inside: done");
 }

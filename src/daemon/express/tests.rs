@@ -129,6 +129,35 @@ fn a_late_answer_is_told_to_who_waits_in_the_slow_lane() {
     }
 }
 
+/// A server that was never heard of is given longer; one question's patience is not another's.
+#[test]
+fn a_question_with_less_patience_than_one_before_it_goes_on_in_its_own_time() {
+    let mut trial = Trial::start();
+    for qname in ["before.example.com", "answered.example.com"] {
+        assert!(matches!(trial.start_one(qname), Started::Here));
+    }
+    trial.misses.send();
+    take_question(&trial.servers[0]);
+    let (query, from) = take_question(&trial.servers[0]);
+    trial.servers[0].send_to(&answer(&query), from).unwrap();
+    let (mut outbox, mut left) = (Outbox::new(Asked::Fixed(None)), Vec::new());
+    trial.misses.wait(&trial.client, trial.now, Duration::from_secs(20));
+    trial.misses.take_replies(trial.now, &mut outbox, &mut |_| panic!("nothing is late"), || true);
+    assert!(matches!(trial.start_one("after.example.com"), Started::Here));
+    for (millis, expected) in
+        [(399, None), (400, Some("after.example.com.")), (799, None), (800, Some("before.example.com."))]
+    {
+        let now = trial.now + Duration::from_millis(millis);
+        trial.misses.take_replies(now, &mut outbox, &mut |pending| left.push(pending), || true);
+        let late = left.pop().map(|pending| {
+            let qname = pending.question().qname.to_string();
+            pending.shed();
+            qname
+        });
+        assert_eq!(late.as_deref(), expected.map(|qname| qname.trim_end_matches('.')), "after {millis} ms");
+    }
+}
+
 #[test]
 fn a_late_answer_is_waited_for_as_long_as_its_client_waits() {
     let mut trial = Trial::start();

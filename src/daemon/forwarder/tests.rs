@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Ask, Failure, Forwarder, ForwarderOptions, LastResort, Reply};
-use crate::engine::limits::UPSTREAM_LAST_RESORT_MAX;
+use crate::engine::limits::{UNPROVEN_SECS_MAX, UPSTREAM_LAST_RESORT_MAX};
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::{CLASS_IN, Question, RecordType};
@@ -272,8 +272,16 @@ async fn a_server_that_does_not_know_edns_is_asked_without() {
             (true, false) => Behaviour::Rcode(rcode).apply(query),
         })
         .await;
-        assert_eq!(signed(&send(&plain(&[old]), "www.example.com").await.unwrap()), 1, "{rcode} {header_only}");
+        let forwarder = plain(&[old]);
+        let reply = send(&forwarder, "www.example.com").await.unwrap();
+        assert_eq!(signed(&reply), 1, "{rcode} {header_only}");
         assert_eq!(log.queries().len(), 2);
+        // Signatures were asked for, and could not be had this way: that is not to be remembered for long.
+        let ttl = |reply: &Reply| reply.answer.records().next().unwrap().ttl;
+        assert_eq!(ttl(&reply), UNPROVEN_SECS_MAX);
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let unsigned = Ask { dnssec_ok: false, ..ask("www.example.com") };
+        assert_eq!(ttl(&forwarder.ask(&leave(), GroupId(0), &unsigned, deadline).await.unwrap()), 256);
     }
 }
 

@@ -4,7 +4,7 @@
 //! same socket. When the queue is full the newest work is shed and counted.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::daemon::listener::batch::{Asked, Batch, DATAGRAMS, Outbox, prepare, s
 use crate::daemon::listener::leave_group;
 use crate::daemon::prefetch::{prefetch, prefetch_at};
 use crate::daemon::resolver::{Begun, Pending, Resolver};
-use crate::engine::client::unmap;
+use crate::engine::client::unmap_peer;
 use crate::engine::limits::{SECOND_TRIES_MAX, SLOW_IN_FLIGHT_MAX, SLOW_QUEUE_MAX, SLOW_QUEUE_WAIT};
 use crate::engine::query::{Header, Origin, Transport};
 
@@ -216,8 +216,7 @@ impl Worker {
 /// The datagram number `i` of a batch, and where it came from.
 fn read(batch: &Batch, i: usize) -> Option<(&[u8], Origin)> {
     let datagram = batch.datagram(i)?;
-    let source = SocketAddr::new(unmap(datagram.source.ip()), datagram.source.port());
-    let origin = Origin::new(source, datagram.local, Transport::Udp);
+    let origin = Origin::new(unmap_peer(datagram.source), datagram.local, Transport::Udp);
     // Of one that is cut nothing but the header is sure; as the portable engine does.
     Some((if datagram.is_cut { &datagram.octets[..Header::LEN] } else { datagram.octets }, origin))
 }

@@ -4,7 +4,7 @@
 //! because many handshakes are open first shows that the address is its own.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::{IpAddr, UdpSocket as StdUdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ use crate::daemon::listener::Door;
 use crate::daemon::listener::https::{self, Asked};
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
-use crate::engine::client::{Token, unmap};
+use crate::engine::client::{Token, unmap_peer};
 use crate::engine::framing::{self, FRAME_OCTETS_MAX};
 use crate::engine::limits::{
     CONNECTION_TIME_MAX, DOH_HEADER_OCTETS_MAX, DOH_QUERY_OCTETS_MAX, HANDSHAKE, QUIC_HANDSHAKES_UNPROVEN_MAX,
@@ -78,7 +78,7 @@ impl Peer {
 
     /// Where a question comes from. A connection wanders with its client, and whose profile holds is said by where it is now.
     fn origin(&self) -> Origin {
-        let source = canonical(self.connection.remote_address());
+        let source = unmap_peer(self.connection.remote_address());
         Origin { identity: self.identity, ..Origin::new(source, self.local, self.transport) }
     }
 
@@ -88,10 +88,6 @@ impl Peer {
         self.identity = self.service.resolver.named(self.origin(), data.server_name.as_deref()).identity;
         self.service.seat_guest(&self.origin(), &self.place)
     }
-}
-
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(unmap(peer.ip()), peer.port())
 }
 
 /// One of the handshakes under way.
@@ -155,7 +151,7 @@ async fn accept(endpoint: Endpoint, door: Door<Speech>) {
 impl Door<Speech> {
     fn enter(&self, incoming: Incoming, handshakes: &Arc<AtomicUsize>) {
         let resolver = &self.service.resolver;
-        let source = canonical(incoming.remote_address());
+        let source = unmap_peer(incoming.remote_address());
         let standing = resolver.standing(source.ip());
         if standing.is_closed(true) {
             return incoming.ignore();

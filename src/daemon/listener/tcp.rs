@@ -19,7 +19,7 @@ use crate::daemon::listener::seats::Place;
 use crate::daemon::listener::stream::{Service, converse};
 use crate::daemon::listener::tls;
 use crate::daemon::listener::{Door, https};
-use crate::engine::client::unmap;
+use crate::engine::client::unmap_peer;
 use crate::engine::compile::Strangers;
 use crate::engine::limits::{HANDSHAKE, PROXY_HEADER_OCTETS_MAX};
 use crate::engine::proxy::{self, Problem};
@@ -106,7 +106,7 @@ fn is_of_one_peer(why: &io::Error) -> bool {
 impl Door<Speech> {
     fn enter(&self, stream: TcpStream, peer: SocketAddr) {
         let resolver = &self.service.resolver;
-        let source = SocketAddr::new(unmap(peer.ip()), peer.port());
+        let source = unmap_peer(peer);
         let standing = resolver.standing(source.ip());
         // The connection is closed by being dropped.
         if standing.is_closed(self.speech.is_encrypted()) {

@@ -4,7 +4,7 @@
 //! on those: the newest is shed and counted.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::UdpSocket as StdUdpSocket;
 use std::sync::Arc;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::listener::leave_group;
 use crate::daemon::resolver::{Begun, Resolver};
-use crate::engine::client::unmap;
+use crate::engine::client::unmap_peer;
 use crate::engine::limits::{UDP_IN_FLIGHT_MAX, UDP_QUERY_OCTETS_MAX};
 use crate::engine::query::{Header, Origin, Transport};
 
@@ -98,8 +98,7 @@ async fn take(
     datagram: &[u8],
     meta: &RecvMeta,
 ) {
-    let source = SocketAddr::new(unmap(meta.addr.ip()), meta.addr.port());
-    let origin = Origin::new(source, meta.dst_ip, Transport::Udp);
+    let origin = Origin::new(unmap_peer(meta.addr), meta.dst_ip, Transport::Udp);
     let opened = resolver.open(&resolver.cell.load().snapshot, datagram, origin);
     let Some((datagram, origin)) = opened else { return };
     match resolver.begin(datagram, origin) {

@@ -70,7 +70,7 @@ impl Resolver {
         question: &Question,
         limit: Duration,
     ) -> Result<Found, NotFound> {
-        let group = generation.snapshot.routes.group_for(&question.qname).ok_or(NotFound::NotReady)?;
+        let group = generation.snapshot.routes.group_of(question).ok_or(NotFound::NotReady)?;
         let key = Key::new(question, false, false, generation.snapshot.routes.key(group));
         let stale = match self.look_up(generation, &key) {
             Some(hit) if hit.freshness == Freshness::Stale => Some(hit),
@@ -102,8 +102,10 @@ impl Resolver {
                 }
             };
             let Ok(fetched) = timeout_at(until, inflight::wait(joined.waiter)).await else {
-                // Others would wait as long for the same: until the exchange ends it counts as failed.
-                self.note_failure(generation, key, EdeCode::NO_REACHABLE_AUTHORITY);
+                // Others would wait as long for the same. What is to be remembered of the exchange itself is known at its end.
+                if stale.is_some() {
+                    self.note_failure(generation, key, EdeCode::NO_REACHABLE_AUTHORITY);
+                }
                 break Fetched::TimedOut;
             };
             // Somebody else's exchange ended at their deadline; ours may be later, and then deserves one of its own.
@@ -139,7 +141,7 @@ impl Resolver {
     /// What the cache has for a question, for who tells why. It is not counted.
     pub fn cached(&self, generation: &Generation, question: &Question) -> Option<CacheTold> {
         let routes = &generation.snapshot.routes;
-        let key = Key::new(question, false, false, routes.key(routes.group_for(&question.qname)?));
+        let key = Key::new(question, false, false, routes.key(routes.group_of(question)?));
         let Some(hit) = self.cache.get(&key, generation.snapshot.cache.serve_stale) else {
             return Some(CacheTold { has: "nothing", age_secs: None });
         };
@@ -316,16 +318,16 @@ impl Found {
 /// What a client is told of the last server's bad answer, and what is remembered of it (RFC 9520 §2).
 fn failed(mut answer: Answer) -> Answer {
     match answer.rcode {
-        // It was about our own question: to a client, whose question was good, it would say that we know no EDNS (RFC 6891 §7) or
-        // not what it asks.
-        Rcode::FORMERR | Rcode::NOTIMP => answer.rcode = Rcode::SERVFAIL,
+        Rcode::SERVFAIL | Rcode::REFUSED => {}
         // Servers to ask instead, or a ring of aliases: that would say that there is no data.
         Rcode::NOERROR => {
             let mut builder = AnswerBuilder::new(Rcode::SERVFAIL);
             builder.push_ede(EdeCode::NO_REACHABLE_AUTHORITY.0, "upstream has no answer about this name");
             return builder.finish();
         }
-        _ => {}
+        // It was about our own question: to a client, whose question was good, it would say that we know no EDNS (RFC 6891 §7), or
+        // not what it asks, or that its cookie is bad; and without EDNS only half of a code would reach it.
+        _ => answer.rcode = Rcode::SERVFAIL,
     }
     answer
 }

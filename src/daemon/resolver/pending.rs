@@ -79,7 +79,7 @@ impl Pending {
         let Need::Answer { permit, key, group, stale, before } = &mut self.need else { return None };
         let stale = stale.take();
         let patience = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
-        let ask = Ask { before: *before, ..ask_of(&self.query) };
+        let ask = Ask { before: before.take(), ..ask_of(&self.query) };
         let (key, group) = (key.clone(), *group);
         Some((*permit, Wanted { key, group, ask, stale, patience, deadline: self.deadline }))
     }

@@ -141,7 +141,7 @@ async fn a_cached_alias_of_a_search_engine_waits_for_its_safe_host_and_is_counte
     alias.push(Section::Answer, from_name, RecordType::CNAME, 300, to_name.as_wire());
     alias.push(Section::Answer, to_name.as_wire(), RecordType::A, 300, &[192, 0, 2, 66]);
     let routes = Arc::clone(&resolver.cell.load().snapshot.routes);
-    let key = Key::new(&question, false, false, routes.key(routes.group_for(&question.qname).unwrap()));
+    let key = Key::new(&question, false, false, routes.key(routes.group_of(&question).unwrap()));
     resolver.cache.put(key, Arc::new(alias.finish()), false, Duration::ZERO);
 
     let message = message(0x0100, "search.example.com", RecordType::A, 1);
@@ -155,6 +155,53 @@ async fn a_cached_alias_of_a_search_engine_waits_for_its_safe_host_and_is_counte
     assert_eq!(records, [(RecordType::CNAME, safe), (RecordType::A, vec![216, 239, 38, 120])]);
     assert_eq!(outcomes(&resolver), [("rewritten", 1)]);
     assert_eq!(resolver.metrics.cache_hits.get(), 1);
+}
+
+/// The key of a question for an address.
+fn key_of(resolver: &Resolver, qname: &str) -> Key {
+    let question = Question { qname: Name::from_text(qname).unwrap(), qtype: RecordType::A, qclass: CLASS_IN };
+    let routes = Arc::clone(&resolver.cell.load().snapshot.routes);
+    Key::new(&question, false, false, routes.key(routes.group_of(&question).unwrap()))
+}
+
+/// A school's own server answers for its zone, and asks us about everything else, as any client does.
+#[tokio::test]
+async fn only_a_server_that_is_asked_the_same_is_a_loop() {
+    let zones = "[[upstream]]\nservers = [\"192.0.2.1\"]\n[[upstream]]\nzones = [\"truong.local\"]\nservers = [\"192.0.2.2\"]\n";
+    let resolver = test_support::resolver(&format!("{}{zones}", CONFIG.replace("STRANGERS", "refuse")));
+    for (qname, source, expected) in [
+        ("www.example.org", "192.0.2.1", "SERVFAIL"),
+        ("www.example.org", "192.0.2.2", "pending"),
+        ("www.example.org", "192.0.2.3", "pending"),
+        ("www.truong.local", "192.0.2.1", "pending"),
+        ("www.truong.local", "192.0.2.2", "SERVFAIL"),
+    ] {
+        let crate::daemon::inflight::Join::Lead(ticket) = resolver.join_slowly(&key_of(&resolver, qname)) else {
+            panic!("nobody asks it")
+        };
+        let asked = begun(&resolver, &message(0x0100, qname, RecordType::A, 1), source);
+        assert_eq!(asked, expected, "{qname} from {source}");
+        drop(ticket);
+        assert_eq!(begun(&resolver, &message(0x0100, qname, RecordType::A, 1), source), "pending", "nobody is asked");
+    }
+}
+
+/// RFC 9520 §3.2: what is remembered of a failure is how the exchange ended, not how many waited for it, or how shortly.
+#[tokio::test(start_paused = true)]
+async fn whose_patience_ends_says_nothing_of_the_exchange() {
+    let resolver = resolver("refuse");
+    let (generation, key) = (resolver.cell.load_full(), key_of(&resolver, "slow.example.com"));
+    let question =
+        Question { qname: Name::from_text("slow.example.com").unwrap(), qtype: RecordType::A, qclass: CLASS_IN };
+    let crate::daemon::inflight::Join::Lead(ticket) = resolver.join_slowly(&key) else { panic!("nobody asks it") };
+    let permit = policy::Permit::internal(policy::Purpose::Probe);
+    for _ in 0..8 {
+        let limit = Duration::from_millis(500);
+        let found = resolver.find_internal(&generation, &permit, &question, limit).await;
+        assert!(matches!(found, Err(NotFound::TimedOut)));
+        assert_eq!(resolver.cached(&generation, &question).unwrap().has, "nothing");
+    }
+    drop(ticket);
 }
 
 #[tokio::test]

@@ -96,9 +96,9 @@ impl Head {
         [self.hash, self.stored_ms, lens, codes, self.group, self.note.to_word(), self.held_until_ms]
     }
 
-    /// NXDOMAIN and NODATA are answers; anything but NOERROR and NXDOMAIN is a failure to resolve.
+    /// NXDOMAIN and NODATA are answers.
     pub fn is_failure(&self) -> bool {
-        !matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+        !self.rcode.is_answer()
     }
 
     /// AD may be told to clients: the channel it came by was authentic.

@@ -19,6 +19,13 @@ fn failure() -> Answer {
     AnswerBuilder::new(Rcode::SERVFAIL).finish()
 }
 
+/// The DNAME that made the name too long. RFC 6672 §2.2.
+fn too_long(ttl: u32) -> Answer {
+    let mut b = AnswerBuilder::new(Rcode::YXDOMAIN);
+    b.push(Section::Answer, b"\x01a\0", RecordType(39), ttl, b"\x01b\0");
+    b.finish()
+}
+
 const STALE: Duration = Duration::from_secs(100);
 
 fn words(answer: &Answer, ttl_secs: u32) -> Option<Vec<u64>> {
@@ -54,6 +61,9 @@ fn an_answer_ages_goes_stale_and_dies() {
     assert_eq!(head.freshness(59_000, STALE, false), Some(Freshness::Fresh), "nobody asked before");
     assert_eq!(stored(&answer(9), 9).head.freshness(8_900, STALE, true), Some(Freshness::Fresh), "not worth it");
     let mut held = head;
+    held.held_until_ms = 57_000;
+    assert_eq!(held.freshness(56_999, STALE, true), Some(Freshness::Fresh), "upstream failed to renew it a moment ago");
+    assert_eq!(held.freshness(57_000, STALE, true), Some(Freshness::Prefetch));
     held.held_until_ms = 70_000;
     assert_eq!(held.freshness(69_999, STALE, true), Some(Freshness::StaleHeld));
     assert_eq!(held.freshness(70_000, STALE, true), Some(Freshness::Stale));
@@ -71,8 +81,10 @@ fn what_is_kept_and_how_long() {
         ("a failure while the old one serves stale", failure(), Some(good), 20_000, Put::HoldOld { until_ms: 30_000 }),
         ("a failure when the old one is dead", failure(), Some(good), 110_000, Put::Keep(1)),
         ("a second failure soon after", failure(), Some(bad(1)), 2_000, Put::Keep(2)),
+        ("a second failure before the first is over", failure(), Some(bad(4)), 3_999, Put::Keep(4)),
         ("a second failure later", failure(), Some(bad(1)), 61_000, Put::Keep(1)),
         ("the longest", failure(), Some(bad(20)), 21_000, Put::Keep(30)),
+        ("YXDOMAIN, which is an answer", too_long(60), Some(bad(4)), 2_000, Put::Keep(60)),
         ("an answer after a failure", answer(60), Some(bad(30)), 1_000, Put::Keep(60)),
     ] {
         assert_eq!(decide(&new, RecordType::A, old.as_ref(), now_ms, STALE), put, "{what}");

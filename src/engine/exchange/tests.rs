@@ -42,17 +42,26 @@ fn play(candidates: Vec<Candidate>, hedges: &HedgeBudget, script: &[Does]) -> Ve
     play_after(None, candidates, hedges, script)
 }
 
-/// As [`play`], after a lane asked this server so many milliseconds before, and heard nothing.
-fn play_after(
-    before: Option<(u32, u32)>,
-    candidates: Vec<Candidate>,
-    hedges: &HedgeBudget,
-    script: &[Does],
-) -> Vec<String> {
+/// What a lane found at a server.
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    /// Nothing, so many milliseconds after it asked.
+    Silence(u32, u32),
+    Bad(u32),
+    EdnsRefused(u32),
+}
+use Lane::Silence;
+
+/// As [`play`], after a lane has asked a server.
+fn play_after(before: Option<Lane>, candidates: Vec<Candidate>, hedges: &HedgeBudget, script: &[Does]) -> Vec<String> {
     let start = Instant::now();
     let mut now = start;
-    let before = before.map(|(server, ms)| Before::Silent(ServerIdx(server), start.checked_sub(ms * MS).unwrap()));
-    let mut exchange = Exchange::new(candidates, start + 4_500 * MS).after(before);
+    let before = before.map(|lane| match lane {
+        Silence(server, ms) => Before::Silent(ServerIdx(server), start.checked_sub(ms * MS).unwrap()),
+        Lane::Bad(server) => Before::Bad(ServerIdx(server), None),
+        Lane::EdnsRefused(server) => Before::EdnsRefused(ServerIdx(server)),
+    });
+    let mut exchange = Exchange::new(candidates, start + 4_500 * MS).after(before.as_ref(), start);
     let mut due: Vec<(Instant, SendId, Does)> = Vec::new();
     let mut log = Vec::new();
     loop {
@@ -170,20 +179,38 @@ fn a_server_that_a_lane_asked_is_not_asked_as_if_it_were_the_first_time() {
     let one = || vec![candidate(0, 0, 10)];
     for (before, candidates, script, log) in [
         (None, one(), &[][..], "0 → 0, 400 late 0, 400 → 0, 1200 late 0, 1200 → 0, 2800 late 0, 4500 Timeout"),
-        (Some((0, 400)), one(), &[], "0 → 0, 800 late 0, 800 → 0, 2400 late 0, 4500 Timeout"),
+        (Some(Silence(0, 400)), one(), &[], "0 → 0, 800 late 0, 800 → 0, 2400 late 0, 4500 Timeout"),
         // Others have their turn first, whoever stands first.
-        (Some((1, 400)), vec![candidate(0, 0, 10), candidate(1, 0, 10)], &[Silent, good(9)], "0 → 0, 9 done 0"),
+        (Some(Silence(1, 400)), vec![candidate(0, 0, 10), candidate(1, 0, 10)], &[Silent, good(9)], "0 → 0, 9 done 0"),
         // It says no to the second: what the lane hears of the first is the lane's.
-        (Some((0, 400)), one(), &[Silent, Does::Answer(5, Answer::Bad)], "0 → 0, 5 Timeout"),
-        (Some((0, 400)), one(), &[Silent, Break(5)], "0 → 0, 5 Timeout"),
+        (Some(Silence(0, 400)), one(), &[Silent, Does::Answer(5, Answer::Bad)], "0 → 0, 5 Timeout"),
+        (Some(Silence(0, 400)), one(), &[Silent, Break(5)], "0 → 0, 5 Timeout"),
         (
-            Some((0, 400)),
+            Some(Silence(0, 400)),
             vec![candidate(0, 0, 10), candidate(1, 0, 10)],
             &[Silent, Break(5)],
             "0 → 1, 5 → 0, 805 late 0, 805 → 0, 2405 late 0, 4500 Timeout",
         ),
+        // What has answered badly is not asked again, and others are asked at once.
+        (Some(Lane::Bad(0)), one(), &[], "0 AllFailed"),
+        (Some(Lane::Bad(1)), vec![candidate(0, 0, 10), candidate(1, 0, 10)], &[Silent, good(9)], "0 → 0, 9 done 0"),
+        (
+            Some(Lane::Bad(0)),
+            vec![candidate(0, 0, 10), candidate(1, 1, 10)],
+            &[Silent, Does::Answer(5, Answer::Bad)],
+            "0 → 1, 5 AllFailed",
+        ),
+        (Some(Lane::EdnsRefused(0)), three(), &[Silent, good(9)], "0 → 0 plain, 9 done 0"),
+        (
+            Some(Lane::EdnsRefused(1)),
+            three(),
+            &[Silent, Does::Answer(5, Answer::Bad), good(9)],
+            "0 → 1 plain, 5 → 0, 14 done 0",
+        ),
         // Of a group that is another by now.
-        (Some((7, 400)), one(), &[good(9)], "0 → 0, 9 done 0"),
+        (Some(Silence(7, 400)), one(), &[good(9)], "0 → 0, 9 done 0"),
+        (Some(Lane::Bad(7)), one(), &[good(9)], "0 → 0, 9 done 0"),
+        (Some(Lane::EdnsRefused(7)), one(), &[good(9)], "0 → 0, 9 done 0"),
     ] {
         assert_eq!(play_after(before, candidates, &budget(0), script).join(", "), log, "{before:?}");
     }

@@ -4,6 +4,7 @@
 //! group, their tiers side by side.
 
 use crate::engine::name::{Labels, Name};
+use crate::engine::query::{Question, RecordType};
 use crate::engine::upstream::{Fallback, Server, UpstreamTable};
 
 /// A group of this configuration.
@@ -105,7 +106,18 @@ impl Routes {
     /// The group of the most specific zone that holds `qname`; none when no zone does.
     pub fn group_for(&self, qname: &Name) -> Option<GroupId> {
         let labels = Labels::of(qname.as_wire());
-        (0..=labels.count().min(self.labels_max)).rev().find_map(|depth| self.zone(labels.suffix(depth)))
+        self.group_from(&labels, labels.count())
+    }
+
+    /// The group that a question is for. The DS of a zone stands in its parent, whose servers alone know of it (RFC 4035 §3.1.4.1).
+    pub fn group_of(&self, question: &Question) -> Option<GroupId> {
+        let labels = Labels::of(question.qname.as_wire());
+        let above = usize::from(question.qtype == RecordType::DS);
+        self.group_from(&labels, labels.count().saturating_sub(above))
+    }
+
+    fn group_from(&self, labels: &Labels<'_>, depth: usize) -> Option<GroupId> {
+        (0..=depth.min(self.labels_max)).rev().find_map(|depth| self.zone(labels.suffix(depth)))
     }
 
     fn zone(&self, wire: &[u8]) -> Option<GroupId> {
@@ -190,6 +202,7 @@ pub(super) fn name_hash(name: &Name) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::query::CLASS_IN;
     use crate::engine::upstream::{Host, UpstreamTransport};
 
     fn zone(text: &str) -> Name {
@@ -243,6 +256,23 @@ mod tests {
         }
         assert_eq!(routes.group_for(&Name::ROOT), routes.group_for(&zone("com")));
         assert_eq!(Routes::new(&[]).group_for(&zone("com")), None);
+    }
+
+    #[test]
+    fn the_parents_servers_are_asked_for_ds() {
+        let routes = sample();
+        for (qname, qtype, expected) in [
+            ("hanoi.edu.vn", RecordType::DS, "edu.vn"),
+            ("hanoi.edu.vn", RecordType::DNSKEY, "hanoi.edu.vn"),
+            ("x.hanoi.edu.vn", RecordType::DS, "hanoi.edu.vn"),
+            ("edu.vn", RecordType::DS, "."),
+            ("truong.local", RecordType::DS, "."),
+            (".", RecordType::DS, "."),
+        ] {
+            let question = Question { qname: zone(qname), qtype, qclass: CLASS_IN };
+            let group = routes.group_of(&question).unwrap();
+            assert_eq!(routes.group(group).zone, zone(expected), "{qname} {qtype:?}");
+        }
     }
 
     #[test]

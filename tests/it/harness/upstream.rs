@@ -247,7 +247,10 @@ impl Behaviour {
                 Behaviour::Stray(Name::from_ascii(owner).unwrap(), address.parse().unwrap())
             }
             Some(("rcode", "SERVFAIL")) => Behaviour::Rcode(ResponseCode::ServFail),
+            Some(("rcode", "FORMERR")) => Behaviour::Rcode(ResponseCode::FormErr),
             Some(("rcode", "REFUSED")) => Behaviour::Rcode(ResponseCode::Refused),
+            Some(("rcode", "NOTAUTH")) => Behaviour::Rcode(ResponseCode::NotAuth),
+            Some(("rcode", "BADCOOKIE")) => Behaviour::Rcode(ResponseCode::BADCOOKIE),
             _ => panic!("an upstream cannot do {word:?}"),
         }
     }
