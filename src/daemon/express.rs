@@ -371,20 +371,23 @@ impl Misses {
         };
         let rtt = now.saturating_duration_since(sent);
         first.generation().forwarder.express_answer(to, worth, &question.qname, rtt, now);
-        let before = match worth {
-            Answer::Good => None,
-            Answer::Truncated => Some(Before::Truncated(to.server)),
-            Answer::EdnsRefused => Some(Before::EdnsRefused(to.server)),
-            Answer::Bad => {
-                let said = read.answer().clone().answering_for(question, dnssec_ok);
-                Some(Before::Bad(to.server, Some(Arc::new(said))))
-            }
-            Answer::Mismatch | Answer::Malformed => Some(Before::Bad(to.server, None)),
-        };
-        if let Some(before) = before {
+        if worth != Answer::Good {
+            let before = match worth {
+                Answer::Truncated => Some(Before::Truncated(to.server)),
+                Answer::EdnsRefused => Some(Before::EdnsRefused(to.server)),
+                Answer::Bad => {
+                    let said = read.answer().clone().answering_for(question, dnssec_ok);
+                    Some(Before::Bad(to.server, Some(Arc::new(said))))
+                }
+                Answer::Mismatch | Answer::Malformed => Some(Before::Bad(to.server, None)),
+                // Seldom: whoever asks for the rest asks for the beginning, too.
+                Answer::Good | Answer::Partial => None,
+            };
             drop(ticket);
             for mut pending in waiting {
-                pending.was_asked(before.clone());
+                if let Some(before) = &before {
+                    pending.was_asked(before.clone());
+                }
                 slow(pending);
             }
             return;

@@ -66,7 +66,16 @@ pub struct Ask {
     pub question: Question,
     pub dnssec_ok: bool,
     pub checking_disabled: bool,
+    /// Names whose chains broke off, the last of them here: this asks for its rest.
+    pub led_here: Vec<Name>,
     pub before: Option<Before>,
+}
+
+impl Ask {
+    /// As whoever wants an answer and no proof of it.
+    pub fn plain(question: Question) -> Ask {
+        Ask { question, dnssec_ok: false, checking_disabled: false, led_here: Vec::new(), before: None }
+    }
 }
 
 /// The answer, as upstream sent it.
@@ -76,6 +85,8 @@ pub struct Reply {
     pub server: ServerIdx,
     /// AD of the message may reach a client.
     pub trust_ad: bool,
+    /// See [`Answer::Partial`].
+    pub is_partial: bool,
     pub rtt: Duration,
 }
 
@@ -252,14 +263,14 @@ impl Forwarder {
                     }
                 }
                 Step::Done(send) => {
-                    let (answer, rtt) = heard.good.expect("`learn` keeps the answer it calls good");
+                    let (answer, is_partial, rtt) = heard.good.expect("`learn` keeps the answer it calls good");
                     self.overtaken(&exchange, send, now);
                     let (server, trust_ad) = (exchange.server_of(send), exchange.trusts_ad(send));
                     // A validator behind us takes it for forged; it is not to be told so for the whole of a TTL.
                     let lacks_proofs = ask.dnssec_ok && !exchange.had_edns(send);
                     let answer = if lacks_proofs { answer.at_most(UNPROVEN_SECS_MAX) } else { answer };
                     self.await_silent(exchange, shared_ask, in_flight, now);
-                    return Ok(Reply { answer, server, trust_ad, rtt });
+                    return Ok(Reply { answer, server, trust_ad, is_partial, rtt });
                 }
                 Step::GiveUp(why) => {
                     self.await_silent(exchange, shared_ask, in_flight, now);
@@ -356,7 +367,10 @@ impl Forwarder {
                 upstream.on_answer(worth, &ask.question.qname, answered.rtt, now);
                 exchange.on_answer(send, worth);
                 match worth {
-                    Answer::Good => heard.good = heard.good.take().or(answer.map(|answer| (answer, answered.rtt))),
+                    Answer::Good | Answer::Partial => {
+                        let good = answer.map(|answer| (answer, worth == Answer::Partial, answered.rtt));
+                        heard.good = heard.good.take().or(good);
+                    }
                     Answer::Bad => heard.last_bad = answer,
                     Answer::Truncated | Answer::EdnsRefused | Answer::Mismatch | Answer::Malformed => {}
                 }
@@ -442,7 +456,8 @@ fn check(server: &Server, own: &OwnAddresses) -> Result<(), String> {
 /// What has come in for one question so far.
 #[derive(Default)]
 struct Heard {
-    good: Option<(answer::Answer, Duration)>,
+    /// Whether it is [`Answer::Partial`] stands beside it, and how long it took.
+    good: Option<(answer::Answer, bool, Duration)>,
     last_bad: Option<answer::Answer>,
     has_loop: bool,
 }

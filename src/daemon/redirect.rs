@@ -1,15 +1,12 @@
 //! A list's CNAME at run time: its target is asked for through our own pipeline and judged like any answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::daemon::forwarder::Ask;
-use crate::daemon::resolver::{Asked, AskedBy, Begun, Ended, Found, Resolver, Wanted, blocked_by};
+use crate::daemon::resolver::{Asked, AskedBy, Begun, Ended, Found, Resolver, blocked_by};
 use crate::daemon::snapshot_cell::Generation;
 use crate::daemon::telemetry::Outcome;
 use crate::engine::answer::Answer;
-use crate::engine::cache::{Freshness, Key};
-use crate::engine::limits::{QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::policy::{self, AnswerVerdict, Permit};
 use crate::engine::query::{CLASS_IN, Query, Question, RecordType};
 use crate::engine::reply::encoder::TtlRule;
@@ -73,18 +70,9 @@ impl Resolver {
             return Ok(None);
         }
         let question = target_question(query, redirect);
-        let group = generation.snapshot.routes.group_of(&question).ok_or(NotFound::NotReady)?;
         let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
-        let routes = generation.snapshot.routes.key(group);
-        let key = Key::new(&question, dnssec_ok, query.checking_disabled, routes);
-        let stale = match self.look_up(generation, &key) {
-            Some(hit) if hit.freshness == Freshness::Stale => Some(hit),
-            Some(hit) => return Ok(Some(Found::hit(hit))),
-            None => None,
-        };
-        let patience: Duration = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
-        let ask = Ask { question, dnssec_ok, checking_disabled: query.checking_disabled, before: None };
-        self.find(generation, permit, Wanted { key, group, ask, stale, patience, deadline }).await.map(Some)
+        let ask = Ask { dnssec_ok, checking_disabled: query.checking_disabled, ..Ask::plain(question) };
+        self.find_anew(generation, permit, ask, None, deadline).await.map(Some)
     }
 }
 

@@ -39,7 +39,6 @@ use crate::engine::reply::{self, NotFound};
 use crate::engine::snapshot::Snapshot;
 
 pub(super) use end::{AskedBy, Ended, blocked_by};
-pub(super) use find::Wanted;
 use find::answer_key;
 pub use find::{Found, From};
 pub(super) use pending::Asked;

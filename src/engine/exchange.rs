@@ -103,6 +103,8 @@ pub enum GiveUp {
 pub enum Answer {
     /// It says something about the name, with or without data: [`Rcode::is_answer`].
     Good,
+    /// The beginning of a chain of aliases, by a server that looks up nothing for others: it ends where the server's zones do.
+    Partial,
     /// TC=1: the rest is to be had over TCP.
     Truncated,
     /// FORMERR, NOTIMP or BADVERS to a question with EDNS: an old server, perhaps.
@@ -227,7 +229,7 @@ impl Exchange {
         sent.state = SentState::Answered;
         let (candidate, channel, edns) = (sent.candidate, sent.channel, sent.edns);
         match answer {
-            Answer::Good => self.done = self.done.or(Some(send)),
+            Answer::Good | Answer::Partial => self.done = self.done.or(Some(send)),
             Answer::Truncated if channel == Channel::Configured => {
                 self.follow_up = Some((candidate, Channel::Tcp, edns));
             }
@@ -453,13 +455,12 @@ impl Exchange {
 pub fn classify(reply: &[u8], question: &Question, edns: bool) -> (Answer, Option<answer::Answer>) {
     let mut read = AnswerBuilder::new(Rcode::NOERROR);
     match read_reply(reply, question, edns, &mut read) {
-        worth @ (Answer::Good | Answer::Bad) => (worth, Some(read.finish().answering(question))),
+        worth @ (Answer::Good | Answer::Partial | Answer::Bad) => (worth, Some(read.finish().answering(question))),
         worth => (worth, None),
     }
 }
 
-/// As [`classify`], into memory that is used again: what is worth [`Answer::Good`] or [`Answer::Bad`] is in `read`, with all
-/// that came beside the answer.
+/// As [`classify`], into memory that is used again: what can be read is in `read`, with all that came beside the answer.
 pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut AnswerBuilder) -> Answer {
     const QR: u8 = 0x80;
     const TC: u8 = 0x02;
@@ -487,17 +488,31 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
     }
     match read.answer().rcode {
         Rcode::NOERROR if is_referral(header, read.answer()) || read.answer().is_ring(question) => Answer::Bad,
+        Rcode::NOERROR if is_partial(header, question, read.answer()) => Answer::Partial,
         rcode if rcode.is_answer() => Answer::Good,
         rcode if is_edns_refusal(rcode.0) => Answer::EdnsRefused,
         _ => Answer::Bad,
     }
 }
 
+/// The header's octet with RA and the code, and RA in it.
+const RA: u8 = 0x80;
+
+/// RFC 1034 §4.3.2: a server that does not recurse (RA=0) says of a chain what is in its own zones, and no more. One that does has
+/// looked, and means that there is nothing at the end.
+fn is_partial(header: &[u8; 12], question: &Question, answer: &answer::Answer) -> bool {
+    let mut found = answer.section(answer::Section::Answer);
+    header[3] & RA == 0
+        && !matches!(question.qtype, RecordType::CNAME | RecordType::ANY)
+        && found.clone().any(|record| matches!(record.rtype, RecordType::CNAME | RecordType::DNAME))
+        && found.all(|record| record.rtype != question.qtype)
+        && answer.section(answer::Section::Authority).all(|record| record.rtype != RecordType::SOA)
+}
+
 /// No answer, and servers to ask instead (RFC 2308 §2.2): who says so does not ask for others, or not about this name, so another
 /// server may know. Some that do (RA) tell of NS beside no data; none of them tells of the root's.
 fn is_referral(header: &[u8; 12], answer: &answer::Answer) -> bool {
     const AA: u8 = 0x04;
-    const RA: u8 = 0x80;
     let recurses = header[3] & RA != 0;
     let authority = || answer.section(answer::Section::Authority);
     // Beside the servers a signed zone tells of their keys, or that there are none.

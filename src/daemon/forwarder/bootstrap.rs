@@ -81,7 +81,7 @@ impl Bootstrap {
 
     async fn lookup(&self, name: &Name, qtype: RecordType) -> Result<Vec<(IpAddr, u32)>, String> {
         let question = Question { qname: name.clone(), qtype, qclass: CLASS_IN };
-        let ask = Ask { question, dnssec_ok: false, checking_disabled: false, before: None };
+        let ask = Ask::plain(question);
         let mut last = "nobody to ask; set `bootstrap`".to_owned();
         for server in &self.servers {
             let deadline = Instant::now() + PATIENCE;

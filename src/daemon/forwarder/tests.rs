@@ -26,7 +26,7 @@ fn leave() -> Permit {
 
 fn ask(qname: &str) -> Ask {
     let question = Question { qname: Name::from_text(qname).unwrap(), qtype: RecordType::A, qclass: CLASS_IN };
-    Ask { question, dnssec_ok: true, checking_disabled: false, before: None }
+    Ask { dnssec_ok: true, ..Ask::plain(question) }
 }
 
 fn server(transport: UpstreamTransport, address: SocketAddr, tls_name: Option<&str>) -> Server {

@@ -255,8 +255,8 @@ impl Upstream {
 
     pub fn on_answer(&self, answer: Answer, qname: &Name, rtt: Duration, now: Instant) {
         match answer {
-            Answer::Good | Answer::Truncated | Answer::EdnsRefused => {
-                if answer == Answer::Good {
+            Answer::Good | Answer::Partial | Answer::Truncated | Answer::EdnsRefused => {
+                if matches!(answer, Answer::Good | Answer::Partial) {
                     count(&self.counters.answers);
                 }
                 self.change(|state| {

@@ -16,7 +16,7 @@ use crate::engine::answer::{Answer, AnswerBuilder};
 use crate::engine::cache::{Freshness, Key};
 use crate::engine::exchange::Before;
 use crate::engine::explain::CacheTold;
-use crate::engine::limits::QUERY_DEADLINE;
+use crate::engine::limits::{CHAIN_MAX, QUERY_DEADLINE, STALE_CLIENT_TIMER};
 use crate::engine::name::Name;
 use crate::engine::policy::{Permit, Purpose};
 use crate::engine::query::{Query, Question, Rcode};
@@ -26,7 +26,7 @@ use crate::engine::upstream::GroupId;
 use crate::engine::verdict::EdeCode;
 
 /// One question to upstream, and what is at hand meanwhile.
-pub(in crate::daemon) struct Wanted {
+pub(super) struct Wanted {
     pub key: Key,
     pub group: GroupId,
     pub ask: Ask,
@@ -70,20 +70,34 @@ impl Resolver {
         question: &Question,
         limit: Duration,
     ) -> Result<Found, NotFound> {
-        let group = generation.snapshot.routes.group_of(question).ok_or(NotFound::NotReady)?;
-        let key = Key::new(question, false, false, generation.snapshot.routes.key(group));
+        let deadline = Instant::now() + QUERY_DEADLINE;
+        self.find_anew(generation, permit, Ask::plain(question.clone()), Some(limit), deadline).await
+    }
+
+    /// Finds what another question than the client's own leads to. Without `patience` that of a client holds.
+    pub(in crate::daemon) async fn find_anew(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        permit: &Permit,
+        ask: Ask,
+        patience: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<Found, NotFound> {
+        let routes = &generation.snapshot.routes;
+        let group = routes.group_of(&ask.question).ok_or(NotFound::NotReady)?;
+        let key = Key::new(&ask.question, ask.dnssec_ok, ask.checking_disabled, routes.key(group));
         let stale = match self.look_up(generation, &key) {
             Some(hit) if hit.freshness == Freshness::Stale => Some(hit),
             Some(hit) => return Ok(Found::hit(hit)),
             None => None,
         };
-        let ask = Ask { question: question.clone(), dnssec_ok: false, checking_disabled: false, before: None };
-        let deadline = Instant::now() + QUERY_DEADLINE;
-        self.find(generation, permit, Wanted { key, group, ask, stale, patience: limit, deadline }).await
+        let usual = if stale.is_some() { STALE_CLIENT_TIMER } else { QUERY_DEADLINE };
+        let patience = patience.unwrap_or(usual);
+        self.find(generation, permit, Wanted { key, group, ask, stale, patience, deadline }).await
     }
 
     /// Waits for upstream; a stale answer stands in when it is slow or lost (RFC 8767).
-    pub(in crate::daemon) async fn find(
+    pub(super) async fn find(
         self: &Arc<Self>,
         generation: &Arc<Generation>,
         permit: &Permit,
@@ -232,8 +246,8 @@ impl Resolver {
 
     /// One exchange with upstream; its answer, or its failure, goes into the cache.
     async fn fetch(
-        &self,
-        generation: &Generation,
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
         permit: &Permit,
         key: Key,
         group: GroupId,
@@ -246,6 +260,16 @@ impl Resolver {
         });
         self.learn_of_zone(&ask.question.qname, &asked);
         let (answer, trust_ad) = match asked {
+            Ok(Reply { answer, trust_ad, is_partial: true, .. }) => {
+                // Seldom, and large.
+                match Box::pin(self.complete(generation, permit, &ask, answer, deadline)).await {
+                    Ok((answer, is_trusted)) => (answer, trust_ad && is_trusted),
+                    Err(why) => {
+                        self.note_failure(generation, key, EdeCode::NO_REACHABLE_AUTHORITY);
+                        return if why == NotFound::TimedOut { Fetched::TimedOut } else { Fetched::Unreachable };
+                    }
+                }
+            }
             Ok(Reply { answer, trust_ad, .. }) => (Arc::new(answer), trust_ad),
             Err(Failure::AllFailed { last: Some(answer) }) => (Arc::new(answer), false),
             Err(Failure::AllFailed { last: None }) => {
@@ -261,6 +285,31 @@ impl Resolver {
         };
         self.cache.put(key, Arc::clone(&answer), trust_ad, generation.snapshot.cache.serve_stale);
         Fetched::Answer { answer, trust_ad }
+    }
+
+    /// Looks up the rest of a chain: whose servers tell of its beginning look up no more. Whether AD of the rest may be told stands beside
+    /// it.
+    async fn complete(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        permit: &Permit,
+        ask: &Ask,
+        beginning: Answer,
+        deadline: Instant,
+    ) -> Result<(Arc<Answer>, bool), NotFound> {
+        let Some(qname) = beginning.end_of_chain() else { return Ok((Arc::new(beginning), true)) };
+        let led_here = [&ask.led_here[..], std::slice::from_ref(&ask.question.qname)].concat();
+        if led_here.len() > CHAIN_MAX || led_here.contains(&qname) {
+            self.metrics.limit_hit("chain_max");
+            return Err(NotFound::Unreachable);
+        }
+        let question = Question { qname, ..ask.question.clone() };
+        let rest = Ask { question, led_here, before: None, ..ask.clone() };
+        let found = self.find_anew(generation, permit, rest, None, deadline).await?;
+        match found.answer.is_failure() {
+            true => Ok((found.answer, false)),
+            false => Ok((Arc::new(beginning.with_end(&found.answer, found.age_secs)), found.trust_ad)),
+        }
     }
 
     fn learn_of_zone(&self, qname: &Name, asked: &Result<Reply, Failure>) {
@@ -341,10 +390,9 @@ fn failure(code: EdeCode) -> Answer {
 
 pub(super) fn ask_of(query: &Query) -> Ask {
     Ask {
-        question: query.question.clone(),
         dnssec_ok: query.edns.is_some_and(|e| e.dnssec_ok),
         checking_disabled: query.checking_disabled,
-        before: None,
+        ..Ask::plain(query.question.clone())
     }
 }
 

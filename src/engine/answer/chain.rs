@@ -48,6 +48,27 @@ impl Answer {
         aliases <= CHAIN_MAX
     }
 
+    /// Where the chain of an answer that is [`answering`](Answer::answering) leads; `None`: there are no aliases.
+    pub fn end_of_chain(&self) -> Option<Name> {
+        let last = self.section(Section::Answer).filter(|record| record.rtype == RecordType::CNAME).last()?;
+        Name::from_wire(last.rdata).ok()
+    }
+
+    /// This chain, with what was found at its end so many seconds ago.
+    pub fn with_end(&self, end: &Answer, age_secs: u32) -> Answer {
+        let mut made = AnswerBuilder::new(end.rcode);
+        made.answer.authentic_data = self.authentic_data && end.authentic_data;
+        made.answer.ede = self.ede.iter().chain(&end.ede).cloned().collect();
+        for record in self.section(Section::Answer) {
+            made.push(Section::Answer, record.owner, record.rtype, record.ttl, record.rdata);
+        }
+        for record in end.records() {
+            let ttl = record.ttl.saturating_sub(age_secs);
+            made.push(record.section, record.owner, record.rtype, ttl, record.rdata);
+        }
+        made.finish()
+    }
+
     /// Whether it holds signatures or proofs of absence that nobody asked for: those without DO. RFC 4035 §3.2.1.
     pub fn has_proofs(&self, question: &Question) -> bool {
         question.qtype != RecordType::ANY && self.records().any(|record| is_proof_type(record.rtype, question))

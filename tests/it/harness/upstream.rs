@@ -2,7 +2,7 @@
 //!
 //! The zone is a zone file. Lines that begin with `;!` tell how a name behaves, for every type:
 //!
-//!     ;! NAME delay=MS | held | silent | rcode=NAME | ede=CODE | ad | dname=OWNER>TARGET | stray=OWNER>ADDRESS
+//!     ;! NAME delay=MS | held | silent | rcode=NAME | ede=CODE | ad | alone | dname=OWNER>TARGET | stray=OWNER>ADDRESS
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -70,6 +70,8 @@ enum Behaviour {
     Rcode(ResponseCode),
     Ede(u16),
     Authentic,
+    /// The first record alone, by a server that does not recurse.
+    Alone,
     /// This DNAME alone, without the CNAME that belongs beside it.
     Dname(Name, Name),
     /// This address in front of the answer, whoever asked.
@@ -236,6 +238,7 @@ impl Behaviour {
             None if word == "held" => Behaviour::Held,
             None if word == "silent" => Behaviour::Silent,
             None if word == "ad" => Behaviour::Authentic,
+            None if word == "alone" => Behaviour::Alone,
             Some(("delay", ms)) => Behaviour::Delay(Duration::from_millis(ms.parse().unwrap())),
             Some(("ede", code)) => Behaviour::Ede(code.parse().unwrap()),
             Some(("dname", names)) => {
@@ -306,6 +309,12 @@ impl RequestHandler for Handler {
                     made.answers.insert(0, Record::from_rdata(owner, 300, RData::A(A(address))));
                 }
                 Behaviour::Authentic => metadata.authentic_data = true,
+                Behaviour::Alone => {
+                    metadata.recursion_available = false;
+                    made.answers.truncate(1);
+                    made.authorities.clear();
+                    made.rcode = ResponseCode::NoError;
+                }
             }
         }
         metadata.response_code = made.rcode;
