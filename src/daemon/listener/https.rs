@@ -25,9 +25,10 @@ use tokio_rustls::server::TlsStream;
 
 use crate::daemon::clock;
 use crate::daemon::listener::lingering::Lingering;
+use crate::daemon::listener::records::{Frames, RecordEach};
 use crate::daemon::listener::seats::{Notice, Place};
 use crate::daemon::listener::stream::Service;
-use crate::daemon::listener::turns::{Keeper, RecordEach, Turns, Unanswered};
+use crate::daemon::listener::turns::{Keeper, Turns, Unanswered};
 use crate::engine::client::Token;
 use crate::engine::identity::{self, Path};
 use crate::engine::limits::{
@@ -286,7 +287,7 @@ where
             .initial_stream_window_size(1 << 16)
             .initial_connection_window_size(1 << 17)
             .max_send_buf_size(1 << 16);
-        let stream = TokioIo::new(Lingering::new(RecordEach::new(stream)));
+        let stream = TokioIo::new(Lingering::new(RecordEach::<_, Frames>::new(stream)));
         let mut turns = Turns { talk: pin!(builder.serve_connection(stream, answering)), unanswered };
         watch(Pin::new(&mut turns), |mut turns| turns.talk.as_mut().graceful_shutdown(), &place, &busy).await;
     } else {

@@ -8,6 +8,7 @@ mod desk;
 mod https;
 mod lingering;
 mod quic;
+mod records;
 pub(in crate::daemon) mod seats;
 mod stream;
 mod tcp;

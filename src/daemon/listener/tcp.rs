@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::daemon::clock;
+use crate::daemon::listener::records::{Messages, RecordEach};
 use crate::daemon::listener::seats::Place;
 use crate::daemon::listener::stream::{Service, converse};
 use crate::daemon::listener::tls;
@@ -167,7 +168,7 @@ async fn serve_dot(came: Came, config: Arc<ServerConfig>, service: Service, plac
     if service.resolver.standing(origin.source.ip()).strangers == Strangers::Drop && !service.resolver.admits(&origin) {
         return;
     }
-    converse(stream, origin, service, place).await;
+    converse(RecordEach::<_, Messages>::new(stream), origin, service, place).await;
 }
 
 async fn serve_https(came: Came, config: Arc<ServerConfig>, service: Service, place: Place) {

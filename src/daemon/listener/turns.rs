@@ -1,17 +1,14 @@
-//! HTTP/2 in turns: all that is there is read, then answered, then the answers are written at once, each in a record of TLS of
-//! its own. What a request means is [`https`](super::https)'s.
+//! HTTP/2 in turns: all that is there is read, then answered, then the answers are written at once ([`records`](super::records)).
+//! What a request means is [`https`](super::https)'s.
 //!
 //! To write each answer by itself takes a system call and a segment for each, which is half of what an answer costs.
 
 use std::future::Future;
-use std::io::Write;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::server::TlsStream;
 
 use crate::engine::limits::TCP_PIPELINE_MAX;
 
@@ -79,119 +76,8 @@ impl<T: Future> Future for Turns<'_, T> {
     }
 }
 
-/// A stream of TLS that puts each answer into a record of its own, and sends the records of one write together.
-///
-/// Clients may take one answer of a record and lose the others: dnsperf does (its issue 240). It takes octets in one piece only: to a
-/// stream that takes several, h2 gives each answer of 256 octets or more by itself.
-pub(super) struct RecordEach<IO> {
-    stream: TlsStream<IO>,
-    frames: Frames,
-}
-
-impl<IO> RecordEach<IO> {
-    pub(super) fn new(stream: TlsStream<IO>) -> RecordEach<IO> {
-        RecordEach { stream, frames: Frames::default() }
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for RecordEach<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RecordEach<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<std::io::Result<usize>> {
-        let RecordEach { stream, frames } = &mut *self;
-        let mut taken = 0;
-        loop {
-            let rest = &octets[taken..];
-            let mut after = *frames;
-            let mut record = &rest[..after.pass_to_end_of_data(rest)];
-            if record.len() < rest.len() {
-                // Made now, and written with the last.
-                let count = stream.get_mut().1.writer().write(record)?;
-                frames.pass(&record[..count]);
-                taken += count;
-                if count == record.len() {
-                    continue;
-                }
-                record = &record[count..];
-            }
-            // What stands last, or does not fit, goes the way on which there is somebody to wait.
-            return match Pin::new(stream).poll_write(context, record) {
-                Poll::Ready(Ok(count)) => {
-                    frames.pass(&record[..count]);
-                    Poll::Ready(Ok(taken + count))
-                }
-                // It is TLS's by now, and `poll_flush` follows.
-                Poll::Pending if taken > 0 => Poll::Ready(Ok(taken)),
-                other => other,
-            };
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Follows the frames of HTTP/2 in what a server writes. RFC 9113 §4.1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Frames {
-    head: [u8; Frames::HEAD],
-    /// Octets of the head that have passed.
-    has: usize,
-    /// Octets of the frame behind its head that have not.
-    left: usize,
-}
-
-impl Frames {
-    const HEAD: usize = 9;
-    const DATA: u8 = 0;
-
-    /// Passes octets up to the end of the next frame of data, or all there are; how many.
-    fn pass_to_end_of_data(&mut self, octets: &[u8]) -> usize {
-        let mut at = 0;
-        while at < octets.len() {
-            if self.has < Frames::HEAD {
-                self.head[self.has] = octets[at];
-                (self.has, at) = (self.has + 1, at + 1);
-                let [high, middle, low, ..] = self.head;
-                self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-            } else {
-                let passed = self.left.min(octets.len() - at);
-                (self.left, at) = (self.left - passed, at + passed);
-            }
-            if self.has == Frames::HEAD && self.left == 0 {
-                self.has = 0;
-                if self.head[3] == Frames::DATA {
-                    break;
-                }
-            }
-        }
-        at
-    }
-
-    fn pass(&mut self, octets: &[u8]) {
-        let mut at = 0;
-        while at < octets.len() {
-            at += self.pass_to_end_of_data(&octets[at..]);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::IoSlice;
     use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -202,100 +88,8 @@ mod tests {
     use hyper_util::rt::TokioIo;
 
     use super::*;
-
-    /// What was written, and in how many pieces.
-    #[derive(Default)]
-    struct Written {
-        pieces: usize,
-        octets: Vec<u8>,
-    }
-
-    impl Written {
-        /// Records of TLS with what is encrypted.
-        fn records(&self) -> usize {
-            let mut rest = &self.octets[..];
-            let mut count = 0;
-            while let [kind, _, _, high, low, behind @ ..] = rest {
-                count += usize::from(*kind == 23);
-                rest = &behind[usize::from(*high) << 8 | usize::from(*low)..];
-            }
-            count
-        }
-    }
-
-    struct Heard(tokio::io::DuplexStream, Arc<Mutex<Written>>);
-
-    impl AsyncRead for Heard {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            into: &mut ReadBuf<'_>,
-        ) -> Poll<std::io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(context, into)
-        }
-    }
-
-    impl AsyncWrite for Heard {
-        fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<std::io::Result<usize>> {
-            self.poll_write_vectored(context, &[IoSlice::new(octets)])
-        }
-
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            pieces: &[IoSlice<'_>],
-        ) -> Poll<std::io::Result<usize>> {
-            let octets: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
-            let done = Pin::new(&mut self.0).poll_write(context, &octets);
-            if let Poll::Ready(Ok(count)) = done {
-                let mut written = self.1.lock().unwrap();
-                written.pieces += 1;
-                written.octets.extend_from_slice(&octets[..count]);
-            }
-            done
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            true
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(context)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(context)
-        }
-    }
-
-    /// Both ends of a connection of TLS.
-    async fn tls(
-        ours: Heard,
-        theirs: tokio::io::DuplexStream,
-    ) -> (TlsStream<Heard>, tokio_rustls::client::TlsStream<tokio::io::DuplexStream>) {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
-        let client = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-        let (ours, theirs) = tokio::join!(
-            tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(ours),
-            tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, theirs)
-        );
-        (ours.unwrap(), theirs.unwrap())
-    }
+    use crate::daemon::listener::records::tests::{Heard, Written, tls};
+    use crate::daemon::listener::records::{Frames, RecordEach};
 
     #[tokio::test]
     async fn answers_to_requests_that_came_together_leave_together_in_a_record_each() {
@@ -314,7 +108,7 @@ mod tests {
         // All of it lies there before the server begins.
         assert!(Pin::new(&mut connection).poll(&mut Context::from_waker(Waker::noop())).is_pending());
         *written.lock().unwrap() = Written::default();
-        let (unanswered, stream) = (Unanswered::default(), TokioIo::new(RecordEach::new(ours)));
+        let (unanswered, stream) = (Unanswered::default(), TokioIo::new(RecordEach::<_, Frames>::new(ours)));
         let asked =
             service_fn(|_| async { Ok::<_, std::fmt::Error>(Response::new(Full::new(Bytes::from_static(ANSWER)))) });
         let talk = hyper::server::conn::http2::Builder::new(Keeper::of(&unanswered)).serve_connection(stream, asked);
@@ -335,28 +129,6 @@ mod tests {
         let (pieces, records) = (written.pieces, written.records());
         assert!(pieces <= 6, "{pieces} writes for {REQUESTS} answers");
         assert!((REQUESTS..=REQUESTS + 5).contains(&records), "{records} records for {REQUESTS} answers");
-    }
-
-    #[test]
-    fn frames_are_followed_however_they_are_cut() {
-        let frame = |kind: u8, len: u8| [vec![0, 0, len, kind, 0, 0, 0, 0, 1], vec![9; usize::from(len)]].concat();
-        // Headers and data twice, settings, data without octets.
-        let all: Vec<u8> = [frame(1, 20), frame(0, 50), frame(1, 3), frame(0, 200), frame(4, 6), frame(0, 0)].concat();
-        let ends = [88, 309, 333];
-        for cut in 1..all.len() {
-            let (mut frames, mut found, mut passed) = (Frames::default(), Vec::new(), 0);
-            for part in all.chunks(cut) {
-                let mut at = 0;
-                while at < part.len() {
-                    at += frames.pass_to_end_of_data(&part[at..]);
-                    if frames.has == 0 && frames.head[3] == Frames::DATA {
-                        found.push(passed + at);
-                    }
-                }
-                passed += part.len();
-            }
-            assert_eq!(found, ends, "{cut}");
-        }
     }
 
     #[tokio::test]
