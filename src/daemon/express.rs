@@ -375,9 +375,10 @@ impl Misses {
             let before = match worth {
                 Answer::Truncated => Some(Before::Truncated(to.server)),
                 Answer::EdnsRefused => Some(Before::EdnsRefused(to.server)),
-                Answer::Bad => {
-                    let said = read.answer().clone().answering_for(question, dnssec_ok);
-                    Some(Before::Bad(to.server, Some(Arc::new(said))))
+                Answer::Bad | Answer::Bogus => {
+                    let said = Arc::new(read.answer().clone().answering_for(question, dnssec_ok));
+                    let is_bogus = worth == Answer::Bogus;
+                    Some(if is_bogus { Before::Bogus(said) } else { Before::Bad(to.server, Some(said)) })
                 }
                 Answer::Mismatch | Answer::Malformed => Some(Before::Bad(to.server, None)),
                 // Seldom: whoever asks for the rest asks for the beginning, too.

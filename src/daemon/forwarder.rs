@@ -371,7 +371,7 @@ impl Forwarder {
                         let good = answer.map(|answer| (answer, worth == Answer::Partial, answered.rtt));
                         heard.good = heard.good.take().or(good);
                     }
-                    Answer::Bad => heard.last_bad = answer,
+                    Answer::Bad | Answer::Bogus => heard.last_bad = answer,
                     Answer::Truncated | Answer::EdnsRefused | Answer::Mismatch | Answer::Malformed => {}
                 }
                 if matches!(worth, Answer::Bad | Answer::Mismatch | Answer::Malformed) {
@@ -466,6 +466,7 @@ impl Heard {
     fn after(before: Option<&Before>) -> Heard {
         let last_bad = match before {
             Some(Before::Bad(_, said)) => said.as_deref().cloned(),
+            Some(Before::Bogus(said)) => Some((**said).clone()),
             Some(Before::Truncated(_) | Before::EdnsRefused(_) | Before::Silent(..)) | None => None,
         };
         Heard { last_bad, ..Heard::default() }

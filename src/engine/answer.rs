@@ -133,6 +133,11 @@ impl Answer {
         !self.rcode.is_answer()
     }
 
+    /// Whether a validator says that signatures are wrong or missing: DNSSEC Bogus to NSEC Missing. RFC 8914 §4.7 to §4.13.
+    pub fn is_bogus(&self) -> bool {
+        self.ede.iter().any(|ede| (6..=12).contains(&ede.code))
+    }
+
     /// Whether nothing in the answer section is of the type that was asked.
     pub fn is_negative(&self, qtype: RecordType) -> bool {
         self.rcode == Rcode::NXDOMAIN

@@ -124,6 +124,8 @@ impl Discovery {
     pub fn about_our_name(&self, question: &Question) -> Option<About> {
         if question.qname == self.name {
             return match question.qtype {
+                // RFC 6761 §6.3: whoever tries us out with such a certificate; the name stays loopback's.
+                RecordType::A | RecordType::AAAA if self.name.as_wire() == b"\x09localhost\0" => None,
                 RecordType::A | RecordType::AAAA => Some(About::Addresses),
                 RESINFO => Some(About::Resolver),
                 _ => None,
@@ -333,6 +335,11 @@ mod tests {
         assert_eq!(about("_dns.dns.example.vn", RecordType::SVCB), Some(About::Services));
         assert_eq!(about("_dns.dns.example.vn", RecordType::A), Some(About::Nothing));
         assert_eq!(about("www.dns.example.vn", RecordType::A), None);
+
+        let tried = Discovery::new(Name::from_text("localhost").unwrap(), [], Vec::new(), EVERYONE, None);
+        let question = |qtype| Question { qname: tried.name().clone(), qtype, qclass: CLASS_IN };
+        assert_eq!(tried.about_our_name(&question(RecordType::A)), None, "loopback's, as ever");
+        assert_eq!(tried.about_our_name(&question(RESINFO)), Some(About::Resolver));
     }
 
     #[test]

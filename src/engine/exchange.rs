@@ -51,6 +51,8 @@ pub enum Before {
     EdnsRefused(ServerIdx),
     /// The server has answered badly, with this where it can be read: others are asked.
     Bad(ServerIdx, Option<Arc<answer::Answer>>),
+    /// The server has found the name forged, and said this.
+    Bogus(Arc<answer::Answer>),
     /// It was asked then and has said nothing yet. Whoever asked still listens.
     Silent(ServerIdx, Instant),
 }
@@ -111,6 +113,8 @@ pub enum Answer {
     EdnsRefused,
     /// SERVFAIL, REFUSED or another code that says nothing about the name.
     Bad,
+    /// SERVFAIL because the name's signatures are wrong. That is an answer: a server that does not look would tell what is forged.
+    Bogus,
     /// Not an answer to our question.
     Mismatch,
     /// An answer to our question that cannot be read.
@@ -175,6 +179,8 @@ pub struct Exchange {
     has_timed_out: bool,
     /// See [`Before::Truncated`].
     truncated_by: Option<ServerIdx>,
+    /// Nobody else is to be asked.
+    is_bogus: bool,
     deadline: Instant,
     done: Option<SendId>,
 }
@@ -190,6 +196,7 @@ impl Exchange {
             has_hedged: false,
             has_timed_out: false,
             truncated_by: None,
+            is_bogus: false,
             deadline,
             done: None,
         }
@@ -206,6 +213,7 @@ impl Exchange {
                     self.follow_up = Some((0, Channel::Configured, false));
                 }
             }
+            Some(Before::Bogus(_)) => self.is_bogus = true,
             Some(&Before::Bad(server, _)) => _ = self.was_sent(server, SentState::Failed, now),
             Some(&Before::Silent(server, sent_at)) => {
                 self.has_timed_out = self.was_sent(server, SentState::Late, sent_at);
@@ -233,6 +241,7 @@ impl Exchange {
             Answer::Truncated if channel == Channel::Configured => {
                 self.follow_up = Some((candidate, Channel::Tcp, edns));
             }
+            Answer::Bogus => self.is_bogus = true,
             Answer::EdnsRefused if edns => self.follow_up = Some((candidate, channel, false)),
             Answer::Truncated | Answer::EdnsRefused | Answer::Bad | Answer::Mismatch | Answer::Malformed => {
                 sent.state = SentState::Failed;
@@ -250,7 +259,7 @@ impl Exchange {
         if let Some(send) = self.done {
             return Step::Done(send);
         }
-        if now >= self.deadline {
+        if now >= self.deadline || self.is_bogus {
             return self.give_up();
         }
         if let Some((candidate, channel, edns)) = self.follow_up.take() {
@@ -455,7 +464,9 @@ impl Exchange {
 pub fn classify(reply: &[u8], question: &Question, edns: bool) -> (Answer, Option<answer::Answer>) {
     let mut read = AnswerBuilder::new(Rcode::NOERROR);
     match read_reply(reply, question, edns, &mut read) {
-        worth @ (Answer::Good | Answer::Partial | Answer::Bad) => (worth, Some(read.finish().answering(question))),
+        worth @ (Answer::Good | Answer::Partial | Answer::Bad | Answer::Bogus) => {
+            (worth, Some(read.finish().answering(question)))
+        }
         worth => (worth, None),
     }
 }
@@ -491,6 +502,7 @@ pub fn read_reply(reply: &[u8], question: &Question, edns: bool, read: &mut Answ
         Rcode::NOERROR if is_partial(header, question, read.answer()) => Answer::Partial,
         rcode if rcode.is_answer() => Answer::Good,
         rcode if is_edns_refusal(rcode.0) => Answer::EdnsRefused,
+        Rcode::SERVFAIL if read.answer().is_bogus() => Answer::Bogus,
         _ => Answer::Bad,
     }
 }

@@ -420,7 +420,10 @@ pub const TABLES: &[TableOfKeys] = &[
                 "whole number, 1 to 255",
                 "1",
                 "1",
-                text("The next tier is asked only while this one is down.", "Bậc sau chỉ được hỏi khi bậc này hỏng."),
+                text(
+                    "The next tier is asked while this one is down, or none of it can answer; never where this one finds a name forged (DNSSEC).",
+                    "Bậc sau được hỏi khi bậc này hỏng hoặc không trả lời được; không bao giờ khi bậc này phát hiện tên bị giả mạo (DNSSEC).",
+                ),
             ),
             key(
                 "fallback",

@@ -7,7 +7,8 @@
 //! node over it.
 //!
 //! ```text
-//! another name, or none      the server was emptied: memory stays as it is, and what waits is written
+//! another name, or none      the server was emptied: memory stays as it is, and what waits is written. What is said again tells
+//!                            until when its node knew of changes: who knew of more holds to what it knows, and says that
 //! the same name              what the hash does not hold any more was taken out meanwhile
 //! the same, but older        it was restored: memory stays, and what the server lost is written to it again
 //! ```
@@ -22,7 +23,7 @@ mod outbox;
 mod seal;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,9 @@ pub struct Mirror {
     is_current: AtomicBool,
     /// When it last did; seconds since 1970, zero: never.
     current_at: AtomicI64,
+    /// Until when memory knew of everybody's changes as the data that is there began, by the server's clock in milliseconds; zero: it
+    /// knew of none.
+    known_until: AtomicU64,
 }
 
 /// Where a node is in the server's data.
@@ -95,6 +99,12 @@ fn place(id: &str) -> (u64, u64) {
     (ms.parse().unwrap_or(0), number.parse().unwrap_or(0))
 }
 
+/// Until when those knew of changes who filled the data of this name. `None`: nobody has.
+fn filled_until(filled: &str, name: &str) -> Option<u64> {
+    let (of, until) = filled.split_once(' ')?;
+    (of == name).then(|| until.parse().ok()).flatten()
+}
+
 impl Mirror {
     pub fn new(settings: StoreSettings, state_key: Option<&[u8; 32]>) -> Mirror {
         let mut octets = [0; 8];
@@ -108,6 +118,7 @@ impl Mirror {
             something: Notify::new(),
             is_current: AtomicBool::new(false),
             current_at: AtomicI64::new(0),
+            known_until: AtomicU64::new(0),
         }
     }
 
@@ -214,7 +225,9 @@ impl Mirror {
             );
         }
         let last = stream::last(&self.key("changes"), connection).await?;
+        let (known_until, _) = place(&at.last);
         if is_same && self.has_gone_back(&at.last, &last, connection).await? {
+            self.known_until.store(known_until, Ordering::Relaxed);
             tracing::warn!(
                 "the store of the fleet has gone back to what it was before: what is in memory stays, and is written to it again"
             );
@@ -229,7 +242,12 @@ impl Mirror {
         if is_same && at.is_read && !at.last.is_empty() && self.remembers(&at.last, connection).await? {
             return Ok(());
         }
-        // What was said is in what is read now, or is gone with the data.
+        if !is_same {
+            self.known_until.store(known_until, Ordering::Relaxed);
+            // It may be gone with the data before anybody read it.
+            self.outbox().say_unheard(subscribers.table());
+        }
+        // What was said is in what is read now.
         self.outbox().forget_said();
         // Before the first entry nobody need have written yet what was in memory when the data began.
         let has_place = is_same && place(&at.last) > (0, 0);
@@ -238,16 +256,26 @@ impl Mirror {
             let mut begin = Position { last: NONE.to_owned(), ..Position::default() };
             self.read_later(subscribers, &mut begin, &last, connection).await?;
         }
+        let filled: Option<String> = redis::cmd("GET").arg(self.key("filled")).query_async(connection).await?;
+        let filled_by = filled.as_deref().and_then(|filled| filled_until(filled, &name));
+        let has_memory = !has_place && !at.last.is_empty();
+        if has_memory && filled_by.is_none_or(|until| until < known_until) && self.is_stream_whole(connection).await? {
+            // The stream told what is news; whatever else is there is from nodes that know less.
+            self.put_back_memory(subscribers, true, connection).await?;
+            *at = Position { name, last, is_read: true };
+            self.keep(at, subscribers);
+            return Ok(());
+        }
         let held = self.read_hash(subscribers, connection).await?;
-        if has_place {
+        // Data that nodes have filled who knew all that this one does is as good as data that never went away.
+        if has_place || has_memory && filled_by.is_some_and(|until| until >= known_until) {
             let lost = self.outbox().lost();
             subscribers.keep_only(|change| {
                 let slot = Slot::of(change);
                 held.contains(&self.seal.field(&slot)) || lost.contains(&slot) || self.is_own(&slot)
             });
         }
-        let filled: Option<String> = redis::cmd("GET").arg(self.key("filled")).query_async(connection).await?;
-        if !has_place && filled.as_ref() != Some(&name) {
+        if !has_place && filled_by.is_none() {
             self.put_back_memory(subscribers, false, connection).await?;
         }
         *at = Position { name, last, is_read: true };
@@ -284,13 +312,40 @@ impl Mirror {
                 break;
             }
             for entry in entries {
-                if let Some(sealed) = entry.get::<Vec<u8>>("r") {
+                let knows_less = entry.get::<u64>("again").is_some_and(|until| self.knows_more_than(until));
+                if let Some(sealed) = entry.get::<Vec<u8>>("r").filter(|_| !knows_less) {
                     self.take_in(subscribers, sealed, true)?;
                 }
                 at.last = entry.id;
             }
         }
         last.clone_into(&mut at.last);
+        Ok(())
+    }
+
+    /// Whether memory knew of more, when the data began, than a node that knew of changes until then.
+    fn knows_more_than(&self, until: u64) -> bool {
+        until < self.known_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether the stream holds all since the data began.
+    async fn is_stream_whole(&self, connection: &mut MultiplexedConnection) -> Result<bool, Trouble> {
+        let len: usize = redis::cmd("XLEN").arg(self.key("changes")).query_async(connection).await?;
+        Ok(len < STREAM_MAX)
+    }
+
+    /// What a node says again that knew less: what memory has instead is said.
+    fn contest(&self, subscribers: &Subscribers, sealed: Vec<u8>) -> Result<(), Trouble> {
+        let mut outbox = self.outbox();
+        for record in self.records(sealed, subscribers)? {
+            let Record::Change(change) = record else { continue };
+            let here = in_memory(&change, subscribers.table());
+            if here != change && !outbox.is_own(&Slot::of(&change)) {
+                outbox.add_lost(here);
+            }
+        }
+        drop(outbox);
+        self.something.notify_one();
         Ok(())
     }
 
@@ -440,12 +495,13 @@ impl Mirror {
                 }
             }
             for entry in entries {
-                let (node, is_news) = (entry.get::<String>("n"), entry.get::<String>("again").is_none());
+                let (node, again) = (entry.get::<String>("n"), entry.get::<u64>("again"));
                 let sealed = entry.get::<Vec<u8>>("r").unwrap_or_default();
-                match node.as_deref() == Some(&self.node) {
-                    true if is_news => self.read_back(sealed, subscribers)?,
-                    true => self.read_again(sealed, subscribers)?,
-                    false => self.take_in(subscribers, sealed, is_news)?,
+                match (node.as_deref() == Some(&self.node), again) {
+                    (true, None) => self.read_back(sealed, subscribers)?,
+                    (true, Some(_)) => self.read_again(sealed, subscribers)?,
+                    (false, Some(until)) if self.knows_more_than(until) => self.contest(subscribers, sealed)?,
+                    (false, again) => self.take_in(subscribers, sealed, again.is_none())?,
                 }
                 at.last = entry.id;
             }
@@ -552,12 +608,13 @@ impl Mirror {
             record::write_serial(*serial, &mut one);
             pipe.cmd("HSET").arg(&map).arg("serial").arg(self.seal.close(one)?).ignore();
             // Not by nodes that come later with what they remember from other data.
-            pipe.cmd("SET").arg(self.key("filled")).arg(name).ignore();
+            let known_until = self.known_until.load(Ordering::Relaxed);
+            pipe.cmd("SET").arg(self.key("filled")).arg(name.map(|name| format!("{name} {known_until}"))).ignore();
         }
         pipe.cmd("XADD").arg(self.key("changes")).arg("MAXLEN").arg("~").arg(STREAM_MAX).arg("*");
         pipe.arg("n").arg(&self.node).arg("r").arg(self.seal.close(all)?);
         if *is_again {
-            pipe.arg("again").arg(1);
+            pipe.arg("again").arg(self.known_until.load(Ordering::Relaxed));
         }
         pipe.ignore();
         pipe.query_async::<()>(connection).await?;

@@ -255,7 +255,7 @@ impl Upstream {
 
     pub fn on_answer(&self, answer: Answer, qname: &Name, rtt: Duration, now: Instant) {
         match answer {
-            Answer::Good | Answer::Partial | Answer::Truncated | Answer::EdnsRefused => {
+            Answer::Good | Answer::Partial | Answer::Truncated | Answer::EdnsRefused | Answer::Bogus => {
                 if matches!(answer, Answer::Good | Answer::Partial) {
                     count(&self.counters.answers);
                 }

@@ -160,6 +160,7 @@ fn servers_are_asked_in_order_and_answers_end_it() {
             vec![Is(5, Bad), Silent, good(1)],
             "0 → 0, 5 → 1, 405 late 1, 405 → 1, 406 done 1",
         ),
+        ("a forged name is asked of nobody else", three(), vec![Is(5, Answer::Bogus), good(1)], "0 → 0, 5 AllFailed"),
         ("nobody", vec![], vec![], "0 NoServers"),
     ] {
         assert_eq!(play(candidates, &budget(0), &script).join(", "), expected, "{case}");

@@ -276,6 +276,57 @@ fn what_is_told_while_a_store_is_filled_again_is_not_undone() {
 }
 
 /// An authentic packet is acknowledged and acts on the node, whatever has become of the store.
+/// Ends a node as SIGTERM does: what it knows is on disk.
+fn stop(mut node: Served) -> TempDir {
+    node.signal("-TERM");
+    wait_for("the node to stop", || node.exited());
+    node.kill()
+}
+
+/// A store that was emptied, and first filled by a node that was away: it does not know what was taken out since.
+#[test]
+fn what_was_taken_out_comes_back_by_no_node_that_was_away() {
+    let Some(mut redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    for is_first in [true, false] {
+        let [a, b] = [node(&upstream, &redis), node(&upstream, &redis)];
+        [&a, &b].into_iter().for_each(wait_current);
+        set(&a, "open");
+        converge(&[&a, &b], true);
+        wait_current(&b);
+        let away = stop(b);
+        remove(&a);
+        assert_eq!(api(&a, TOKEN, "PUT", "/one", r#"{"prefix":"127.0.0.9/32","profile":"open"}"#).0, 200);
+        wait_current(&a);
+        redis.kill();
+        redis.restart_after_kill();
+        let [a, b] = match is_first {
+            // Nobody else is there to say that it is so no more.
+            true => {
+                let other = stop(a);
+                redis.command("FLUSHALL");
+                let b = Served::start_in(away);
+                wait_current(&b);
+                assert!(is_open(b.v4), "it does not know better");
+                [Served::start_in(other), b]
+            }
+            false => {
+                wait_current(&a);
+                wait_for("the store to be filled", || {
+                    redis.command("EXISTS lachan:subscribers:filled").starts_with(b":1").then_some(())
+                });
+                [a, Served::start_in(away)]
+            }
+        };
+        converge(&[&a, &b], false);
+        [&a, &b].into_iter().for_each(wait_current);
+        let known = |node: &Served| api(node, TOKEN, "GET", "/one?prefix=127.0.0.9/32", "").0 == 200;
+        wait_for("what was told meanwhile to be at both", || (known(&a) && known(&b)).then_some(()));
+        assert!(!is_open(a.v4) && !is_open(b.v4), "first: {is_first}");
+        redis.command("FLUSHALL");
+    }
+}
+
 #[test]
 fn a_radius_packet_is_acknowledged_while_the_store_hangs() {
     let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };

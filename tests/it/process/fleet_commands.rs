@@ -368,6 +368,35 @@ fn what_is_decided_about_a_list_is_decided_everywhere() {
     assert_eq!((&lines[2]["who"], &lines[2]["node"], &lines[3]["node"]), (&"Chi".into(), &"c".into(), &Value::Null));
 }
 
+/// The node that was away is the first to put back what it has, into a store that was emptied.
+#[test]
+fn what_was_done_while_a_node_was_away_reaches_it_by_an_emptied_store() {
+    let Some(redis) = Redis::start() else { return skip("redis-server is not installed") };
+    let upstream = Upstream::start(ZONE);
+    let [a, b, c] = three(&upstream, &redis);
+    let add = ["orders", "add", "--reference", "1/A05", "--authority", "A05", "--legal-basis", "NĐ 147/2024"];
+    said(&a.command(&[&add[..], &["--expires", "2099-01-01", "--by", "An", "good.example"]].concat()), 0, "3/3 nodes");
+    said(&a.command(&["lists", "disable", "adult", "--by", "An"]), 0, "3/3 nodes");
+    let away = b.kill();
+    said(&a.command(&["orders", "approve", "1/A05", "--by", "Bình"]), 1, "2/3 nodes");
+    said(&a.command(&["lists", "enable", "adult", "--by", "Bình"]), 1, "2/3 nodes");
+    let others = [a.kill(), c.kill()];
+    redis.command("FLUSHALL");
+    let b = Served::start_in(away);
+    wait_for("it to put back what it has", || {
+        redis.command("HLEN lachan:commands:live").starts_with(b":2").then_some(())
+    });
+    assert!(!blocks(&b, "good.example") && !blocks(&b, "bad.example"), "it does not know better");
+    let [a, c] = others.map(Served::start_in);
+    for node in [&a, &b, &c] {
+        wait_for("the order and the list to act", || {
+            (blocks(node, "good.example") && blocks(node, "bad.example")).then_some(())
+        });
+    }
+    wait_whole(&[&a, &b, &c], 3);
+    assert!([&a, &b, &c].iter().all(|node| blocks(node, "good.example") && blocks(node, "bad.example")));
+}
+
 /// `tests/drill/run`: from a subscriber's address and a URL to the reason, one command, and back, without a lost question.
 #[test]
 fn the_drill_is_green() {

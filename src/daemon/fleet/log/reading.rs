@@ -53,7 +53,7 @@ impl Log {
             reloader.resolver().flush(&Name::ROOT);
         }
         let end = stream::last(&self.key("log"), connection).await?;
-        let theirs = self.read_hash(reloader, connection).await?;
+        let theirs = self.read_hash(reloader, goes_on, connection).await?;
         if !goes_on {
             self.state().kept.last = end;
             self.keep();
@@ -87,6 +87,7 @@ impl Log {
     async fn read_hash(
         &self,
         reloader: &Arc<Reloader>,
+        goes_on: bool,
         connection: &mut MultiplexedConnection,
     ) -> Result<HashMap<String, [u8; 32]>, Trouble> {
         let (mut cursor, mut sums) = (0_u64, HashMap::new());
@@ -104,7 +105,7 @@ impl Log {
                 sums.insert(slot, sum(&command.deed));
                 commands.push(command);
             }
-            self.apply(reloader, commands).await;
+            self.apply(reloader, commands, goes_on).await;
             if next == 0 {
                 return Ok(sums);
             }
@@ -162,7 +163,7 @@ impl Log {
             let last = entry.id.clone();
             let sealed = entries.iter().map(|entry| entry.get::<Vec<u8>>("c").unwrap_or_default());
             let commands: Vec<Command> = sealed.filter_map(|sealed| self.opened(IN_STREAM, &sealed)).collect();
-            self.apply(reloader, commands).await;
+            self.apply(reloader, commands, true).await;
             self.state().kept.last = last;
             self.keep();
             self.something.notify_one();
@@ -174,8 +175,9 @@ impl Log {
         Ok(count)
     }
 
-    /// Does what commands say, however long it takes: nothing is left out because a disk is full.
-    async fn apply(&self, reloader: &Arc<Reloader>, commands: Vec<Command>) {
+    /// Does what commands say, however long it takes: nothing is left out because a disk is full. `is_known`: what this node has said
+    /// of them stands in the stream; in data that began anew it does not.
+    async fn apply(&self, reloader: &Arc<Reloader>, commands: Vec<Command>, is_known: bool) {
         if commands.is_empty() {
             return;
         }
@@ -185,7 +187,7 @@ impl Log {
             let (to, what) = (Arc::clone(reloader), Arc::clone(&commands));
             let done = tokio::task::spawn_blocking(move || to.apply(&what)).await;
             match done.unwrap_or_else(|why| Err(format!("it broke off: {why}"))) {
-                Ok(complaints) => return self.applied(reloader, &commands, complaints),
+                Ok(complaints) => return self.applied(reloader, &commands, complaints, is_known),
                 Err(why) => {
                     if self.state().stuck.replace(why.clone()).is_none() {
                         tracing::error!("a command of the fleet cannot be carried out: {why}; it is tried again");
@@ -200,13 +202,14 @@ impl Log {
         }
     }
 
-    fn applied(&self, reloader: &Arc<Reloader>, commands: &[Command], complaints: Vec<Option<String>>) {
+    fn applied(&self, reloader: &Arc<Reloader>, commands: &[Command], complaints: Vec<Option<String>>, is_known: bool) {
         self.counters.heard.fetch_add(commands.len() as u64, Ordering::Relaxed);
         for (command, complaint) in commands.iter().zip(complaints) {
             // The server's last word about it may be less than what is in force.
             let mine = command.deed.slot().and_then(|slot| reloader.in_force_at(&slot));
             if let Some(mine) = mine.filter(|mine| mine.deed != command.deed) {
-                self.put(mine, true);
+                // A node that was away may have put back what it knew before the others came, and reads on from there.
+                self.put(mine, is_known);
             }
             let Some(why) = complaint else { continue };
             self.counters.refused.fetch_add(1, Ordering::Relaxed);

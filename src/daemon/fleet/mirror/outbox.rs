@@ -96,6 +96,11 @@ impl Outbox {
         self.lost = lost.into();
     }
 
+    /// One more that the server should have as it is here.
+    pub(super) fn add_lost(&mut self, change: Change) {
+        self.lost.push_back(change);
+    }
+
     /// Changes that wait to be written.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len() + self.lost.len()
@@ -207,7 +212,13 @@ impl Outbox {
         self.said_again.remove(slot)
     }
 
-    /// What was said is in what is read next, or is gone with the data.
+    /// What was said and not read back is said once more, as it is in memory.
+    pub(super) fn say_unheard(&mut self, table: &Table) {
+        let unheard: Vec<Slot> = self.said.keys().filter(|slot| !self.waiting.contains_key(*slot)).copied().collect();
+        unheard.into_iter().for_each(|slot| self.put(at_slot(slot, table)));
+    }
+
+    /// What was said is in what is read next.
     pub(super) fn forget_said(&mut self) {
         self.said.clear();
         self.said_again.clear();
@@ -226,13 +237,15 @@ impl Outbox {
 
 /// What memory says about the same as a change.
 pub(super) fn in_memory(change: &Change, table: &Table) -> Change {
+    at_slot(Slot::of(change), table)
+}
+
+fn at_slot(slot: Slot, table: &Table) -> Change {
     let state = |token| table.find_token(token).unwrap_or_default();
-    match *change {
-        Change::Put(key, _) | Change::Remove(key) => {
-            table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry))
-        }
-        Change::Choose(token, _) => Change::Choose(token, state(token).chosen),
-        Change::Say(token, _) => Change::Say(token, state(token).session),
+    match slot {
+        Slot::Prefix(key) => table.get(&key).map_or(Change::Remove(key), |entry| Change::Put(key, entry)),
+        Slot::Choice(token) => Change::Choose(token, state(token).chosen),
+        Slot::Session(token) => Change::Say(token, state(token).session),
     }
 }
 
