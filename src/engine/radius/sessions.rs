@@ -75,6 +75,8 @@ struct Session {
     at: u32,
     /// When it was told last.
     heard: u32,
+    /// Until when its places were confirmed, at most.
+    until: u32,
     /// When it began, once a Start told: what is older is about another session of the same identifier.
     began: Option<u32>,
     state: State,
@@ -132,13 +134,13 @@ impl Sessions {
                     let cleared_at = &mut self.cleared_at[usize::from(nas)];
                     *cleared_at = at.max(*cleared_at);
                 }
-                Effect::Cleared(self.clear(nas, at, changes))
+                Effect::Cleared(self.clear(nas, at, table, changes))
             }
             _ if told.session.is_empty() => Effect::Nothing,
             // What happened before the NAS began anew.
             _ if at < self.cleared_at[usize::from(nas)] => Effect::Late,
             Status::Start | Status::Interim => {
-                self.confirm(session_id(nas_name, told.session), nas, at, report, changes)
+                self.confirm(session_id(nas_name, told.session), nas, at, report, table, changes)
             }
             Status::Stop => self.end(session_id(nas_name, told.session), nas, at, report, table, changes),
             Status::Other => Effect::Nothing,
@@ -207,20 +209,21 @@ impl Sessions {
     }
 
     /// RFC 2866 §5.1: Accounting-On and Accounting-Off end every session of the NAS.
-    fn clear(&mut self, nas: u16, at: u32, changes: &mut Vec<Change>) -> usize {
+    fn clear(&mut self, nas: u16, at: u32, table: &Table, changes: &mut Vec<Change>) -> usize {
         let mut ended = 0;
         let places = &mut self.places;
         self.sessions.retain(|id, session| {
             // What was told of it later than that began later.
             let is_over = session.nas == nas && session.at <= at;
-            if let (true, State::Open { places: held, .. }) = (is_over, &session.state) {
+            if let (true, State::Open { token, places: held, .. }) = (is_over, &session.state) {
                 ended += 1;
                 let mine = |key: &&Key| places.get(key).is_some_and(|holding| holding.session == *id);
                 let mine: SmallVec<[Key; 4]> = held.iter().map(|(_, key)| key).filter(mine).copied().collect();
                 mine.iter().for_each(|key| {
                     places.remove(key);
                 });
-                changes.extend(mine.into_iter().map(Change::Remove));
+                let is_ours = |key: &Key| !is_anothers(table, key, *token, session.until);
+                changes.extend(mine.into_iter().filter(is_ours).map(Change::Remove));
             }
             !is_over
         });
@@ -234,6 +237,7 @@ impl Sessions {
         nas: u16,
         at: u32,
         report: &Report<'_, '_>,
+        table: &Table,
         changes: &mut Vec<Change>,
     ) -> Effect {
         let is_start = report.told.status == Status::Start;
@@ -247,12 +251,14 @@ impl Sessions {
         };
         if is_new {
             let state = State::Open { token: None, places: SmallVec::new(), unsaid: None };
-            self.sessions.insert(id, Session { nas, at, heard: report.now, began: None, state });
+            self.sessions.insert(id, Session { nas, at, heard: report.now, until: 0, began: None, state });
             self.open += 1;
         }
         let session = self.sessions.get_mut(&id).expect("it is there or was put there");
         session.at = session.at.max(at);
         session.heard = report.now;
+        session.until = session.until.max(report.now.saturating_add(report.confirmed_for));
+        let until = session.until;
         if is_start {
             session.began = Some(at);
         }
@@ -298,11 +304,10 @@ impl Sessions {
                     changes.push(Change::Remove(*key));
                 }
             }
-            gone.iter().for_each(|key| self.let_go(id, key, changes));
+            gone.iter().for_each(|key| self.let_go(id, key, (token, until), table, changes));
             return Effect::Nothing;
         };
-        let term =
-            Term { until: Some(report.now.saturating_add(report.confirmed_for)), is_hard: false, is_session: true };
+        let term = Term { until: Some(until), is_hard: false, is_session: true };
         for (_, key) in &held {
             if self.places.len() >= SUBSCRIBER_PREFIXES_MAX && !self.places.contains_key(key) {
                 continue;
@@ -315,7 +320,7 @@ impl Sessions {
             changes.push(Change::Put(*key, Entry { holder: Holder::Token(token), term }));
         }
         // Last, so that a line which goes from one address to another is not without any: what was said of it would be lost.
-        gone.iter().for_each(|key| self.let_go(id, key, changes));
+        gone.iter().for_each(|key| self.let_go(id, key, (Some(token), until), table, changes));
         if named.is_some() {
             changes.push(Change::Say(token, named));
         }
@@ -331,7 +336,7 @@ impl Sessions {
         table: &Table,
         changes: &mut Vec<Change>,
     ) -> Effect {
-        let ended = Session { nas, at, heard: report.now, began: None, state: State::Ended };
+        let ended = Session { nas, at, heard: report.now, until: 0, began: None, state: State::Ended };
         match self.sessions.get(&id) {
             Some(Session { state: State::Ended, .. }) => return Effect::Late,
             Some(session) if session.began.is_some_and(|began| at < began) => return Effect::Late,
@@ -345,10 +350,10 @@ impl Sessions {
             }
         }
         let before = self.sessions.insert(id, ended).expect("it was there a moment ago");
-        if let State::Open { places, .. } = before.state {
+        if let State::Open { token, places, .. } = before.state {
             self.open -= 1;
             for (_, key) in places {
-                self.let_go(id, &key, changes);
+                self.let_go(id, &key, (token, before.until), table, changes);
             }
         }
         Effect::Ended
@@ -365,13 +370,31 @@ impl Sessions {
         }
     }
 
-    /// A place that the session has no more, unless another session has it now.
-    fn let_go(&mut self, id: SessionId, key: &Key, changes: &mut Vec<Change>) {
+    /// A place that the session has no more, unless another session has it now. `known`: its line, and until when its place was
+    /// confirmed at most.
+    fn let_go(
+        &mut self,
+        id: SessionId,
+        key: &Key,
+        (token, until): (Option<Token>, u32),
+        table: &Table,
+        changes: &mut Vec<Change>,
+    ) {
         if self.places.get(key).is_some_and(|holding| holding.session == id) {
             self.places.remove(key);
-            changes.push(Change::Remove(*key));
+            if !is_anothers(table, key, token, until) {
+                changes.push(Change::Remove(*key));
+            }
         }
     }
+}
+
+/// Whether a place is a session's that another node was told of: of another line, or confirmed later than ours was.
+fn is_anothers(table: &Table, key: &Key, token: Option<Token>, until: u32) -> bool {
+    let is_ours = |entry: &Entry| token.is_some_and(|token| entry.holder == Holder::Token(token));
+    table.get(key).is_some_and(|entry| {
+        entry.term.is_session && (!is_ours(&entry) || entry.term.until.is_some_and(|at| at > until))
+    })
 }
 
 /// NAS-Identifier, NAS-IP-Address and NAS-IPv6-Address, those that are there. RFC 2866 §4.1: one of them must be.

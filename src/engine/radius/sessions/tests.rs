@@ -279,6 +279,34 @@ fn a_stop_after_a_restart_ends_what_is_the_lines_still() {
     }
 }
 
+/// What another node was told of the same address is news of the table alone; the sessions here know nothing of it.
+#[test]
+fn an_end_takes_nothing_from_a_session_that_another_node_was_told_of() {
+    let key = Key::of_net(Realm(0), "10.0.0.1/32".parse().unwrap());
+    let until = NOW + 1_000 + 1_200;
+    let session = |token, until| Entry {
+        holder: Holder::Token(Token(token)),
+        term: Term { until: Some(until), is_hard: false, is_session: true },
+    };
+    for end in ["stop 1 n 20", "stop 1 n 20 10.0.0.1/32", "on n 20", "interim 1 n 20 10.0.0.9/32"] {
+        let mut line = Line::new();
+        let by_person = Holder::Profile(line.table.intern("school").unwrap());
+        for (told, is_left) in [
+            (session(2, until), true),
+            (session(1, until + 60), true),
+            (session(1, until), false),
+            // A person's word for an address ends with its session.
+            (Entry { holder: by_person, term: Term::default() }, false),
+        ] {
+            line.sessions = Sessions::default();
+            line.tell("start 1 n 10 10.0.0.1/32");
+            line.writer.apply(&Change::Put(key, told)).unwrap();
+            line.tell(end);
+            assert_eq!(line.table.get(&key), is_left.then_some(told), "{end}");
+        }
+    }
+}
+
 #[test]
 fn what_is_over_is_forgotten_after_a_while() {
     let mut line = Line::new();
