@@ -280,6 +280,15 @@ fn tell(done: &Done, json: bool) {
         },
         _ => {}
     }
+    if done.others_wait {
+        say!(
+            "{}",
+            language.pick(
+                "the store of the fleet does not answer: other nodes hear of it when it does, unless this one is started anew before",
+                "kho chung của cụm không trả lời: các nút khác sẽ được báo khi kho trả lời, trừ khi nút này khởi động lại trước đó"
+            )
+        );
+    }
 }
 
 fn parameters(args: &SubscriberArgs) -> Vec<(&'static str, String)> {

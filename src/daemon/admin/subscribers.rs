@@ -104,6 +104,9 @@ pub struct Done {
     pub mistakes: Vec<Mistake>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The store of the fleet does not answer: other nodes hear of it when it does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub others_wait: bool,
 }
 
 /// A line that was not taken.
@@ -129,7 +132,9 @@ async fn put_one(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
             Err(full) => refused(StatusCode::INSUFFICIENT_STORAGE, &full.to_string()),
             Ok(()) => {
                 let unknown_profiles = unknown(&admin, line.profile.into_iter());
-                flushed(&admin, Done { lines: 1, applied: true, unknown_profiles, ..Done::default() }).await
+                let others_wait = admin.subscribers().is_cut_off();
+                flushed(&admin, Done { lines: 1, applied: true, unknown_profiles, others_wait, ..Done::default() })
+                    .await
             }
         },
     }
@@ -191,7 +196,10 @@ async fn delete_one(State(admin): State<Arc<Admin>>, Query(params): Query<OnePar
         return refused(StatusCode::NOT_FOUND, "there is no such entry");
     }
     match applied(&admin, changes).await {
-        Ok(()) => flushed(&admin, Done { lines: 1, applied: true, ..Done::default() }).await,
+        Ok(()) => {
+            let others_wait = admin.subscribers().is_cut_off();
+            flushed(&admin, Done { lines: 1, applied: true, others_wait, ..Done::default() }).await
+        }
         Err(full) => refused(StatusCode::INSUFFICIENT_STORAGE, &full.to_string()),
     }
 }
@@ -477,6 +485,7 @@ impl Lines {
             unknown_profiles: unknown(admin, std::mem::take(&mut self.profiles).into_iter()),
             mistakes: std::mem::take(&mut self.mistakes),
             error: more,
+            others_wait: admin.subscribers().is_cut_off(),
         }
     }
 }

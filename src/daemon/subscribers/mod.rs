@@ -310,6 +310,11 @@ impl Subscribers {
         }
     }
 
+    /// Whether other nodes hear nothing of this one now.
+    pub fn is_cut_off(&self) -> bool {
+        self.mirror.get().is_some_and(|mirror| !mirror.is_current())
+    }
+
     /// Where in the fleet's data this was last, as the mirror writes it; empty: nowhere.
     pub fn fleet(&self) -> String {
         self.inner().fleet.clone()

@@ -135,7 +135,10 @@ fn three_nodes_say_the_same_whatever_becomes_of_the_store() {
     all.iter().for_each(|node| wait_current(node));
     redis.kill();
     assert!(all.iter().all(|node| !is_open(node.v4)));
-    set(b, "open");
+    wait_for("the store to be missed", || {
+        let body = r#"{"prefix":"127.0.0.1/32","line":"olt-7","profile":"open"}"#;
+        (api(b, TOKEN, "PUT", "/one", body).1["others_wait"] == true).then_some(())
+    });
     assert!(!is_open(a.v4) && is_open(b.v4));
     redis.restart_after_kill();
     converge(&all, true);
