@@ -14,8 +14,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
@@ -39,6 +39,8 @@ const HEAD: &str = "head.json";
 
 /// The hash that the first line of all follows.
 const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// How often a process reads the whole log. Chosen: a log of years takes a second.
+const VERIFY_EVERY: Duration = Duration::from_secs(3_600);
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -110,7 +112,8 @@ pub struct Audit {
     broken: Mutex<Option<String>>,
     /// Why the last change could not be written.
     unwritten: Mutex<Option<String>>,
-    is_verified: AtomicBool,
+    /// When the whole log was read last.
+    verified_at: Mutex<Option<Instant>>,
 }
 
 struct Log {
@@ -144,10 +147,13 @@ impl Audit {
         locked(&self.broken).clone().or_else(|| locked(&self.unwritten).clone())
     }
 
-    /// Reads the whole log once, for what the start did not look at: it goes by the last file. Blocks, for long when the log is.
-    pub fn verify_once(&self) {
-        if self.is_verified.swap(true, Ordering::Relaxed) {
-            return;
+    /// Reads the whole log now and then: the start goes by the last file, and somebody may change what is written. Blocks, for long
+    /// when the log is.
+    pub fn verify_now_and_then(&self, now: Instant) {
+        let is_due = |at: Instant| now.saturating_duration_since(at) >= VERIFY_EVERY;
+        match &mut *locked(&self.verified_at) {
+            Some(at) if !is_due(*at) => return,
+            at => *at = Some(now),
         }
         let Some(directory) = locked(&self.log).as_ref().map(|log| log.directory.clone()) else { return };
         if verify(&directory, None).is_ok() {

@@ -182,7 +182,7 @@ impl Reloader {
         }
         self.measure_orders();
         self.orders.tell_alarms();
-        self.audit.verify_once();
+        self.audit.verify_now_and_then(clock::now());
     }
 
     /// Puts what was said and the orders into force as they are now; lists, their rules and upstream stay as they are.

@@ -170,12 +170,18 @@ fn what_is_broken_is_told_until_the_process_ends_and_also_when_the_last_file_is_
         audit
     };
     let audit = start();
-    audit.verify_once();
+    let now = std::time::Instant::now();
+    audit.verify_now_and_then(now);
     assert_eq!(audit.trouble(), None);
     let file = only_file(&directory);
     let mut octets = fs::read(&file).unwrap();
     octets[40] ^= 1;
     fs::write(&file, octets).unwrap();
+    // A process that runs on looks again.
+    audit.verify_now_and_then(now + VERIFY_EVERY - Duration::from_secs(1));
+    assert_eq!(audit.trouble(), None);
+    audit.verify_now_and_then(now + VERIFY_EVERY);
+    assert!(audit.trouble().unwrap().contains("audit-000000000001.jsonl:1"), "{:?}", audit.trouble());
     let audit = start();
     assert!(audit.trouble().unwrap().contains("the audit log is broken"), "{:?}", audit.trouble());
     // Lines go on in a file of their own, and the next start looks at that one alone: the rest is read once.
@@ -183,7 +189,7 @@ fn what_is_broken_is_told_until_the_process_ends_and_also_when_the_last_file_is_
     assert!(audit.trouble().is_some());
     let audit = start();
     assert_eq!(audit.trouble(), None);
-    audit.verify_once();
+    audit.verify_now_and_then(now);
     assert!(audit.trouble().unwrap().contains("audit-000000000001.jsonl:1"), "{:?}", audit.trouble());
 
     // Where nothing can be written, that is the trouble.
