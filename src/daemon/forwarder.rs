@@ -32,6 +32,7 @@ mod connect;
 mod message;
 mod once;
 mod pool;
+mod raw;
 mod system;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use hickory_net::{BufDnsStreamHandle, NetError};
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
+use super::raw::Raw;
 use super::tls::Tls;
 use super::udp::Provider;
 use crate::engine::limits::{QUERY_DEADLINE, UPSTREAM_CONNECT, UPSTREAM_CONNECTION_IN_FLIGHT_MAX};
@@ -82,7 +83,7 @@ fn server_name(name: &str) -> Result<ServerName<'static>, NetError> {
 fn multiplex<S: DnsTcpStream>(stream: S, address: SocketAddr, provider: &Provider) -> Exchange {
     let (handle, outbound) = BufDnsStreamHandle::with_buffer_size(address, UPSTREAM_CONNECTION_IN_FLIGHT_MAX);
     let stream = TcpStream::from_stream_with_receiver(stream, address, outbound);
-    let multiplexer = DnsMultiplexer::new(TcpClientStream::from_stream(stream), handle)
+    let multiplexer = DnsMultiplexer::new(Raw(TcpClientStream::from_stream(stream)), handle)
         .with_timeout(REQUEST_TIMEOUT)
         // The pool keeps the bound; questions taken back count here until the next poll.
         .with_max_active_requests(2 * UPSTREAM_CONNECTION_IN_FLIGHT_MAX);

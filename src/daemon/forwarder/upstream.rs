@@ -14,6 +14,7 @@ use super::connect::{self, Dialect};
 use super::message;
 use super::once::Once;
 use super::pool::Pool;
+use super::raw;
 use super::system::OwnAddresses;
 use super::tls::Tls;
 use super::udp::{self, Provider, RawReply};
@@ -379,7 +380,7 @@ impl Upstream {
 
 impl Answered {
     fn new(response: DnsResponse, rtt: Duration) -> Answered {
-        Answered { bytes: response.into_buffer(), rtt }
+        Answered { bytes: raw::opened(response.into_buffer()), rtt }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hickory_net::quic::QuicServer;
 use rustls::ServerConfig;
@@ -9,11 +10,13 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::fake::{self, Behaviour, Log, answer};
-use super::{Failure, Forwarder, ForwarderOptions, forwarder_of, send, server, signed, table};
-use crate::engine::upstream::UpstreamTransport;
+use super::{Ask, Failure, Forwarder, ForwarderOptions, forwarder_of, send, server, signed, table};
+use crate::engine::query::{Question, RecordType};
+use crate::engine::upstream::{GroupId, UpstreamTransport};
 
 async fn listener() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
@@ -253,6 +256,32 @@ async fn dns_over_tls_names_its_server_and_verifies_it() {
         assert_eq!(failure, Failure::AllFailed { last: None }, "{case}");
         let error = forwarder.status()[0].last_error.clone().unwrap();
         assert!(error.contains("certificate"), "{case}: {error}");
+    }
+}
+
+/// RFC 3597 §3: data that another program knows better is not looked into.
+#[tokio::test]
+async fn a_record_that_hickory_cannot_read_comes_by_streams_too() {
+    let identity = Identity::new(&[]);
+    fn odd(query: &[u8]) -> Option<Vec<u8>> {
+        Behaviour::OddCaa.apply(query)
+    }
+    let (plain, address) =
+        (listener().await, tls(&identity, Names::default(), |stream| serve_replies(stream, odd, 9)).await);
+    let by_tcp = server(UpstreamTransport::Tcp, plain.local_addr().unwrap(), None);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = plain.accept().await {
+            tokio::spawn(serve_replies(stream, odd, 9));
+        }
+    });
+    for server in [by_tcp, server(UpstreamTransport::Tls, address, Some("dns.test"))] {
+        let forwarder = forwarder_of(&[table(1, vec![server])], identity.options());
+        let question = Question { qtype: RecordType(257), ..super::ask("odd.example").question };
+        let deadline = Instant::now() + Duration::from_secs(4);
+        let reply = forwarder.ask(&super::leave(), GroupId(0), &Ask::plain(question), deadline).await.unwrap();
+        let record = reply.answer.records().next().unwrap();
+        assert_eq!((record.rtype, record.rdata), (RecordType(257), &[0, 0][..]));
+        assert!(forwarder.status()[0].is_up);
     }
 }
 
