@@ -209,9 +209,8 @@ impl Exchange {
             None => {}
             Some(&Before::Truncated(server)) => self.truncated_by = Some(server),
             Some(&Before::EdnsRefused(server)) => {
-                if self.was_sent(server, SentState::Answered, now) {
-                    self.follow_up = Some((0, Channel::Configured, false));
-                }
+                let is_ours = self.was_sent(server, SentState::Answered, now);
+                self.follow_up = is_ours.then_some((0, Channel::Configured, false));
             }
             Some(Before::Bogus(_)) => self.is_bogus = true,
             Some(&Before::Bad(server, _)) => _ = self.was_sent(server, SentState::Failed, now),
