@@ -318,6 +318,12 @@ fn what_was_taken_out_comes_back_by_no_node_that_was_away() {
                 wait_for("the store to be filled", || {
                     redis.command("EXISTS lachan:subscribers:filled").starts_with(b":1").then_some(())
                 });
+                // Started anew it has forgotten how it came by what it knows, and writes a serial all the same.
+                let a = Served::start_in(stop(a));
+                wait_current(&a);
+                let more = r#"{"prefix":"127.0.0.10/32","profile":"open"}"#;
+                assert_eq!(api(&a, TOKEN, "POST", "/delta?serial=1", more).0, 200);
+                wait_current(&a);
                 [a, Served::start_in(away)]
             }
         };
