@@ -74,6 +74,12 @@ pub fn read_at_most(path: &Path, octets_max: u64) -> Result<Vec<u8>, String> {
 /// Rows of a CSV file with commas, semicolons or tabs.
 pub fn table(octets: &[u8]) -> Result<Rows, String> {
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
+    if let Err(why) = std::str::from_utf8(octets) {
+        let line = 1 + octets[..why.valid_up_to()].iter().filter(|octet| **octet == b'\n').count();
+        return Err(format!(
+            "line {line}: it is no UTF-8; in Excel, save it as \"CSV UTF-8\", not as \"Unicode text\""
+        ));
+    }
     let first = octets.split(|octet| *octet == b'\n').next().unwrap_or_default();
     let count = |delimiter: u8| first.iter().filter(|octet| **octet == delimiter).count();
     let delimiter = [b',', b';', b'\t'].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',');
@@ -390,6 +396,11 @@ mod tests {
         let bomb = workbook(&|part| (0..130).try_for_each(|_| part.write_all(&zeros)));
         assert!(bomb.len() < 1 << 20);
         assert!(sheet(bomb).unwrap_err().contains("unpacks to more than 134217728"));
+        // As Excel saves "Unicode text", and what an old program writes.
+        for (octets, line) in [(&b"\xff\xfea\0.\0v\0n\0\n\0"[..], 1), (b"a.example\nb\xecnh.example\n", 2)] {
+            let told = table(octets).unwrap_err();
+            assert!(told.starts_with(&format!("line {line}: it is no UTF-8; in Excel, save it as")), "{told}");
+        }
         let many = "a.example\n".repeat(ANNEX_ROWS_MAX + 1);
         assert!(table(many.as_bytes()).unwrap_err().contains("rows"));
     }

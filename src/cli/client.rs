@@ -164,6 +164,9 @@ fn send_json(
     })
 }
 
+/// Longest address that is asked: the HTTP library takes no longer one, and says so in no words of ours.
+const URL_OCTETS_MAX: usize = 60_000;
+
 fn exchange(
     address: SocketAddr,
     path: &str,
@@ -188,7 +191,17 @@ fn exchange(
     runtime.block_on(async {
         let client = reqwest::Client::builder().timeout(timer).no_proxy().build().map_err(|why| unreachable(&why))?;
         let url = format!("http://{address}{path}");
-        let response = request(&client, url).send().await.map_err(|why| unreachable(&root_cause(&why)))?;
+        let request = request(&client, url).build().map_err(|why| unreachable(&root_cause(&why)))?;
+        let octets = request.url().as_str().len();
+        if octets > URL_OCTETS_MAX {
+            let english = format!(
+                "what is said takes {octets} octets, at most {URL_OCTETS_MAX}: shorten the reason or the names"
+            );
+            let vietnamese =
+                format!("nội dung dài {octets} octet, tối đa {URL_OCTETS_MAX}: hãy rút ngắn lý do hoặc các tên");
+            return Err(Trouble::Refused(Language::of_user().pick(&english, &vietnamese).to_owned()));
+        }
+        let response = client.execute(request).await.map_err(|why| unreachable(&root_cause(&why)))?;
         let status = response.status().as_u16();
         let body = response.text().await.map_err(|why| unreachable(&root_cause(&why)))?;
         Ok((status, body))

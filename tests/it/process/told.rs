@@ -289,6 +289,29 @@ fn a_list_that_is_built_in_has_no_version_to_go_back_to() {
 }
 
 #[test]
+fn what_is_too_long_to_be_said_is_told_by_its_length() {
+    let upstream = Upstream::start(ZONE);
+    let served = serve(&upstream, "");
+    let deny = |reason: &str| {
+        served.command(&[
+            "deny",
+            "add",
+            "x.example",
+            "--client",
+            "class",
+            "--for",
+            "5 m",
+            "--by",
+            "An",
+            "--reason",
+            reason,
+        ])
+    };
+    said(&deny(&"x".repeat(100_000)), 1, "octets, at most 60000: shorten the reason");
+    said(&deny(&"x".repeat(5_000)), 1, "`--reason` is 5000 octets, at most ");
+}
+
+#[test]
 fn json_keeps_its_words() {
     let upstream = Upstream::start(ZONE);
     let served = serve(&upstream, "");
