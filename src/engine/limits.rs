@@ -297,6 +297,9 @@ pub const SUBSCRIBER_PROFILES_MAX: usize = 4_096;
 pub const NAT_RULES_MAX: usize = 64;
 /// `[subscribers.radius.client.*]`: each network is tried for each packet. Chosen.
 pub const RADIUS_CLIENTS_MAX: usize = 256;
+/// Framed-IP-Netmask (RFC 2865 §5.9) is taken for a line's own network from this length on. Chosen: a line that is given a block has a
+/// few addresses; a wider mask is that of a network which many lines share, and none of them is to have it.
+pub const FRAMED_NETMASK_BITS_MIN: u8 = 26;
 /// Addresses, prefixes and ranges of ports of one session. Chosen: a line has three or four.
 pub const SESSION_PLACES_MAX: usize = 32;
 /// Prefixes and blocks of ports that one session holds, over all of its packets; then the one that it has had longest goes.

@@ -7,12 +7,12 @@ pub mod sessions;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use md5::{Digest, Md5};
 use smallvec::SmallVec;
 
 use crate::engine::client::Realm;
-use crate::engine::limits::{SESSION_PLACES_MAX, SUBSCRIBER_PREFIX_BITS_MIN};
+use crate::engine::limits::{FRAMED_NETMASK_BITS_MIN, SESSION_PLACES_MAX, SUBSCRIBER_PREFIX_BITS_MIN};
 use crate::engine::subscribers::Key;
 
 /// RFC 2865 §3: code, identifier, length, authenticator.
@@ -85,6 +85,8 @@ pub enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     FramedAddress,
+    /// The block around the address, by Framed-IP-Netmask.
+    FramedNet,
     FramedRoute,
     FramedV6Prefix,
     FramedV6Route,
@@ -233,7 +235,7 @@ fn attributes(packet: &[u8]) -> Result<Told<'_>, Dropped> {
         places: Vec::new(),
         has_too_many: false,
     };
-    let mut ports = Vec::new();
+    let (mut ports, mut mask) = (Vec::new(), None);
     each_value(&packet[HEADER_OCTETS..], |kind, value| {
         let mut place = |kind: Kind, net: Option<IpNet>| told.places.extend(net.map(|net| (kind, Place::Net(net))));
         match kind {
@@ -241,6 +243,7 @@ fn attributes(packet: &[u8]) -> Result<Told<'_>, Dropped> {
             4 => told.nas[1] = some(value),
             // RFC 2865 §5.8: these two say that the client chooses, or the NAS will.
             8 if value != [255; 4] && value != [255, 255, 255, 254] => place(Kind::FramedAddress, host_v4(value)),
+            9 => mask = netmask(value),
             22 => place(Kind::FramedRoute, route(value)),
             25 => {
                 told.profile =
@@ -269,6 +272,10 @@ fn attributes(packet: &[u8]) -> Result<Told<'_>, Dropped> {
         (Kind::FramedAddress, Place::Net(IpNet::V4(net))) => Some(net.addr()),
         _ => None,
     });
+    if let (Some(IpAddr::V4(address)), Some(bits), true) = (address.map(IpAddr::from), mask, ports.is_empty()) {
+        let net = Ipv4Net::new(address, bits).map(|net| Place::Net(net.trunc().into()));
+        told.places.extend(net.ok().map(|net| (Kind::FramedNet, net)));
+    }
     for PortRange { address: own, from, to, is_back } in ports {
         // Without an outside address of its own the range is the session's address's.
         let Some(address) = own.or(address) else { continue };
@@ -307,6 +314,14 @@ fn host(address: IpAddr) -> IpNet {
 fn host_v4(value: &[u8]) -> Option<IpNet> {
     let octets: [u8; 4] = value.try_into().ok()?;
     Some(host(Ipv4Addr::from(octets).into()))
+}
+
+/// Bits of a mask that says of a few addresses that they are the line's.
+fn netmask(value: &[u8]) -> Option<u8> {
+    let mask = number(value)?;
+    let bits = mask.leading_ones();
+    let is_whole = bits + mask.trailing_zeros() == u32::BITS;
+    u8::try_from(bits).ok().filter(|bits| is_whole && (FRAMED_NETMASK_BITS_MIN..32).contains(bits))
 }
 
 fn host_v6(value: &[u8]) -> Option<IpNet> {
@@ -464,6 +479,24 @@ mod tests {
                 place.into_iter().collect::<Vec<_>>(),
                 "{kind} {value:?}"
             );
+        }
+        // The block around an address, where a mask says so that no network of many lines has.
+        for (mask, block) in [
+            ([255, 255, 255, 240], Some("100.64.1.16/28")),
+            ([255, 255, 255, 192], Some("100.64.1.0/26")),
+            ([255, 255, 255, 128], None),
+            ([255, 255, 255, 255], None),
+            ([255, 0, 255, 240], None),
+            ([0; 4], None),
+        ] {
+            let address = (Kind::FramedAddress, net("100.64.1.18/32"));
+            let block = block.map(|block| (Kind::FramedNet, net(block)));
+            for attributes in [[(9, &mask), (8, &[100, 64, 1, 18])], [(8, &[100, 64, 1, 18]), (9, &mask)]] {
+                let packet = packet(&attributes.map(|(kind, value)| (kind, &value[..])));
+                let expected: Vec<_> = std::iter::once(address.clone()).chain(block.clone()).collect();
+                assert_eq!(read(&packet, SECRET).unwrap().places, expected, "{mask:?}");
+            }
+            assert!(read(&packet(&[(9, &mask)]), SECRET).unwrap().places.is_empty(), "of no address");
         }
         // A shared address is not the session's alone.
         let both = packet(&[(8, &[198, 51, 100, 7]), (241, &range(1_024, 2_047, 1))]);

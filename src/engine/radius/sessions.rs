@@ -281,8 +281,12 @@ impl Sessions {
             }
         }
         // Blocks of ports are given one by one; of everything else what is told anew replaces what was.
+        let is_told = |kind: Kind| told.iter().any(|(k, _)| *k == kind);
+        // With its address a line leaves the block around it.
+        let has_moved = is_told(Kind::FramedAddress)
+            && held.iter().any(|place| place.0 == Kind::FramedAddress && !told.contains(place));
         let is_replaced = |(kind, key): &(Kind, Key)| {
-            let is_told_anew = *kind != Kind::Ports && told.iter().any(|(k, _)| k == kind);
+            let is_told_anew = *kind != Kind::Ports && is_told(*kind) || *kind == Kind::FramedNet && has_moved;
             (is_told_anew && !told.contains(&(*kind, *key))) || back.contains(key)
         };
         let mut gone: SmallVec<[Key; 2]> =

@@ -23,7 +23,7 @@ impl Line {
     }
 
     /// `start SESSION NAS AT [ADDRESS …]`, `interim …`, `stop …`, `on NAS AT`, `other …`. A session's token is its number, or `@NUMBER`;
-    /// `-` before an address: ports of it are given back; `=NAME`: the profile.
+    /// `-` before an address: ports of it are given back; `~`: it is the block around the address; `=NAME`: the profile.
     fn tell(&mut self, event: &str) {
         let words: Vec<&str> = event.split_whitespace().collect();
         let (status, session, rest) = match words[0] {
@@ -78,6 +78,9 @@ fn place(word: &str) -> (Kind, Place) {
             Kind::Ports,
             if back.is_some() { Place::PortsBack(address, from, to) } else { Place::Ports(address, from, to) },
         );
+    }
+    if let Some(block) = word.strip_prefix('~') {
+        return (Kind::FramedNet, Place::Net(block.parse().unwrap()));
     }
     let net: ipnet::IpNet = word.parse().unwrap();
     (if net.addr().is_ipv4() { Kind::FramedAddress } else { Kind::DelegatedPrefix }, Place::Net(net))
@@ -280,6 +283,24 @@ fn a_stop_after_a_restart_ends_what_is_the_lines_still() {
 }
 
 /// What another node was told of the same address is news of the table alone; the sessions here know nothing of it.
+/// RFC 2865 §5.9: a line that is a router to a few addresses has them, until it has another address.
+#[test]
+fn the_block_around_an_address_goes_with_it() {
+    const START: &str = "start 1 n 10 10.0.0.1/32 ~10.0.0.0/28";
+    for (events, places) in [
+        ("", "10.0.0.1 1; 10.0.0.7 1; 10.0.0.16 -"),
+        // What is not there is not taken back.
+        ("; interim 1 n 20 10.0.0.1/32", "10.0.0.1 1; 10.0.0.7 1"),
+        ("; interim 1 n 20", "10.0.0.7 1"),
+        ("; interim 1 n 20 10.1.0.1/32", "10.0.0.1 -; 10.0.0.7 -; 10.1.0.1 1"),
+        ("; interim 1 n 20 10.1.0.1/32 ~10.1.0.0/28", "10.0.0.7 -; 10.1.0.7 1"),
+        ("; start 2 n 20 10.0.0.7/32", "10.0.0.7 2; 10.0.0.6 1"),
+        ("; stop 1 n 20", "10.0.0.1 -; 10.0.0.7 -"),
+    ] {
+        check(&format!("{START}{events}"), places);
+    }
+}
+
 #[test]
 fn an_end_takes_nothing_from_a_session_that_another_node_was_told_of() {
     let key = Key::of_net(Realm(0), "10.0.0.1/32".parse().unwrap());
