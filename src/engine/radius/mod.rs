@@ -493,7 +493,7 @@ mod tests {
             let block = block.map(|block| (Kind::FramedNet, net(block)));
             for attributes in [[(9, &mask), (8, &[100, 64, 1, 18])], [(8, &[100, 64, 1, 18]), (9, &mask)]] {
                 let packet = packet(&attributes.map(|(kind, value)| (kind, &value[..])));
-                let expected: Vec<_> = std::iter::once(address.clone()).chain(block.clone()).collect();
+                let expected: Vec<_> = std::iter::once(address).chain(block).collect();
                 assert_eq!(read(&packet, SECRET).unwrap().places, expected, "{mask:?}");
             }
             assert!(read(&packet(&[(9, &mask)]), SECRET).unwrap().places.is_empty(), "of no address");
