@@ -140,9 +140,7 @@ async fn a_cached_alias_of_a_search_engine_waits_for_its_safe_host_and_is_counte
     let (from_name, to_name) = (question.qname.as_wire(), name("www.google.com"));
     alias.push(Section::Answer, from_name, RecordType::CNAME, 300, to_name.as_wire());
     alias.push(Section::Answer, to_name.as_wire(), RecordType::A, 300, &[192, 0, 2, 66]);
-    let routes = Arc::clone(&resolver.cell.load().snapshot.routes);
-    let key = Key::new(&question, false, false, routes.key(routes.group_of(&question).unwrap()));
-    resolver.cache.put(key, Arc::new(alias.finish()), false, Duration::ZERO);
+    resolver.cache.put(key_of(&resolver, "search.example.com"), Arc::new(alias.finish()), false, Duration::ZERO);
 
     let message = message(0x0100, "search.example.com", RecordType::A, 1);
     let Begun::Pending(pending) = resolver.begin(&message, from("127.0.0.1")) else {

@@ -150,8 +150,9 @@ impl Mirror {
 
     /// What a node says again that knew less: what memory has instead is said.
     pub(super) fn contest(&self, subscribers: &Subscribers, sealed: Vec<u8>) -> Result<(), Trouble> {
+        let records = self.records(sealed, subscribers)?;
         let mut outbox = self.outbox();
-        for record in self.records(sealed, subscribers)? {
+        for record in records {
             let Record::Change(change) = record else { continue };
             let here = in_memory(&change, subscribers.table());
             if here != change && !outbox.is_own(&Slot::of(&change)) {
